@@ -1,0 +1,1 @@
+"""harvester: all the labels of an Encord project to newline-delimited JSON."""
