@@ -6,8 +6,12 @@ This module is also the only one that reads the environment (credentials; the co
 their own variables).
 """
 
+import os
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -18,6 +22,50 @@ DEFAULT_ROWS_PER_PART = 1000
 
 Kind = Literal["objects", "classifications", "rows"]
 Transport = Literal["pooled", "sdk"]
+
+# The platform's own words, as the SDK's enums spell them; a test holds them to the SDK.
+TASK_STATUSES = ("QUEUED", "ASSIGNED", "IN_REVIEW", "RETURNED", "COMPLETED")
+LABEL_STATUSES = (
+    "NOT_LABELLED",
+    "LABEL_IN_PROGRESS",
+    "LABELLED",
+    "REVIEW_IN_PROGRESS",
+    "REVIEWED",
+    "REVIEWED_TWICE",
+)
+SHADOW_DATA_STATES = ("ALL_DATA", "SHADOW_DATA", "NOT_SHADOW_DATA")
+DATA_TYPES = (
+    "video",
+    "img_group",
+    "dicom",
+    "image",
+    "dicom_study",
+    "nifti",
+    "audio",
+    "time_series",
+    "plain_text",
+    "pdf",
+    "group",
+    "scene",
+)
+SHAPES = (
+    "bounding_box",
+    "rotatable_bounding_box",
+    "polygon",
+    "polyline",
+    "point",
+    "skeleton",
+    "bitmask",
+    "cuboid",
+    "cuboid_2d",
+    "circle",
+    "ellipse",
+    "segmentation",
+    "audio",
+    "time_range",
+    "text",
+)
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +86,13 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     read_timeout: float = 60.0
     request_deadline: float = 600.0
     max_response_bytes: int = 2 * 1024**3
+
+    def __post_init__(self) -> None:
+        _check_domain(self.domain)
+        _one_of("transport", [self.transport], get_args(Transport))
+        for name in ("connect_timeout", "read_timeout", "request_deadline"):
+            _within(name, getattr(self, name), 0.001, 86_400)
+        _within("max response bytes", self.max_response_bytes, 1024**2, 1024**4)
 
     def __repr__(self) -> str:
         return f"Connection(domain={self.domain!r}, transport={self.transport!r})"
@@ -76,6 +131,30 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     include_reviews: bool = False
     signed_urls: bool = False
 
+    def __post_init__(self) -> None:
+        _one_of("task status", self.task_statuses, TASK_STATUSES)
+        _one_of("label status", self.label_statuses, LABEL_STATUSES)
+        _one_of("data type", self.data_types, DATA_TYPES)
+        _one_of("shape", self.shapes, SHAPES)
+        if self.shadow_data_state is not None:
+            _one_of("shadow data state", [self.shadow_data_state], SHADOW_DATA_STATES)
+        for field in self.__struct_fields__:
+            value = getattr(self, field)
+            if value == "" or (isinstance(value, tuple) and "" in value):
+                raise BadInput(f"{field.replace('_', ' ')} may not be empty")
+        if self.branch_name is not None and self.include_all_label_branches:
+            raise BadInput("name one branch or include all label branches, not both")
+        after, before = (
+            _moment("edited after", self.edited_after),
+            _moment("edited before", self.edited_before),
+        )
+        if after is not None and before is not None and after >= before:
+            raise BadInput(
+                f"nothing can be edited after {self.edited_after} and before {self.edited_before}: swap them"
+            )
+        if self.min_confidence is not None:
+            _within("minimum confidence", self.min_confidence, 0, 1)
+
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
     """What is written, and how it is cut."""
@@ -85,10 +164,12 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     rows_per_part: int = DEFAULT_ROWS_PER_PART
 
     def __post_init__(self) -> None:
-        if not 1 <= self.rows_per_part <= 1_000_000:
-            raise BadInput(f"rows per part must be from 1 to 1000000, not {self.rows_per_part}")
+        _within("rows per part", self.rows_per_part, 1, 1_000_000)
         if not self.emit:
             raise BadInput("nothing to emit: name objects, classifications or rows")
+        _one_of("record kind", self.emit, get_args(Kind))
+        if len(set(self.emit)) < len(self.emit):
+            raise BadInput(f"a record kind is named twice: {', '.join(self.emit)}")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,3 +185,80 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_duration: float | None = None
     max_attempts: int = 6
     processes: int = 1
+
+    def __post_init__(self) -> None:
+        _within("concurrency", self.concurrency, 1, 1024)
+        _within("requests a second", self.max_rps, 0.001, 100_000)
+        _within("bundle size", self.bundle_size, 1, 1000)
+        _within("memory in bytes", self.max_memory, 16 * 1024**2, 1024**4)
+        _within("duration in seconds", self.max_duration, 0.001, 10 * 365 * 86_400)
+        _within("attempts", self.max_attempts, 1, 100)
+        _within("processes", self.processes, 1, 256)
+
+
+def flag_from_environment(flag: str, environ: Mapping[str, str] = os.environ) -> str | None:
+    """The value of a flag's own variable: HARVESTER_EDITED_AFTER for ``--edited-after``; None if unset."""
+    return environ.get("HARVESTER_" + flag.lstrip("-").replace("-", "_").upper()) or None
+
+
+def connection_from_environment(environ: Mapping[str, str] = os.environ, **given: Any) -> Connection:
+    """A `Connection` of the fields `given`, and of the environment's where they leave something open.
+
+    Credentials, first found: a key file given, HARVESTER_BEARER_TOKEN, ENCORD_SSH_KEY_FILE, ENCORD_SSH_KEY;
+    HARVESTER_SSH_KEY_PASSPHRASE opens the key. Also ENCORD_DOMAIN and REQUESTS_CA_BUNDLE.
+
+    Raises:
+        BadInput: a value is out of range, or the domain is no https URL.
+    """
+    names = {"domain": "ENCORD_DOMAIN", "ca_bundle": "REQUESTS_CA_BUNDLE"}
+    if not given.keys() & {"ssh_key_file", "ssh_key", "bearer_token"}:
+        credentials = {
+            "bearer_token": "HARVESTER_BEARER_TOKEN",
+            "ssh_key_file": "ENCORD_SSH_KEY_FILE",
+            "ssh_key": "ENCORD_SSH_KEY",
+        }
+        first = next((field for field, variable in credentials.items() if environ.get(variable)), None)
+        names |= {first: credentials[first]} if first else {}
+    names["ssh_key_passphrase"] = "HARVESTER_SSH_KEY_PASSPHRASE"
+    found: dict[str, Any] = {field: environ[name] for field, name in names.items() if environ.get(name)}
+    for field in ("ssh_key_file", "ca_bundle"):
+        if field in found:
+            found[field] = Path(found[field])
+    return Connection(**{**found, **given})
+
+
+def _one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+    for value in values:
+        if value not in allowed:
+            raise BadInput(f"unknown {what} {value!r}: one of {', '.join(allowed)}")
+
+
+def _within(what: str, value: float | None, low: float, high: float) -> None:
+    # Written so that NaN fails too.
+    if value is not None and not low <= value <= high:
+        raise BadInput(f"{what.replace('_', ' ')} must be from {low:,} to {high:,}, not {value}")
+
+
+def _moment(what: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(f"{what}: {text!r} is no date, write 2026-01-31 or 2026-01-31T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _check_domain(domain: str) -> None:
+    """https only, http on loopback; only scheme, host, port and path, so that no secret rides along."""
+    try:
+        parts = urlsplit(domain)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise BadInput("the domain is no URL: write https://host") from None
+    if not host or parts.scheme not in ("https", "http"):
+        raise BadInput("the domain must be a URL: write https://host")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise BadInput("the domain may hold no user, password, query or fragment")
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise BadInput(f"the domain must be https: http is for loopback only, not {host}")

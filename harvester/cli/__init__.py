@@ -1,1 +1,213 @@
-def main() -> None: ...
+"""The command line: argv -> settings -> anyio.run -> exit code. The only place that prints or exits."""
+
+import errno
+import os
+import shlex
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import typer
+import typer.main
+
+from harvester.cli.demo import demo
+from harvester.cli.export import export
+from harvester.cli.flags import Verb
+from harvester.cli.interrupt import Interrupted, leave
+from harvester.cli.look import plan, projects, status
+from harvester.cli.simulate import simulate
+from harvester.cli.verify import verify
+from harvester.errors import CannotFinishNow, Retry, Stop
+from harvester.events import one_line, redact
+from harvester.settings import flag_from_environment
+
+VERBS = (demo, projects, status, plan, export, verify, simulate)
+
+ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
+EPILOG = (
+    "Every flag has an environment variable: --edited-after is HARVESTER_EDITED_AFTER; commas separate "
+    "several values. A token goes into HARVESTER_BEARER_TOKEN, a key's passphrase into "
+    "HARVESTER_SSH_KEY_PASSPHRASE."
+)
+
+# Errors of the operating system that are the user's to mend, and those that time or space may mend.
+_WRONG_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+_PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
+_INTERRUPTED = 128 + 2
+
+
+def command() -> Any:
+    """The whole command tree, as click knows it."""
+    # Plain help: the rich one cuts long flags short on a narrow terminal.
+    app = typer.Typer(
+        name="harvester", help=ABOUT, epilog=EPILOG, add_completion=False, rich_markup_mode=None
+    )
+
+    @app.callback()
+    def harvester(
+        version: bool = typer.Option(
+            False, "--version", is_eager=True, callback=_show_version, help="Show version."
+        ),
+    ) -> None: ...
+
+    for verb in VERBS:
+        app.command(cls=Verb, epilog=EPILOG)(verb)
+    return typer.main.get_command(app)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and give its exit code. Without `argv`, this process's own."""
+    own = argv is None
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(argv)
+    except BaseException as error:
+        code = _explain(error, argv)
+    code = _flushed(code)
+    if own and code > 128:
+        leave(code)
+    return code
+
+
+def _run(argv: list[str]) -> int:
+    tree = command()
+    try:
+        with tree.make_context(
+            "harvester", argv or ["--help"], default_map=_from_environment(tree)
+        ) as context:
+            tree.invoke(context)
+    except typer.Exit as done:
+        return done.exit_code
+    return 0
+
+
+def _from_environment(tree: Any) -> dict[str, dict[str, str | list[str]]]:
+    """The variables of all flags that are set, as click's defaults: the command line outranks them."""
+    found: dict[str, dict[str, str | list[str]]] = {}
+    for verb, subcommand in tree.commands.items():
+        for option in subcommand.params:
+            if option.param_type_name == "option" and (value := flag_from_environment(option.opts[0])):
+                parts = [part.strip() for part in value.split(",") if part.strip()]
+                found.setdefault(verb, {})[option.name] = parts if option.multiple else value
+    return found
+
+
+def _explain(error: BaseException, argv: list[str]) -> int:
+    """One line on standard error for whatever ended the run, and the exit code. The only such place."""
+    found = sorted(_leaves(error), key=_weight)[0]
+    match found:
+        case SystemExit():
+            return found.code if isinstance(found.code, int) else 1
+        case KeyboardInterrupt() | Interrupted():
+            code = 128 + found.signum if isinstance(found, Interrupted) else _INTERRUPTED
+            return _say(code, "interrupted" + _to_go_on(argv))
+        case typer.Abort():
+            return _say(_INTERRUPTED, "interrupted")
+        case typer.TyperException():
+            return _say(2, found.format_message())
+        case CannotFinishNow() | Retry():
+            return _say(CannotFinishNow.exit_code, found.message + _to_go_on(argv))
+        case Stop():
+            return _say(found.exit_code, found.message)
+        case BrokenPipeError():
+            return _PIPE_CLOSED
+        case MemoryError():
+            return _say(
+                CannotFinishNow.exit_code, "out of memory: try a smaller --max-memory" + _to_go_on(argv)
+            )
+        case OSError() if found.errno in _NO_ROOM:
+            return _say(CannotFinishNow.exit_code, _of_system(found) + _to_go_on(argv))
+        case OSError() if found.errno in _WRONG_PATH and found.filename is not None:
+            return _say(2, _of_system(found))
+    return _bug(error, argv)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors themselves, out of the groups that task groups wrap them in."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _weight(error: BaseException) -> int:
+    """Which of several errors to speak of: a bug first, then what the user can act on, then a signal."""
+    known = (
+        Stop,
+        typer.TyperException,
+        OSError,
+        MemoryError,
+        Retry,
+        Interrupted,
+        KeyboardInterrupt,
+        SystemExit,
+    )
+    return next((rank for rank, kind in enumerate(known, 1) if isinstance(error, kind)), 0)
+
+
+def _say(code: int, message: str) -> int:
+    try:
+        print(f"harvester: {one_line(message)}", file=sys.stderr)
+    except OSError:
+        pass  # nobody is listening; the exit code says it
+    return code
+
+
+def _of_system(error: OSError) -> str:
+    name = f"{error.filename}: " if error.filename is not None else ""
+    return f"{name}{error.strerror or error}"
+
+
+def _to_go_on(argv: list[str]) -> str:
+    """The command that goes on with an interrupted export; nothing for what cannot be resumed."""
+    if argv[:1] != ["export"] or _to_stdout(argv):
+        return ""
+    again = shlex.join(["harvester", *argv])
+    return f"; to go on: {again}" if redact(again) == again else "; run the same command again to go on"
+
+
+def _to_stdout(argv: list[str]) -> bool:
+    pairs = zip(argv, [*argv[1:], ""], strict=True)
+    return any(
+        (flag in ("-o", "--output") and value == "-") or flag in ("-o-", "--output=-")
+        for flag, value in pairs
+    )
+
+
+def _bug(error: BaseException, argv: list[str]) -> int:
+    """Not the user's fault: a short line, and the traceback where it does not bury the line."""
+    trace = redact("".join(traceback.format_exception(error)))
+    if "--debug" in argv or flag_from_environment("--debug"):
+        print(trace, file=sys.stderr)
+        where = "above"
+    else:
+        try:
+            descriptor, where = tempfile.mkstemp(prefix="harvester-bug-", suffix=".txt")
+            with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(trace)
+        except OSError:
+            where = "shown with --debug"
+    return _say(1, f"this is a bug in harvester: {type(error).__name__}: {error} (traceback: {where})")
+
+
+def _flushed(code: int) -> int:
+    """Flush standard output while a closed pipe can still be taken quietly."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The interpreter flushes once more on its way out.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _PIPE_CLOSED if code == 0 else code
+    return code
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"harvester {version('harvester')}")
+        raise typer.Exit()

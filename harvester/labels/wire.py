@@ -3,18 +3,25 @@
 import msgspec
 
 
+class WorkflowStage(msgspec.Struct, frozen=True):
+    """The stage of the workflow that a row's task is in."""
+
+    title: str | None = None
+
+
 class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the listing, as far as planning needs it. Unknown fields pass by."""
 
     data_hash: str
     dataset_hash: str
-    dataset_title: str = ""
-    data_title: str = ""
-    data_type: str = ""
+    dataset_title: str | None = None
+    data_title: str | None = None
+    data_type: str | None = None
     label_hash: str | None = None
     branch_name: str | None = None
     label_status: str | None = None
     annotation_task_status: str | None = None
+    workflow_graph_node: WorkflowStage | None = None
     last_edited_at: str | None = None
 
 

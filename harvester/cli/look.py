@@ -1,0 +1,143 @@
+"""Verbs that look and write nothing: projects, status, plan."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import msgspec
+import typer
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli import screen as on
+from harvester.cli import values
+from harvester.cli.connect import connected
+from harvester.cli.flags import CONNECTION, FORMAT, SCREEN, SELECTION, takes
+from harvester.cli.screen import Screen
+from harvester.settings import Connection, Format, Selection
+
+if TYPE_CHECKING:
+    from harvester.encord.session import ProjectInfo
+
+BAR = 24  # cells; with it the status table fits 80 columns
+
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]
+
+
+@takes(CONNECTION, SCREEN)
+def projects(*, connection: Connection, screen: Screen) -> None:
+    """List the projects that the key may read."""
+    screen.listen()
+    with connected(connection) as session:
+        found = sorted(session.projects(), key=lambda info: info.last_edited_at, reverse=True)
+    if screen.json:
+        on.put_json(
+            [{"title": p.title, "hash": p.project_hash, "last_edited_at": p.last_edited_at} for p in found]
+        )
+    else:
+        on.show(projects_table(found))
+
+
+@takes(CONNECTION, SELECTION, SCREEN)
+def status(project: Project, *, connection: Connection, selection: Selection, screen: Screen) -> None:
+    """Count a project's label rows by task status, label status, workflow stage and data type."""
+    from harvester.plan import status as count
+
+    screen.listen()
+    with connected(connection) as session:
+        info = session.find_project(project)
+        counts = msgspec.to_builtins(count(session, info, selection))
+    if screen.json:
+        on.put_json({"project": {"hash": info.project_hash, "title": info.title}, **counts})
+    else:
+        on.show(status_table(info, counts))
+
+
+@takes(CONNECTION, SELECTION, FORMAT, SCREEN)
+def plan(
+    project: Project, *, connection: Connection, selection: Selection, format: Format, screen: Screen
+) -> None:
+    """Show what an export would fetch, and which filter runs where. Fetches the listing only."""
+    from harvester.plan import preview
+
+    screen.listen()
+    with connected(connection) as session:
+        info = session.find_project(project)
+        facts = msgspec.to_builtins(preview(session, info, selection, format))
+    if screen.json:
+        on.put_json({"project": {"hash": info.project_hash, "title": info.title}, **facts})
+    else:
+        on.show(plan_table(info, facts))
+
+
+def heading(info: "ProjectInfo") -> Text:
+    return Text.assemble(on.title(info.title, "bold"), "  ", on.title(info.project_hash, "dim"))
+
+
+def projects_table(found: list["ProjectInfo"]) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("project", overflow="ellipsis", no_wrap=True)
+    table.add_column("hash", no_wrap=True)
+    table.add_column("last edited", no_wrap=True, style="dim")
+    for info in found:
+        table.add_row(
+            on.title(info.title, "bold"), on.title(info.project_hash), on.title(info.last_edited_at[:10])
+        )
+    return table
+
+
+def status_table(info: "ProjectInfo", counts: Mapping[str, Any]) -> RenderableType:
+    """One section a question, each value with its number of rows, its share and a bar."""
+    total = counts["rows"]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("", no_wrap=True, overflow="ellipsis")
+    table.add_column("rows", justify="right", no_wrap=True)
+    table.add_column("share", justify="right", no_wrap=True, style="dim")
+    table.add_column("", no_wrap=True, min_width=BAR, style="cyan")
+    for name, numbers in counts.items():
+        if not isinstance(numbers, Mapping):
+            continue
+        table.add_row(Text(words(name.removeprefix("by_")), style="bold"))
+        for value, number in numbers.items():
+            share = f"{number / total:.1%}" if total else ""
+            bar = on.fraction_bar(number, total, BAR)
+            table.add_row(Text.assemble("  ", on.title(value)), f"{number:,}", share, bar)
+        table.add_section()
+    size = f"{values.show_count(total, 'label row')}, {counts['labelled']:,} of them with labels"
+    return Group(heading(info), Text(size, style="dim"), table)
+
+
+def plan_table(info: "ProjectInfo", facts: Mapping[str, Any]) -> RenderableType:
+    """How many rows end where without being fetched, and which filter runs where."""
+    numbers = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    numbers.add_column("")
+    numbers.add_column("", justify="right")
+    places = Table.grid(padding=(0, 2))
+    places.add_column("", no_wrap=True)
+    places.add_column("", overflow="fold")
+    for name, fact in facts.items():
+        if not isinstance(fact, Mapping):
+            numbers.add_row(words(name), on.title(said(fact), "bold"))
+            continue
+        places.add_row(Text(words(name), style="bold"), "" if fact else Text("nothing", style="dim"))
+        for key, value in fact.items():
+            places.add_row(Text.assemble("  ", words(key)), on.title(said(value)))
+    return Group(heading(info), "", numbers, "", places)
+
+
+def words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def said(value: object) -> str:
+    """A value as people write it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {said(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ", ".join(said(item) for item in value) or "nothing"
+    return str(value)

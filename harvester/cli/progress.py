@@ -1,0 +1,133 @@
+"""How an export is going: a bar on a terminal, a log line every few seconds in a pipe."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harvester import events
+from harvester.cli import values
+from harvester.cli.screen import Screen, joined
+from harvester.events import Counters
+
+TICK = 0.25  # seconds between two pictures of the bar
+LINE = 5.0  # seconds between two log lines
+WINDOW = 10.0  # seconds over which speed is measured
+
+
+class Speed(NamedTuple):
+    """Over the last seconds: rows and bytes of label JSON a second, and seconds left if known."""
+
+    rows: float = 0.0
+    bytes: float = 0.0
+    left: float | None = None
+
+
+class Speedometer:
+    """Speed from samples of the counters. Pure: the time is given.
+
+    Rows that a resumed export finds done are in its first sample and so do not count as speed.
+    """
+
+    def __init__(self, window: float = WINDOW) -> None:
+        self._window = window
+        self._samples: deque[tuple[float, int, int]] = deque()
+
+    def sample(self, now: float, counters: Counters) -> Speed:
+        self._samples.append((now, counters.done, counters.body_bytes))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
+            self._samples.popleft()
+        then, done, body = self._samples[0]
+        if now <= then:
+            return Speed()
+        rows = (counters.done - done) / (now - then)
+        to_do = counters.listed - counters.done
+        return Speed(rows, (counters.body_bytes - body) / (now - then), to_do / rows if rows > 0 else None)
+
+
+@asynccontextmanager
+async def progress(screen: Screen, console: Console, counters: Counters) -> AsyncIterator[None]:
+    """Show `counters` for as long as the body runs."""
+    async with anyio.create_task_group() as tasks:
+        if screen.live(console):
+            tasks.start_soon(_draw, console, counters)
+        else:
+            tasks.start_soon(_log, counters)
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _draw(console: Console, counters: Counters) -> None:
+    speedometer = Speedometer()
+    # Drawn from here and not by rich's own thread, so that a picture never mixes two moments.
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        while True:
+            speed = speedometer.sample(anyio.current_time(), counters)
+            live.update(picture(counters, speed, console.width), refresh=True)
+            await anyio.sleep(TICK)
+
+
+async def _log(counters: Counters) -> None:
+    speedometer = Speedometer()
+    speedometer.sample(anyio.current_time(), counters)
+    while True:
+        await anyio.sleep(LINE)
+        events.say("export.progress", line(counters, speedometer.sample(anyio.current_time(), counters)))
+
+
+def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
+    """Two lines: a bar with rows and time left, and what else there is to know."""
+    total = counters.listed
+    bar = Table.grid(padding=(0, 1), expand=False)
+    head = f"{counters.done:,} of {values.show_count(total, 'row')}" if total else "listing the rows"
+    left = f"{values.show_duration(speed.left)} left" if speed.left is not None and total else ""
+    tail = f"{counters.done / total:.0%}" if total else ""
+    room = max(10, min(40, width - len(head) - len(left) - len(tail) - 4))
+    bar.add_row(
+        ProgressBar(total=total or None, completed=counters.done, width=room, pulse=not total),
+        Text(tail, style="bold"),
+        head,
+        Text(left, style="dim"),
+    )
+    trouble = [
+        f"{number:,} {what}"
+        for number, what in (
+            (counters.refused, "refused"),
+            (counters.retries, "retried"),
+            (counters.failed, "failed"),
+        )
+        if number
+    ]
+    facts = joined(
+        [
+            values.show_count(counters.objects + counters.classifications + counters.rows, "record"),
+            f"{speed.rows:,.0f} rows/s",
+            f"{speed.bytes / 1e6:.1f} MB/s",
+        ],
+        "dim",
+    )
+    if trouble:
+        facts.append(" · " + " · ".join(trouble), style="yellow")
+    return Group(bar, facts)
+
+
+def line(counters: Counters, speed: Speed) -> dict[str, object]:
+    """The same for a log line."""
+    return {
+        "rows": counters.done,
+        "of": counters.listed,
+        "records": counters.objects + counters.classifications + counters.rows,
+        "rows_per_s": round(speed.rows, 1),
+        "mb_per_s": round(speed.bytes / 1e6, 2),
+        "left": values.show_duration(speed.left) if speed.left is not None else None,
+        "refused": counters.refused,
+        "retried": counters.retries,
+        "failed": counters.failed,
+    }

@@ -1,0 +1,99 @@
+"""What stands on the terminal: standard error for people, standard output for data and tables."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import msgspec
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from harvester import events
+from harvester.errors import BadInput
+
+LEVELS = ("debug", "info", "warning", "error")
+
+
+class Screen(msgspec.Struct, frozen=True, kw_only=True):
+    """How much to say, and to whom."""
+
+    json: bool = False
+    quiet: bool = False
+    log_level: str | None = None
+    log_format: Literal["text", "json"] = "text"
+    debug: bool = False
+
+    def __post_init__(self) -> None:
+        if self.log_level is not None and self.log_level not in LEVELS:
+            raise BadInput(f"unknown log level {self.log_level!r}: one of {', '.join(LEVELS)}")
+        if self.log_format not in ("text", "json"):
+            raise BadInput(f"unknown log format {self.log_format!r}: text or json")
+
+    def listen(self) -> Console:
+        """Send log lines to standard error and give the console that they share with everything else.
+
+        A terminal has a progress bar and needs warnings only; a pipe gets the story line by line.
+        """
+        console = stderr()
+        level = self.log_level or ("error" if self.quiet else "warning" if self.live(console) else "info")
+        events.configure(level, _ConsoleStream(console), self.log_format == "json")
+        return console
+
+    def live(self, console: Console) -> bool:
+        """Whether a progress bar can be drawn."""
+        return console.is_terminal and not self.quiet and self.log_format == "text"
+
+
+class _ConsoleStream:
+    """Log lines through the console, so that a progress bar moves down instead of being torn."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def write(self, text: str, /) -> None:
+        self._console.out(text, end="", highlight=False)
+
+    def flush(self) -> None:
+        pass
+
+
+def stderr() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def stdout() -> Console:
+    return Console(highlight=False)
+
+
+def show(thing: RenderableType) -> None:
+    """A table for people, on standard output. In a pipe as wide as it needs to be, so that no cell is cut."""
+    console = stdout()
+    if not console.is_terminal:
+        console = Console(highlight=False, width=max(console.width, console.measure(thing).maximum))
+    console.print(thing)
+
+
+def put_json(value: Any) -> None:
+    """One line of JSON on standard output."""
+    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
+    sys.stdout.flush()
+
+
+def title(text: str, style: str = "") -> Text:
+    """A title from the server: no markup, nothing that steers a terminal."""
+    return Text(events.printable(text), style=style, overflow="ellipsis")
+
+
+def fraction_bar(part: int, whole: int, width: int, *, ascii_only: bool = False) -> str:
+    """A bar of at most `width` cells."""
+    if not whole or not part:
+        return ""
+    if ascii_only:
+        return "#" * max(1, round(part / whole * width))
+    eighths = max(1, round(part / whole * width * 8))
+    return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
+
+
+def joined(parts: Sequence[str], style: str = "") -> Text:
+    """Short facts on one line."""
+    return Text(" · ".join(part for part in parts if part), style=style)

@@ -1,0 +1,99 @@
+"""What an export says when it is over. Pure: values in, something to print out."""
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli import values
+from harvester.cli.screen import joined, title
+from harvester.events import Counters
+
+KINDS = ("objects", "classifications", "rows", "failed")
+
+
+def summary(done: Any, project: str, counters: Counters, seconds: float) -> RenderableType:
+    """A short block: outcome, counts that add up, records, requests, files. `done` is export's Summary."""
+    failed = done.counts.get("failed", 0)
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    facts.add_row("rows", rows(done.counts))
+    for kind, counts in done.records.items():
+        facts.add_row(kind, records(counts))
+    if not done.already_complete:
+        facts.add_row("requests", requests(counters))
+        facts.add_row("speed", speed(counters, seconds))
+    if done.target != "-":
+        for kind, shown in files(Path(done.target)).items():
+            facts.add_row("files" if kind != "failed" else "failed rows", shown)
+    return Group(head(done, project, failed), facts)
+
+
+def head(done: Any, project: str, failed: int) -> Text:
+    mark, style = ("✗", "bold yellow") if failed else ("✓", "bold green")
+    word = "complete, but for " + values.show_count(failed, "failed row") if failed else "complete"
+    if done.already_complete:
+        word = "already " + word
+    elif done.resumed:
+        word += ", resumed"
+    return Text.assemble((f"{mark} {word}", style), "  ", title(project, "bold"))
+
+
+def rows(counts: dict[str, int]) -> Text:
+    """``2,000 listed = 1,900 harvested + 80 unlabelled + 20 filtered + 0 failed``."""
+    ends = ("harvested", "unlabelled", "filtered", "failed")
+    text = Text(f"{counts.get('listed', 0):,} listed = ")
+    for i, name in enumerate(ends):
+        number = counts.get(name, 0)
+        style = "yellow" if name == "failed" and number else "" if number else "dim"
+        text.append(" + " if i else "").append(f"{number:,} {name}", style=style)
+    return text
+
+
+def records(counts: dict[str, Any]) -> Text:
+    """``38,000 written of 40,100 (2,100 dropped by shape)``."""
+    written, seen = counts.get("written", 0), counts.get("seen", 0)
+    text = Text(f"{written:,} written")
+    dropped = ", ".join(
+        f"{number:,} by {name}" for name, number in counts.get("dropped", {}).items() if number
+    )
+    if dropped:
+        text.append(f" of {seen:,} (dropped {dropped})", style="dim")
+    return text
+
+
+def requests(counters: Counters) -> Text:
+    text = Text(f"{counters.requests:,}")
+    text.append(f" · {counters.refused:,} refused", style="" if counters.refused else "dim")
+    text.append(f" · {counters.retries:,} retried", style="" if counters.retries else "dim")
+    return text
+
+
+def speed(counters: Counters, seconds: float) -> Text:
+    seconds = max(seconds, 0.001)
+    return joined(
+        [
+            values.show_duration(seconds),
+            f"{counters.harvested / seconds:,.0f} rows/s",
+            f"{counters.body_bytes / seconds / 1e6:.1f} MB/s of labels",
+            f"{values.show_bytes(counters.wire_bytes)} received",
+        ]
+    )
+
+
+def files(target: Path) -> dict[str, Text]:
+    """Each kind of file in `target`: its name, or the first and last, how many and how large."""
+    shown = {}
+    for kind in KINDS:
+        found = sorted(path for path in target.glob(f"{kind}-[0-9]*.ndjson*") if path.is_file())
+        if not found:
+            continue
+        names = str(target / found[0].name) + (f" … {found[-1].name}" if len(found) > 1 else "")
+        size = values.show_bytes(sum(path.stat().st_size for path in found))
+        shown[kind] = Text.assemble(
+            title(names), (f"  {values.show_count(len(found), 'file')}, {size}", "dim")
+        )
+    return shown

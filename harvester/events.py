@@ -1,0 +1,246 @@
+"""What harvester says about itself: counters, log lines, and the one redaction that all text passes.
+
+Every line goes through the standard library's loggers (``harvester``), so that a program that embeds
+harvester decides where they go. `configure` is for the command line: it sends them to one stream,
+together with what the SDK and urllib3 have to say, and nothing leaves without `redact`.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, MutableMapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+import structlog
+
+# Event names, dotted, with the level each is logged at. Others are logged at INFO.
+LEVELS: Mapping[str, int] = {
+    "export.started": logging.INFO,
+    "export.resumed": logging.INFO,
+    "export.progress": logging.INFO,
+    "export.interrupted": logging.WARNING,
+    "export.finished": logging.INFO,
+    "plan.frozen": logging.INFO,
+    "part.started": logging.DEBUG,
+    "part.committed": logging.INFO,
+    "part.repaired": logging.WARNING,
+    "bundle.split": logging.DEBUG,
+    "request.refused": logging.DEBUG,
+    "request.retried": logging.INFO,
+    "row.failed": logging.WARNING,
+    "row.drifted": logging.WARNING,
+}
+
+# Loggers of the libraries beneath. The SDK logs the start of every request at INFO, urllib3 every URL
+# at DEBUG: warnings only, whatever level the user asks of us.
+FOREIGN_LOGGERS = ("encord", "urllib3", "requests", "asyncio")
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a run has done so far. Touched by the event loop's thread only: ``+=`` is no atomic step.
+
+    `listed` = `harvested` + `unlabelled` + `filtered` + `failed` once a run is over. `objects`,
+    `classifications` and `rows` are records written. `wire_bytes` is what came over the network,
+    `body_bytes` the same undone of its compression, `out_bytes` what was written.
+    """
+
+    listed: int = 0
+    harvested: int = 0
+    unlabelled: int = 0
+    filtered: int = 0
+    failed: int = 0
+    objects: int = 0
+    classifications: int = 0
+    rows: int = 0
+    requests: int = 0
+    refused: int = 0
+    retries: int = 0
+    wire_bytes: int = 0
+    body_bytes: int = 0
+    out_bytes: int = 0
+
+    def snapshot(self) -> dict[str, int]:
+        """All counters by name, as they stand."""
+        return asdict(self)
+
+    @property
+    def done(self) -> int:
+        """Rows that have reached their end, whichever it is."""
+        return self.harvested + self.unlabelled + self.filtered + self.failed
+
+
+# -- redaction ------------------------------------------------------------------------------------
+
+GONE = "[redacted]"
+
+# No nested repetition: hostile text cannot make a pattern explode.
+SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # A private key, whole or cut off; also its body alone (every OpenSSH key starts with these letters).
+    (re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.S), GONE),
+    (re.compile(r"b3BlbnNzaC1rZXk(?:[A-Za-z0-9+/=\s]|\\[nr])*"), GONE),
+    # The SDK's v1 signature, which has no scheme word: public key, colon, signature.
+    (re.compile(r"\b[0-9a-fA-F]{64}:[0-9a-fA-F]{128}\b"), GONE),
+    (re.compile(r"\b(Bearer|Basic)\s+[^\s\"',}]+", re.I), rf"\1 {GONE}"),
+    (re.compile(r"\beyJ[\w-]{6,4000}\.[\w-]+(?:\.[\w-]*)?"), GONE),
+    # Headers, as text, as a dict's repr or as JSON. Up to the closing quote, or the end of the line.
+    (
+        re.compile(
+            r"\b((?:Proxy-)?Authorization|Signature-Input|Signature|(?:Set-)?Cookie)"
+            r"(\\?[\"']?\s*:\s*)(\\?[\"'])?(?(3).*?(?:\3|$)|[^\r\n]*)",
+            re.I | re.M,
+        ),
+        rf"\1\2{GONE}",
+    ),
+    (re.compile(r"\bencord-sig=[^\s\"']+"), GONE),
+    (
+        re.compile(r"\b(X-(?:Amz|Goog)-[\w-]+)(\\?[\"']?\s*[=:]\s*\\?[\"']?)[^\s&\"',}]+", re.I),
+        rf"\1\2{GONE}",
+    ),
+    # Who is in front of the host, and everything behind the question mark, of any URL or request target.
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)[^\s/?#@\"'<>]+@", re.I), rf"\1{GONE}@"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://[^\s?\"'<>]+\?)[^\s\"'<>]+", re.I), rf"\1{GONE}"),
+    (re.compile(r"((?:^|(?<=[\s\"'(=:]))/[^\s?\"'<>]*\?)[^\s\"'<>]*=[^\s\"'<>]*"), rf"\1{GONE}"),
+    (
+        re.compile(
+            r"\b(sig|signature|[a-z_-]{0,20}token|passphrase|password|secret|GoogleAccessId|AWSAccessKeyId)"
+            r"=[^\s&\"',}]+",
+            re.I,
+        ),
+        rf"\1={GONE}",
+    ),
+)
+
+
+def redact(text: str) -> str:
+    """`text` without private keys, credentials, signatures and URL queries. What is no secret stays."""
+    for pattern, replacement in SECRETS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+# An escape sequence (CSI, OSC and its like, two-character ones), whole, so that no letters of it remain.
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+_SPACES = re.compile(r"[\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")
+# Control characters, zero-width and bidirectional marks, lone surrogates, the byte order mark.
+_UNPRINTABLE = re.compile(
+    r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
+)
+
+
+def printable(text: str) -> str:
+    """`text` on one line, fit for a terminal: no escape sequences, control characters or bidi marks."""
+    return _UNPRINTABLE.sub("", _SPACES.sub(" ", _ESCAPES.sub("", text)))
+
+
+def one_line(text: str, *, limit: int = 2000) -> str:
+    """`text` redacted, on one line, at most `limit` characters: for errors, whatever they quote."""
+    line = printable(redact(text)).strip()
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+# -- logging --------------------------------------------------------------------------------------
+
+
+class Stream(Protocol):
+    """Where log lines go: a text file, or anything that writes like one."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+
+
+def logger(name: str = "harvester") -> structlog.stdlib.BoundLogger:
+    """A structured logger over the standard library's `name`. Made on demand, nothing is configured."""
+    bound: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+        logging.getLogger(name),
+        processors=[
+            structlog.stdlib.filter_by_level,
+            _redacted,
+            _to_record,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    return bound
+
+
+def say(event: str, fields: Mapping[str, Any], *, name: str = "harvester") -> None:
+    """Log one event at the level that `LEVELS` gives it."""
+    logger(name).log(LEVELS.get(event, logging.INFO), event, **fields)
+
+
+def configure(level: str, stream: Stream, json: bool) -> None:
+    """Send the log lines of harvester and of the libraries beneath to `stream`, redacted.
+
+    `level` is debug, info, warning or error, and holds for harvester; the libraries are heard from
+    warnings up. `json` writes one JSON object a line, else text. Calling it again replaces the former.
+    """
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(_formatter(json))
+    for name in ("harvester", *FOREIGN_LOGGERS):
+        chosen = logging.getLogger(name)
+        chosen.handlers = [handler]
+        chosen.propagate = False
+        ours = logging.getLevelName(level.upper())
+        chosen.setLevel(ours if name == "harvester" else max(ours, logging.WARNING))
+
+
+def _formatter(json: bool) -> structlog.stdlib.ProcessorFormatter:
+    render = (
+        structlog.processors.JSONRenderer(ensure_ascii=False)
+        if json
+        else structlog.dev.ConsoleRenderer(colors=False, pad_event_to=20, pad_level=False)
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            _from_record,
+            structlog.stdlib.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+        ],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redacted, render],
+        # The exception is rendered above, where it still passes the redaction.
+        use_get_message=True,
+    )
+
+
+def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    # Our fields travel in one attribute: a field called `message` or `name` must not clash with the record's.
+    kept = {key: event.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in event}
+    return (event.pop("event"),), {**kept, "extra": {"fields": dict(event)}}
+
+
+def _from_record(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    return {**getattr(event.get("_record"), "fields", {}), **event}
+
+
+def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """structlog processor: every string that leaves, however deep, without secrets or escapes."""
+    return {
+        key: value if key == "exc_info" else _clean_field(key, value, lines=key == "exception")
+        for key, value in event.items()
+    }
+
+
+# Fields and mapping keys whose value is secret whatever it looks like.
+_SECRET_KEYS = re.compile(r"authorization|signature|cookie|token|passphrase|password|secret|ssh_?key$", re.I)
+
+
+def _clean_field(key: str, value: object, *, lines: bool = False) -> Any:
+    return GONE if value and _SECRET_KEYS.search(key) else _clean(value, lines=lines)
+
+
+def _clean(value: object, *, lines: bool = False) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Mapping):
+        return {printable(redact(str(key))): _clean_field(str(key), item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item) for item in value]
+    text = redact(value.decode(errors="replace") if isinstance(value, bytes) else str(value))
+    if lines:
+        return "\n".join(printable(line) for line in text.splitlines())
+    return printable(text)

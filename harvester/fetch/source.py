@@ -1,0 +1,33 @@
+"""The seam to whatever label rows come from: blocking calls that answer with raw JSON."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+
+class Answer(msgspec.Struct):
+    """What one call brought.
+
+    `rows` holds each label row's JSON as sent, in any order; they may be slices of one buffer, which
+    lives as long as one of them. `wire_bytes` is the body's size as it came over the network, 0 where
+    that is not known; `body_bytes` its size undone of the compression.
+    """
+
+    rows: list[memoryview | bytes | msgspec.Raw]
+    wire_bytes: int
+    body_bytes: int
+
+
+class LabelRows(Protocol):
+    """The label rows of one project. Blocking, and safe to call from many threads.
+
+    Both methods raise only errors of `harvester.errors`: a Retry where asking again may help, SkipRow
+    where the row (or one row of the bundle) cannot be had, Stop where no row can.
+    """
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        """One label row."""
+
+    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+        """Several label rows in one call. The answer may lack some or bring others: the caller checks."""

@@ -1,0 +1,243 @@
+"""List the rows, sort them, decide which are asked for.
+
+The listing arrives in one answer, in any order, as large as the project. It is read in pieces and sorted
+on disk (SQLite's sorter), so a million rows take no more memory than a thousand.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import closing
+
+import msgspec
+
+from harvester.encord.session import ProjectInfo, Session
+from harvester.errors import CannotFinishNow
+from harvester.labels.wire import ListedRow, PlanRow
+from harvester.settings import Format, Selection
+
+_SORTER_CACHE_KIB = 32 * 1024
+
+
+class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """A project's rows counted four ways, each from the listing alone."""
+
+    rows: int
+    labelled: int
+    by_task_status: dict[str, int]
+    by_label_status: dict[str, int]
+    by_workflow_stage: dict[str, int]
+    by_data_type: dict[str, int]
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export would do: where each predicate runs, and how many rows are left to ask for."""
+
+    asked_of_the_server: dict[str, object]
+    chosen_from_the_listing: dict[str, object]
+    chosen_record_by_record: dict[str, object]
+    listed: int
+    unlabelled: int
+    filtered: int
+    to_fetch: int
+    parts: int
+
+
+class Places(msgspec.Struct, frozen=True, kw_only=True):
+    """A selection's predicates by the place where each one runs, cheapest first."""
+
+    server: dict[str, object]
+    listing: dict[str, object]
+    record: dict[str, object]
+
+
+_LISTING_FIELDS = ("data_types", "datasets", "label_statuses")
+_RECORD_FIELDS = (
+    "shapes",
+    "names",
+    "feature_hashes",
+    "approved",
+    "min_confidence",
+    "authors",
+    "manual",
+    "filters",
+)
+_ASKED_ALONG_FIELDS = ("include_reviews", "signed_urls")
+
+
+def places(selection: Selection) -> Places:
+    """Sorts the predicates that are set in `selection` by where they run."""
+    default = Selection()
+    chosen = {
+        field: getattr(selection, field)
+        for field in selection.__struct_fields__
+        if getattr(selection, field) != getattr(default, field)
+    }
+    elsewhere = {*_LISTING_FIELDS, *_RECORD_FIELDS, *_ASKED_ALONG_FIELDS}
+    return Places(
+        server={field: value for field, value in chosen.items() if field not in elsewhere},
+        listing={field: value for field, value in chosen.items() if field in _LISTING_FIELDS},
+        record={field: value for field, value in chosen.items() if field in _RECORD_FIELDS},
+    )
+
+
+def listed_rows(
+    session: Session, project: ProjectInfo, selection: Selection, *, with_metadata: bool = False
+) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
+    """The rows that the server lists for `selection`, in its order, each with its JSON as sent.
+
+    Blocking; memory stays flat. Raises what `Session.listing` raises, and CannotFinishNow for an
+    item that is no listed row: a listing that cannot be read whole is not half an export.
+    """
+    decode = msgspec.json.Decoder(ListedRow).decode
+    with session.listing(project.project_hash, selection, with_metadata=with_metadata) as chunks:
+        for chunk in chunks:
+            for item in chunk:
+                try:
+                    yield decode(item), item
+                except msgspec.ValidationError as error:
+                    raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
+
+
+def plan_rows(
+    session: Session,
+    project: ProjectInfo,
+    selection: Selection,
+    format: Format,
+    *,
+    on_listed: Callable[[int], None] = lambda count: None,
+) -> Iterator[PlanRow]:
+    """The rows of the plan in their frozen order: dataset, data title, label, branch.
+
+    Rows that need not be asked for come with their `outcome`. A row that the server lists twice
+    comes once. `on_listed` hears how many rows have been listed so far.
+
+    Blocking; memory stays flat. Raises as `listed_rows`.
+    """
+    keep_metadata = "rows" in format.emit
+    decide = _listing_filter(selection)
+    encode = msgspec.json.Encoder().encode
+    with closing(_sorter()) as sorter:
+        batch: list[tuple[bytes, ...]] = []
+        listed = 0
+        for row, item in listed_rows(session, project, selection, with_metadata=keep_metadata):
+            planned = PlanRow(
+                dataset_hash=row.dataset_hash,
+                data_title=row.data_title or "",
+                label_hash=row.label_hash or None,
+                branch_name=row.branch_name,
+                data_hash=row.data_hash,
+                data_type=row.data_type or "",
+                dataset_title=row.dataset_title or "",
+                last_edited_at=row.last_edited_at,
+                outcome=decide(row),
+                metadata=item if keep_metadata else None,
+            )
+            batch.append((*_sort_key(planned), encode(planned)))
+            if len(batch) == 1000:
+                listed += len(batch)
+                _add(sorter, batch)
+                on_listed(listed)
+        listed += len(batch)
+        _add(sorter, batch)
+        on_listed(listed)
+        yield from _sorted_rows(sorter)
+
+
+def status(session: Session, project: ProjectInfo, selection: Selection) -> StatusCounts:
+    """Counts a project's rows from its listing, without asking for a single label row. Blocking."""
+    rows = labelled = 0
+    task, label, stage, data_type = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
+    decide = _listing_filter(selection)
+    for row, _ in listed_rows(session, project, selection):
+        if decide(row) == "filtered":
+            continue
+        rows += 1
+        labelled += bool(row.label_hash)
+        task[row.annotation_task_status or "none"] += 1
+        label[row.label_status or "none"] += 1
+        stage[(row.workflow_graph_node and row.workflow_graph_node.title) or "none"] += 1
+        data_type[row.data_type or "unknown"] += 1
+    return StatusCounts(
+        rows=rows,
+        labelled=labelled,
+        by_task_status=_ranked(task),
+        by_label_status=_ranked(label),
+        by_workflow_stage=_ranked(stage),
+        by_data_type=_ranked(data_type),
+    )
+
+
+def preview(session: Session, project: ProjectInfo, selection: Selection, format: Format) -> Preview:
+    """What `export` would ask for, from the listing alone. Blocking."""
+    decide = _listing_filter(selection)
+    outcomes = Counter[str | None](decide(row) for row, _ in listed_rows(session, project, selection))
+    listed = outcomes.total()
+    where = places(selection)
+    return Preview(
+        asked_of_the_server=where.server,
+        chosen_from_the_listing=where.listing,
+        chosen_record_by_record=where.record,
+        listed=listed,
+        unlabelled=outcomes["unlabelled"],
+        filtered=outcomes["filtered"],
+        to_fetch=outcomes[None],
+        parts=-(-listed // format.rows_per_part),
+    )
+
+
+def _listing_filter(selection: Selection) -> Callable[[ListedRow], str | None]:
+    """The outcome that the listing alone decides: ``filtered``, ``unlabelled``, or None: to be asked for."""
+    data_types = {data_type.upper() for data_type in selection.data_types}
+    datasets, statuses = set(selection.datasets), set(selection.label_statuses)
+
+    def decide(row: ListedRow) -> str | None:
+        if (
+            (data_types and (row.data_type or "").upper() not in data_types)
+            or (datasets and row.dataset_hash not in datasets and row.dataset_title not in datasets)
+            or (statuses and row.label_status not in statuses)
+        ):
+            return "filtered"
+        return None if row.label_hash else "unlabelled"
+
+    return decide
+
+
+def _ranked(counts: Counter[str]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _sorter() -> sqlite3.Connection:
+    """A private database on disk (the empty name), deleted by SQLite when it is closed or killed."""
+    sorter = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    sorter.execute("PRAGMA journal_mode = OFF")
+    sorter.execute("PRAGMA synchronous = OFF")
+    sorter.execute("PRAGMA temp_store = FILE")
+    sorter.execute(f"PRAGMA cache_size = -{_SORTER_CACHE_KIB}")
+    sorter.execute("CREATE TABLE listing (dataset, title, label, branch, data, row)")
+    return sorter
+
+
+def _sort_key(row: PlanRow) -> tuple[bytes, ...]:
+    # Bytes, so that the order is the code points' on every machine, whatever SQLite is built with.
+    key = (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
+    return tuple(text.encode() for text in key)
+
+
+def _add(sorter: sqlite3.Connection, batch: list[tuple[bytes, ...]]) -> None:
+    try:
+        sorter.execute("BEGIN")
+        sorter.executemany("INSERT INTO listing VALUES (?, ?, ?, ?, ?, ?)", batch)
+        sorter.execute("COMMIT")
+    except sqlite3.OperationalError as error:
+        raise CannotFinishNow(f"no room to sort the listing in the temporary directory: {error}") from error
+    batch.clear()
+
+
+def _sorted_rows(sorter: sqlite3.Connection) -> Iterator[PlanRow]:
+    decode = msgspec.json.Decoder(PlanRow).decode
+    last: tuple[bytes, ...] | None = None
+    ordered = sorter.execute("SELECT * FROM listing ORDER BY dataset, title, label, branch, data, row")
+    for *key, row in ordered:
+        if last != (last := tuple(key)):
+            yield decode(row)

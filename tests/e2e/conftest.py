@@ -1,0 +1,76 @@
+"""The installed command against the simulator over TLS."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.simulator import Simulator
+from harvester.simulator.world import WorldSpec
+
+HARVESTER = Path(sys.executable).with_name("harvester")
+
+
+@dataclass(frozen=True)
+class Command:
+    """The installed command, as a user of one simulator runs it."""
+
+    environment: dict[str, str]
+
+    def __call__(
+        self, *arguments: str | Path, timeout: float = 120, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [HARVESTER, *map(str, arguments)],
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, *arguments: str | Path, **options: Any) -> "subprocess.Popen[bytes]":
+        return subprocess.Popen([HARVESTER, *map(str, arguments)], env=self.environment, **options)
+
+    def export(self, target: Path, *arguments: str) -> dict[str, Any]:
+        """Exports into `target` and gives the summary line."""
+        done = self("export", *arguments, "-o", target, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+def command_for(simulator: Simulator) -> Command:
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("HARVESTER_", "ENCORD_"))
+    }
+    return Command(
+        environment
+        | {
+            "ENCORD_SSH_KEY_FILE": str(simulator.ssh_key_file),
+            "ENCORD_DOMAIN": simulator.url,
+            "REQUESTS_CA_BUNDLE": str(simulator.ca_file),
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def simulator() -> Iterator[Simulator]:
+    """5,000 data units of all types, served over TLS by another process."""
+    with Simulator(WorldSpec(rows=5000)) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def harvester(simulator: Simulator) -> Command:
+    return command_for(simulator)
+
+
+def parts(target: Path) -> dict[str, bytes]:
+    """The bytes of every part in `target` by name."""
+    return {path.name: path.read_bytes() for path in sorted(target.glob("*-*.ndjson"))}
