@@ -8,6 +8,7 @@
     ├── SkipRow              this row cannot be had: record it as failed, go on with the rest
     └── Stop                 end the run; `exit_code` says how
         ├── BadInput             2  wrong usage or bad input
+        ├── Unsound              3  what is there is not as it was written: export again
         ├── CredentialsRefused   4  credentials or permission
         ├── CannotFinishNow      5  server down, disk full, deadline: run the same command again
         └── TargetRefused        6  the target is in use or belongs to another export
@@ -119,6 +120,12 @@ class BadInput(Stop):
     """Wrong usage or bad input: nothing was lost, the message says what to change."""
 
     exit_code = 2
+
+
+class Unsound(Stop):
+    """An export was looked at and is not as it was written. Exporting again repairs it."""
+
+    exit_code = 3
 
 
 class CredentialsRefused(Stop):

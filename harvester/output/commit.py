@@ -1,0 +1,112 @@
+"""The commit record of a part: the part exists if, and only if, a valid one stands in the target.
+
+The part's files are written first and are durable by then; see `harvester.output.ndjson`. A part whose
+record is missing, of another plan, damaged, or names files that are not there, is harvested again.
+"""
+
+import hashlib
+from collections.abc import Mapping
+
+import msgspec
+
+from harvester.output.canonical import canonical, digest
+from harvester.output.layout import COMMITS, commit_name, parse_commit, parse_part
+from harvester.output.target import Target
+
+
+class KindCounts(msgspec.Struct):
+    """What became of the records of one kind: `seen` = `written` + all that filters `dropped`."""
+
+    seen: int = 0
+    written: int = 0
+    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def add(self, other: "KindCounts") -> None:
+        """Adds another part's counts."""
+        self.seen += other.seen
+        self.written += other.written
+        for name, dropped in other.dropped.items():
+            self.dropped[name] = self.dropped.get(name, 0) + dropped
+
+
+class PartFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file of a part. `rows` are the rows that have lines in it, `records` its lines, `bytes` its size."""
+
+    name: str
+    kind: str
+    rows: int
+    records: int
+    bytes: int
+    sha256: str
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What became of one part of the plan.
+
+    `rows` counts the part's rows by outcome: ``harvested, unlabelled, filtered, failed``. `harvested_ids`
+    is the `IdDigest` of the rows harvested, some of which may have no records: with the plan and the
+    failed rows it proves which rows they were. `digest` guards the record itself.
+    """
+
+    part: int
+    plan: str
+    rows: dict[str, int]
+    harvested_ids: str
+    records: dict[str, KindCounts]
+    files: list[PartFile]
+    digest: str = ""
+
+
+class IdDigest:
+    """sha256 over label hashes, each followed by a newline, in the order of the plan."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def add(self, label_hash: str) -> None:
+        """Takes in the next row."""
+        self._hash.update(label_hash.encode() + b"\n")
+
+    def hexdigest(self) -> str:
+        """The digest of the rows so far."""
+        return self._hash.hexdigest()
+
+
+def write_commit(target: Target, commit: Commit) -> None:
+    """Makes the part exist. Its files must be durable already."""
+    sealed = msgspec.structs.replace(commit, digest=digest(commit, without=("digest",)))
+    target.put(commit_name(commit.part), canonical(sealed) + b"\n")
+
+
+def parse_commit_record(data: bytes) -> Commit | None:
+    """The record, if it is whole and its own digest says so."""
+    try:
+        commit = msgspec.json.decode(data, type=Commit)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return commit if commit.digest == digest(commit, without=("digest",)) else None
+
+
+def read_commits(target: Target, plan: str) -> dict[int, Commit]:
+    """The parts of the plan with digest `plan` that exist, by number: each file is there in its full size."""
+    sizes = dict(target.names())
+    commits = {}
+    for name, _ in target.names(COMMITS):
+        part = parse_commit(name)
+        commit = parse_commit_record(target.read(name) or b"")
+        if commit and commit.part == part and commit.plan == plan and _complete(commit, sizes):
+            commits[commit.part] = commit
+    return dict(sorted(commits.items()))
+
+
+def drop_part(target: Target, part: int) -> None:
+    """Deletes a part, its commit record first: it has never existed."""
+    target.delete(commit_name(part))
+    for name, _ in target.names():
+        parsed = parse_part(name)
+        if parsed and parsed.part == part:
+            target.delete(name)
+
+
+def _complete(commit: Commit, sizes: Mapping[str, int]) -> bool:
+    return all(sizes.get(file.name) == file.bytes for file in commit.files)

@@ -1,0 +1,46 @@
+"""What the files of a target are called. Names come from indices only, never from titles."""
+
+import re
+from typing import NamedTuple
+
+FORMAT = 1  # version of everything that a target holds
+
+STATE = ".harvester"
+MANIFEST = "manifest.json"
+PLAN = f"{STATE}/plan.json"
+PLAN_ROWS = f"{STATE}/plan.ndjson.zst"
+COMMITS = f"{STATE}/commits"
+FAILED = "failed"
+
+_PART = re.compile(r"(objects|classifications|rows|failed)-([0-9]{5,9})\.ndjson(?:\.gz|\.zst)?")
+_COMMIT = re.compile(r"([0-9]{5,9})\.json")
+
+
+class PartName(NamedTuple):
+    """A part's file, taken from its name."""
+
+    kind: str
+    part: int
+
+
+def part_name(kind: str, part: int) -> str:
+    """``objects-00000.ndjson``."""
+    return f"{kind}-{part:05}.ndjson"
+
+
+def parse_part(name: str) -> PartName | None:
+    """The kind and number of a part's file; None for any other file."""
+    found = _PART.fullmatch(name)
+    return PartName(found[1], int(found[2])) if found else None
+
+
+def commit_name(part: int) -> str:
+    """``.harvester/commits/00000.json``."""
+    return f"{COMMITS}/{part:05}.json"
+
+
+def parse_commit(name: str) -> int | None:
+    """The part whose commit record `name` is; None for any other file."""
+    folder, _, file = name.rpartition("/")
+    found = _COMMIT.fullmatch(file)
+    return int(found[1]) if folder == COMMITS and found else None

@@ -1,0 +1,131 @@
+"""The manifest: written last, and all that a reader of an export trusts."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+from harvester.errors import Unsound
+from harvester.output.canonical import digest
+from harvester.output.commit import Commit, KindCounts, PartFile
+from harvester.output.layout import FAILED, FORMAT, MANIFEST
+from harvester.output.planfile import PlanHeader, Project
+from harvester.output.target import Target
+from harvester.settings import Format, Selection
+
+OUTCOMES = ("harvested", "unlabelled", "filtered", "failed")
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """How many rows changed on the server after the plan was frozen."""
+
+    edited: int = 0
+    added: int = 0
+    removed: int = 0
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What an export holds.
+
+    `format` is the version of the target's format, `plan` the digest of the frozen plan. `counts` are
+    rows: ``listed`` = ``harvested + unlabelled + filtered + failed``. `parts` stand in the order of the
+    plan. `drift` is None where nobody looked. `digest` is the same for every run that brings the same;
+    it leaves out `run` (times, requests) and the files of failed rows (attempts, trace ids).
+    """
+
+    format: int
+    harvester: str
+    sdk: str
+    project: Project
+    selection: Selection
+    options: Format
+    plan: str
+    counts: dict[str, int]
+    records: dict[str, KindCounts]
+    drift: Drift | None
+    parts: list[PartFile]
+    run: dict[str, Any]
+    digest: str = ""
+
+
+def build_manifest(
+    plan: PlanHeader,
+    commits: Mapping[int, Commit],
+    *,
+    harvester: str,
+    sdk: str,
+    drift: Drift | None,
+    run: Mapping[str, Any],
+) -> Manifest:
+    """The manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
+    ordered = [commits[part] for part in range(plan.parts)]
+    manifest = Manifest(
+        format=FORMAT,
+        harvester=harvester,
+        sdk=sdk,
+        project=plan.project,
+        selection=plan.selection,
+        options=plan.format,
+        plan=plan.digest,
+        counts=count_rows(ordered),
+        records=count_records(ordered, plan.format.emit),
+        drift=drift,
+        parts=list_files(ordered),
+        run=dict(run),
+    )
+    return msgspec.structs.replace(manifest, digest=manifest_digest(manifest))
+
+
+def count_rows(commits: Iterable[Commit]) -> dict[str, int]:
+    """Rows by outcome, summed over parts; ``listed`` is their sum."""
+    counts = dict.fromkeys(("listed", *OUTCOMES), 0)
+    for commit in commits:
+        for outcome, number in commit.rows.items():
+            counts[outcome] += number
+            counts["listed"] += number
+    return counts
+
+
+def count_records(commits: Iterable[Commit], emit: Iterable[str]) -> dict[str, KindCounts]:
+    """Records by kind, summed over parts; every kind that is emitted is there, in alphabetical order."""
+    records = {kind: KindCounts() for kind in sorted(emit)}
+    for commit in commits:
+        for kind, counts in commit.records.items():
+            records.setdefault(kind, KindCounts()).add(counts)
+    for counts in records.values():
+        counts.dropped = dict(sorted(counts.dropped.items()))
+    return records
+
+
+def list_files(commits: Iterable[Commit]) -> list[PartFile]:
+    """All files, by part, then by name."""
+    return [file for commit in commits for file in sorted(commit.files, key=lambda file: file.name)]
+
+
+def manifest_digest(manifest: Manifest) -> str:
+    """sha256 over the canonical JSON of what does not vary from run to run."""
+    steady = [file for file in manifest.parts if file.kind != FAILED]
+    return digest(msgspec.structs.replace(manifest, parts=steady), without=("run", "digest"))
+
+
+def write_manifest(target: Target, manifest: Manifest) -> None:
+    """Ends the export."""
+    target.put(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+
+
+def read_manifest(target: Target) -> Manifest | None:
+    """The manifest; None where the export has not ended.
+
+    Raises:
+        Unsound: it is there, but not as it was written.
+    """
+    data = target.read(MANIFEST)
+    if data is None:
+        return None
+    try:
+        manifest = msgspec.json.decode(data, type=Manifest)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Unsound(f"cannot be read: {error}") from error
+    if manifest.digest != manifest_digest(manifest):
+        raise Unsound("its digest does not fit what it says")
+    return manifest

@@ -1,0 +1,86 @@
+"""Writes the files of one part: ``objects-00000.ndjson`` and its like, counted and hashed on the way."""
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harvester.output.commit import PartFile
+from harvester.output.layout import FAILED, part_name
+from harvester.output.target import Target
+
+if TYPE_CHECKING:
+    from harvester.fetch.pool import FailedRow
+
+_BUFFER = 1024**2  # bytes a file; an open part has at most four
+
+
+class PartWriter:
+    """Keeps one part's lines; a `harvester.part.Keep`. A kind without lines has no file.
+
+    Nothing of it is seen before `close`. Every method may raise CannotFinishNow; call `discard` then.
+    """
+
+    def __init__(self, target: Target, part: int) -> None:
+        self._target = target
+        self._part = part
+        self._files: dict[str, _KindFile] = {}
+
+    def write(self, kind: str, lines: bytes, records: int) -> None:
+        """Takes in one row's `lines` of one kind, each ending in a newline."""
+        file = self._files.get(kind)
+        if file is None:
+            file = self._files[kind] = _KindFile(self._target, kind, self._part)
+        file.write(lines, records)
+
+    def fail(self, row: "FailedRow") -> None:
+        """Lists a row that could not be had."""
+        self.write(FAILED, msgspec.json.encode(row) + b"\n", 1)
+
+    def close(self) -> list[PartFile]:
+        """Makes the files durable, one after another. The part exists once its commit record does."""
+        return [self._files[kind].close() for kind in sorted(self._files)]
+
+    def discard(self) -> None:
+        """Drops what is not durable yet. Never raises."""
+        for file in self._files.values():
+            file.draft.discard()
+
+
+class _KindFile:
+    def __init__(self, target: Target, kind: str, part: int) -> None:
+        self.name = part_name(kind, part)
+        self.kind = kind
+        self.draft = target.create(self.name)
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._hash = hashlib.sha256()
+        self._rows = self._records = self._bytes = 0
+
+    def write(self, lines: bytes, records: int) -> None:
+        self._rows += 1
+        self._records += records
+        self._buffer.append(lines)
+        self._buffered += len(lines)
+        if self._buffered >= _BUFFER:
+            self._flush()
+
+    def close(self) -> PartFile:
+        self._flush()
+        self.draft.commit()
+        return PartFile(
+            name=self.name,
+            kind=self.kind,
+            rows=self._rows,
+            records=self._records,
+            bytes=self._bytes,
+            sha256=self._hash.hexdigest(),
+        )
+
+    def _flush(self) -> None:
+        data = b"".join(self._buffer)
+        self._buffer.clear()
+        self._buffered = 0
+        self._hash.update(data)
+        self._bytes += len(data)
+        self.draft.write(data)

@@ -1,0 +1,309 @@
+"""The frozen plan: which rows the export is of, in which order, whatever the server says later.
+
+The rows stand in ``plan.ndjson.zst``, one JSON object a line. ``plan.json`` is written after them: where
+it is, the plan is whole. Its digest covers the rows, the selection and the format; all that the target
+holds names it.
+"""
+
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import cast
+
+import msgspec
+import zstandard
+
+from harvester.errors import CannotFinishNow, TargetRefused
+from harvester.events import one_line
+from harvester.labels.wire import PlanRow
+from harvester.output.canonical import canonical, digest
+from harvester.output.layout import COMMITS, FORMAT, MANIFEST, PLAN, PLAN_ROWS, parse_part
+from harvester.output.target import Draft, Target
+from harvester.settings import Format, Selection
+
+_LEVEL = 3
+_PIECE = 1024**2  # bytes compressed or decompressed at once; the same pieces give the same file
+
+
+class Project(msgspec.Struct, frozen=True):
+    """The project that an export is of."""
+
+    hash: str
+    title: str
+
+
+class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target is for. One with another purpose is refused."""
+
+    project: Project
+    selection: Selection
+    format: Format
+
+
+class PlanHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``plan.json`` holds.
+
+    `version` is that of the target's format. `rows` counts the plan's rows, `outcomes` those that are
+    never asked for (``unlabelled``, ``filtered``); `rows_sha256` is over the rows' lines, `bytes` the
+    size of their compressed file. `digest` covers all but the title (projects are renamed) and `bytes`.
+    """
+
+    version: int
+    project: Project
+    selection: Selection
+    format: Format
+    rows: int
+    outcomes: dict[str, int]
+    rows_sha256: str
+    bytes: int
+    digest: str = ""
+
+    @property
+    def parts(self) -> int:
+        """How many parts the plan is cut into."""
+        return -(-self.rows // self.format.rows_per_part)
+
+    @property
+    def purpose(self) -> Purpose:
+        """What the target is for."""
+        return Purpose(project=self.project, selection=self.selection, format=self.format)
+
+
+def ensure_plan(
+    target: Target, purpose: Purpose, list_rows: Callable[[], Iterable[PlanRow]]
+) -> tuple[PlanHeader, bool]:
+    """The target's plan, and whether it was there already; else `list_rows` is asked and its rows frozen.
+
+    A plan that is lost or damaged is listed again, and taken if it comes out the same as before.
+    Blocking, flat in memory. Only under the lock.
+
+    Raises:
+        TargetRefused: the target is of another export, or its plan is lost and cannot be had again.
+    """
+    header = read_header(target)
+    if header is not None:
+        check_purpose(target, header, purpose)
+        if intact(target, header):
+            return header, True
+    elif not recorded_digests(target):
+        _check_unclaimed(target)
+    known = {header.digest} if header else recorded_digests(target)
+    return freeze(target, list_rows(), purpose, known=known), bool(known)
+
+
+def freeze(
+    target: Target, rows: Iterable[PlanRow], purpose: Purpose, *, known: Container[str] = ()
+) -> PlanHeader:
+    """Writes `rows`, in their order, as the target's plan. Blocking, flat in memory.
+
+    Raises:
+        TargetRefused: `known` digests are given, and the plan has none of them.
+    """
+    draft = target.create(PLAN_ROWS)
+    try:
+        header = _sealed(_write_rows(draft, rows, purpose))
+        if known and header.digest not in known:
+            raise TargetRefused(
+                f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
+                "choose another directory"
+            )
+        draft.commit()
+    except BaseException:
+        draft.discard()
+        raise
+    target.put(PLAN, msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
+    return header
+
+
+def read_header(target: Target) -> PlanHeader | None:
+    """The header, if it is there, whole, and its own digest says so.
+
+    Raises:
+        TargetRefused: the plan is of a newer format than this version reads.
+    """
+    data = target.read(PLAN)
+    if data is None:
+        return None
+    try:
+        version = msgspec.json.decode(data, type=_Version).version
+        if version > FORMAT:
+            raise TargetRefused(f"{one_line(target.name)} is of a newer harvester (format {version})")
+        header = msgspec.json.decode(data, type=PlanHeader)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return header if header == _sealed(header) else None
+
+
+def check_purpose(target: Target, header: PlanHeader, wanted: Purpose) -> None:
+    """Raises TargetRefused, naming the first difference, where the target's plan is not for `wanted`."""
+    held = header.purpose
+    holds = f"{one_line(target.name)} holds an export of project {_show(held.project.title)}"
+    difference = None
+    if held.project.hash != wanted.project.hash:
+        difference = f" ({held.project.hash}), not of {_show(wanted.project.title)} ({wanted.project.hash})"
+    elif setting := next(_differences(held, wanted), None):
+        difference = " with {0}={1}, not {0}={2}".format(*setting)
+    if difference:
+        raise TargetRefused(f"{holds}{difference}; choose another directory")
+
+
+def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
+    """The rows in their order. Flat in memory.
+
+    Raises:
+        CannotFinishNow: the plan turns out damaged; the next export mends it.
+    """
+    decode = msgspec.json.Decoder(PlanRow).decode
+    with _damage_named():
+        for line in _all_lines(target, header):
+            yield decode(line)
+
+
+def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterator[tuple[int, list[PlanRow]]]:
+    """The rows of each part in `wanted`, in order, in one pass over the plan; one part in memory.
+
+    Raises:
+        CannotFinishNow: as `rows` does.
+    """
+    decode = msgspec.json.Decoder(PlanRow).decode
+    lines = _all_lines(target, header)
+    with _damage_named():
+        for part in range(header.parts):
+            own = islice(lines, header.format.rows_per_part)
+            if part in wanted:
+                yield part, [decode(line) for line in own]
+            else:
+                deque(own, maxlen=0)
+        deque(lines, maxlen=0)
+
+
+def intact(target: Target, header: PlanHeader) -> bool:
+    """Whether the rows are those that the header was written for, byte by byte."""
+    if dict(target.names(PLAN_ROWS.rpartition("/")[0])).get(PLAN_ROWS) != header.bytes:
+        return False
+    hashed = hashlib.sha256()
+    try:
+        for line in _lines(target):
+            hashed.update(line)
+    except zstandard.ZstdError:
+        return False
+    return hashed.hexdigest() == header.rows_sha256
+
+
+def recorded_digests(target: Target) -> set[str]:
+    """The plans that the manifest and the commit records name: one, unless the target is damaged."""
+    names = [MANIFEST, *(name for name, _ in target.names(COMMITS))]
+    found = set()
+    for name in names:
+        try:
+            found.add(msgspec.json.decode(target.read(name) or b"", type=_Recorded).plan)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    return found
+
+
+class _Version(msgspec.Struct):
+    version: int
+
+
+class _Recorded(msgspec.Struct):
+    plan: str
+
+
+def _write_rows(draft: Draft, rows: Iterable[PlanRow], purpose: Purpose) -> PlanHeader:
+    # One thread, a fixed level and fixed pieces, no content size: equal rows give equal bytes.
+    compressor = zstandard.ZstdCompressor(
+        level=_LEVEL, write_checksum=True, write_content_size=False
+    ).compressobj()
+    encode = msgspec.json.Encoder().encode
+    hashed, size, count, outcomes = hashlib.sha256(), 0, 0, dict[str, int]()
+    piece = bytearray()
+
+    def drain(data: bytes) -> None:
+        nonlocal size
+        size += len(data)
+        if data:
+            draft.write(data)
+
+    for row in rows:
+        count += 1
+        if row.outcome is not None:
+            outcomes[row.outcome] = outcomes.get(row.outcome, 0) + 1
+        # In JSON a newline stands between tokens only: a space says the same, and keeps one row one line.
+        piece += encode(row).replace(b"\n", b" ") + b"\n"
+        if len(piece) >= _PIECE:
+            hashed.update(piece)
+            drain(compressor.compress(bytes(piece)))
+            piece.clear()
+    hashed.update(piece)
+    drain(compressor.compress(bytes(piece)))
+    drain(compressor.flush())
+    return PlanHeader(
+        version=FORMAT,
+        project=purpose.project,
+        selection=purpose.selection,
+        format=purpose.format,
+        rows=count,
+        outcomes=dict(sorted(outcomes.items())),
+        rows_sha256=hashed.hexdigest(),
+        bytes=size,
+    )
+
+
+def _sealed(header: PlanHeader) -> PlanHeader:
+    fields = msgspec.to_builtins(header)
+    covered = {**fields, "project": header.project.hash}
+    del covered["bytes"], covered["digest"]
+    return msgspec.structs.replace(header, digest=digest(covered))
+
+
+def _lines(target: Target) -> Iterator[bytes]:
+    """The rows' lines with their newlines, decompressed as they are asked for."""
+    with target.open(PLAN_ROWS) as file:
+        reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=_PIECE)
+        yield from io.BufferedReader(cast(io.RawIOBase, reader), _PIECE)
+
+
+def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
+    count = 0
+    for line in _lines(target):
+        count += 1
+        yield line
+    if count != header.rows:  # zstd takes a file that is cut off for one that ends
+        raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {count:,} rows, not {header.rows:,}")
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    try:
+        yield
+    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {one_line(str(error))}") from error
+
+
+def _differences(held: Purpose, wanted: Purpose) -> Iterator[tuple[str, str, str]]:
+    for ours, theirs in ((held.selection, wanted.selection), (held.format, wanted.format)):
+        for field in ours.__struct_fields__:
+            if canonical(getattr(ours, field)) != canonical(getattr(theirs, field)):
+                yield field, _show(getattr(ours, field)), _show(getattr(theirs, field))
+
+
+def _show(value: object) -> str:
+    if value is None or value == ():
+        return "(none)"
+    if isinstance(value, tuple):
+        return one_line(",".join(map(str, value)), limit=200)
+    return one_line(str(value), limit=200)
+
+
+def _check_unclaimed(target: Target) -> None:
+    """Parts without any state are somebody else's: they would be deleted as never committed."""
+    for name, _ in target.names():
+        if parse_part(name) or name == MANIFEST:
+            raise TargetRefused(
+                f"{one_line(target.name)} holds {name} but no plan that it belongs to; "
+                "choose another directory"
+            )

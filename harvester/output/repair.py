@@ -1,0 +1,91 @@
+"""What of a target can be kept when an export begins, and what must be harvested again."""
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from harvester.errors import CannotFinishNow, Unsound
+from harvester.output.commit import Commit, PartFile, drop_part, read_commits
+from harvester.output.layout import COMMITS, MANIFEST, parse_commit, parse_part
+from harvester.output.manifest import Manifest, count_records, count_rows, list_files, read_manifest
+from harvester.output.planfile import PlanHeader
+from harvester.output.target import Target
+
+_PIECE = 1024**2
+
+
+class Standing(msgspec.Struct):
+    """How far an export has come: its parts that exist, and its manifest if nothing is left to do.
+
+    `dropped` are the parts that were there in some form and were deleted.
+    """
+
+    commits: dict[int, Commit]
+    manifest: Manifest | None
+    dropped: list[int]
+
+
+def repair(target: Target, plan: PlanHeader) -> Standing:
+    """Deletes all that is not a sound part of `plan`, and says what is left. Only under the lock.
+
+    Parts of an unfinished export are checked by their size, those of a finished one byte by byte: this
+    is the last time that anyone looks. Blocking.
+    """
+    manifest, finished = None, target.read(MANIFEST) is not None
+    try:
+        manifest = read_manifest(target)
+    except Unsound:
+        pass  # it is written anew from the commit records
+    commits = read_commits(target, plan.digest)
+    if finished:
+        commits = {part: commit for part, commit in commits.items() if _sound(target, commit)}
+    unknown = sorted(_parts_seen(target) - commits.keys())
+    if manifest and not unknown and _agrees(manifest, plan, commits):
+        return Standing(commits, manifest, [])
+    if finished:
+        target.delete(MANIFEST)
+    for part in unknown:
+        drop_part(target, part)
+    return Standing(commits, None, unknown)
+
+
+def reopen(target: Target, parts: Iterable[int]) -> None:
+    """Deletes `parts`, and the manifest first: the export is unfinished. Only under the lock."""
+    target.delete(MANIFEST)
+    for part in parts:
+        drop_part(target, part)
+
+
+def sound_file(target: Target, file: PartFile) -> bool:
+    """Whether a part's file is, byte by byte, as it was committed."""
+    hashed = hashlib.sha256()
+    try:
+        with target.open(file.name) as stream:
+            while piece := stream.read(_PIECE):
+                hashed.update(piece)
+    except (OSError, CannotFinishNow):
+        return False
+    return hashed.hexdigest() == file.sha256
+
+
+def _sound(target: Target, commit: Commit) -> bool:
+    return all(sound_file(target, file) for file in commit.files)
+
+
+def _agrees(manifest: Manifest, plan: PlanHeader, commits: dict[int, Commit]) -> bool:
+    ordered = [commits[part] for part in range(plan.parts) if part in commits]
+    return (
+        len(ordered) == len(commits) == plan.parts
+        and manifest.plan == plan.digest
+        and manifest.counts == count_rows(ordered)
+        and manifest.records == count_records(ordered, plan.format.emit)
+        and manifest.parts == list_files(ordered)
+    )
+
+
+def _parts_seen(target: Target) -> set[int]:
+    """Parts of which there is a file, whichever."""
+    files = (parse_part(name) for name, _ in target.names())
+    commits = (parse_commit(name) for name, _ in target.names(COMMITS))
+    return {file.part for file in files if file} | {part for part in commits if part is not None}
