@@ -11,7 +11,7 @@ from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.flags import SCREEN, takes
 from harvester.cli.screen import Screen
-from harvester.errors import CannotFinishNow
+from harvester.errors import Unsound
 
 Target = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of an export.")]
 
@@ -20,11 +20,12 @@ SHOWN = 20  # problems named on the terminal; --json names all
 
 @takes(SCREEN)
 def verify(target: Target, *, screen: Screen) -> None:
-    """Check an export: every part there, every byte as committed, counts that add up. Exit 5 if not."""
+    """Check an export: every part there, every byte as committed, counts that add up. Exit 3 if not."""
+    from harvester.output.target import open_target
     from harvester.output.verify import verify as check
 
     console = screen.listen()
-    report = check(target)
+    report = check(open_target(target))
     if screen.json:
         on.put_json({"target": str(target), "ok": report.ok, **msgspec.to_builtins(report)})
     elif report.ok and not screen.quiet:
@@ -35,4 +36,4 @@ def verify(target: Target, *, screen: Screen) -> None:
         for problem in report.problems[:SHOWN]:
             console.print(Text.assemble("  ", on.title(str(problem))), soft_wrap=True)
         found = values.show_count(len(report.problems), "problem")
-        raise CannotFinishNow(f"{target}: {found}; run its export again to repair it")
+        raise Unsound(f"{target}: {found}; run its export again to repair it")

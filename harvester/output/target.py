@@ -80,6 +80,11 @@ class Target(Protocol):
         """Deletes the leftovers. Only under the lock."""
 
 
+def open_target(name: Path | str) -> Target:
+    """The target of that name, as the user or another process gives it. Touches nothing yet."""
+    return LocalTarget(name)
+
+
 # Errors that waiting does not mend: the user gave a path that cannot be.
 _USERS_TO_MEND = {
     errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP,

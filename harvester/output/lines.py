@@ -1,0 +1,106 @@
+"""Reads a part's file back: its bytes, its lines, and the rows that they are of."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from harvester.errors import CannotFinishNow
+from harvester.output.commit import PartFile
+from harvester.output.layout import FAILED
+from harvester.output.target import Target
+
+_PIECE = 1024**2
+
+_HEAD = (
+    "kind", "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
+    "data_type", "unit_hash", "file_name", "data_url", "space_id", "frame",
+)  # fmt: skip
+_KEYS = {
+    "objects": (*_HEAD, "object", "attributes", "dynamic_attributes"),
+    "classifications": (*_HEAD, "ranges", "classification", "answers"),
+    "rows": ("kind", "metadata", "row"),
+    FAILED: ("label_hash", "data_title", "error", "message", "attempts", "trace_id"),
+}
+_WORD = {"objects": "object", "classifications": "classification", "rows": "row", FAILED: None}
+
+
+def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) -> str | None:
+    """What is wrong with a part's file; None if nothing is. Reads it once; one line in memory.
+
+    `expected` is asked about each record's label hash, a run of equal ones once.
+    """
+    check = _LineCheck(file.kind, expected)
+    hashed, records, problem = hashlib.sha256(), 0, None
+    try:
+        for lines in _batches(target, file.name):
+            hashed.update(b"".join(lines))
+            for line in lines:
+                records += 1
+                # The first bad line says enough; the hash goes on.
+                if problem is None and (wrong := check.wrong_with(line)):
+                    problem = f"line {records:,}: {wrong}"
+    except (OSError, CannotFinishNow) as error:
+        return f"cannot be read: {error}"
+    if hashed.hexdigest() != file.sha256:
+        return "its bytes are not those that were committed" + (f" ({problem})" if problem else "")
+    if problem is None and records != file.records:
+        return f"{records:,} lines, not {file.records:,}"
+    return problem
+
+
+class _LineCheck:
+    def __init__(self, kind: str, expected: Callable[[str], bool]) -> None:
+        self._kind = kind
+        self._expected = expected
+        self._last: object = None
+        self._decode = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+
+    def wrong_with(self, line: bytes) -> str | None:
+        try:
+            keys, word, label_hash = self._read(line)
+        except (ValueError, RecursionError) as error:
+            return f"no valid JSON: {error}"
+        if keys != _KEYS[self._kind]:
+            return "its keys are not those of its kind"
+        if word != _WORD[self._kind]:
+            return "a record of another kind"
+        same, self._last = label_hash == self._last, label_hash
+        if not (isinstance(label_hash, str) and (same or self._expected(label_hash))):
+            return "of a row that is not expected here"
+        return None if line.endswith(b"\n") else "cut off"
+
+    def _read(self, line: bytes) -> tuple[tuple[str, ...], object, object]:
+        """A record's keys in their order, its kind, and its label hash. Raises ValueError."""
+        line.decode()
+        try:
+            record = self._decode(line)
+            if self._kind == "rows":
+                label_hash: object = msgspec.json.decode(record.get("row", b"{}"), type=_Row).label_hash
+            else:
+                label_hash = _value(record.get("label_hash", _NULL))
+            return tuple(record), _value(record.get("kind", _NULL)), label_hash
+        except msgspec.DecodeError:
+            # msgspec refuses lone surrogates, which the grammar allows; what is no JSON fails here too.
+            whole = json.loads(line, parse_constant=_refuse)
+            holder = whole.get("row", {}) if self._kind == "rows" else whole
+            return tuple(whole), whole.get("kind"), holder.get("label_hash")
+
+
+class _Row(msgspec.Struct):
+    label_hash: str | None = None
+
+
+_NULL = msgspec.Raw(b"null")
+_value = msgspec.json.Decoder(str | None).decode
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _batches(target: Target, name: str) -> Iterator[list[bytes]]:
+    with target.open(name) as stream:
+        while lines := stream.readlines(_PIECE):
+            yield lines

@@ -1,0 +1,216 @@
+"""Is an export what its manifest says, and all that its plan asks for? Offline, and writes nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+import msgspec
+
+from harvester.errors import BadInput, Unsound
+from harvester.events import one_line
+from harvester.labels.wire import PlanRow
+from harvester.output.commit import Commit, IdDigest, parse_commit_record
+from harvester.output.layout import (
+    COMMITS,
+    FAILED,
+    MANIFEST,
+    PLAN,
+    PLAN_ROWS,
+    STATE,
+    commit_name,
+    parse_commit,
+    parse_part,
+)
+from harvester.output.lines import check_file
+from harvester.output.manifest import Manifest, count_records, count_rows, list_files, read_manifest
+from harvester.output.planfile import PlanHeader, intact, read_header
+from harvester.output.planfile import slices as plan_slices
+from harvester.output.target import Target
+
+
+class Problem(msgspec.Struct, frozen=True):
+    """One thing that is wrong: the file it concerns, and the part if it concerns one."""
+
+    name: str
+    what: str
+    part: int | None = None
+
+    def __str__(self) -> str:
+        return one_line(f"{self.name}: {self.what}")
+
+
+class Report(msgspec.Struct):
+    """All that was found, in the order of the plan."""
+
+    problems: list[Problem]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problems
+
+
+def verify(target: Target) -> Report:
+    """Checks all that can be checked without the server: every file's bytes, every line, every row's fate.
+
+    Blocking; one part's rows in memory, and one line.
+
+    Raises:
+        BadInput: there is no export.
+        TargetRefused: the export is of a newer format.
+    """
+    if target.read(MANIFEST) is None and not target.names(STATE):
+        raise BadInput(f"{one_line(target.name)} holds no export")
+    return Report(list(_problems(target)))
+
+
+def _problems(target: Target) -> Iterator[Problem]:
+    for name in target.leftovers():
+        yield Problem(name, "left over from a run that was killed")
+    manifest, problem = _manifest(target)
+    if problem:
+        yield problem
+    header, damage = _plan(target)
+    if damage:
+        yield damage
+    commits: dict[int, Commit] = {}
+    for part in _numbers(target, header):
+        commit, what = _commit(target, part, header)
+        if commit:
+            commits[part] = commit
+        else:
+            yield Problem(commit_name(part), what, part)
+    if manifest:
+        yield from _against_manifest(manifest, commits, header)
+    yield from _strangers(target, commits)
+    slices: Iterable[tuple[int, list[PlanRow] | None]] = ((part, None) for part in commits)
+    if header and not damage:
+        slices = plan_slices(target, header, commits)
+    yield from _parts(target, commits, slices)
+
+
+def _manifest(target: Target) -> tuple[Manifest | None, Problem | None]:
+    try:
+        manifest = read_manifest(target)
+    except Unsound as error:
+        return None, Problem(MANIFEST, error.message)
+    return manifest, None if manifest else Problem(MANIFEST, "missing: the export is not finished")
+
+
+def _plan(target: Target) -> tuple[PlanHeader | None, Problem | None]:
+    header = read_header(target)
+    if header is None:
+        return None, Problem(PLAN, "missing" if target.read(PLAN) is None else "damaged")
+    return header, None if intact(target, header) else Problem(PLAN_ROWS, "missing or damaged")
+
+
+def _commit(target: Target, part: int, header: PlanHeader | None) -> tuple[Commit | None, str]:
+    data = target.read(commit_name(part))
+    if data is None:
+        return None, "missing: the part is not harvested"
+    commit = parse_commit_record(data)
+    if commit is None or commit.part != part:
+        return None, "damaged"
+    if header and (commit.plan != header.digest or part >= header.parts):
+        return None, "it is of another plan"
+    return commit, ""
+
+
+def _numbers(target: Target, header: PlanHeader | None) -> list[int]:
+    """The parts that the plan has, and any other that there is a record of."""
+    numbers = {part for name, _ in target.names(COMMITS) if (part := parse_commit(name)) is not None}
+    return sorted(numbers.union(range(header.parts if header else 0)))
+
+
+def _against_manifest(
+    manifest: Manifest, commits: Mapping[int, Commit], header: PlanHeader | None
+) -> Iterator[Problem]:
+    if header and manifest.plan != header.digest:
+        yield Problem(MANIFEST, "it is of another plan")
+    committed = {file.name: file for file in list_files(commits.values())}
+    listed = {file.name: file for file in manifest.parts}
+    for name in sorted(committed.keys() | listed.keys()):
+        parsed = parse_part(name)
+        part = parsed.part if parsed else None
+        # A part without a commit record is named for that.
+        if part in commits and committed.get(name) != listed.get(name):
+            yield Problem(name, "the manifest and the commit record differ", part)
+    if header and len(commits) == header.parts:
+        ordered = commits.values()
+        if manifest.counts != count_rows(ordered):
+            yield Problem(MANIFEST, "its row counts are not the sum of the parts'")
+        if manifest.records != count_records(ordered, manifest.options.emit):
+            yield Problem(MANIFEST, "its record counts are not the sum of the parts'")
+
+
+def _strangers(target: Target, commits: Mapping[int, Commit]) -> Iterator[Problem]:
+    """Files that look like parts, and that no record names."""
+    committed = {file.name for file in list_files(commits.values())}
+    for name, _ in target.names():
+        parsed = parse_part(name)
+        if parsed and name not in committed:
+            yield Problem(name, "no commit record names it", parsed.part)
+
+
+def _parts(
+    target: Target, commits: Mapping[int, Commit], slices: Iterable[tuple[int, list[PlanRow] | None]]
+) -> Iterator[Problem]:
+    sizes = dict(target.names())
+    for part, rows in slices:
+        commit = commits[part]
+        failed = list[str]()
+        # Failed rows first: what they leave of the plan is what must have been harvested.
+        for file in sorted(commit.files, key=lambda file: file.kind != FAILED):
+            if file.name not in sizes:
+                yield Problem(file.name, "missing", part)
+                continue
+            if sizes[file.name] != file.bytes:
+                yield Problem(file.name, f"{sizes[file.name]:,} bytes, not {file.bytes:,}", part)
+                continue
+            if wrong := check_file(target, file, _expected(file.kind, rows, failed)):
+                yield Problem(file.name, wrong, part)
+        if rows is not None:
+            for what in _fates(commit, rows, failed):
+                yield Problem(commit_name(part), what, part)
+
+
+def _expected(kind: str, rows: list[PlanRow] | None, failed: list[str]) -> Callable[[str], bool]:
+    """Whether a record of this label hash may come next in a file. Fills `failed` from its file."""
+    if rows is None:
+        return lambda label_hash: True
+    asked = [row.label_hash or "" for row in rows if row.outcome is None]
+    if kind == FAILED:
+        left = set(asked)
+
+        def takes(label_hash: str) -> bool:
+            failed.append(label_hash)
+            return label_hash in left
+
+        return takes
+    # `in` moves the iterator on: records stand in the order of the plan, and rows may have none.
+    lost = set(failed)
+    following = iter([label_hash for label_hash in asked if label_hash not in lost])
+    return lambda label_hash: label_hash in following
+
+
+def _fates(commit: Commit, rows: list[PlanRow], failed: list[str]) -> Iterator[str]:
+    """harvested + failed + filtered + unlabelled = plan: in number, and row by row."""
+    lost = set(failed)
+    harvested, ids = 0, IdDigest()
+    planned = Counter(row.outcome for row in rows)
+    for row in rows:
+        if row.outcome is None and row.label_hash not in lost:
+            harvested += 1
+            ids.add(row.label_hash or "")
+    counts = {
+        "harvested": harvested,
+        "unlabelled": planned["unlabelled"],
+        "filtered": planned["filtered"],
+        "failed": len(failed),
+    }
+    for outcome, number in counts.items():
+        if commit.rows.get(outcome, 0) != number:
+            yield f"{commit.rows.get(outcome, 0):,} rows {outcome}, not {number:,} as the plan has it"
+    if sum(counts.values()) != len(rows):
+        yield f"{sum(counts.values()):,} rows accounted for, not {len(rows):,}"
+    if ids.hexdigest() != commit.harvested_ids:
+        yield "the rows harvested are not those of the plan"
