@@ -1,0 +1,106 @@
+"""Label row bodies: a few hundred are made, each when first asked for, and serve any number of rows."""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+from harvester.simulator.dice import Dice
+from harvester.simulator.identity import blend
+from harvester.simulator.labels import Labels, Wanted
+from harvester.simulator.ontology import OBJECTS, Json
+from harvester.simulator.recipes import RECIPES
+from harvester.simulator.spec import WorldSpec
+from harvester.simulator.template import Template, hole
+from harvester.simulator.traps import Traps
+from harvester.simulator.truth import Tally
+
+BLANK = -1  # the edition of a label row that was just created: it holds nothing
+KEPT = 4096  # bodies kept serialised; more than a world has unless callers ask for ever other features
+
+
+class Body(NamedTuple):
+    """A label row with holes, and what it holds."""
+
+    template: Template
+    classifications: Template  # as the v2 call for classifications answers them
+    tally: Tally
+
+
+class Bodies:
+    """Makes bodies. A body is named by its recipe, variant (which medium and oddities) and edition (which labels)."""
+
+    def __init__(self, spec: WorldSpec) -> None:
+        self._spec = spec
+        self._shapes = spec.shapes or tuple({feature.shape: None for feature in OBJECTS})
+        self.body = lru_cache(maxsize=KEPT)(self._body)
+        self.media = lru_cache(maxsize=KEPT)(self._media)
+
+    def _media(self, recipe: int, variant: int) -> Json:
+        """What the listing says of the medium."""
+        return RECIPES[recipe].media(Dice(blend(self._spec.seed, 1, recipe, variant)), Traps(variant))
+
+    def _body(self, recipe: int, variant: int, edition: int, wanted: Wanted) -> Body:
+        kind, media, spec = RECIPES[recipe], self.media(recipe, variant), self._spec
+        blank = edition == BLANK
+        dice = Dice(blend(spec.seed, 2, recipe, variant, edition + 1))
+        if spec.objects_per_row is None:
+            count = dice.below(int(2 * spec.objects) + 1)
+        else:
+            count = spec.objects_per_row
+        labels = Labels(
+            dice,
+            Traps(None if blank else variant),
+            wanted,
+            count=0 if blank else count,
+            blank=blank,
+            shapes=self._shapes,
+            reviewed=spec.reviews,
+        )
+        row = kind.row(labels, media)
+        made: Json = {
+            "label_hash": hole("label_hash"),
+            "branch_name": None if labels.traps["null_branch"] else hole("branch"),
+            "created_at": hole("created_at"),
+            "last_edited_at": hole("last_edited_at"),
+            "dataset_hash": hole("dataset_hash"),
+            "dataset_title": hole("dataset_title"),
+            "data_title": hole("title"),
+            "data_hash": hole("data_hash"),
+            "data_type": kind.data_type,
+            "is_image_sequence": False if kind.data_type == "img_group" else None,
+            "data_units": row.units,
+            "object_answers": labels.object_answers,
+            "classification_answers": labels.classification_answers,
+            "object_actions": labels.object_actions,
+            "label_status": hole("label_status"),
+            "annotation_task_status": hole("task_status"),
+            "is_shadow_data": False,
+            "is_valid": True,
+            "file_type": media.get("file_type"),
+        }
+        if row.spaces is not None:
+            made["spaces"] = row.spaces
+        if row.scene is not None:
+            made["scene"] = row.scene
+        if labels.traps["few_keys"]:
+            for key in ("is_valid", "is_shadow_data", "annotation_task_status", "file_type"):
+                del made[key]
+        return Body(Template(made), Template(_classifications(labels)), labels.tally)
+
+
+def _classifications(labels: Labels) -> Json:
+    """A label row's classifications in camel case; spaces and confidence have no place here."""
+    answers = {}
+    for hash, answer in labels.classification_answers.items():
+        if answer.get("featureHash"):
+            kept = {key: value for key, value in answer.items() if key not in ("spaces", "confidence")}
+            filled = [{"manualAnnotation": True} | attribute for attribute in answer["classifications"]]
+            answers[hash] = {"range": None} | kept | {"classifications": filled}
+    return {
+        "labelUuid": hole("label_hash"),
+        "dataUuid": hole("data_hash"),
+        "dataTitle": hole("title"),
+        "branchName": hole("branch"),
+        "exportUuid": hole("task_uuid"),
+        "exportedAt": "2025-12-01T00:00:00+00:00",
+        "classificationAnswers": answers,
+    }

@@ -1,0 +1,222 @@
+"""Rows whose labels stand on frames: image, image group, video, DICOM, NIfTI, PDF."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from harvester.simulator.dice import Dice
+from harvester.simulator.labels import Labels, Track
+from harvester.simulator.ontology import Json
+from harvester.simulator.shapes import FLAT, HEIGHT, WIDTH
+from harvester.simulator.template import hole
+from harvester.simulator.traps import Traps
+
+Frames = dict[int, Json]
+
+
+class Row:
+    """The parts of a label row below its head, with holes for what differs from row to row."""
+
+    def __init__(self, units: Json, spaces: Json | None = None, scene: Json | None = None) -> None:
+        self.units = units
+        self.spaces = spaces
+        self.scene = scene
+
+
+def unit(
+    labels: Labels, mime: str, marks: Any, hash: str = "data_hash", number: int = 0, **extra: Any
+) -> Json:
+    """A data unit; `hash` names the hole of its hash."""
+    part = "" if hash == "data_hash" else f"/{number:03}.jpg"
+    made: Json = {
+        "data_hash": hole(hash),
+        "data_title": hole("title") + part,
+        "data_link": hole("link") + part + hole("signature"),
+        "data_type": mime,
+        "data_sequence": str(number) if labels.traps["text_sequence"] else number,
+    } | extra
+    if marks is not None:
+        made["labels"] = marks
+    return made
+
+
+def size(labels: Labels) -> Json:
+    return {} if labels.traps["no_size"] else {"width": WIDTH, "height": HEIGHT}
+
+
+def empty(dice: Dice) -> Json:
+    """A frame, or an image, without labels: three ways to write it."""
+    return dice.pick(
+        ({"objects": [], "classifications": []}, {"objects": []}, {"objects": [], "classifications": []})
+    )
+
+
+def on_frame(frames: Frames, frame: int) -> Json:
+    return frames.setdefault(frame, {"objects": [], "classifications": []})
+
+
+def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: int, **how: Any) -> None:
+    """Places each object on a stretch of frames up to `end`, at times with a gap, and answers its attributes."""
+    for track in tracks:
+        first = labels.dice.below(end + 1)
+        last = min(end, first + labels.dice.below(6))
+        gap = labels.dice.between(first + 1, last) if last - first > 2 and labels.dice.chance(0.3) else None
+        for frame in range(first, last + 1):
+            if frame != gap:
+                labels.put(on_frame(frames, frame)["objects"], track, **how)
+        if labels.dice.chance(0.9):
+            labels.answer(track, number=labels.traps["few_keys"])
+        labels.act(track, first, last, end)
+
+
+def place_classifications(
+    labels: Labels, end: int, copies: Callable[[int], list[Json]], *, per_frame: bool = False
+) -> None:
+    """Classifies frames up to `end`, in the way of the row's time.
+
+    `copies(frame)` is where copies for a frame go; `per_frame`: each frame is a data unit of its own, so that
+    copies are a placement each.
+    """
+    dice, traps = labels.dice, labels.traps
+    old = traps["old_classifications"]
+    for feature in labels.classifications(dice.below(4), whole=not old):
+        if feature.shape:
+            labels.classify(feature, 1, **dice.pick(({"range": []}, {"range": None}, {})))
+            continue
+        first = dice.below(end + 1)
+        last = min(end, first + dice.below(5))
+        spans = [[first, last]] + ([[last + 2, end]] if last + 2 <= end and dice.chance(0.3) else [])
+        frames = [frame for start, stop in spans for frame in range(start, stop + 1)]
+        if old:
+            hash = labels.classify(
+                feature, len(frames) if per_frame else 1, copied=True, **dice.pick(({}, {"spaces": {}}))
+            )
+        else:
+            hash = labels.classify(feature, 1, range=spans)
+        if hash and (old or traps["copied_classifications"]):
+            for frame in frames:
+                labels.copy(copies(frame), feature, hash)
+    remains(labels, copies)
+
+
+def remains(labels: Labels, copies: Callable[[int], list[Json]]) -> None:
+    """What was left behind: copies without an answer, an answer placed nowhere, answers without an object."""
+    if labels.traps["leftover_copies"]:
+        labels.copy(copies(0), labels.classifications(1)[0], labels.hash())
+    if labels.traps["unplaced_answer"]:
+        labels.classify(
+            labels.classifications(1)[0], 0, **labels.dice.pick(({"range": []}, {"range": None}, {}))
+        )
+    labels.orphans()
+
+
+def keyed(frames: Frames) -> Json:
+    """Frames as the wire has them: in their order, numbers as text."""
+    return {str(frame): frames[frame] for frame in sorted(frames)}
+
+
+# What the listing says of the medium
+
+
+def image_media(dice: Dice, traps: Traps) -> Json:
+    return {"number_of_frames": 1, "width": WIDTH, "height": HEIGHT, "file_type": "image/jpeg"}
+
+
+def group_media(dice: Dice, traps: Traps) -> Json:
+    return {"number_of_frames": dice.between(2, 6), "width": None, "height": None, "file_type": None}
+
+
+def video_media(dice: Dice, traps: Traps) -> Json:
+    frames, rate = dice.between(12, 90), dice.pick((24.0, 25.0, 29.97, 30.0))
+    facts = {"number_of_frames": frames, "frames_per_second": rate, "duration": round(frames / rate, 3)}
+    return facts | {"width": WIDTH, "height": HEIGHT, "file_type": "video/mp4"}
+
+
+def stack_media(dice: Dice, traps: Traps) -> Json:
+    return {
+        "number_of_frames": dice.between(5, 15),
+        "width": 512,
+        "height": 512,
+        "file_type": "application/dicom",
+    }
+
+
+def pdf_media(dice: Dice, traps: Traps) -> Json:
+    return {"number_of_frames": dice.between(1, 9), "file_type": "application/pdf"}
+
+
+# Label rows
+
+
+def image_row(labels: Labels, media: Json) -> Row:
+    marks: Frames = {}
+    place_tracks(labels, labels.tracks(FLAT), marks, 0)
+    place_classifications(labels, 0, lambda frame: on_frame(marks, frame)["classifications"])
+    made = marks.get(0) or labels.dice.pick(({}, None, empty(labels.dice)))
+    return Row({hole("data_hash"): unit(labels, "image/jpeg", made, **size(labels))})
+
+
+def group_row(labels: Labels, media: Json) -> Row:
+    """Several images, each a data unit; the row's own hash is none of theirs."""
+    marks: Frames = {}
+    end = media["number_of_frames"] - 1
+    place_tracks(labels, labels.tracks(FLAT), marks, end)
+    place_classifications(
+        labels, end, lambda frame: on_frame(marks, frame)["classifications"], per_frame=True
+    )
+    units = {}
+    for number in range(end + 1):
+        made = unit(labels, "image/jpeg", marks.get(number, {}), f"unit{number}", number, **size(labels))
+        if labels.traps["few_keys"]:
+            del made["data_link"]
+        units[hole(f"unit{number}")] = made
+    return Row(units)
+
+
+def _framed(labels: Labels, end: int) -> Frames:
+    marks: Frames = {}
+    place_tracks(labels, labels.tracks(FLAT), marks, end)
+    place_classifications(labels, end, lambda frame: on_frame(marks, frame)["classifications"])
+    for _ in range(labels.dice.below(3)):
+        marks.setdefault(labels.dice.below(end + 1), empty(labels.dice))
+    return marks
+
+
+def video_row(labels: Labels, media: Json) -> Row:
+    marks = _framed(labels, media["number_of_frames"] - 1)
+    facts = {"data_fps": media["frames_per_second"], "data_duration": media["duration"]}
+    return Row({hole("data_hash"): unit(labels, "video/mp4", keyed(marks), **size(labels), **facts)})
+
+
+def dicom_row(labels: Labels, media: Json) -> Row:
+    """Every slice is listed with its metadata, labelled or not; the medium has a link a slice."""
+    end = media["number_of_frames"] - 1
+    marks = _framed(labels, end)
+    for frame in range(end + 1):
+        on_frame(marks, frame)["metadata"] = {
+            "dicom_instance_uid": f"1.2.826.0.1.{frame}",
+            "multiframe_frame_number": None,
+            "file_uri": f"{hole('link')}/{frame}.dcm",
+            "width": 512,
+            "height": 512,
+        }
+    made = unit(
+        labels,
+        "application/dicom",
+        keyed(marks),
+        width=512,
+        height=512,
+        data_links=[f"{hole('link')}/{frame}.dcm{hole('signature')}" for frame in range(end + 1)],
+        metadata={"patient_id": None, "study_uid": "1.2.826.0.1", "series_uid": "1.2.826.0.2"},
+    )
+    del made["data_link"]
+    return Row({hole("data_hash"): made})
+
+
+def nifti_row(labels: Labels, media: Json) -> Row:
+    marks = _framed(labels, media["number_of_frames"] - 1)
+    return Row({hole("data_hash"): unit(labels, "application/nifti", keyed(marks), width=512, height=512)})
+
+
+def pdf_row(labels: Labels, media: Json) -> Row:
+    marks = _framed(labels, media["number_of_frames"] - 1)
+    return Row({hole("data_hash"): unit(labels, "application/pdf", keyed(marks))})

@@ -1,0 +1,287 @@
+"""Makes the labels of one label row body, and counts them as it makes them."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+import orjson
+
+from harvester.simulator.answers import Answers
+from harvester.simulator.dates import label_date
+from harvester.simulator.dice import Dice
+from harvester.simulator.ontology import (
+    CLASSIFICATIONS,
+    COLOURS,
+    OBJECTS,
+    Feature,
+    Json,
+    feature_hash,
+    value_of,
+)
+from harvester.simulator.shapes import geometry
+from harvester.simulator.traps import Traps
+from harvester.simulator.truth import Tally
+
+BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+PEOPLE = ("ann@example.com", "bob@example.com", "zoë@example.com")
+# As sent, it reads the same only where nothing is parsed and written again.
+UNKNOWN = orjson.Fragment(
+    b'{"score": 1.50, "id":123456789012345678901234567890, "tiny":1E-7, "note":"caf\\u00e9 \\/ \xe2\x80\xa8"}'
+)
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a caller asked a label row to hold; None stands for every feature."""
+
+    reviews: bool = False
+    objects: frozenset[str] | None = None
+    classifications: frozenset[str] | None = None
+
+
+class Track(msgspec.Struct, frozen=True):
+    """One object instance, wherever it is placed."""
+
+    feature: Feature
+    hash: str
+    color: str
+    manual: bool
+    author: str
+
+
+class Labels:
+    """The labels of one body: hands out what goes on frames, and gathers the answers."""
+
+    def __init__(
+        self,
+        dice: Dice,
+        traps: Traps,
+        wanted: Wanted,
+        *,
+        count: int,
+        blank: bool,
+        shapes: Sequence[str],
+        reviewed: float,
+    ) -> None:
+        """`count`: how many objects the row has; `blank`: it has no labels at all.
+        `reviewed`: the share of objects that have a review."""
+        self.dice = dice
+        self.traps = traps
+        self.count = count
+        self._blank = blank
+        self.tally = Tally()
+        self.object_answers: Json = {}
+        self.object_actions: Json = {}
+        self.classification_answers: Json = {}
+        self._wanted = wanted
+        self._shapes = shapes
+        self._reviewed = reviewed
+        self._made = 0
+        self._base = dice.below(1 << 30)
+        self._answers = Answers(dice, split_checklists=traps["split_checklists"], bare=traps["bare_answers"])
+
+    def date(self) -> str:
+        return label_date(self._base, self.dice.below(200_000))
+
+    def hash(self) -> str:
+        """Eight base64 characters, unique within the row: the first two count."""
+        self._made += 1
+        made = BASE64[self._made % 64] + BASE64[self._made // 64 % 64]
+        return made + "".join(self.dice.pick(BASE64) for _ in range(6))
+
+    # Objects
+
+    def tracks(self, shapes: Iterable[str], count: int | None = None) -> list[Track]:
+        """The row's objects (or `count` of them), of the given shapes as far as the world has them."""
+        allowed = [
+            feature for feature in OBJECTS if feature.shape in shapes and feature.shape in self._shapes
+        ]
+        if self._blank or not allowed:
+            return []
+        return [self._track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
+
+    def _track(self, feature: Feature) -> Track:
+        color = COLOURS[(OBJECTS.index(feature) + 1) % len(COLOURS)]
+        return Track(feature, self.hash(), color, self.dice.chance(0.7), self.dice.pick(PEOPLE))
+
+    def wants(self, track: Track) -> bool:
+        wanted = self._wanted.objects
+        return wanted is None or feature_hash(track.feature.name) in wanted
+
+    def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
+        """Places an object once: on a frame, an image, or a flat space."""
+        made = self._head(track)
+        if event.get("event") == "delete":
+            made |= self.dice.pick(({}, _emptied(geometry(track.feature.shape, self.dice, deep=deep))))
+        else:
+            made |= geometry(track.feature.shape, self.dice, deep=deep)
+        made |= event | self._optional(track)
+        if self.wants(track):
+            into.append(made)
+            if event.get("event") != "delete":
+                self.count_one(track)
+
+    def count_one(self, track: Track) -> None:
+        self.tally.object(track.feature.shape, feature_hash(track.feature.name))
+
+    def _head(self, track: Track) -> Json:
+        name = track.feature.name
+        made: Json = {
+            "objectHash": track.hash,
+            "name": name,
+            "color": track.color,
+            "shape": track.feature.shape,
+            "value": value_of(name),
+            "createdAt": self.date(),
+            "createdBy": track.author,
+            "featureHash": feature_hash(name),
+            "lastEditedAt": self.date(),
+            "lastEditedBy": self.dice.pick(PEOPLE),
+            "confidence": 1.0 if track.manual else self.dice.real(0.05, 1),
+            "manualAnnotation": track.manual,
+        }
+        if self.traps["few_keys"]:
+            made |= {"createdBy": None, "confidence": None, "lastEditedBy": None}
+            del made["lastEditedAt"]
+        return made
+
+    def _optional(self, track: Track) -> Json:
+        made: Json = {}
+        if self.traps["is_deleted"]:
+            made["isDeleted"] = self.traps["deleted_objects"] and self.dice.chance(0.3)
+        if self.traps["unknown_fields"] and self.dice.chance(0.5):
+            made["modelTrace"] = UNKNOWN
+        reviews = self._reviews("OBJECT", track.hash)
+        if self._wanted.reviews and not (self.traps["few_keys"] and not reviews):
+            made["reviews"] = reviews
+        return made
+
+    def _reviews(self, granularity: str, hash: str) -> list[Json]:
+        dice = self.dice
+        if not dice.chance(self._reviewed):
+            return []
+        made = []
+        for number in range(dice.pick((1, 1, 1, 2))):
+            approved, date = dice.chance(0.75), self.date()
+            made.append(
+                {
+                    "id": dice.below(1 << 40),
+                    "status": "APPROVED" if approved else "REJECTED",
+                    "displayed_status": "Approved" if approved else "Rejected",
+                    "approved": approved,
+                    "comment": None if approved else "too loose",
+                    "rejections": 0 if approved else number + 1,
+                    "granularity": granularity,
+                    "granularity_id": hash,
+                    "user_email": "reviewer@example.com",
+                    "createdAt": date,
+                    "createdBy": "reviewer@example.com",
+                    "created_at": date,
+                    "last_edited_at": date,
+                    "instance": {"objectHash": hash},
+                    "metadata": None,
+                }
+            )
+        return made
+
+    def answer(self, track: Track, *, number: bool = False, **extra: Any) -> None:
+        """The object's static answers; for a range object, with `extra`, the object itself."""
+        answers = self._answers.static(track.feature)
+        if not self.wants(track):
+            return
+        made: Json = {"objectHash": track.hash, "classifications": answers}
+        if number:
+            made["objectNumber"] = len(self.object_answers) + 1
+        self.object_answers[track.hash] = made | extra
+
+    def range_object(self, track: Track, placements: int = 1, **where: Any) -> None:
+        """An object that is nothing but an answer with ranges, counted once a placement."""
+        head = self._head(track)
+        head.pop("confidence") if self.dice.chance(0.5) else None
+        self.answer(track, **(head | where | self._optional(track)))
+        if self.wants(track):
+            for _ in range(placements):
+                self.count_one(track)
+
+    def act(self, track: Track, first: int, last: int, end: int, **extra: str) -> None:
+        """The object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
+        actions = [
+            action | extra | ({"trackHash": self.hash()} if self.traps["few_keys"] else {})
+            for action in self._answers.dynamic(
+                track.feature, first, last, end, wide=self.traps["wide_ranges"]
+            )
+        ]
+        if actions and self.wants(track):
+            self.object_actions[track.hash] = {"objectHash": track.hash, "actions": actions}
+
+    def orphans(self) -> None:
+        """Answers and actions of an object that was removed."""
+        if self.traps["orphan_answers"]:
+            gone = self._track(OBJECTS[0])
+            self.answer(gone)
+            self.act(gone, 0, 0, 0)
+
+    # Classifications
+
+    def classifications(self, count: int, *, whole: bool = False) -> list[Feature]:
+        """So many different classifications, global ones only if the row as a whole may be classified."""
+        allowed = [feature for feature in CLASSIFICATIONS if whole or not feature.shape]
+        chosen: list[Feature] = []
+        for _ in range(0 if self._blank else min(count, len(allowed))):
+            chosen.append(allowed.pop(self.dice.below(len(allowed))))
+        return chosen
+
+    def wants_classification(self, feature: Feature) -> bool:
+        wanted = self._wanted.classifications
+        return wanted is None or feature_hash(feature.name, "classification") in wanted
+
+    def classify(
+        self, feature: Feature, placements: int, *, copied: bool = False, **where: Any
+    ) -> str | None:
+        """Answers a classification that is placed `placements` times; its hash, or None where it is not asked for.
+
+        `copied`: placed by frame-level copies alone.
+        """
+        hash, answers = self.hash(), self._answers.static(feature)
+        made: Json = {"classificationHash": hash, "classifications": answers}
+        head = self._classification_head(feature)
+        if not copied or self.dice.chance(0.5):
+            made["featureHash"] = head["featureHash"]
+        if not copied:
+            made |= {key: head[key] for key in head if key not in ("featureHash", "name", "value")}
+        if not self.wants_classification(feature):
+            return None
+        self.classification_answers[hash] = made | where
+        for _ in range(placements):
+            self.tally.classification(copied=copied)
+        return hash
+
+    def copy(self, into: list[Json], feature: Feature, hash: str) -> None:
+        """A frame-level copy of a classification, as old rows have it."""
+        made = {"classificationHash": hash} | self._classification_head(feature)
+        reviews = self._reviews("CLASSIFICATION", hash)
+        if self._wanted.reviews:
+            made["reviews"] = reviews
+        if self.wants_classification(feature):
+            into.append(made)
+
+    def _classification_head(self, feature: Feature) -> Json:
+        return {
+            "name": feature.attributes[0].name,
+            "value": value_of(feature.attributes[0].name),
+            "createdAt": self.date(),
+            "createdBy": self.dice.pick(PEOPLE),
+            "lastEditedAt": self.date(),
+            "lastEditedBy": self.dice.pick(PEOPLE),
+            "featureHash": feature_hash(feature.name, "classification"),
+            "confidence": 1.0,
+            "manualAnnotation": True,
+        }
+
+
+def _emptied(geometry: Any) -> Any:
+    """A geometry with every number zero: what a delete event often carries."""
+    if isinstance(geometry, dict):
+        return {key: _emptied(value) for key, value in geometry.items()}
+    if isinstance(geometry, list):
+        return [_emptied(value) for value in geometry]
+    return 0 if isinstance(geometry, int | float) else geometry

@@ -1,0 +1,162 @@
+"""What stands where: every row's facts as a function of its number, and what edits have changed since."""
+
+import msgspec
+import orjson
+
+from harvester.simulator.dates import EDITS, SPAN, START, date_text
+from harvester.simulator.identity import (
+    DATA,
+    DATASET,
+    GOLDEN,
+    LABEL,
+    MASK,
+    PROJECT,
+    STAGE,
+    Hashes,
+    blend,
+    mix,
+)
+from harvester.simulator.recipes import RECIPES, kinds_of
+from harvester.simulator.spec import WorldSpec
+from harvester.simulator.traps import VARIANTS
+
+STAGES = (("Annotate", "ANNOTATION"), ("Review", "REVIEW"), ("Complete", "DONE"))
+DATASETS = ("Street scenes 2023", "Street scenes 2024", "Überland ❄ scenes")
+
+# Task status, label status, number of the workflow stage; the first is that of rows without a label row.
+PROGRESS = (
+    ("QUEUED", "NOT_LABELLED", 0),
+    ("ASSIGNED", "LABEL_IN_PROGRESS", 0),
+    ("RETURNED", "LABEL_IN_PROGRESS", 0),
+    ("IN_REVIEW", "LABELLED", 1),
+    ("IN_REVIEW", "REVIEW_IN_PROGRESS", 1),
+    ("COMPLETED", "REVIEWED", 2),
+    ("COMPLETED", "REVIEWED", 2),
+    ("COMPLETED", "REVIEWED_TWICE", 2),
+    ("COMPLETED", "LABELLED", 2),
+)
+# Titles that are nobody's file name, one row in 64 each: they need escapes in JSON, on a terminal, as a path.
+ODD_TITLES = (
+    'say "cheese" \\ ',
+    "Straße_日本_😀_",
+    "../../etc/passwd_",
+    "\x1b[31mred\x1b[0m_",
+    "\u202egnp_",
+    "tab\tnewline\n_",
+)
+
+
+class RowFacts(msgspec.Struct, frozen=True):
+    """One label row, or a data unit that has none yet, on one branch (0 is the main branch)."""
+
+    number: int
+    branch: int
+    recipe: int
+    variant: int
+    edition: int
+    labelled: bool
+    progress: int
+    created: int
+    edited: int
+    bits: int
+
+
+class Ledger:
+    """The rows of a project, and its edits."""
+
+    def __init__(self, spec: WorldSpec) -> None:
+        self.spec = spec
+        self.hashes = Hashes(spec.seed, spec.title)
+        self.branches = ("main", *spec.branches)
+        self.project_hash = self.hashes.text(PROJECT, 0)
+        self.stages = [self.hashes.make(STAGE, number) for number in range(len(STAGES))]
+        self.datasets = [self.hashes.make(DATASET, number) for number in range(len(DATASETS))]
+        self.last_edit = START + SPAN
+        self._seed = blend(spec.seed)
+        self._kinds = kinds_of(spec.mix)
+        self._unlabelled = int(spec.unlabelled * 65536)
+        self._added = 0
+        self._edits = 0
+        self._removed: set[int] = set()
+        self._created: dict[int, int] = {}
+        self._versions: dict[tuple[int, int], tuple[int, int]] = {}
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all rows, removed ones too."""
+        return range(self.spec.rows + self._added)
+
+    def row(self, number: int, branch: int = 0) -> RowFacts | None:
+        """The facts of a row; None if it was removed, or if the data unit has no label row on that branch."""
+        if number in self._removed:
+            return None
+        bits = mix((self._seed + number * GOLDEN) & MASK)
+        kind = self._kinds[(bits & 0xFFFF) % len(self._kinds)]
+        variant = (bits >> 16) % VARIANTS
+        labelled = (bits >> 22 & 0xFFFF) >= self._unlabelled
+        progress = 1 + (bits >> 38) % (len(PROGRESS) - 1)
+        created = START + (bits >> 20) % SPAN
+        edited = created + (bits >> 44) % 100_000
+        edition = 0
+        if self.spec.giant_bytes and number == 0:
+            kind, labelled = 0, True
+        if branch and not (labelled and mix(bits + branch) & 3 == 0):
+            return None
+        if not labelled:
+            progress = 0
+            if number in self._created:
+                labelled, progress, edition, created = True, 1, -1, self._created[number]
+                edited = created
+        if version := self._versions.get((number, branch)):
+            edition, edited = version
+        return RowFacts(number, branch, kind, variant, edition, labelled, progress, created, edited, bits)
+
+    def find_label(self, label_hash: str) -> RowFacts | None:
+        found = self.hashes.read(LABEL, label_hash)
+        row = self._existing(found)
+        return row if row and row.labelled else None
+
+    def find_data(self, data_hash: str) -> RowFacts | None:
+        return self._existing(self.hashes.read(DATA, data_hash))
+
+    def _existing(self, found: tuple[int, int] | None) -> RowFacts | None:
+        if found is None or found[0] not in self.numbers or found[1] >= len(self.branches):
+            return None
+        return self.row(*found)
+
+    def title(self, row: RowFacts) -> str:
+        """`street_0000042.jpg`; some are odder."""
+        odd = row.bits >> 52 & 63
+        prefix = ODD_TITLES[odd] if odd < len(ODD_TITLES) else "street_"
+        return f"{prefix}{row.number:07}.{RECIPES[row.recipe].suffix}"
+
+    def title_bytes(self, row: RowFacts) -> bytes:
+        """The title as it stands between JSON quotes."""
+        return orjson.dumps(self.title(row))[1:-1]
+
+    def dates(self, row: RowFacts) -> tuple[bytes, bytes]:
+        """When it was created and last edited, in one of the forms met."""
+        form = row.bits >> 42 & 3
+        return date_text(row.created, form), date_text(row.edited, form)
+
+    # Changes
+
+    def tick(self, at: int | None) -> int:
+        """The second of a change: `at`, or one minute after the last; never before the last."""
+        self._edits += 1
+        self.last_edit = max(self.last_edit + 60, EDITS if at is None else at)
+        return self.last_edit
+
+    def create(self, number: int, second: int) -> None:
+        self._created[number] = second
+
+    def edit(self, row: RowFacts, second: int) -> None:
+        """Gives a label row other labels and a later date. Four editions a branch follow one another."""
+        edition = row.edition % 4 + 1 if row.edition >= 0 else 1
+        self._versions[row.number, row.branch] = edition, second
+
+    def remove(self, number: int) -> None:
+        self._removed.add(number)
+
+    def add(self, count: int) -> None:
+        self._added += count

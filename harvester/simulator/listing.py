@@ -1,0 +1,231 @@
+"""The listing: label row metadata, filtered as the list call filters, made one item after the other."""
+
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from harvester.simulator.bodies import Bodies
+from harvester.simulator.dates import seconds
+from harvester.simulator.identity import CHILD, DATA, ITEM, LABEL, SPACE, TASK, UNIT
+from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
+from harvester.simulator.ontology import Json
+from harvester.simulator.recipes import RECIPES
+from harvester.simulator.shapes import HEIGHT, WIDTH
+from harvester.simulator.template import Template, hole
+
+LINK = b"https://storage.example.com/simulated/"
+SHADOW = 63  # the variant whose rows are a benchmark's shadow data: one row in 64
+PARTS = {"unit": UNIT, "space": SPACE, "child": CHILD}  # holes that are numbered, and what they name
+CHILD_TYPES = {
+    "video": "VIDEO", "image_sequence": "IMG_GROUP", "image": "IMAGE", "medical_file": "NIFTI",
+    "medical_stack": "DICOM", "pdf": "PDF", "audio": "AUDIO", "text": "PLAIN_TEXT", "html": "PLAIN_TEXT",
+    "time_series": "TIME_SERIES",
+}  # fmt: skip
+NO_LINK = ("img_group", "dicom", "group", "scene")  # data types whose medium has no link of its own
+
+
+def like(pattern: str) -> re.Pattern[str]:
+    """SQL LIKE: `%` any text, `_` any character, a backslash takes either as it is."""
+    parts = re.findall(r"\\.|.", pattern, re.DOTALL)
+    meaning = {"%": ".*", "_": "."}
+    return re.compile("".join(meaning.get(part, re.escape(part[-1])) for part in parts), re.DOTALL)
+
+
+class Query:
+    """The payload of a list call. Raises ValueError where a filter cannot be read."""
+
+    def __init__(self, payload: Mapping[str, Any], branches: tuple[str, ...]) -> None:
+        def get(name: str) -> Any:
+            return payload.get(name)
+
+        self.labels: list[str] | None = get("label_hashes")
+        self.data: list[str] | None = get("data_hashes")
+        self.shape = (
+            bool(get("include_client_metadata")),
+            bool(get("include_images_data")),
+            payload.get("include_workflow_graph_node", True) is not False,
+        )
+        self.children = bool(get("include_children"))
+        self.branch_numbers = [
+            number
+            for number, name in enumerate(branches)
+            if get("include_all_label_branches") or name == (get("branch_name") or "main")
+        ]
+        self._unlabelled = payload.get("include_uninitialised_labels", True) is not False
+        self._statuses = None if get("label_statuses") is None else frozenset(payload["label_statuses"])
+        self._before = seconds(payload["edited_before"]) if get("edited_before") else None
+        self._after = seconds(payload["edited_after"]) if get("edited_after") else None
+        self._shadow = {"SHADOW_DATA": True, "NOT_SHADOW_DATA": False}.get(get("shadow_data_state") or "")
+        self._titles = self._texts(get("data_title_eq"), get("data_title_like"))
+        nodes = self._texts(get("workflow_graph_node_title_eq"), get("workflow_graph_node_title_like"))
+        self._stages = [all(test.fullmatch(title) for test in nodes) for title, _ in STAGES]
+
+    @staticmethod
+    def _texts(equal: str | None, pattern: str | None) -> list[re.Pattern[str]]:
+        return ([re.compile(re.escape(equal))] if equal is not None else []) + (
+            [like(pattern)] if pattern is not None else []
+        )
+
+    def takes(self, row: RowFacts, ledger: Ledger) -> bool:
+        task_status, _, stage = PROGRESS[row.progress]
+        if not self._stages[stage] or self._statuses is not None and task_status not in self._statuses:
+            return False
+        if not row.labelled and not (self._unlabelled and self._before is None and self._after is None):
+            return False
+        if self._before is not None and row.edited >= self._before:
+            return False
+        if self._after is not None and row.edited < self._after:
+            return False
+        if self._shadow is not None and is_shadow(row) != self._shadow:
+            return False
+        return not self._titles or all(test.fullmatch(ledger.title(row)) for test in self._titles)
+
+
+def is_shadow(row: RowFacts) -> bool:
+    return row.variant == SHADOW
+
+
+class Listing:
+    """The label row metadata of a project."""
+
+    def __init__(self, ledger: Ledger, bodies: Bodies) -> None:
+        self._ledger = ledger
+        self._bodies = bodies
+        self._template = lru_cache(maxsize=4096)(self._make)
+
+    def rows(self, query: Query) -> Iterator[RowFacts]:
+        """The rows that a query takes, in the order of their numbers; the order of hashes where it names some."""
+        ledger = self._ledger
+        for number, branch in self._candidates(query):
+            row = ledger.row(number, branch)
+            if row is not None and query.takes(row, ledger):
+                yield row
+
+    def _candidates(self, query: Query) -> Iterator[tuple[int, int]]:
+        branches, ledger = query.branch_numbers, self._ledger
+        if query.labels is not None:
+            data = None if query.data is None else frozenset(query.data)
+            for text in dict.fromkeys(query.labels):
+                row = ledger.find_label(text)
+                if row and (data is None or ledger.hashes.text(DATA, row.number) in data):
+                    yield row.number, row.branch
+        elif query.data is not None:
+            found = (ledger.find_data(text) for text in dict.fromkeys(query.data))
+            yield from ((row.number, branch) for row in found if row for branch in branches)
+        elif branches == [0]:
+            yield from ((number, 0) for number in ledger.numbers)
+        else:
+            yield from ((number, branch) for number in ledger.numbers for branch in branches)
+
+    def items(self, query: Query) -> Iterator[bytes]:
+        """The JSON of every item."""
+        for row in self.rows(query):
+            yield self.fill(self._template(row.recipe, row.variant, row.labelled, query.shape), row)
+            if query.children and RECIPES[row.recipe].data_type == "group":
+                yield from self._children(row, query)
+
+    def _make(self, recipe: int, variant: int, labelled: bool, shape: tuple[bool, bool, bool]) -> Template:
+        kind, media = RECIPES[recipe], self._bodies.media(recipe, variant)
+        client_metadata, images_data, node = shape
+        made: Json = {
+            "label_hash": hole("label_hash"),
+            "created_at": hole("created_at"),
+            "last_edited_at": hole("last_edited_at"),
+            "branch_name": hole("branch"),
+            "data_hash": hole("data_hash"),
+            "dataset_hash": hole("dataset_hash"),
+            "dataset_title": hole("dataset_title"),
+            "data_title": hole("title"),
+            "data_type": kind.data_type.upper(),
+            "data_link": None if kind.data_type in NO_LINK else hole("link"),
+            "spaces": {},
+            "label_status": hole("label_status"),
+            "annotation_task_status": hole("task_status"),
+            "is_shadow_data": variant == SHADOW,
+            "task_uuid": hole("task_uuid"),
+            "priority": 0.5,
+            "backing_item_uuid": hole("item_uuid"),
+            "is_valid": True,
+        } | media
+        if node:
+            made["workflow_graph_node"] = {"uuid": hole("stage_uuid"), "title": hole("stage_title")}
+        if client_metadata:
+            made["client_metadata"] = {"camera": f"front-{variant % 4}", "rain": variant % 3 == 0}
+        if images_data and kind.data_type == "img_group":
+            made["images_data"] = [_image(number) for number in range(media["number_of_frames"])]
+        if not labelled:
+            made |= {"label_hash": (None, "")[variant % 2], "created_at": None, "last_edited_at": None}
+            if variant % 4 == 3:
+                del made["label_hash"]
+        return Template(made)
+
+    def _children(self, row: RowFacts, query: Query) -> Iterator[bytes]:
+        """The data units of a group, which have no label rows of their own."""
+        for place, space in enumerate(self._bodies.media(row.recipe, row.variant)["spaces"].values()):
+            yield self.fill(self._child(place, space["space_type"], space["child_info"]["file_name"]), row)
+
+    @staticmethod
+    def _child(place: int, space_type: str, title: str) -> Template:
+        return Template(
+            {
+                "label_hash": None,
+                "branch_name": "main",
+                "data_hash": hole(f"child{place}"),
+                "group_hash": hole("data_hash"),
+                "dataset_hash": hole("dataset_hash"),
+                "dataset_title": hole("dataset_title"),
+                "data_title": title,
+                "data_type": CHILD_TYPES[space_type],
+                "data_link": None,
+                "spaces": None,
+                "label_status": "NOT_LABELLED",
+                "annotation_task_status": None,
+                "number_of_frames": 1,
+            }
+        )
+
+    def fill(self, template: Template, row: RowFacts, signature: bytes = b"") -> bytes:
+        """The JSON of a row's listing item or label row."""
+        values = self._values(row)
+        values["signature"] = signature
+        for name, kind, part in template.parts:
+            values[name] = self._ledger.hashes.make(PARTS[kind], row.number, part)
+        return template.fill(values)
+
+    def _values(self, row: RowFacts) -> dict[str, bytes]:
+        """What fills the holes of a row: for the listing, and for the head of its label row."""
+        ledger, hashes, number = self._ledger, self._ledger.hashes, row.number
+        task_status, label_status, stage = PROGRESS[row.progress]
+        created, edited = ledger.dates(row)
+        dataset = row.bits % len(DATASETS)
+        data_hash = hashes.make(DATA, number)
+        return {
+            "label_hash": hashes.make(LABEL, number, row.branch),
+            "data_hash": data_hash,
+            "branch": ledger.branches[row.branch].encode(),
+            "created_at": created,
+            "last_edited_at": edited,
+            "dataset_hash": ledger.datasets[dataset],
+            "dataset_title": DATASETS[dataset].encode(),
+            "title": ledger.title_bytes(row),
+            "link": LINK + data_hash,
+            "label_status": label_status.encode(),
+            "task_status": task_status.encode(),
+            "stage_uuid": ledger.stages[stage],
+            "stage_title": STAGES[stage][0].encode(),
+            "task_uuid": hashes.make(TASK, number, row.branch),
+            "item_uuid": hashes.make(ITEM, number),
+        }
+
+
+def _image(number: int) -> Json:
+    """One entry of `images_data`, with exactly the keys that the SDK takes."""
+    return {
+        "index": number,
+        "title": f"{hole('title')}/{number:03}.jpg",
+        "file_type": "image/jpeg",
+        "height": HEIGHT,
+        "width": WIDTH,
+        "image_hash": hole(f"unit{number}"),
+    }

@@ -1,0 +1,44 @@
+"""How rows of each data type are made."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from harvester.simulator import framed
+from harvester.simulator.dice import Dice
+from harvester.simulator.framed import Row
+from harvester.simulator.labels import Labels
+from harvester.simulator.ontology import Json
+from harvester.simulator.traps import Traps
+
+
+class Recipe(NamedTuple):
+    """One kind of row. `media` says what the listing says of the medium; `row` makes the label row for it."""
+
+    name: str
+    data_type: str
+    suffix: str
+    weight: int
+    media: Callable[[Dice, Traps], Json]
+    row: Callable[[Labels, Json], Row]
+
+
+RECIPES = (
+    Recipe("image", "image", "jpg", 8, framed.image_media, framed.image_row),
+    Recipe("img_group", "img_group", "group", 3, framed.group_media, framed.group_row),
+    Recipe("video", "video", "mp4", 4, framed.video_media, framed.video_row),
+    Recipe("dicom", "dicom", "dcm", 2, framed.stack_media, framed.dicom_row),
+    Recipe("nifti", "nifti", "nii", 1, framed.stack_media, framed.nifti_row),
+    Recipe("pdf", "pdf", "pdf", 2, framed.pdf_media, framed.pdf_row),
+)
+
+
+def kinds_of(mix: str | tuple[str, ...]) -> tuple[int, ...]:
+    """The recipes of a mix by number, each as often as it weighs. Raises ValueError for an unknown name."""
+    wanted = (
+        [recipe.name for recipe in RECIPES] if mix == "all" else [mix] if isinstance(mix, str) else list(mix)
+    )
+    numbers = {recipe.name: number for number, recipe in enumerate(RECIPES)}
+    unknown = [name for name in wanted if name not in numbers]
+    if unknown or not wanted:
+        raise ValueError(f"no such kind of row: {', '.join(unknown)}; there are {', '.join(numbers)}")
+    return tuple(numbers[name] for name in wanted for _ in range(RECIPES[numbers[name]].weight))

@@ -1,0 +1,167 @@
+"""The geometry of every shape, as it stands in an object on a frame."""
+
+from collections.abc import Callable, Sequence
+
+from harvester.simulator.dice import Dice
+from harvester.simulator.ontology import JOINTS, Json, feature_hash, value_of
+
+WIDTH, HEIGHT = 1920, 1080  # pixels of all simulated images and videos
+FLAT = (
+    "bounding_box", "rotatable_bounding_box", "polygon", "polyline", "point", "skeleton", "bitmask",
+    "cuboid_2d", "circle", "ellipse",
+)  # fmt: skip
+DEEP = ("cuboid", "point", "polyline")  # in the coordinates of a scene
+EVENTS = ("bounding_box", "rotatable_bounding_box", "point", "circle", "ellipse", "polyline", "cuboid")
+RANGES = ("audio", "time_range", "text")
+
+
+def run_lengths(counts: Sequence[int]) -> str:
+    """COCO's compressed text of run lengths: five bits a character, each run less the one two before it."""
+    text = []
+    for place, count in enumerate(counts):
+        rest, more = count - (counts[place - 2] if place > 2 else 0), True
+        while more:
+            bits = rest & 0x1F
+            rest >>= 5
+            more = rest != (-1 if bits & 0x10 else 0)
+            text.append(chr((bits | 0x20 if more else bits) + 48))
+    return "".join(text)
+
+
+def _box(dice: Dice) -> Json:
+    return {
+        "x": dice.real(0, 0.6),
+        "y": dice.real(0, 0.6),
+        "w": dice.real(0.02, 0.4),
+        "h": dice.real(0.02, 0.4),
+    }
+
+
+def _vertices(dice: Dice, count: int, depth: bool = False) -> list[Json]:
+    return [
+        {"x": dice.real(0, 1), "y": dice.real(0, 1)} | ({"z": dice.real(0, 9)} if depth else {})
+        for _ in range(count)
+    ]
+
+
+def _numbered(vertices: list[Json]) -> Json:
+    return {str(place): vertex for place, vertex in enumerate(vertices)}
+
+
+def _bounding_box(dice: Dice, deep: bool) -> Json:
+    return {"boundingBox": _box(dice)}
+
+
+def _rotatable_bounding_box(dice: Dice, deep: bool) -> Json:
+    return {"rotatableBoundingBox": _box(dice) | {"theta": dice.real(0, 359)}}
+
+
+def _polygon(dice: Dice, deep: bool) -> Json:
+    """Today's form with `polygons` (sometimes with a hole), or the older ones without: numbered, or a list."""
+    vertices = _vertices(dice, dice.pick((3, 4, 5, 12)))
+    if dice.chance(0.15):
+        return {"polygon": vertices}
+    if dice.chance(0.15):
+        return {"polygon": _numbered(vertices), "polygons": None}
+    rings = [[number for vertex in vertices for number in (vertex["x"], vertex["y"])]]
+    if dice.chance(0.3):
+        rings.append([dice.real(0.4, 0.6) for _ in range(6)])
+    return {"polygon": _numbered(vertices), "polygons": [rings]}
+
+
+def _polyline(dice: Dice, deep: bool) -> Json:
+    vertices = _vertices(dice, dice.pick((2, 3, 4, 11)), deep)
+    return {"polyline": vertices if dice.chance(0.2) else _numbered(vertices)}
+
+
+def _point(dice: Dice, deep: bool) -> Json:
+    return {"point": _numbered(_vertices(dice, 1, deep))}
+
+
+def _skeleton(dice: Dice, deep: bool) -> Json:
+    """Joints with `visibility`, or with the booleans of older rows."""
+    old = dice.chance(0.25)
+    joints = []
+    for name in JOINTS:
+        seen = dice.pick(("visible", "invisible", "occluded", "selfOccluded"))
+        joints.append(
+            {
+                "x": dice.real(0, 1),
+                "y": dice.real(0, 1),
+                "name": name,
+                "color": "#00ff00",
+                "value": value_of(name),
+            }
+            | {"featureHash": feature_hash("Person", "joint", name)}
+            | ({seen: True} if old else {"visibility": seen})
+        )
+    return {"skeleton": _numbered(joints)}
+
+
+def _bitmask(dice: Dice, deep: bool) -> Json:
+    """A few runs of pixels of a mask of the whole medium."""
+    runs = [dice.between(1, 20000) for _ in range(2 * dice.between(2, 12))]
+    runs.append(WIDTH * HEIGHT - sum(runs))
+    return {
+        "bitmask": {"top": 0, "left": 0, "width": WIDTH, "height": HEIGHT, "rleString": run_lengths(runs)}
+    }
+
+
+def _cuboid(dice: Dice, deep: bool) -> Json:
+    return {
+        "cuboid": {
+            "position": [dice.real(-50, 50) for _ in range(3)],
+            "orientation": [0.0, 0.0, dice.real(-3, 3)],
+            "size": [dice.real(0.5, 5) for _ in range(3)],
+        }
+    }
+
+
+def _cuboid_2d(dice: Dice, deep: bool) -> Json:
+    """Perspective (a vanishing point), or isometric (an offset)."""
+    left, top = dice.real(0.1, 0.4), dice.real(0.1, 0.4)
+    right, bottom = dice.real(0.5, 0.8), dice.real(0.5, 0.8)
+    front: Json = {"front": [left, top, right, top, right, bottom, left, bottom]}
+    point = {"x": dice.real(0, 1), "y": dice.real(0, 1)}
+    if dice.chance(0.5):
+        return {"cuboid_2d": front | {"offset": point}}
+    return {"cuboid_2d": front | {"vanishingPoint": point, "scaleRatio": dice.real(0.2, 0.9)}}
+
+
+def _circle(dice: Dice, deep: bool) -> Json:
+    return {"circle": {"x": dice.real(0, 1), "y": dice.real(0, 1), "r": dice.real(0.01, 0.2)}}
+
+
+def _ellipse(dice: Dice, deep: bool) -> Json:
+    ellipse = {
+        "x": dice.real(0, 1),
+        "y": dice.real(0, 1),
+        "rx": dice.real(0.01, 0.2),
+        "ry": dice.real(0.01, 0.2),
+    }
+    return {"ellipse": ellipse | ({"theta": dice.real(0, 359)} if dice.chance(0.5) else {})}
+
+
+def _segmentation(dice: Dice, deep: bool) -> Json:
+    return {"segmentation": run_lengths([0, *(dice.between(1, 3000) for _ in range(dice.between(3, 30)))])}
+
+
+DRAW: dict[str, Callable[[Dice, bool], Json]] = {
+    "bounding_box": _bounding_box,
+    "rotatable_bounding_box": _rotatable_bounding_box,
+    "polygon": _polygon,
+    "polyline": _polyline,
+    "point": _point,
+    "skeleton": _skeleton,
+    "bitmask": _bitmask,
+    "cuboid": _cuboid,
+    "cuboid_2d": _cuboid_2d,
+    "circle": _circle,
+    "ellipse": _ellipse,
+    "segmentation": _segmentation,
+}
+
+
+def geometry(shape: str, dice: Dice, *, deep: bool = False) -> Json:
+    """The keys that hold the geometry of a shape; `deep` gives points and polylines a z."""
+    return DRAW[shape](dice, deep)

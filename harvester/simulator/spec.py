@@ -1,0 +1,33 @@
+"""What a world is to be."""
+
+import msgspec
+
+
+class WorldSpec(msgspec.Struct, frozen=True):
+    """A project to simulate. The same specification gives the same bytes for ever.
+
+    Attributes:
+        rows: data units of the project, each with one label row on the main branch.
+        seed: chooses everything that chance decides.
+        title: of the project.
+        objects: mean number of objects of a label row; each may stand on several frames.
+        objects_per_row: exactly so many objects in every label row.
+        mix: `all`, or the kinds of rows (see `recipes.RECIPES`), in their usual proportions.
+        shapes: only objects of these shapes.
+        unlabelled: share of rows that have no label row yet.
+        reviews: share of objects that have been reviewed.
+        branches: further branches; a quarter of the labelled rows has a label row of its own on each.
+        giant_bytes: row 0 is an image whose label row is padded with objects to exactly so many bytes of JSON.
+    """
+
+    rows: int = 5000
+    seed: int = 1
+    title: str = "Demo street scenes"
+    objects: float = 6.0
+    objects_per_row: int | None = None
+    mix: str | tuple[str, ...] = "all"
+    shapes: tuple[str, ...] | None = None
+    unlabelled: float = 0.1
+    reviews: float = 0.5
+    branches: tuple[str, ...] = ("model-predictions",)
+    giant_bytes: int = 0

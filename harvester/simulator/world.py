@@ -1,0 +1,187 @@
+"""A project that does not exist: every row is made from its number when it is asked for, the same for ever."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from harvester.simulator.bodies import Bodies
+from harvester.simulator.dates import START, date_text
+from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
+from harvester.simulator.labels import Wanted
+from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
+from harvester.simulator.listing import Listing, Query
+from harvester.simulator.ontology import Json, structure
+from harvester.simulator.recipes import RECIPES
+from harvester.simulator.spec import WorldSpec
+from harvester.simulator.truth import Truth
+
+__all__ = ["Truth", "World", "WorldSpec"]
+
+SIGNATURE = b"?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=604800&X-Goog-Signature=5ec2e7"
+
+
+class World:
+    """A project of label rows. Not thread-safe where `create` and `edit` are called."""
+
+    def __init__(self, spec: WorldSpec) -> None:
+        """Raises ValueError for a mix that names no kind of row."""
+        self.spec = spec
+        self._ledger = Ledger(spec)
+        self._bodies = Bodies(spec)
+        self._listing = Listing(self._ledger, self._bodies)
+        self.project_hash: str = self._ledger.project_hash
+        self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
+
+    # The project
+
+    def ontology(self) -> Json:
+        """The editor structure."""
+        return structure()
+
+    def project(self) -> Json:
+        """The project as `GET projects/{hash}` answers it."""
+        return {
+            "projectHash": self.project_hash,
+            "projectType": "workflow",
+            "status": "active",
+            "title": self.spec.title,
+            "description": f"{self.spec.rows} simulated data units",
+            "createdAt": date_text(START, 3).decode(),
+            "lastEditedAt": date_text(self._ledger.last_edit, 3).decode(),
+            "creatorEmail": "owner@example.com",
+            "userRole": 0,
+            "ontologyHash": self.ontology_hash,
+            "editorOntology": structure(),
+            "sourceProjects": None,
+            "workflowManagerUuid": None,
+            "workflow": {
+                "stages": [
+                    {"stageType": kind, "uuid": uuid.decode(), "title": title}
+                    for (title, kind), uuid in zip(STAGES, self._ledger.stages, strict=True)
+                ]
+            },
+        }
+
+    def datasets(self) -> list[Json]:
+        return [
+            {"datasetHash": uuid.decode(), "title": title, "description": ""}
+            for title, uuid in zip(DATASETS, self._ledger.datasets, strict=True)
+        ]
+
+    def branches(self) -> list[str]:
+        return list(self._ledger.branches)
+
+    # Rows
+
+    def listing(self, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+        """The JSON of every item that a list call with this payload answers. Raises ValueError for a bad filter."""
+        return self._listing.items(self._query(query))
+
+    def label_row(
+        self,
+        label_hash: str,
+        *,
+        reviews: bool = False,
+        signed_urls: bool = False,
+        object_feature_hashes: Collection[str] | None = None,
+        classification_feature_hashes: Collection[str] | None = None,
+    ) -> bytes | None:
+        """The JSON of a label row; None if there is none of that hash."""
+        row = self._ledger.find_label(label_hash)
+        if row is None:
+            return None
+        wanted = Wanted(reviews, _chosen(object_feature_hashes), _chosen(classification_feature_hashes))
+        return self._render(row, wanted, signed_urls)
+
+    def _render(self, row: RowFacts, wanted: Wanted, signed_urls: bool = False) -> bytes:
+        body = self._bodies.body(row.recipe, row.variant, row.edition, wanted)
+        return self._listing.fill(body.template, row, SIGNATURE if signed_urls else b"")
+
+    def create(self, data_hash: str) -> bytes | None:
+        """The label row of a data unit, made if there is none yet: a mutation. None for an unknown data unit."""
+        row = self._ledger.find_data(data_hash)
+        if row is None:
+            return None
+        if not row.labelled:
+            self._ledger.create(row.number, self._ledger.tick(None))
+            row = self._ledger.row(row.number)
+        return self._render(row, Wanted()) if row else None
+
+    def edit(
+        self, rows: Iterable[str] = (), removed: Iterable[str] = (), added: int = 0, at: int | None = None
+    ) -> None:
+        """Changes the project while clients read it.
+
+        `rows`: label hashes of rows that get other labels and a later date; `removed`: label hashes of rows whose
+        data unit leaves the project; `added`: how many data units join it. `at`: the second since 1970 of the
+        change; without it each change comes a minute after the last, from 2026 on. Unknown hashes pass by.
+        """
+        second = self._ledger.tick(at)
+        for label_hash in rows:
+            if row := self._ledger.find_label(label_hash):
+                self._ledger.edit(row, second)
+        for label_hash in removed:
+            if row := self._ledger.find_label(label_hash):
+                self._ledger.remove(row.number)
+        self._ledger.add(added)
+
+    # Other calls
+
+    def tasks(self, stage_uuid: str) -> Iterator[Json]:
+        """The tasks of a workflow stage."""
+        ledger, hashes = self._ledger, self._ledger.hashes
+        for number in ledger.numbers:
+            row = ledger.row(number)
+            if row is None or ledger.stages[PROGRESS[row.progress][2]] != stage_uuid.encode():
+                continue
+            status = PROGRESS[row.progress][0]
+            assignee = None if status == "QUEUED" else "ann@example.com"
+            made: Json = {
+                "uuid": hashes.text(TASK, number),
+                "createdAt": date_text(row.created, 3).decode(),
+                "updatedAt": date_text(row.edited, 3).decode(),
+                "dataHash": hashes.text(DATA, number),
+                "dataTitle": ledger.title(row),
+            }
+            stage = PROGRESS[row.progress][2]
+            if stage < 2:
+                word = {"QUEUED": "NEW", "RETURNED": "REOPENED"}.get(status, "ASSIGNED")
+                made |= {"status": word, "assignee": assignee}
+            if stage == 0:
+                made["labelBranchName"] = "main"
+            yield made
+
+    def classifications(self, label_hashes: Iterable[str], branch: str = "main") -> Iterator[bytes]:
+        """The JSON of each label row's classifications, as the v2 call answers them; unknown hashes pass by."""
+        for label_hash in label_hashes:
+            row = self._ledger.find_label(label_hash)
+            if row and self._ledger.branches[row.branch] == branch:
+                body = self._bodies.body(row.recipe, row.variant, row.edition, Wanted())
+                yield self._listing.fill(body.classifications, row)
+
+    # The truth
+
+    def expected(self, query: Mapping[str, Any] | None = None) -> Truth:
+        """What the rows that a list call answers hold, counted by the makers of their labels."""
+        truth, bodies = Truth(), Counter[tuple[int, int, int]]()
+        for row in self._listing.rows(self._query(query)):
+            truth.listed += 1
+            truth.by_data_type[RECIPES[row.recipe].data_type] += 1
+            if row.labelled:
+                truth.labelled += 1
+                bodies[row.recipe, row.variant, row.edition] += 1
+        truth.unlabelled = truth.listed - truth.labelled
+        for body, rows in bodies.items():
+            self._bodies.body(*body, Wanted()).tally.add_to(truth, rows)
+        return truth
+
+    def label_hash(self, number: int, branch: int = 0) -> str:
+        """The label hash of the `number`-th row, whether it has one yet or not."""
+        return self._ledger.hashes.text(LABEL, number, branch)
+
+    def _query(self, payload: Mapping[str, Any] | None) -> Query:
+        return Query(payload or {}, self._ledger.branches)
+
+
+def _chosen(hashes: Collection[str] | None) -> frozenset[str] | None:
+    return None if hashes is None else frozenset(hashes)
