@@ -1,2 +1,105 @@
-def simulate() -> None:
-    """x"""
+"""The verb that plays the platform: for trying harvester, or any client of the API, without a project."""
+
+import asyncio
+import errno
+import signal
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+import typer
+
+from harvester.cli import screen as on
+from harvester.cli import values
+from harvester.errors import BadInput
+
+Rows = Annotated[int, typer.Option("--rows", metavar="NUMBER", min=0, help="Data units of the project.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", help="Another seed, another project.")]
+Title = Annotated[str, typer.Option("--title", metavar="TITLE", help="Title of the project.")]
+Objects = Annotated[
+    float, typer.Option("--objects", metavar="NUMBER", help="Objects a label row, on average.")
+]
+Unlabelled = Annotated[
+    float, typer.Option("--unlabelled", metavar="SHARE", min=0, max=1, help="Share of rows without a label.")
+]
+Latency = Annotated[str, typer.Option("--latency", metavar="TIME", help="Until an answer starts.")]
+Jitter = Annotated[str, typer.Option("--jitter", metavar="TIME", help="Up to so much on top.")]
+Rate = Annotated[float | None, typer.Option("--rate", metavar="NUMBER", help="Requests a second; 429 above.")]
+Burst = Annotated[
+    float | None, typer.Option("--burst", metavar="NUMBER", help="Requests at once. [the rate]")
+]
+MaxRows = Annotated[
+    int | None, typer.Option("--max-rows", metavar="NUMBER", help="Label rows a request, at most.")
+]
+FaultsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--faults", metavar="FILE", help="All that can go wrong, as JSON; the flags above add to it."
+    ),
+]
+Port = Annotated[int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="0: any free one.")]
+Http = Annotated[bool, typer.Option("--http", help="Without TLS.")]
+Directory = Annotated[
+    Path | None,
+    typer.Option("--dir", metavar="DIR", help="For key, token and CA, and kept. [temporary]"),
+]
+
+
+def simulate(
+    *,
+    rows: Rows = 5000,
+    seed: Seed = 1,
+    title: Title = "Demo street scenes",
+    objects: Objects = 6.0,
+    unlabelled: Unlabelled = 0.1,
+    latency: Latency = "0s",
+    jitter: Jitter = "0s",
+    rate: Rate = None,
+    burst: Burst = None,
+    max_rows: MaxRows = None,
+    faults: FaultsFile = None,
+    port: Port = 0,
+    http: Http = False,
+    directory: Directory = None,
+) -> None:
+    """Serve a simulated project on loopback, and print how to reach it as a line of JSON."""
+    try:
+        from harvester.simulator import Faults, WorldSpec
+        from harvester.simulator.server import Options, serve
+    except ModuleNotFoundError as exc:
+        raise BadInput(f"{exc.name} is missing: pip install 'harvester[simulator]'") from exc
+
+    flags = {"rate": rate, "burst": burst, "max_rows": max_rows}
+    flags |= {"latency": values.duration(latency) or None, "jitter": values.duration(jitter) or None}
+    wanted = {} if faults is None else _json(faults)
+    wanted |= {name: value for name, value in flags.items() if value is not None}
+    try:
+        chosen = msgspec.convert(wanted, Faults)
+    except msgspec.ValidationError as exc:
+        raise BadInput(f"these faults cannot be played: {exc}") from exc
+    spec = WorldSpec(rows=rows, seed=seed, title=title, objects=objects, unlabelled=unlabelled)
+    options = Options(
+        spec=spec,
+        faults=chosen,
+        tls=not http,
+        port=port,
+        directory=str(directory) if directory else None,
+    )
+    try:
+        serve(options, on.put_json, _until_interrupted)
+    except OSError as exc:
+        if exc.errno != errno.EADDRINUSE:
+            raise
+        raise BadInput(f"port {port} is in use: choose another --port, or 0 for any free one") from exc
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+    except msgspec.DecodeError as exc:
+        raise BadInput(f"{path}: {exc}") from exc
+
+
+def _until_interrupted(ended: asyncio.Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)

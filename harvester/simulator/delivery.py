@@ -1,0 +1,141 @@
+"""How an answer goes out: compressed, streamed, or not as it should."""
+
+import asyncio
+import os
+import socket
+import struct
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+from isal import isal_zlib
+
+from harvester.simulator.messages import Answer
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+
+LARGE = 8 << 20  # bytes; larger bodies go out in pieces, and are compressed as they go
+PIECE = 1 << 20
+_LEVEL = 0  # isal's fastest; a label row shrinks to a quarter even so
+_GZIP = 31  # window bits that ask for gzip's head and tail
+_BOMB = 100 * 1000 * 1000  # zeros
+
+
+class Delivery:
+    """One answer on its way through one connection.
+
+    Args:
+        gzip: whether the client takes it.
+        transport: the connection below, for what HTTP has no words for.
+        trickle: seconds between two bytes of an answer that trickles.
+    """
+
+    def __init__(
+        self, receive: Receive, send: Send, transport: asyncio.Transport, *, gzip: bool, trickle: float
+    ) -> None:
+        self._receive, self._send, self._transport = receive, send, transport
+        self._gzip = gzip
+        self._trickle = trickle
+        self.bytes_sent = 0
+
+    async def send(self, answer: Answer) -> None:
+        """Send it, or as much of it as its strike allows."""
+        match answer.strike:
+            case "bomb":
+                await self._bomb()
+            case "mute":
+                await self._until_gone()
+            case "closed":
+                await self._close()
+            case None:
+                await self._whole(answer)
+            case strike:
+                await self._spoil(answer, strike)
+
+    async def _whole(self, answer: Answer) -> None:
+        pieces, length, encoded = self._encoded(answer)
+        await self._start(answer, length, encoded)
+        if length is not None:
+            await self._body(next(pieces), more=False)
+            return
+        for piece in pieces:
+            await self._body(piece, more=True)
+            await asyncio.sleep(0)  # others come first now and then
+        await self._body(b"", more=False)
+
+    def _encoded(self, answer: Answer) -> tuple[Iterator[bytes], int | None, bool]:
+        """The body as it goes over the wire, its length if known, and whether it is gzip."""
+        body, gzip = answer.body, self._gzip and answer.compressible
+        if isinstance(body, bytes) and len(body) <= LARGE:
+            sent = isal_zlib.compress(body, _LEVEL, _GZIP) if gzip else body
+            return iter((sent,)), len(sent), gzip
+        pieces = _cut(body) if isinstance(body, bytes) else body
+        return (_gzipped(pieces) if gzip else iter(pieces)), None, gzip
+
+    async def _start(self, answer: Answer, length: int | None, gzip: bool) -> None:
+        headers = [(b"content-type", answer.content_type.encode())]
+        headers += [(name.encode(), value.encode()) for name, value in answer.headers]
+        if length is not None:
+            headers.append((b"content-length", b"%d" % length))
+        if gzip:
+            headers.append((b"content-encoding", b"gzip"))
+        await self._send({"type": "http.response.start", "status": answer.status, "headers": headers})
+
+    async def _body(self, body: bytes, *, more: bool) -> None:
+        self.bytes_sent += len(body)
+        await self._send({"type": "http.response.body", "body": body, "more_body": more})
+
+    async def _spoil(self, answer: Answer, strike: str) -> None:
+        """The first half of the answer, and then: a byte at a time, nothing, or the end of the connection."""
+        pieces, length, encoded = self._encoded(answer)
+        await self._start(answer, length, encoded)
+        piece = next(pieces)
+        half = len(piece) // 2
+        await self._body(piece[:half], more=True)
+        if strike == "trickle":
+            for place in range(half, len(piece)):
+                await asyncio.sleep(self._trickle)
+                await self._body(piece[place : place + 1], more=True)
+            for piece in pieces:
+                await self._body(piece, more=True)
+            await self._body(b"", more=False)
+        elif strike == "stalled":
+            await self._until_gone()
+        else:
+            await asyncio.sleep(0.02)  # the first half is to arrive
+            if strike == "reset":
+                _reset_on_close(self._transport)
+            await self._close()
+
+    async def _bomb(self) -> None:
+        zeros = isal_zlib.compress(bytes(_BOMB), 1, _GZIP)
+        await self._start(Answer(200, b""), len(zeros), gzip=True)
+        await self._body(zeros, more=False)
+
+    async def _close(self) -> None:
+        self._transport.abort()
+        await self._until_gone()
+
+    async def _until_gone(self) -> None:
+        """Say nothing more until the client gives up."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def _cut(body: bytes) -> Iterator[bytes]:
+    return (body[start : start + PIECE] for start in range(0, len(body), PIECE))
+
+
+def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    compressor = isal_zlib.compressobj(_LEVEL, isal_zlib.DEFLATED, _GZIP)
+    for piece in pieces:
+        if compressed := compressor.compress(piece):
+            yield compressed
+    yield compressor.flush()
+
+
+def _reset_on_close(transport: asyncio.Transport) -> None:
+    """Makes the system answer with RST, not FIN, when the connection is closed."""
+    opened = transport.get_extra_info("socket")
+    with socket.socket(fileno=os.dup(opened.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

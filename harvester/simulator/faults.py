@@ -1,0 +1,139 @@
+"""What goes wrong on the simulator, and when. Everything is off by default.
+
+Times are seconds since these faults were set. The same seed and the same order of requests give the same
+faults. Codes and what the SDK makes of them: the platform's error envelope.
+"""
+
+from typing import Literal
+
+import msgspec
+
+# What can happen to an answer as a whole. A word in capitals is an error code for the envelope.
+Strike = str
+STRIKES = frozenset(
+    {
+        "400", "403", "404", "413", "429", "500", "502", "503", "504",
+        "html",  # a proxy's page, status 502
+        "html_200",  # a proxy's page, status 200
+        "not_json",  # status 200, not JSON
+        "truncated",  # the body ends half-way, the connection is closed
+        "stalled",  # the body stops half-way and nothing more comes
+        "mute",  # no answer at all, the connection stays open
+        "trickle",  # the body comes a byte at a time
+        "reset",  # the connection is reset in mid-body
+        "closed",  # the connection is closed without an answer
+        "redirect",  # to another host
+        "bomb",  # 100 MB of zeros, gzipped
+    }
+)  # fmt: skip
+
+# What can be the matter with one row. The first group hits every answer that holds the row.
+RowTrouble = Literal[
+    "corrupt",  # the answer is the envelope's CORRUPTED_LABEL_ERROR
+    "error_500",  # the answer is a plain 500
+    "too_large",  # the answer is a plain 413, even for the row alone
+    "hang",  # the answer stalls half-way
+    "bomb",  # the answer is 100 MB of zeros, gzipped
+    # Alone: AUTHORISATION_ERROR or RESOURCE_NOT_FOUND_ERROR; in a bundle it is left out.
+    "forbidden",
+    "deleted",
+    # The row itself.
+    "broken",  # its JSON is cut off in the middle
+    "foreign",  # another row comes in its place
+    "nested",  # JSON 100,000 deep
+    "pretty",  # newlines and spaces between the values
+    "line_separator",  # U+2028 and U+2029, unescaped
+    "surrogate",  # a lone surrogate, escaped
+    "big_integer",  # 30 digits
+    "duplicate_keys",
+    "nan",
+]
+
+BundleTrouble = Literal["missing", "duplicate", "foreign"]
+
+
+class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that can be made to go wrong.
+
+    Raises:
+        ValueError: where two settings contradict one another, or a word is unknown.
+    """
+
+    seed: int = 0
+
+    # Time until an answer starts: fixed, plus up to `jitter`, plus so much a row asked for. With more than
+    # `slow_above` requests in flight it grows with the square of their number, as on a thrashing server.
+    latency: float = 0.0
+    jitter: float = 0.0
+    latency_per_row: float = 0.0
+    slow_above: int | None = None
+
+    # Requests a second, as a token bucket of `burst` requests (default: one second of `rate`), or counted
+    # in fixed windows of `window` seconds. `capacity` is a schedule of (time, share of the rate).
+    rate: float | None = None
+    burst: float | None = None
+    window: float | None = None
+    capacity: tuple[tuple[float, float], ...] = ()
+    max_in_flight: int | None = None
+    refused_as: Literal["status", "envelope"] = "status"
+
+    # The header beside a refusal and an outage. `retry_after_seconds`: default is when there is room again.
+    retry_after: Literal["none", "seconds", "date", "garbage", "day"] = "none"
+    retry_after_seconds: float | None = None
+
+    # Outages: windows (from, to), or `down` until it is taken back. Port closed: by windows only.
+    outages: tuple[tuple[float, float], ...] = ()
+    down: bool = False
+    outage_as: Literal["503", "closed", "port_closed"] = "503"
+
+    # The key is not accepted any more; or it is, but the project is no longer its own.
+    revoked: bool = False
+    forbidden: bool = False
+
+    # Whole answers: `strikes` in turn, on every n-th request or at random, at most `times`; `on` names
+    # kinds of requests as the statistics do ("labelrow/GET", "labelrowmetadata/GET", "GET projects", "*").
+    strikes: tuple[Strike, ...] = ()
+    every: int | None = None
+    probability: float = 1.0
+    times: int | None = None
+    on: tuple[str, ...] = ("labelrow/GET",)
+    trickle_seconds: float = 0.05  # between two bytes
+
+    # What the server is ready to send.
+    max_rows: int | None = None  # MULTI_LABEL_LIMIT_ERROR above
+    max_response_bytes: int | None = None  # 413 above; bytes before compression
+
+    # Answers to lists of label rows: on every n-th, what is done to one row of it.
+    bundle: tuple[BundleTrouble, ...] = ()
+    bundle_every: int = 1
+
+    # By label hash, or by number in the listing's labelled rows, counted from 0.
+    rows: dict[str, RowTrouble] = {}
+    # Titles that want to be paths, escape sequences or very long: the first rows and further projects.
+    hostile_titles: bool = False
+
+    def __post_init__(self) -> None:
+        for strike in self.strikes:
+            if strike not in STRIKES and not strike.isupper():
+                raise ValueError(f"unknown strike {strike!r}: one of {', '.join(sorted(STRIKES))}, or a CODE")
+        if self.down and self.outage_as == "port_closed":
+            raise ValueError("with its port closed the server could not be told to come back: use outages")
+        if (self.every is not None and self.every < 1) or self.bundle_every < 1:
+            raise ValueError("every n-th: n is at least 1")
+        if self.rate is not None and self.rate <= 0:
+            raise ValueError("a rate is above 0")
+
+
+HOSTILE_TITLES = (
+    "../../etc/passwd",
+    "/etc/passwd",
+    "..\\..\\windows",
+    "\x1b[31mred\x1b[0m \x1b]0;owned\x07",
+    "nul\x00byte",
+    "x" * 255,
+    "invoice\u202egpj.exe",
+    "line\nbreak\ttab",
+    "\u2028separator\u2029",
+    "-rf *",
+    "",
+)

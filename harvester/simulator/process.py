@@ -1,0 +1,137 @@
+"""The simulator as another process, for tests, benchmarks and the demo."""
+
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import urllib3
+
+from harvester.simulator.faults import Faults
+from harvester.simulator.spec import WorldSpec
+
+_SECONDS_TO_END = 5
+
+
+class Simulator:
+    """A simulated Encord API on loopback, in a process of its own. A context manager.
+
+    `url`, `ssh_key_file`, `ca_file` (None without TLS), `token_file`, `project_hash`, `project_title` and
+    `rows` are there once it runs. Key and certificates are made for it and removed with it.
+
+    Args:
+        spec: what the project is.
+        faults: what goes wrong from the start.
+        tls: https, with a certificate of its own authority; else http.
+        port: 0 is any free one.
+        directory: where key and certificates are written and kept.
+    """
+
+    url: str
+    ssh_key_file: Path
+    ca_file: Path | None
+    token_file: Path
+    project_hash: str
+    project_title: str
+    rows: int
+
+    def __init__(
+        self,
+        spec: WorldSpec | None = None,
+        faults: Faults | None = None,
+        *,
+        tls: bool = True,
+        port: int = 0,
+        directory: Path | None = None,
+    ) -> None:
+        self._options = msgspec.json.encode(
+            {
+                "spec": spec if spec is not None else WorldSpec(),
+                "faults": faults if faults is not None else Faults(),
+                "tls": tls,
+                "port": port,
+                "directory": str(directory) if directory is not None else None,
+            }
+        )
+
+    def start(self) -> Self:
+        """Start it and wait until it listens.
+
+        Raises:
+            RuntimeError: it did not start; it said why on standard error.
+        """
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harvester.simulator"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(self._options + b"\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            self.stop()
+            raise RuntimeError("the simulator did not start")
+        told = msgspec.json.decode(line)
+        self.url, self.rows = told["url"], told["rows"]
+        self.project_hash, self.project_title = told["project_hash"], told["project_title"]
+        self.ssh_key_file, self.token_file = Path(told["ssh_key_file"]), Path(told["token_file"])
+        self.ca_file = Path(told["ca_file"]) if told["ca_file"] else None
+        self._http = urllib3.PoolManager(ca_certs=told["ca_file"], retries=False)
+        return self
+
+    def stop(self) -> None:
+        """End it; what it wrote for itself is removed."""
+        process = self._process
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()  # the sign to end
+        process.stdout.close()
+        try:
+            process.wait(_SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if hasattr(self, "_http"):
+            self._http.clear()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The process, for those who measure it."""
+        return self._process.pid
+
+    def stats(self) -> dict[str, Any]:
+        """What it counted since it started."""
+        counts: dict[str, Any] = self._control("GET", "stats")
+        return counts
+
+    def set_faults(self, faults: Faults | None = None, /, **changes: Any) -> None:
+        """From now on these faults and no others; none at all by default.
+
+        Raises:
+            ValueError: they contradict one another.
+        """
+        self._control("POST", "faults", msgspec.structs.replace(faults or Faults(), **changes))
+
+    def edit(self, **edits: Any) -> None:
+        """Change the project behind the back of whoever reads it; arguments as of `World.edit`."""
+        self._control("POST", "edit", edits)
+
+    def _control(self, method: str, name: str, body: object = None) -> Any:
+        sent = msgspec.json.encode(body) if body is not None else None
+        answer = self._http.request(method, f"{self.url}/_simulator/{name}", body=sent)
+        told = msgspec.json.decode(answer.data)
+        if answer.status != 200:
+            raise ValueError(told["message"])
+        return told

@@ -1,0 +1,87 @@
+"""What all calls share: the world, who may see it, what is counted, and what goes wrong just now."""
+
+import random
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from harvester.simulator.certificates import Identity
+from harvester.simulator.faults import HOSTILE_TITLES, BundleTrouble, Faults, RowTrouble
+from harvester.simulator.limiter import Limiter
+from harvester.simulator.messages import Refusal
+from harvester.simulator.projects import Project, Projects
+from harvester.simulator.signatures import Doorman
+from harvester.simulator.stats import Stats
+from harvester.simulator.world import World
+
+
+class Site:
+    """The state of one simulated platform."""
+
+    def __init__(self, world: World, identity: Identity, faults: Faults) -> None:
+        self.world = world
+        self.doorman = Doorman(identity)
+        self.stats = Stats()
+        self.projects = Projects(world.project())
+        self.set_faults(faults, 0.0)
+
+    def edit(self, edits: dict[str, Any]) -> None:
+        """Change the project; `edits` are the arguments of `World.edit`. TypeError for others."""
+        self.world.edit(**edits)
+        self.projects = Projects(self.world.project())
+
+    def set_faults(self, faults: Faults, now: float) -> None:
+        """From `now` on, these faults and no others."""
+        self.faults = faults
+        self.faults_since = now
+        self.limiter = Limiter(faults)
+        self.random = random.Random(faults.seed)
+        # Retry-After: nobody should ask between the two; in seconds since the faults were set.
+        self.gate_since = self.gate_until = 0.0
+        self._turns: dict[str, int] = {}
+        self.row_troubles = self._by_hash(faults.rows)
+        self.hostile_rows = self._hostile_rows() if faults.hostile_titles else {}
+
+    def turn(self, of: str) -> int:
+        """How many times this was asked before, since the faults were set."""
+        self._turns[of] = self._turns.get(of, -1) + 1
+        return self._turns[of]
+
+    def bundle_trouble(self) -> BundleTrouble | None:
+        """What is done to this answer to a list of label rows."""
+        troubles = self.faults.bundle
+        if not troubles:
+            return None
+        number = self.turn("bundle")
+        if (number + 1) % self.faults.bundle_every:
+            return None
+        return troubles[number // self.faults.bundle_every % len(troubles)]
+
+    def open_project(self, project_hash: str) -> Project:
+        """A project that the user may read. Raises Refusal."""
+        project = self.projects.find(project_hash)
+        if project is not None and not self.faults.forbidden:
+            return project
+        if project is not None or project_hash == self.projects.foreign_hash:
+            raise Refusal("AUTHORISATION_ERROR")
+        raise Refusal("RESOURCE_NOT_FOUND_ERROR")
+
+    def is_own(self, project: Project) -> bool:
+        return project is self.projects.own
+
+    def another_row(self, asked: set[str]) -> str | None:
+        """The hash of a label row that was not asked for."""
+        return next((found for found in self._labelled(len(asked) + 1) if found not in asked), None)
+
+    def _labelled(self, count: int) -> list[str]:
+        hashes = (orjson.loads(item).get("label_hash") for item in self.world.listing({}))
+        return list(islice(filter(None, hashes), count))
+
+    def _by_hash(self, rows: dict[str, RowTrouble]) -> dict[str, RowTrouble]:
+        numbers = [int(name) for name in rows if name.isdecimal()]
+        hashes = self._labelled(max(numbers) + 1) if numbers else []
+        return {hashes[int(name)] if name.isdecimal() else name: trouble for name, trouble in rows.items()}
+
+    def _hostile_rows(self) -> dict[str, int]:
+        return {found: place for place, found in enumerate(self._labelled(len(HOSTILE_TITLES)))}

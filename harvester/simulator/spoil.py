@@ -1,0 +1,43 @@
+"""Label rows with something the matter with them, made from good ones."""
+
+from typing import Any
+
+import orjson
+
+from harvester.simulator.faults import HOSTILE_TITLES, RowTrouble
+
+DEPTH = 100_000
+
+# Put in front of an object's shape: a field that no reader knows, or one that is there already.
+_FIELDS: dict[str, bytes] = {
+    "nested": b'"simulator":' + b"[" * DEPTH + b"]" * DEPTH + b",",
+    "line_separator": '"simulator":"one\u2028two\u2029three\u0085four",'.encode(),
+    "surrogate": rb'"simulator":"\ud800 alone",',
+    "big_integer": b'"simulator":123456789012345678901234567890,',
+    "duplicate_keys": b'"simulator":1,"simulator":2,"color":"#000000",',
+    "nan": b'"simulator":[NaN,Infinity,-Infinity,1e400],',
+}
+
+
+def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
+    """`row` with `trouble`; as it is for troubles that concern the answer around it."""
+    if trouble == "broken":
+        return row[: len(row) // 2]
+    if trouble == "pretty":
+        return orjson.dumps(orjson.loads(row), option=orjson.OPT_INDENT_2)
+    extra = _FIELDS.get(trouble)
+    if extra is None:
+        return row
+    at = row.find(b'"shape":')
+    at = at if at > 0 else 1  # no object: into the row itself
+    return row[:at] + extra + row[at:]
+
+
+def retitled(item: bytes, number: int) -> bytes:
+    """A row, or a listing's item, with the `number`-th hostile title instead of its own."""
+    fields: dict[str, Any] = orjson.loads(item)
+    title = HOSTILE_TITLES[number % len(HOSTILE_TITLES)]
+    fields["data_title"] = title
+    for unit in (fields.get("data_units") or {}).values():
+        unit["data_title"] = title
+    return orjson.dumps(fields)

@@ -1,0 +1,31 @@
+"""What the simulator counted."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+
+@dataclass(slots=True)
+class Stats:
+    """Counts since the start; requests are those of the API only."""
+
+    requests: int = 0
+    in_flight: int = 0
+    max_in_flight: int = 0
+    connections: int = 0  # that brought requests; with TLS: handshakes
+    by_kind: Counter[str] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)  # error codes and statuses answered
+    refused: int = 0  # for the rate, or for too many in flight
+    in_retry_after: int = 0  # requests sent although Retry-After was not over
+    in_outage: int = 0
+    unauthentic: int = 0
+    struck: Counter[str] = field(default_factory=Counter)  # faults played, by name
+    mutations: int = 0
+    rows_served: int = 0
+    bytes_sent: int = 0  # bodies, as sent
+
+    def snapshot(self) -> dict[str, Any]:
+        counts: dict[str, Any] = msgspec.to_builtins(self)
+        return counts

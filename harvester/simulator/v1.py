@@ -1,0 +1,179 @@
+"""The v1 endpoint: ``POST /public`` and ``POST /public/user``; envelopes, query types and methods."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from harvester.simulator.messages import Answer, Refusal, Request
+from harvester.simulator.projects import with_user_role
+from harvester.simulator.site import Site
+from harvester.simulator.spoil import retitled, spoiled
+
+PIECE = 1 << 16  # bytes of a streamed answer
+
+# Troubles of a row that spoil the answer that holds it, and how.
+_STRIKES = {"error_500": "500", "too_large": "413", "hang": "stalled", "bomb": "bomb"}
+
+
+class Values(msgspec.Struct):
+    uid: Any = None
+    payload: Any = None
+
+
+class Body(msgspec.Struct):
+    query_type: str
+    query_method: str
+    values: Values = msgspec.field(default_factory=Values)
+
+
+_DECODER = msgspec.json.Decoder(Body)
+
+
+class V1Call:
+    """One v1 call.
+
+    Raises:
+        Refusal: the body is no call.
+    """
+
+    def __init__(self, request: Request, site: Site) -> None:
+        self.request = request
+        self._site = site
+        try:
+            self._body = _DECODER.decode(request.body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", f"not a call: {exc}") from exc
+        self.kind = f"{self._body.query_type}/{self._body.query_method}"
+        self.mutates = self._body.query_method != "GET"
+
+    @property
+    def rows(self) -> int:
+        uid = self._body.values.uid
+        return len(uid) if isinstance(uid, list) else int(isinstance(uid, str))
+
+    def authentic(self) -> bool:
+        return self._site.doorman.knows_v1(self.request)
+
+    def error(self, code: str, payload: object = None) -> Answer:
+        return error(code, payload)
+
+    def answer(self) -> Answer:
+        uid = self._body.values.uid
+        payload = self._body.values.payload or {}
+        if self.request.path == "/public/user":
+            if self.kind != "projectwithuserrole/GET":
+                raise Refusal("METHOD_NOT_ALLOWED_ERROR")
+            hostile = self._site.faults.hostile_titles
+            found = self._site.projects.matching(payload.get("filter") or {}, hostile=hostile)
+            return success(msgspec.json.encode([with_user_role(project) for project in found]))
+        if self.request.header("resourcetype") != "project":
+            raise Refusal("AUTHORISATION_ERROR")
+        own = self._site.is_own(self._site.open_project(self.request.header("resourceid")))
+        match self.kind:
+            case "labelrowmetadata/GET":
+                return self._listing(payload) if own else success(b"[]")
+            case "labelrow/GET" if own:
+                return self._one(uid, payload) if isinstance(uid, str) else self._many(uid or [], payload)
+            case "labelrow/PUT" if own:
+                return self._create(uid)
+            case "labelrow/POST" if own:
+                return success(b"true")
+        raise Refusal("METHOD_NOT_ALLOWED_ERROR" if own else "RESOURCE_NOT_FOUND_ERROR")
+
+    def _listing(self, query: dict[str, Any]) -> Answer:
+        return Answer(200, self._listing_pieces(query), compressible=True)
+
+    def _listing_pieces(self, query: dict[str, Any]) -> Iterator[bytes]:
+        """The listing as it is made: however many rows, only a piece is in memory."""
+        hostile = self._site.hostile_rows
+        lead, piece, size = b'{"status": 200, "response": [', list[bytes](), 0
+        for item in self._site.world.listing(query):
+            if hostile:
+                place = hostile.get(msgspec.json.decode(item).get("label_hash"))
+                item = item if place is None else retitled(item, place)
+            piece.append(item)
+            size += len(item)
+            if size > PIECE:
+                yield lead + b",".join(piece)
+                lead, piece, size = b",", [], 0
+        yield (lead if piece or lead != b"," else b"") + b",".join(piece) + b"]}"
+
+    def _one(self, label_hash: str, payload: dict[str, Any]) -> Answer:
+        trouble = self._site.row_troubles.get(label_hash)
+        if trouble == "forbidden":
+            raise Refusal("AUTHORISATION_ERROR")
+        row = self._row(label_hash, payload)
+        if row is None:
+            raise Refusal("RESOURCE_NOT_FOUND_ERROR")
+        return self._with_strike(success(row, rows=1), [label_hash])
+
+    def _many(self, asked: list[str], payload: dict[str, Any]) -> Answer:
+        """Without duplicates, in no order, without those that are not there."""
+        maximum = self._site.faults.max_rows
+        if maximum is not None and len(asked) > maximum:
+            raise Refusal("MULTI_LABEL_LIMIT_ERROR", {"maximum_labels_allowed": maximum})
+        hashes = list(dict.fromkeys(asked))
+        self._site.random.shuffle(hashes)
+        rows = [row for row in (self._row(found, payload) for found in hashes) if row is not None]
+        match self._site.bundle_trouble():
+            case "missing":
+                del rows[:1]
+            case "duplicate":
+                rows += rows[:1]
+            case "foreign":
+                other = self._site.another_row(set(asked))
+                rows[:1] = [row for row in (other and self._row(other, payload),) if row]
+        body = rows[0] if len(rows) == 1 else b",".join(rows)
+        return self._with_strike(success(b"[" + body + b"]", rows=len(rows)), hashes)
+
+    def _row(self, label_hash: str, payload: dict[str, Any]) -> bytes | None:
+        """The row as it is sent; None where there is none, or none for this user."""
+        trouble = self._site.row_troubles.get(label_hash)
+        if trouble in ("deleted", "forbidden"):
+            return None
+        wanted = self._site.another_row({label_hash}) if trouble == "foreign" else label_hash
+        row = self._site.world.label_row(
+            wanted or label_hash,
+            reviews=bool(payload.get("include_reviews")),
+            signed_urls=bool(payload.get("get_signed_url")),
+            object_feature_hashes=payload.get("include_object_feature_hashes"),
+            classification_feature_hashes=payload.get("include_classification_feature_hashes"),
+        )
+        if row is None:
+            return None
+        if label_hash in self._site.hostile_rows:
+            row = retitled(row, self._site.hostile_rows[label_hash])
+        return row if trouble is None else spoiled(row, trouble)
+
+    def _with_strike(self, answer: Answer, hashes: list[str]) -> Answer:
+        """The answer with what a row in it does to the whole of it."""
+        troubles = self._site.row_troubles
+        if troubles:
+            for trouble in filter(None, map(troubles.get, hashes)):
+                if trouble == "corrupt":
+                    raise Refusal("CORRUPTED_LABEL_ERROR")
+                answer.strike = answer.strike or _STRIKES.get(trouble)
+        return answer
+
+    def _create(self, uid: object) -> Answer:
+        """Label rows for data units, as initialising an unlabelled row asks for. Writes."""
+        hashes = uid if isinstance(uid, list) else [uid]
+        made = [self._site.world.create(str(data_hash)) for data_hash in dict.fromkeys(hashes)]
+        rows = [row for row in made if row is not None]
+        if len(rows) < len(made):
+            raise Refusal("RESOURCE_NOT_FOUND_ERROR")
+        return success(b"[" + b",".join(rows) + b"]" if isinstance(uid, list) else rows[0])
+
+
+def success(response: bytes, rows: int = 0) -> Answer:
+    """The envelope of success around JSON."""
+    return Answer(200, b'{"status": 200, "response": ' + response + b"}", compressible=True, rows=rows)
+
+
+def error(code: str, payload: object = None) -> Answer:
+    """The envelope of an error: status 200 on the HTTP line, another one within."""
+    body: dict[str, object] = {"status": 400, "response": [code]}
+    if payload is not None:
+        body["payload"] = payload
+    return Answer(200, msgspec.json.encode(body), compressible=True)

@@ -1,0 +1,172 @@
+"""The v2 API: ``/v2/public/...``; JSON in camel case, errors by HTTP status."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import orjson
+
+from harvester.simulator.messages import Answer, Refusal, Request
+from harvester.simulator.site import Site
+
+PREFIX = "/v2/public/"
+# Small pages, so that every client has to turn them.
+PROJECTS_A_PAGE = 3
+TASKS_A_PAGE = 100
+MOST_CLASSIFICATIONS = 1000  # label rows a call, as the SDK's documentation says
+
+_STATUS = {
+    "INVALID_ARGUMENTS_ERROR": 400,
+    "AUTHENTICATION_ERROR": 401,
+    "AUTHORISATION_ERROR": 403,
+    "RESOURCE_NOT_FOUND_ERROR": 404,
+    "METHOD_NOT_ALLOWED_ERROR": 405,
+    "RESOURCE_EXISTS_ERROR": 409,
+    "RATE_LIMIT_ERROR": 429,
+}
+_HASH = r"([0-9a-fA-F-]{36})"
+
+
+class ClassificationsBody(msgspec.Struct, rename="camel"):
+    label_uuids: list[str]
+    branch_name: str = "main"
+
+
+class V2Call:
+    """One v2 call."""
+
+    def __init__(self, request: Request, site: Site) -> None:
+        self.request = request
+        self._site = site
+        self._query = parse_qs(request.query)
+        path = request.path.removeprefix(PREFIX).rstrip("/")
+        self.kind = f"{request.method} {path}"
+        self.mutates = request.method != "GET"
+        self._answer: Callable[[], Answer] | None = None
+        for method, pattern, name, handler in _ROUTES:
+            found = pattern.fullmatch(path)
+            if found is not None and method == request.method:
+                arguments = found.groups()
+                self.kind = f"{method} {name}"
+                self.mutates = False
+                self._answer = lambda: handler(self, *arguments)  # noqa: B023 - the loop ends here
+                break
+
+    @property
+    def rows(self) -> int:
+        return 0
+
+    def authentic(self) -> bool:
+        return self._site.doorman.knows_v2(self.request)
+
+    def error(self, code: str, payload: object = None) -> Answer:
+        return error(code, payload)
+
+    def answer(self) -> Answer:
+        if self._answer is None:
+            raise Refusal("METHOD_NOT_ALLOWED_ERROR" if self.mutates else "RESOURCE_NOT_FOUND_ERROR")
+        return self._answer()
+
+    def projects(self) -> Answer:
+        query = {_snake(name): values[0] for name, values in self._query.items()}
+        hostile = self._site.faults.hostile_titles
+        return self._page(self._site.projects.matching(query, hostile=hostile), PROJECTS_A_PAGE)
+
+    def project(self, project_hash: str) -> Answer:
+        return _success(self._site.open_project(project_hash))
+
+    def ontology(self, ontology_hash: str) -> Answer:
+        if ontology_hash.lower() != self._site.world.ontology_hash:
+            raise Refusal("RESOURCE_NOT_FOUND_ERROR")
+        return _success(self._ontology())
+
+    def ontologies(self) -> Answer:
+        return _success({"results": [self._ontology()]})
+
+    def _ontology(self) -> dict[str, Any]:
+        own = self._site.projects.own
+        return {
+            "ontologyUuid": self._site.world.ontology_hash,
+            "title": f"Ontology of {own['title']}",
+            "description": "",
+            "editor": self._site.world.ontology(),
+            "createdAt": own["createdAt"],
+            "lastEditedAt": own["createdAt"],
+            "userRole": own["userRole"],
+        }
+
+    def datasets(self, project_hash: str) -> Answer:
+        own = self._site.is_own(self._site.open_project(project_hash))
+        return _success({"results": self._site.world.datasets() if own else []})
+
+    def branches(self, project_hash: str) -> Answer:
+        self._site.open_project(project_hash)
+        return self._page(({"name": name} for name in self._site.world.branches()), TASKS_A_PAGE)
+
+    def tasks(self, project_hash: str, stage: str) -> Answer:
+        own = self._site.is_own(self._site.open_project(project_hash))
+        tasks = self._site.world.tasks(stage) if own else []
+        return self._page(filter(self._wanted, tasks), TASKS_A_PAGE)
+
+    def _wanted(self, task: Mapping[str, Any]) -> bool:
+        """Whether the query's filters let a workflow task through."""
+        allowed = {"dataHash": "dataHashes", "status": "statuses", "assignee": "userEmails"}
+        contained = self._query.get("dataTitleContains", [""])[0]
+        return contained in task["dataTitle"] and all(
+            task.get(field) in self._query[name] for field, name in allowed.items() if name in self._query
+        )
+
+    def classifications(self, project_hash: str) -> Answer:
+        own = self._site.is_own(self._site.open_project(project_hash))
+        try:
+            body = msgspec.json.decode(self.request.body, type=ClassificationsBody)
+        except msgspec.DecodeError as exc:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", str(exc)) from exc
+        if len(body.label_uuids) > MOST_CLASSIFICATIONS:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", f"at most {MOST_CLASSIFICATIONS} label rows")
+        labels = self._site.world.classifications(body.label_uuids, body.branch_name) if own else []
+        return _success({"labels": [orjson.Fragment(label) for label in labels]})
+
+    def _page(self, items: Iterable[Any], size: int) -> Answer:
+        """One page; the token is the number of the first item of the next, and never empty."""
+        try:
+            first = int(self._query.get("pageToken", ["0"])[0])
+        except ValueError as exc:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", "no such page") from exc
+        found = list(islice(items, first, first + size + 1))
+        more = str(first + size) if len(found) > size else None
+        return _success({"results": found[:size], "nextPageToken": more})
+
+
+def error(code: str, payload: object = None) -> Answer:
+    """An error by its HTTP status, with a message."""
+    return Answer(_STATUS.get(code, 422), orjson.dumps({"message": str(payload or code)}))
+
+
+def _success(response: object) -> Answer:
+    return Answer(200, orjson.dumps(response))
+
+
+def _snake(name: str) -> str:
+    return re.sub("[A-Z]", lambda letter: "_" + letter[0].lower(), name)
+
+
+def _route(
+    method: str, path: str, handler: Callable[..., Answer]
+) -> tuple[str, re.Pattern[str], str, Callable[..., Answer]]:
+    return method, re.compile(path.replace("{}", _HASH)), path, handler
+
+
+_ROUTES = (
+    _route("GET", "projects", V2Call.projects),
+    _route("GET", "projects/{}", V2Call.project),
+    _route("GET", "ontologies", V2Call.ontologies),
+    _route("GET", "ontologies/{}", V2Call.ontology),
+    _route("GET", "projects/{}/datasets", V2Call.datasets),
+    _route("GET", "projects/{}/branches", V2Call.branches),
+    _route("GET", "projects/{}/workflow/stages/{}/tasks", V2Call.tasks),
+    _route("POST", "projects/{}/label-rows/classifications", V2Call.classifications),
+)
