@@ -1,0 +1,181 @@
+"""Disks that fail, processes that are killed, and power that is lost, under a real directory."""
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harvester.output.filesystem import FileSystem
+
+OPERATIONS = ("make_directory", "create", "write", "sync", "close", "rename", "sync_directory", "delete")
+
+
+class Killed(BaseException):
+    """The process is gone: nothing that it does from here on happens."""
+
+
+@dataclass
+class Operation:
+    """One call: `path` is the file's temporary or final path, or the directory's."""
+
+    name: str
+    path: Path
+    new: Path | None = None
+
+
+class Recording(FileSystem):
+    """Writes down what is done, and runs `before` ahead of it, which may raise."""
+
+    def __init__(self, before: Callable[[int, Operation], None] = lambda number, operation: None) -> None:
+        self.done: list[Operation] = []
+        self.before = before
+        self.open: dict[int, Path] = {}
+
+    def _do(self, name: str, path: Path, *arguments: Any, new: Path | None = None) -> Any:
+        operation = Operation(name, path, new)
+        self.before(len(self.done) + 1, operation)
+        self.done.append(operation)
+        return getattr(super(), name)(*arguments)
+
+    def make_directory(self, path: Path) -> None:
+        self._do("make_directory", path, path)
+
+    def create(self, path: Path) -> int:
+        descriptor: int = self._do("create", path, path)
+        self.open[descriptor] = path
+        return descriptor
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        self._do("write", self.open.get(descriptor, Path("lock")), descriptor, data)
+
+    def sync(self, descriptor: int) -> None:
+        self._do("sync", self.open[descriptor], descriptor)
+
+    def close(self, descriptor: int) -> None:
+        self._do("close", self.open[descriptor], descriptor)
+
+    def rename(self, old: Path, new: Path) -> None:
+        self._do("rename", old, old, new, new=new)
+
+    def sync_directory(self, path: Path) -> None:
+        self._do("sync_directory", path, path)
+
+    def delete(self, path: Path) -> None:
+        self._do("delete", path, path)
+
+
+def failing_at(number: int, code: int) -> Callable[[int, Operation], None]:
+    """The operation with that number, counted from 1, fails once with the error `code`."""
+    spent = False
+
+    def before(now: int, operation: Operation) -> None:
+        nonlocal spent
+        if now == number and not spent:
+            spent = True
+            raise OSError(code, os.strerror(code))
+
+    return before
+
+
+def killed_at(number: int) -> Callable[[int, Operation], None]:
+    """From the operation with that number on, nothing happens any more."""
+
+    def before(now: int, operation: Operation) -> None:
+        if now >= number:
+            raise Killed
+
+    return before
+
+
+class Volatile(Recording):
+    """A disk with a cache: what is not synced may be lost with the power, each thing by itself.
+
+    `forgets` names an operation that the disk takes for done and does not do: ``sync``, ``sync_directory``.
+    """
+
+    def __init__(
+        self, before: Callable[[int, Operation], None] = lambda number, operation: None, *, forgets: str = ""
+    ) -> None:
+        super().__init__(before)
+        self.forgets = forgets
+        self._unsynced: set[int] = set()  # inodes of files with data in the cache
+        self._pending: list[tuple[Path, Callable[[], None]]] = []  # path, how to undo
+
+    def create(self, path: Path) -> int:
+        descriptor = super().create(path)
+        self._pending.append((path, lambda: path.unlink(missing_ok=True)))
+        return descriptor
+
+    def write(self, descriptor: int, data: bytes) -> None:
+        super().write(descriptor, data)
+        self._unsynced.add(os.fstat(descriptor).st_ino)
+
+    def sync(self, descriptor: int) -> None:
+        super().sync(descriptor)
+        if self.forgets != "sync":
+            self._unsynced.discard(os.fstat(descriptor).st_ino)
+
+    def make_directory(self, path: Path) -> None:
+        super().make_directory(path)
+        self._pending.append((path, lambda: shutil.rmtree(path, ignore_errors=True)))
+
+    def rename(self, old: Path, new: Path) -> None:
+        former = new.read_bytes() if new.exists() else None
+        super().rename(old, new)
+
+        def undo() -> None:
+            if new.exists():
+                new.rename(old)
+            if former is not None:
+                new.write_bytes(former)
+
+        self._pending.append((new, undo))
+
+    def delete(self, path: Path) -> None:
+        former = path.read_bytes() if path.exists() else None
+        super().delete(path)
+        if former is not None:
+            self._pending.append((path, lambda: path.write_bytes(former) and None))
+
+    def sync_directory(self, path: Path) -> None:
+        super().sync_directory(path)
+        if self.forgets != "sync_directory":
+            self._pending = [entry for entry in self._pending if entry[0].parent != path]
+
+    def lose_power(self, root: Path, loses: Callable[[Path], bool]) -> None:
+        """What is in the cache is asked about, piece by piece; what is lost is undone, data becomes zeros."""
+        for path, undo in reversed(self._pending):
+            if path.parent.exists() and loses(path):
+                undo()
+        for file in sorted(root.rglob("*")):
+            if file.is_file() and file.stat().st_ino in self._unsynced and loses(file):
+                file.write_bytes(bytes(file.stat().st_size))
+
+
+def install(number: int, code: str, kill: bool) -> None:
+    """Breaks the disk under this process's every target, for tests of the installed command.
+
+    The operation with that number fails with the errno of that name; with `kill`, the process dies there.
+    """
+    count = 0
+
+    def broken(name: str) -> Callable[..., Any]:
+        original = getattr(FileSystem, name)
+
+        def operation(self: FileSystem, *arguments: Any) -> Any:
+            nonlocal count
+            count += 1
+            if count == number:
+                if kill:
+                    os.kill(os.getpid(), 9)
+                error = getattr(errno, code)
+                raise OSError(error, os.strerror(error))
+            return original(self, *arguments)
+
+        return operation
+
+    for name in OPERATIONS:
+        setattr(FileSystem, name, broken(name))

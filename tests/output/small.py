@@ -1,0 +1,131 @@
+"""A small export without a server: what export.py does with the target, and nothing else."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from harvester.labels.wire import PlanRow
+from harvester.output import planfile
+from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
+from harvester.output.manifest import Manifest, build_manifest, write_manifest
+from harvester.output.ndjson import PartWriter
+from harvester.output.planfile import PlanHeader, Project, Purpose
+from harvester.output.repair import repair
+from harvester.output.target import Target
+from harvester.settings import Format, Selection
+
+
+class FailedRow(msgspec.Struct, frozen=True):
+    label_hash: str
+    data_title: str
+    error: str
+    message: str
+    attempts: int
+    trace_id: str | None
+
+
+HEAD = (
+    "kind", "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
+    "data_type", "unit_hash", "file_name", "data_url", "space_id", "frame",
+)  # fmt: skip
+PURPOSE = Purpose(
+    project=Project("project-hash", "Streets"),
+    selection=Selection(shapes=("polygon",)),
+    format=Format(emit=("objects", "rows"), rows_per_part=3),
+)
+
+
+def plan(rows: int = 8) -> Iterator[PlanRow]:
+    """Every fourth row is unlabelled, the sixth is filtered, the third is going to fail."""
+    for i in range(rows):
+        unlabelled, filtered = i % 4 == 3, i == 5
+        yield PlanRow(
+            dataset_hash="dataset",
+            data_title=f"../title {i}",
+            label_hash=None if unlabelled else f"label-{i}",
+            branch_name="main",
+            data_hash=f"data-{i}",
+            outcome="unlabelled" if unlabelled else "filtered" if filtered else None,
+        )
+
+
+def object_lines(row: PlanRow) -> list[bytes]:
+    """Two records, or none: the fifth row has no objects."""
+    if row.label_hash == "label-4":
+        return []
+    record = dict.fromkeys(HEAD, None) | {"kind": "object", "label_hash": row.label_hash}
+    record |= {"object": {"value": "x"}, "attributes": [], "dynamic_attributes": []}
+    return [json.dumps(record | {"frame": frame}).encode() + b"\n" for frame in range(2)]
+
+
+def row_line(row: PlanRow) -> bytes:
+    """The row as a record of its own."""
+    record = {"kind": "row", "metadata": {}, "row": {"label_hash": row.label_hash}}
+    return json.dumps(record).encode() + b"\n"
+
+
+def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) -> None:
+    """Writes and commits one part."""
+    writer, ids, objects, harvested, failed = PartWriter(target, part), IdDigest(), 0, 0, 0
+    try:
+        for row in rows:
+            if row.outcome is not None or row.label_hash is None:
+                continue
+            if row.label_hash == "label-2":
+                failed += 1
+                writer.fail(FailedRow(row.label_hash, row.data_title, "SkipRow", "deleted", 1, None))
+                continue
+            harvested += 1
+            ids.add(row.label_hash)
+            if lines := object_lines(row):
+                writer.write("objects", b"".join(lines), len(lines))
+                objects += len(lines)
+            writer.write("rows", row_line(row), 1)
+        files = writer.close()
+    except BaseException:
+        writer.discard()
+        raise
+    write_commit(
+        target,
+        Commit(
+            part=part,
+            plan=header.digest,
+            rows={
+                "harvested": harvested,
+                "unlabelled": sum(row.outcome == "unlabelled" for row in rows),
+                "filtered": sum(row.outcome == "filtered" for row in rows),
+                "failed": failed,
+            },
+            harvested_ids=ids.hexdigest(),
+            records={
+                "objects": KindCounts(objects + 1, objects, {"shapes": 1}),
+                "rows": KindCounts(harvested, harvested),
+            },
+            files=files,
+        ),
+    )
+
+
+def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8) -> Manifest:
+    """Begins, goes on with, repairs or leaves alone, as the target needs it."""
+    target.ensure()
+    with target.lock():
+        target.sweep()
+        header, _ = planfile.ensure_plan(target, purpose, lambda: plan(rows))
+        standing = repair(target, header)
+        if standing.manifest:
+            return standing.manifest
+        left = set(range(header.parts)) - standing.commits.keys()
+        for part, slice_ in planfile.slices(target, header, left):
+            harvest(target, header, part, slice_)
+        commits = repair(target, header).commits
+        manifest = build_manifest(header, commits, harvester="0", sdk="0", drift=None, run={})
+        write_manifest(target, manifest)
+        return manifest
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    """All files below `path`, by their path."""
+    return {str(file.relative_to(path)): file.read_bytes() for file in path.rglob("*") if file.is_file()}
