@@ -1,0 +1,141 @@
+"""Reads one answer's body, undone of its compression, within the caps on size and ratio.
+
+However large, a body is held once: it is decompressed piece by piece into the one buffer that is kept.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import urllib3
+from isal import igzip_lib
+
+PIECE = 1024**2  # bytes: what is held besides the body itself
+# gzip reaches at most 1032:1, and only on one byte repeated; labels stay far below.
+_HIGHEST_RATIO = 1000
+_RATIO_MATTERS_FROM = 10 * 1024**2
+
+
+class AnswerTooLarge(Exception):
+    """The body is larger than allowed, or is made to explode."""
+
+
+class BrokenAnswer(Exception):
+    """The body ends too early, or is damaged, or is not the API's."""
+
+
+def read_body(response: urllib3.BaseHTTPResponse, limit: int) -> tuple[bytes | bytearray, int]:
+    """The body, and its size as it came over the network; the connection is then free for the next call.
+
+    Raises:
+        AnswerTooLarge: it has more than `limit` bytes.
+        BrokenAnswer: its compression is damaged, or cut short.
+        urllib3.exceptions.HTTPError: the connection broke, timed out, or ended before the body did.
+    """
+    try:
+        expected = response.length_remaining
+        if expected is not None and expected > limit:
+            raise AnswerTooLarge(f"an answer of {expected:,} bytes; at most {limit:,} are taken")
+        counted = _Counted(wire_pieces(response))
+        body = _joined(decoded(counted, encoding_of(response), limit=limit))
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return body, counted.bytes
+
+
+def encoding_of(response: urllib3.BaseHTTPResponse) -> str:
+    """What the body is encoded with, "" for nothing."""
+    return response.headers.get("Content-Encoding", "").strip().lower()
+
+
+def wire_pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """The body in pieces as it comes over the network."""
+    expected = response.length_remaining
+    if expected is not None and expected <= PIECE:
+        yield response.read(decode_content=False)
+        return
+    while piece := response.read(PIECE, decode_content=False):
+        yield piece
+
+
+def decoded(pieces: Iterable[bytes], encoding: str, *, limit: float) -> Iterator[bytes]:
+    """`pieces` undone of `encoding`, in pieces. Raises as `read_body`."""
+    if encoding in ("", "identity"):
+        plain = iter(pieces)
+    elif encoding in ("gzip", "x-gzip"):
+        plain = _gunzip(pieces)
+    else:
+        raise BrokenAnswer(f"the answer is encoded with {encoding!r}, which was not asked for")
+    size = 0
+    for piece in plain:
+        size += len(piece)
+        if size > limit:
+            raise AnswerTooLarge(f"an answer of more than {limit:,} bytes")
+        yield piece
+
+
+class _Counted:
+    """Pieces passed on and counted."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self.bytes = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.bytes += len(piece)
+            yield piece
+
+
+def _joined(pieces: Iterator[bytes]) -> bytes | bytearray:
+    first = next(pieces, b"")
+    second = next(pieces, b"")
+    if not second:
+        return first
+    whole = bytearray(first)
+    del first
+    whole += second
+    for piece in pieces:
+        whole += piece
+    return whole
+
+
+def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """All members of a gzip stream; what follows the last one and is no member is ignored, as gzip does."""
+    member = _member()
+    begun = False
+    taken = given = 0
+    for piece in pieces:
+        taken += len(piece)
+        rest = piece
+        while rest:
+            if member.eof:
+                if not rest.startswith(b"\x1f"):
+                    return
+                member = _member()
+            begun = True
+            try:
+                for plain in _decompress(member, rest):
+                    given += len(plain)
+                    if given > _RATIO_MATTERS_FROM and given > taken * _HIGHEST_RATIO:
+                        raise AnswerTooLarge(
+                            f"an answer that unpacks to over {_HIGHEST_RATIO} times its size"
+                        )
+                    yield plain
+            except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stubs call the class an instance
+                raise BrokenAnswer("the answer's compression is damaged") from error
+            rest = member.unused_data if member.eof else b""
+    if begun and not member.eof:
+        raise BrokenAnswer("the answer's compression is cut short")
+
+
+def _member() -> igzip_lib.IgzipDecompressor:
+    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+
+
+def _decompress(member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
+    if plain := member.decompress(data, PIECE):
+        yield plain
+    while not (member.eof or member.needs_input):
+        if plain := member.decompress(b"", PIECE):
+            yield plain

@@ -1,0 +1,175 @@
+"""Kept-alive connections: one TLS handshake each, the CA bundle loaded once, a deadline over every call.
+
+The SDK opens a new connection for each call and loads the CA bundle anew: 50 ms of CPU a call. What it
+honours of the environment is honoured here, by asking requests as the SDK does.
+"""
+
+import math
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+import urllib3
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ProxySchemeUnknown
+from urllib3.util.ssl_ import create_urllib3_context
+
+from harvester.errors import BadInput
+from harvester.settings import Connection
+
+# No more calls than this are ever in flight (settings.Limits), so that no connection is ever thrown away.
+_MOST_CONNECTIONS = 1024
+
+
+class Connections:
+    """Connections to one domain, opened as they are needed. Safe to use from many threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        """Raises BadInput where the CA bundle or the proxy cannot be used. Connects to nothing yet."""
+        settings = requests.Session().merge_environment_settings(connection.domain, {}, None, None, None)
+        self._connection = connection
+        self._context = _tls_context(connection.ca_bundle or settings["verify"])
+        self._pool, self._absolute = self._pool_for(select_proxy(connection.domain, settings["proxies"]))
+        self._origin = _origin(connection.domain)
+
+    def send(
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | None,
+        *,
+        read_timeout: float | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Sends one request, and gives the answer with its body still to be read, as it came.
+
+        No retries, no redirects, no other host than the domain's. `read_timeout` is in seconds, between
+        bytes; all of the call is bounded by the connection's `request_deadline`.
+
+        Raises:
+            urllib3.exceptions.HTTPError: no answer came.
+            BadInput: `url` is of another host.
+        """
+        if _origin(url) != self._origin:
+            raise BadInput(f"refused to ask another host than {self._connection.domain}")
+        timeout = urllib3.Timeout(
+            connect=self._connection.connect_timeout, read=read_timeout or self._connection.read_timeout
+        )
+        return self._pool.urlopen(
+            method,
+            url if self._absolute else url[len(self._origin) :] or "/",
+            body=body,
+            headers=headers,
+            retries=False,
+            redirect=False,
+            assert_same_host=False,
+            timeout=timeout,
+            preload_content=False,
+            decode_content=False,
+        )
+
+    def close(self) -> None:
+        """Closes the connections that are idle; the others close when their calls end."""
+        self._pool.close()
+
+    def _pool_for(self, proxy: str | None) -> tuple[urllib3.HTTPConnectionPool, bool]:
+        """The pool, and whether a request names the whole URL (plain http through a proxy)."""
+        common: dict[str, Any] = {"maxsize": _MOST_CONNECTIONS, "block": False, "ssl_context": self._context}
+        if proxy is None:
+            manager = urllib3.PoolManager(**common)
+        else:
+            try:
+                manager = urllib3.ProxyManager(proxy, proxy_ssl_context=self._context, **common)
+            except ProxySchemeUnknown as error:
+                scheme = urlsplit(proxy).scheme
+                raise BadInput(
+                    f"a {scheme} proxy cannot be used: name an http or https proxy, or use --transport sdk"
+                ) from error
+        pool = manager.connection_from_url(self._connection.domain)
+        secure = isinstance(pool, urllib3.HTTPSConnectionPool)
+        base = HTTPSConnection if secure else HTTPConnection
+        pool.ConnectionCls = _bounded(base, self._connection.request_deadline)
+        return pool, proxy is not None and not secure
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _tls_context(verify: object) -> ssl.SSLContext:
+    """A context that verifies, against the bundle or directory `verify`, or requests' own for True."""
+    bundle = Path(verify if isinstance(verify, str | Path) else DEFAULT_CA_BUNDLE_PATH)
+    context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
+    context.sslsocket_class = _BoundedTLSSocket
+    try:
+        if bundle.is_dir():
+            context.load_verify_locations(capath=str(bundle))
+        else:
+            context.load_verify_locations(cafile=str(bundle))
+    except ssl.SSLError as error:
+        raise BadInput(f"the CA bundle {bundle} holds no certificate in PEM format") from error
+    except OSError as error:
+        raise BadInput(f"the CA bundle {bundle} cannot be read: {error.strerror}") from error
+    return context
+
+
+# A read timeout bounds the silence between two bytes, so a server that trickles blocks for ever. These
+# sockets know when their call must be over, and wait for no byte longer than until then.
+
+
+def _now() -> float:
+    return time.monotonic()  # noqa: TID251  # a thread that blocks in a socket has no event loop's clock
+
+
+class _BoundedSocket(socket.socket):
+    ends = math.inf
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        _wait_no_longer_than(self)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+class _BoundedTLSSocket(ssl.SSLSocket):
+    ends = math.inf
+
+    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
+        _wait_no_longer_than(self)
+        return super().recv_into(buffer, nbytes, flags)
+
+
+def _wait_no_longer_than(bounded: _BoundedSocket | _BoundedTLSSocket) -> None:
+    left = bounded.ends - _now()
+    if left <= 0:
+        raise TimeoutError("the call took longer than its deadline")
+    timeout = bounded.gettimeout()
+    if timeout is None or left < timeout:
+        bounded.settimeout(left)
+
+
+def _bounded(base: type[HTTPConnection], deadline: float) -> type[HTTPConnection]:
+    """`base` with each of its calls bounded by `deadline` seconds from the moment it is sent."""
+
+    class Bounded(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
+        sock: Any
+
+        def connect(self) -> None:
+            super().connect()
+            if not isinstance(self.sock, ssl.SSLSocket):
+                timeout = self.sock.gettimeout()
+                self.sock = _BoundedSocket(fileno=self.sock.detach())
+                self.sock.settimeout(timeout)
+
+        def request(self, *args: Any, **options: Any) -> None:
+            if self.sock is None:
+                self.connect()
+            self.sock.ends = _now() + deadline
+            super().request(*args, **options)
+
+    return Bounded

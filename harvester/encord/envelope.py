@@ -1,0 +1,121 @@
+"""The v1 envelope: ``{"status": 200, "response": ...}``, split without looking into what it holds."""
+
+from typing import Any
+
+import msgspec
+from encord.http.common import RequestContext
+from encord.http.error_utils import check_error_response
+from encord.http.v2.error_utils import handle_error_response
+
+from harvester.encord.body import BrokenAnswer
+from harvester.fetch.source import Answer
+
+_NULL = msgspec.Raw(b"null")
+_NOTHING = (b"null", b"{}", b"[]", b'""', b"false", b"0")
+
+
+class UnreadableAnswer(Exception):
+    """The body came whole and is no JSON, or is nested too deep: one of its rows makes it so."""
+
+
+class _OfMany(msgspec.Struct):
+    status: int
+    response: list[msgspec.Raw]
+
+
+class _OfAny(msgspec.Struct):
+    status: msgspec.Raw = _NULL
+    response: msgspec.Raw = _NULL
+    payload: msgspec.Raw = _NULL
+
+
+class _Detail(msgspec.Struct):
+    """What an error says that did not come in an envelope."""
+
+    message: Any = None
+    detail: Any = None
+
+
+_decode_many = msgspec.json.Decoder(_OfMany).decode
+_decode_any = msgspec.json.Decoder(_OfAny).decode
+_decode_detail = msgspec.json.Decoder(_Detail).decode
+
+
+def answer_of(
+    body: bytes | bytearray, wire_bytes: int, *, many: bool, context: RequestContext
+) -> Answer | None:
+    """The label rows in `body`, slices of it; None where the envelope holds nothing.
+
+    Raises:
+        EncordException: the envelope reports an error; named by the SDK.
+        UnreadableAnswer: it is whole, and no JSON.
+        BrokenAnswer: it is cut short, or no envelope at all.
+    """
+    if many:
+        try:
+            envelope = _decode_many(body)
+        except (msgspec.MsgspecError, RecursionError):
+            pass  # an error, or unreadable: looked at below
+        else:
+            if envelope.status == 200:
+                return Answer(rows=list(envelope.response), wire_bytes=wire_bytes, body_bytes=len(body))
+    response = response_of(body, context=context)
+    if many:
+        if bytes(response) == b"null":
+            return None
+        raise BrokenAnswer("the answer is no list of label rows")
+    if len(memoryview(response)) < 6 and bytes(response) in _NOTHING:
+        return None
+    return Answer(rows=[response], wire_bytes=wire_bytes, body_bytes=len(body))
+
+
+def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.Raw:
+    """What a v1 envelope holds. Raises as `answer_of`."""
+    try:
+        envelope = _decode_any(body)
+    except RecursionError as error:
+        raise UnreadableAnswer("the answer is nested too deep") from error
+    except msgspec.ValidationError as error:
+        raise BrokenAnswer("the answer is no JSON object") from error
+    except msgspec.DecodeError as error:
+        # Cut short, the end is missing; but where a whole object is malformed, one of its rows is.
+        if "truncated" in str(error) or bytes(body[:1]) != b"{":
+            raise BrokenAnswer("the answer is no JSON") from error
+        raise UnreadableAnswer(f"the answer is no valid JSON ({error})") from error
+    if bytes(envelope.status) != b"200":
+        _raise_error(envelope, context)
+    return envelope.response
+
+
+def raise_for_status(status: int, headers: Any, body: bytes | bytearray, context: RequestContext) -> None:
+    """Raises what the SDK calls an HTTP status that came without an envelope.
+
+    Raises:
+        EncordException: named by the SDK, if the API itself answered.
+        BrokenAnswer: something in front of the API did.
+    """
+    try:
+        found = _decode_detail(body)
+    except (msgspec.MsgspecError, RecursionError):
+        found = None
+    if found is None and status not in (413, 429):
+        raise BrokenAnswer(f"HTTP status {status}, and not in the API's own form")
+    said = found and (found.message or found.detail)
+    handle_error_response(status, headers, message=said if isinstance(said, str) else None, context=context)
+
+
+def is_envelope(body: bytes | bytearray) -> bool:
+    """Whether `body` is an object that has a status of its own."""
+    try:
+        return bytes(_decode_any(body).status) != b"null"
+    except (msgspec.MsgspecError, RecursionError):
+        return False
+
+
+def _raise_error(envelope: _OfAny, context: RequestContext) -> None:
+    code, payload = msgspec.json.decode(envelope.response), msgspec.json.decode(envelope.payload)
+    if code == ["MULTI_LABEL_LIMIT_ERROR"]:
+        # The SDK trips over a payload that is a text, and makes 100 of a limit that is not named.
+        named = payload.get("maximum_labels_allowed") if isinstance(payload, dict) else None
+        payload = {"maximum_labels_allowed": named}
+    check_error_response(code, context, payload)

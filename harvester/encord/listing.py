@@ -1,0 +1,258 @@
+"""The listing of a project: one answer as large as the project, spooled and read in pieces.
+
+The list call has no paging. Its body goes to an unnamed temporary file as it comes over the network, and
+is split into its items a window at a time, so that a million rows take no more memory than a thousand.
+"""
+
+import json
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
+from typing import IO, Any
+
+import msgspec
+import orjson
+import urllib3
+from encord.http.common import RequestContext
+from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
+
+from harvester.encord import envelope
+from harvester.encord.body import (
+    PIECE,
+    AnswerTooLarge,
+    BrokenAnswer,
+    decoded,
+    encoding_of,
+    read_body,
+    wire_pieces,
+)
+from harvester.encord.rows import raise_unless_envelope
+from harvester.encord.transport import refuse_redirect
+from harvester.errors import CannotFinishNow
+from harvester.settings import Selection
+
+_SMALL = 256 * 1024  # bytes: an answer up to here is read whole at once, an error always is
+_WINDOW = PIECE
+_ITEMS_AT_ONCE = 1000
+_START = re.compile(rb'"response"\s*:\s*\[')
+_FIRST_KEY = re.compile(rb'\s*(\{\s*"(?:[^"\\]|\\.)*"\s*:)')
+_BETWEEN = re.compile(rb"\s*,\s*")
+_GUESSES = 8
+_LARGEST_ITEM = 64 * PIECE
+
+_scanner = json.JSONDecoder(strict=False)
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+
+
+def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]:
+    """The arguments of the SDK's `list_label_rows`, as its own `list_label_rows_v2` gives them."""
+    statuses = [AnnotationTaskStatus(status) for status in selection.task_statuses]
+    state = selection.shadow_data_state
+    return {
+        "edited_before": selection.edited_before,
+        "edited_after": selection.edited_after,
+        "label_statuses": statuses or None,
+        "shadow_data_state": ShadowDataState(state) if state else None,
+        "include_uninitialised_labels": True,
+        "include_client_metadata": with_metadata,
+        "label_hashes": list(selection.label_hashes) or None,
+        "data_hashes": list(selection.data_hashes) or None,
+        "data_title_eq": selection.data_title_eq,
+        "data_title_like": selection.data_title_like,
+        "workflow_graph_node_title_eq": selection.workflow_graph_node_title_eq,
+        "workflow_graph_node_title_like": selection.workflow_graph_node_title_like,
+        "include_all_label_branches": selection.include_all_label_branches,
+        "branch_name": selection.branch_name,
+    }
+
+
+class Spool:
+    """A listing on disk, in a file without a name that is gone when it is closed, or we are."""
+
+    def __init__(self, file: IO[bytes], encoding: str) -> None:
+        self._file = file
+        self._encoding = encoding
+
+    def items(self) -> Iterator[list[msgspec.Raw]]:
+        """The listed rows, some at a time, each with its JSON as sent.
+
+        Raises:
+            BrokenAnswer, AnswerTooLarge: as `body.read_body`.
+        """
+        self._file.seek(0)
+        pieces = iter(lambda: self._file.read(PIECE), b"")
+        return split(decoded(pieces, self._encoding, limit=float("inf")))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def read_listing(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Spool:
+    """Spools the answer; errors, which are small, are raised as for label rows."""
+    refuse_redirect(response)
+    if response.status != 200:
+        body, _ = read_body(response, 64 * PIECE)
+        raise_unless_envelope(response, body, context)
+        return _checked(_spooled([bytes(body)]), "", context)
+    encoding = encoding_of(response)
+    try:
+        file = _spooled(wire_pieces(response))
+    except BaseException:
+        response.close()
+        raise
+    response.release_conn()
+    return _checked(file, encoding, context)
+
+
+def plain_items(rows: Iterable[Any]) -> Iterator[list[msgspec.Raw]]:
+    """The items of a listing that the SDK has parsed, written again."""
+    batch: list[msgspec.Raw] = []
+    for row in rows:
+        batch.append(msgspec.Raw(orjson.dumps(row if isinstance(row, dict) else row.to_dict())))
+        if len(batch) == _ITEMS_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _spooled(pieces: Iterable[bytes]) -> IO[bytes]:
+    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the spool; made 0600, and without a name
+    try:
+        for piece in pieces:
+            try:
+                file.write(piece)
+            except OSError as error:
+                raise CannotFinishNow(
+                    f"no room for the listing in {tempfile.gettempdir()}: {error}"
+                ) from error
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
+    """A spool that is no error: what fits is read at once, to learn of one while asking again may help."""
+    try:
+        if file.tell() <= _SMALL:
+            file.seek(0)
+            whole = b"".join(decoded([file.read()], encoding, limit=64 * PIECE))
+            envelope.response_of(whole, context=context)
+        return Spool(file, encoding)
+    except BaseException:
+        file.close()
+        raise
+
+
+# -- splitting ------------------------------------------------------------------------------------
+
+
+def split(pieces: Iterable[bytes]) -> Iterator[list[msgspec.Raw]]:
+    """The items of the array ``response`` in a v1 envelope that comes in `pieces`, some at a time.
+
+    A window is cut where an item seems to start, and decoded as an array: JSON is read from the left
+    in one way only, so what decodes was cut between two items, and what does not was not.
+
+    Raises:
+        BrokenAnswer: there is no such array, or it does not end.
+        AnswerTooLarge: one of its items is unreasonably large.
+    """
+    pieces = iter(pieces)
+    head, buffer = _head(pieces)
+    marker, enough = b"", _WINDOW
+    for piece in pieces:
+        buffer += piece
+        if len(buffer) < enough:
+            continue
+        if len(buffer) > _LARGEST_ITEM:
+            raise AnswerTooLarge(f"the listing holds a row of more than {_LARGEST_ITEM:,} bytes")
+        if not marker:
+            first = _FIRST_KEY.match(buffer)
+            marker = first[1] if first else b"{"
+        items, buffer = _take(buffer, marker)
+        enough = _WINDOW if items else 2 * len(buffer)
+        if items:
+            yield items
+    items, tail = _end(buffer)
+    _check_envelope(head + b"]" + tail)
+    if items:
+        yield items
+
+
+def _head(pieces: Iterator[bytes]) -> tuple[bytes, bytes]:
+    """The envelope up to the array's bracket, and what follows it."""
+    buffer = b""
+    for piece in pieces:
+        buffer += piece
+        if start := _START.search(buffer):
+            return buffer[: start.end()], buffer[start.end() :]
+        if len(buffer) > _SMALL:
+            break
+    raise BrokenAnswer("the listing is no list of rows")
+
+
+def _take(buffer: bytes, marker: bytes) -> tuple[list[msgspec.Raw], bytes]:
+    """The items that are whole in `buffer`, all but the last, and the rest, which starts with an item."""
+    start = len(buffer)
+    for _ in range(_GUESSES):
+        start = buffer.rfind(marker, 1, start)
+        if start < 0:
+            break
+        comma = _comma_before(buffer, start)
+        if comma and (items := _items(buffer[:comma])):
+            return items, buffer[start:]
+    return _take_one_by_one(buffer)
+
+
+def _take_one_by_one(buffer: bytes) -> tuple[list[msgspec.Raw], bytes]:
+    """As `_take`, where items do not start alike: slower, and sure."""
+    text = buffer.decode("latin-1")  # one character a byte, so that positions are the same
+    end = after = 0
+    while True:
+        try:
+            _, found = _scanner.raw_decode(text, after)
+        except (ValueError, RecursionError):
+            break
+        separator = _BETWEEN.match(buffer, found)
+        if separator is None:
+            break
+        end, after = found, separator.end()
+    items = _items(buffer[:end]) if end else None
+    return (items, buffer[after:]) if items else ([], buffer)
+
+
+def _end(buffer: bytes) -> tuple[list[msgspec.Raw], bytes]:
+    """The last items, and the envelope from behind the array's closing bracket on."""
+    bracket = len(buffer)
+    for _ in range(8 * _GUESSES):
+        bracket = buffer.rfind(b"]", 0, bracket)
+        if bracket < 0:
+            break
+        items = _items(buffer[:bracket])
+        if items is not None:
+            return items, buffer[bracket + 1 :]
+    raise BrokenAnswer("the listing is cut short, or no valid JSON")
+
+
+def _items(inside: bytes) -> list[msgspec.Raw] | None:
+    """The items of an array with `inside` between its brackets; None if that is not how it is cut."""
+    try:
+        return _decode_items(b"[" + inside + b"]")
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def _comma_before(buffer: bytes, start: int) -> int:
+    """Where the comma before `start` is, 0 if something else is there."""
+    at = start - 1
+    while at > 0 and buffer[at] in b" \t\r\n":
+        at -= 1
+    return at if buffer[at : at + 1] == b"," else 0
+
+
+def _check_envelope(envelope_alone: bytes) -> None:
+    """Holds an envelope, of which the array has been emptied, to what a success looks like."""
+    response = envelope.response_of(envelope_alone, context=RequestContext())
+    if bytes(response).translate(None, b" \t\r\n") != b"[]":
+        raise BrokenAnswer("the listing is no list of rows")

@@ -1,0 +1,100 @@
+"""The label rows of one project, as the fetching side asks for them: raw JSON, and our errors only."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import orjson
+import urllib3
+from encord.client import EncordClientProject
+from encord.http.common import RequestContext
+
+from harvester.encord import envelope, faults
+from harvester.encord.body import read_body
+from harvester.encord.transport import Read, refuse_redirect
+from harvester.fetch.source import Answer
+from harvester.settings import Selection
+
+# HTTP statuses that come from in front of the API's own error handling, whatever the body says.
+_STATUS_SAYS_ALL = (413, 429)
+
+
+class ProjectLabelRows:
+    """`fetch.source.LabelRows` over the SDK's `get_label_row` and `get_label_rows`."""
+
+    def __init__(
+        self, single: EncordClientProject, bundle: EncordClientProject, selection: Selection, domain: str
+    ) -> None:
+        """`single` and `bundle` answer their call with one `Answer`, or with the SDK's own rows."""
+        self._single = single
+        self._bundle = bundle
+        self._options = _options(selection)
+        self._domain = domain
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        """One label row."""
+        return self._ask(
+            lambda: self._single.get_label_row(label_hash, **self._options),
+            asked="row",
+            operation="get_label_row",
+            row=label_hash,
+        )
+
+    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+        """Several label rows in one call."""
+        return self._ask(
+            lambda: self._bundle.get_label_rows(list(label_hashes), **self._options),
+            asked="rows",
+            operation="get_label_rows",
+            row=label_hashes[0] if len(label_hashes) == 1 else None,
+        )
+
+    def _ask(
+        self, call: Callable[[], Any], *, asked: faults.Asked, operation: str, row: str | None
+    ) -> Answer:
+        try:
+            return _as_answer(call())
+        except Exception as error:
+            raise faults.translate(
+                error, asked=asked, operation=operation, domain=self._domain, row=row
+            ) from error
+
+
+def reads_rows(max_bytes: int, *, many: bool) -> Read:
+    """Reads a v1 answer of label rows into one `Answer`, its rows slices of the body."""
+
+    def read(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Answer | None:
+        refuse_redirect(response)
+        body, wire_bytes = read_body(response, max_bytes)
+        raise_unless_envelope(response, body, context)
+        return envelope.answer_of(body, wire_bytes, many=many, context=context)
+
+    return read
+
+
+def raise_unless_envelope(
+    response: urllib3.BaseHTTPResponse, body: bytes | bytearray, context: RequestContext
+) -> None:
+    """Raises what the HTTP status means, where it and not the v1 envelope tells of the error."""
+    status = response.status
+    if status in _STATUS_SAYS_ALL or (status >= 400 and not envelope.is_envelope(body)):
+        envelope.raise_for_status(status, response.headers, body, context)
+
+
+def _options(selection: Selection) -> dict[str, Any]:
+    """What is asked along with each row: only what the selection needs."""
+    features = set(selection.feature_hashes) or None
+    return {
+        "get_signed_url": selection.signed_urls,
+        "include_object_feature_hashes": features,
+        "include_classification_feature_hashes": features,
+        "include_reviews": selection.include_reviews or selection.approved,
+    }
+
+
+def _as_answer(found: Any) -> Answer:
+    if isinstance(found, list) and found and isinstance(found[0], Answer):
+        return found[0]
+    if isinstance(found, Answer):
+        return found
+    rows = [orjson.dumps(row) for row in (found if isinstance(found, list) else [found])]
+    return Answer(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))

@@ -1,0 +1,273 @@
+"""One open session with the platform: its projects, their listings, their label rows."""
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
+
+import msgspec
+import orjson
+import tenacity
+from encord.configs import Config
+from encord.constants.string_constants import TYPE_PROJECT
+from encord.http.querier import Querier
+from encord.http.v2.api_client import ApiClient
+from encord.http.v2.payloads import Page
+from encord.orm.base_dto import BaseDTO
+from encord.orm.project import ProjectFilterParams
+
+from harvester.encord import faults, transport
+from harvester.encord.connections import Connections
+from harvester.encord.credentials import load_credentials
+from harvester.encord.listing import list_options, plain_items, read_listing
+from harvester.encord.rows import ProjectLabelRows, reads_rows
+from harvester.errors import BadInput, CannotFinishNow, RateLimited, Retry, Unavailable
+from harvester.fetch.source import LabelRows
+from harvester.settings import Connection, Selection
+
+# A v2 answer is parsed whole, and the largest is an ontology.
+_LARGEST_V2_ANSWER = 256 * 1024**2
+# Calls before the first label row are asked again here; who fetches label rows does it by himself.
+_ATTEMPTS = 5
+_LONGEST_WAIT = 60.0  # seconds: a server that asks for more is not waited for before anything is done
+_PROJECTS_TO_SUGGEST_FROM = 1000
+_MOST_CANDIDATES = 10
+
+T = TypeVar("T")
+
+
+class ProjectInfo(msgspec.Struct, frozen=True):
+    """A project. `ontology` is the raw JSON of its ontology's editor structure, where it was asked for."""
+
+    project_hash: str
+    title: str
+    last_edited_at: str
+    ontology: bytes | None = None
+
+
+class _Project(BaseDTO):
+    """As much of a project as is needed: what else the platform adds or changes does not matter here."""
+
+    project_hash: str
+    title: str
+    last_edited_at: str = ""
+    ontology_hash: str
+
+
+class _Ontology(BaseDTO):
+    editor: dict[str, Any]
+
+
+class Session:
+    """Reads, and cannot write. Blocking, and safe to use from many threads."""
+
+    def __init__(self, connection: Connection, config: Config, connections: Connections | None) -> None:
+        self._connection = connection
+        self._config = config
+        self._connections = connections
+        self._api: ApiClient = (
+            ApiClient(config)
+            if connections is None
+            else transport.PooledApiClient(config, connections, _LARGEST_V2_ANSWER)
+        )
+
+    @classmethod
+    def open(cls, connection: Connection) -> "Session":
+        """A session with checked credentials. Asks nothing of the server yet.
+
+        Raises:
+            CredentialsRefused: there are no credentials, or they cannot be used.
+            BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
+        """
+        config = transport.sdk_config(connection, load_credentials(connection))
+        if connection.transport == "sdk":
+            return cls(connection, config, None)
+        transport.check_sdk()
+        return cls(connection, config, Connections(connection))
+
+    def projects(self) -> list[ProjectInfo]:
+        """The projects that the credentials may read, without their ontologies."""
+        return self._ask("list_projects", lambda: [_info(project) for project in self._listed(None)])
+
+    def find_project(self, wanted: str) -> ProjectInfo:
+        """The project with the hash or exact title `wanted`, with its ontology.
+
+        Raises:
+            BadInput: there is none, or several have the title; the message lists them.
+            CredentialsRefused: the credentials are refused, or may not read it.
+        """
+        project = self._by_hash(wanted) if _is_hash(wanted) else None
+        project = project or self._by_title(wanted)
+        ontology = self._ask(
+            "get_ontology", lambda: self._get(f"ontologies/{project.ontology_hash}", _Ontology)
+        )
+        return msgspec.structs.replace(_info(project), ontology=orjson.dumps(ontology.editor))
+
+    @contextmanager
+    def listing(
+        self, project_hash: str, selection: Selection, *, with_metadata: bool = False
+    ) -> Iterator[Iterator[Iterable[msgspec.Raw]]]:
+        """All rows that the server lists for `selection`, labelled or not, each with its JSON as sent.
+
+        They come some at a time, and memory stays flat, but for `transport="sdk"`, where the SDK holds
+        them all. `with_metadata` asks for the client metadata too.
+
+        Raises:
+            CannotFinishNow: the listing cannot be had, or read, now. Also while it is read.
+        """
+        options = list_options(selection, with_metadata=with_metadata)
+        if self._connections is None:
+            plain = transport.project_client(
+                self._config, transport.PlainQuerier(self._config, project_hash), self._api
+            )
+            rows = self._ask("list_label_rows", lambda: plain.list_label_rows(**options))
+            yield plain_items(rows)
+            return
+        querier = transport.PooledQuerier(
+            self._config,
+            project_hash,
+            self._connections,
+            read_listing,
+            many=True,
+            # The server makes all of it before it sends the first byte.
+            read_timeout=self._connection.request_deadline,
+        )
+        client: Any = transport.project_client(self._config, querier, self._api)
+        (spool,) = self._ask("list_label_rows", lambda: client.list_label_rows(**options))
+        with closing(spool):
+            yield self._translated("list_label_rows", spool.items())
+
+    def label_rows(self, project: ProjectInfo, selection: Selection) -> LabelRows:
+        """The label rows of `project`, with what `selection` needs and nothing else."""
+        if self._connections is None:
+            querier = Querier(self._config, TYPE_PROJECT, project.project_hash)
+            single = bundle = transport.project_client(self._config, querier, self._api)
+        else:
+            single, bundle = (
+                transport.project_client(
+                    self._config,
+                    transport.PooledQuerier(
+                        self._config,
+                        project.project_hash,
+                        self._connections,
+                        reads_rows(self._connection.max_response_bytes, many=many),
+                        many=many,
+                    ),
+                    self._api,
+                )
+                for many in (False, True)
+            )
+        return ProjectLabelRows(single, bundle, selection, self._connection.domain)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        if self._connections is not None:
+            self._connections.close()
+
+    # -- projects ---------------------------------------------------------------------------------
+
+    def _get(self, path: str, result_type: type[T]) -> T:
+        return self._api.get(path, None, result_type)  # type: ignore[type-var]  # all of ours are DTOs
+
+    def _listed(self, title: str | None) -> Iterator[_Project]:
+        """Page after page. The SDK's own iterator never ends where the last page's token is ''."""
+        query = ProjectFilterParams(title_eq=title)
+        while True:
+            page = self._api.get("projects", query, Page[_Project])
+            yield from page.results
+            if not page.next_page_token or page.next_page_token == query.page_token:
+                return
+            query.page_token = page.next_page_token
+
+    def _by_hash(self, wanted: str) -> _Project | None:
+        try:
+            return self._ask("get_project", lambda: self._get(f"projects/{wanted}", _Project))
+        except BadInput:
+            return None  # not known: a title may look like a hash
+
+    def _by_title(self, wanted: str) -> _Project:
+        found = self._ask("list_projects", lambda: list(self._listed(wanted)))
+        found = [project for project in found if project.title == wanted]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(
+                f"{project.project_hash} (edited {project.last_edited_at[:10]})"
+                for project in found[:_MOST_CANDIDATES]
+            )
+            raise BadInput(f"{len(found)} projects have the title {wanted!r}, name one by its hash: {listed}")
+        titles = self._ask(
+            "list_projects",
+            lambda: [project.title for project in islice(self._listed(None), _PROJECTS_TO_SUGGEST_FROM)],
+        )
+        close = difflib.get_close_matches(wanted, titles, n=3)
+        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise BadInput(f"no project that these credentials can read has the hash or title {wanted!r}{hint}")
+
+    # -- faults -----------------------------------------------------------------------------------
+
+    def _ask(self, operation: str, call: Callable[[], T]) -> T:
+        """`call`, asked again a few times where that may help; what still fails then stops the run."""
+        again = tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(_ATTEMPTS),
+            wait=_wait,
+            retry=tenacity.retry_if_exception(_worth_asking_again),
+            reraise=True,
+        )
+        try:
+            answer: T = again(self._translating, operation, call)
+            return answer
+        except Retry as error:
+            raise _stop(error) from error
+
+    def _translating(self, operation: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:
+            raise faults.translate(
+                error, asked="project", operation=operation, domain=self._connection.domain
+            ) from error
+
+    def _translated(self, operation: str, items: Iterator[T]) -> Iterator[T]:
+        while True:
+            try:
+                item = self._translating(operation, lambda: next(items, None))
+            except Retry as error:
+                raise _stop(error) from error
+            if item is None:
+                return
+            yield item
+
+
+def _info(project: _Project) -> ProjectInfo:
+    return ProjectInfo(
+        project_hash=project.project_hash, title=project.title, last_edited_at=project.last_edited_at
+    )
+
+
+def _is_hash(text: str) -> bool:
+    try:
+        return len(text) == 36 and bool(UUID(text))
+    except ValueError:
+        return False
+
+
+def _stop(error: Retry) -> CannotFinishNow:
+    return CannotFinishNow(error.message, operation=error.operation, trace_id=error.trace_id)
+
+
+def _worth_asking_again(error: BaseException) -> bool:
+    if not isinstance(error, Retry) or faults.never_connected(error):
+        return False
+    return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
+
+
+_jitter = tenacity.wait_random_exponential(multiplier=0.5, max=8)
+
+
+def _wait(state: tenacity.RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    named = error.retry_after if isinstance(error, RateLimited | Unavailable) else None
+    return named if named is not None else float(_jitter(state))

@@ -1,0 +1,166 @@
+"""A server that records what it is asked and answers what it is told to, over TLS, on loopback."""
+
+import gzip
+import json
+import ssl
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import trustme
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+PROJECT = "5a1b6e9c-0000-4000-8000-000000000001"
+ONTOLOGY = "5a1b6e9c-0000-4000-8000-000000000002"
+
+
+@dataclass
+class Asked:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+    port: int
+
+    @property
+    def query(self) -> dict[str, Any]:
+        return json.loads(self.body)
+
+    @property
+    def uid(self) -> Any:
+        return self.query["values"]["uid"]
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        return self.query["values"]["payload"]
+
+
+@dataclass
+class Reply:
+    """An answer. `raw` is written as it stands instead; `pieces` are sent as the body, one by one."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    pieces: Iterable[bytes] | None = None
+    raw: Iterable[bytes] | None = None
+
+
+Answering = Callable[[Asked], Reply]
+
+
+def envelope(response: Any, status: int = 200, **more: Any) -> Reply:
+    return Reply(json.dumps({"status": status, "response": response, **more}).encode())
+
+
+def error(code: str, **more: Any) -> Reply:
+    return envelope([code], status=400, **more)
+
+
+def gzipped(body: bytes) -> Reply:
+    return Reply(gzip.compress(body), headers={"Content-Encoding": "gzip"})
+
+
+class Recording:
+    """The server, while it is entered. `answers` may be replaced at any time."""
+
+    def __init__(self, answers: Answering, certificate: trustme.LeafCert | None) -> None:
+        self.answers = answers
+        self.asked: list[Asked] = []
+        recording = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def _serve(self) -> None:
+                length = int(self.headers.get("Content-Length") or 0)
+                asked = Asked(
+                    self.command,
+                    self.path,
+                    dict(self.headers),
+                    self.rfile.read(length),
+                    self.client_address[1],
+                )
+                recording.asked.append(asked)
+                try:
+                    self._write(recording.answers(asked))
+                except OSError:
+                    self.close_connection = True
+
+            def _write(self, reply: Reply) -> None:
+                if reply.raw is not None:
+                    self.close_connection = True
+                    for piece in reply.raw:
+                        self.wfile.write(piece)
+                        self.wfile.flush()
+                    return
+                self.send_response(reply.status)
+                for name, value in reply.headers.items():
+                    self.send_header(name, value)
+                if reply.pieces is None:
+                    self.send_header("Content-Length", str(len(reply.body)))
+                    self.end_headers()
+                    self.wfile.write(reply.body)
+                    return
+                self.send_header("Transfer-Encoding", "chunked")
+                self.end_headers()
+                for piece in reply.pieces:
+                    self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+                self.wfile.write(b"0\r\n\r\n")
+
+            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
+
+        class Quiet(ThreadingHTTPServer):
+            daemon_threads = True
+
+            def handle_error(self, *_: Any) -> None:
+                pass
+
+        self._server = Quiet(("127.0.0.1", 0), Handler)
+        scheme = "http"
+        if certificate is not None:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            certificate.configure_cert(context)
+            # The handshake happens in the connection's own thread, so that a refused one ends no accept.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
+            scheme = "https"
+        self.url = f"{scheme}://127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True)
+
+    def __enter__(self) -> "Recording":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+def private_key_text(key: Ed25519PrivateKey | None = None) -> str:
+    return (
+        (key or Ed25519PrivateKey.generate())
+        .private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.OpenSSH,
+            serialization.NoEncryption(),
+        )
+        .decode()
+    )
+
+
+def key_file(directory: Path, text: str | None = None) -> Path:
+    path = directory / "key"
+    path.write_text(text or private_key_text())
+    path.chmod(0o600)
+    return path
