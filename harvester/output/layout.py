@@ -9,6 +9,7 @@ STATE = ".harvester"
 MANIFEST = "manifest.json"
 PLAN = f"{STATE}/plan.json"
 PLAN_ROWS = f"{STATE}/plan.ndjson.zst"
+PLAN_ROWS_SETTLED = f"{STATE}/plan-settled.ndjson.zst"  # takes turns with the other: see `replace_rows`
 COMMITS = f"{STATE}/commits"
 FAILED = "failed"
 

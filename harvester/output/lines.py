@@ -84,7 +84,9 @@ class _LineCheck:
         except msgspec.DecodeError:
             # msgspec refuses lone surrogates, which the grammar allows; what is no JSON fails here too.
             whole = json.loads(line, parse_constant=_refuse)
-            holder = whole.get("row", {}) if self._kind == "rows" else whole
+            holder = whole.get("row") if self._kind == "rows" and isinstance(whole, dict) else whole
+            if not isinstance(holder, dict):
+                raise ValueError("no object") from None
             return tuple(whole), whole.get("kind"), holder.get("label_hash")
 
 

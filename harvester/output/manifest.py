@@ -17,11 +17,15 @@ OUTCOMES = ("harvested", "unlabelled", "filtered", "failed")
 
 
 class Drift(msgspec.Struct, frozen=True):
-    """How many rows changed on the server after the plan was frozen."""
+    """How many rows changed on the server after the plan was frozen.
+
+    `named` has the label hashes of the first of each (the data hash, where a row has no label).
+    """
 
     edited: int = 0
     added: int = 0
     removed: int = 0
+    named: dict[str, list[str]] = {}
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,16 @@ from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.canonical import canonical, digest
-from harvester.output.layout import COMMITS, FORMAT, MANIFEST, PLAN, PLAN_ROWS, parse_part
+from harvester.output.layout import (
+    COMMITS,
+    FORMAT,
+    MANIFEST,
+    PLAN,
+    PLAN_ROWS,
+    PLAN_ROWS_SETTLED,
+    STATE,
+    parse_part,
+)
 from harvester.output.target import Draft, Target
 from harvester.settings import Format, Selection
 
@@ -48,7 +57,8 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     `version` is that of the target's format. `rows` counts the plan's rows, `outcomes` those that are
     never asked for (``unlabelled``, ``filtered``); `rows_sha256` is over the rows' lines, `bytes` the
-    size of their compressed file. `digest` covers all but the title (projects are renamed) and `bytes`.
+    size of their compressed file, which is called `rows_file`. `digest` covers all but the title (projects
+    are renamed), `bytes` and `rows_file`.
     """
 
     version: int
@@ -59,6 +69,7 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     outcomes: dict[str, int]
     rows_sha256: str
     bytes: int
+    rows_file: str = PLAN_ROWS
     digest: str = ""
 
     @property
@@ -87,6 +98,7 @@ def ensure_plan(
     if header is not None:
         check_purpose(target, header, purpose)
         if intact(target, header):
+            _delete_former_rows(target, header)
             return header, True
     elif not recorded_digests(target):
         _check_unclaimed(target)
@@ -95,16 +107,22 @@ def ensure_plan(
 
 
 def freeze(
-    target: Target, rows: Iterable[PlanRow], purpose: Purpose, *, known: Container[str] = ()
+    target: Target,
+    rows: Iterable[PlanRow],
+    purpose: Purpose,
+    *,
+    known: Container[str] = (),
+    rows_file: str = PLAN_ROWS,
 ) -> PlanHeader:
     """Writes `rows`, in their order, as the target's plan. Blocking, flat in memory.
 
     Raises:
         TargetRefused: `known` digests are given, and the plan has none of them.
     """
-    draft = target.create(PLAN_ROWS)
+    draft = target.create(rows_file)
     try:
-        header = _sealed(_write_rows(draft, rows, purpose))
+        header = msgspec.structs.replace(_write_rows(draft, rows, purpose), rows_file=rows_file)
+        header = _sealed(header)
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
@@ -116,6 +134,18 @@ def freeze(
         raise
     target.put(PLAN, msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
     return header
+
+
+def replace_rows(target: Target, header: PlanHeader, rows: Iterable[PlanRow]) -> PlanHeader:
+    """Puts `rows` in the place of the plan's own, at one stroke. Commits of the former plan are void then.
+
+    `rows` may be drawn from the plan as it is. Blocking, flat in memory. Only under the lock.
+    """
+    # Into another file, as the header is what tells which one counts.
+    rows_file = PLAN_ROWS if header.rows_file == PLAN_ROWS_SETTLED else PLAN_ROWS_SETTLED
+    replaced = freeze(target, rows, header.purpose, rows_file=rows_file)
+    _delete_former_rows(target, replaced)
+    return replaced
 
 
 def read_header(target: Target) -> PlanHeader | None:
@@ -182,11 +212,11 @@ def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterat
 
 def intact(target: Target, header: PlanHeader) -> bool:
     """Whether the rows are those that the header was written for, byte by byte."""
-    if dict(target.names(PLAN_ROWS.rpartition("/")[0])).get(PLAN_ROWS) != header.bytes:
+    if dict(target.names(STATE)).get(header.rows_file) != header.bytes:
         return False
     hashed = hashlib.sha256()
     try:
-        for line in _lines(target):
+        for line in _lines(target, header):
             hashed.update(line)
     except zstandard.ZstdError:
         return False
@@ -256,20 +286,25 @@ def _write_rows(draft: Draft, rows: Iterable[PlanRow], purpose: Purpose) -> Plan
 def _sealed(header: PlanHeader) -> PlanHeader:
     fields = msgspec.to_builtins(header)
     covered = {**fields, "project": header.project.hash}
-    del covered["bytes"], covered["digest"]
+    del covered["bytes"], covered["rows_file"], covered["digest"]
     return msgspec.structs.replace(header, digest=digest(covered))
 
 
-def _lines(target: Target) -> Iterator[bytes]:
+def _delete_former_rows(target: Target, header: PlanHeader) -> None:
+    for name in {PLAN_ROWS, PLAN_ROWS_SETTLED} - {header.rows_file}:
+        target.delete(name)
+
+
+def _lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
     """The rows' lines with their newlines, decompressed as they are asked for."""
-    with target.open(PLAN_ROWS) as file:
+    with target.open(header.rows_file) as file:
         reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=_PIECE)
         yield from io.BufferedReader(cast(io.RawIOBase, reader), _PIECE)
 
 
 def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
     count = 0
-    for line in _lines(target):
+    for line in _lines(target, header):
         count += 1
         yield line
     if count != header.rows:  # zstd takes a file that is cut off for one that ends

@@ -209,8 +209,11 @@ class LocalTarget:
             return
         if path.parent != path:
             self._make_directory(path.parent)
-        with suppress(FileExistsError):  # another thread was faster
+        try:
             self._files.make_directory(path)
+        except FileExistsError:
+            if not path.is_dir():  # else another thread was faster
+                raise
         self._files.sync_directory(path.parent)
 
 

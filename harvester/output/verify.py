@@ -14,7 +14,6 @@ from harvester.output.layout import (
     FAILED,
     MANIFEST,
     PLAN,
-    PLAN_ROWS,
     STATE,
     commit_name,
     parse_commit,
@@ -100,7 +99,7 @@ def _plan(target: Target) -> tuple[PlanHeader | None, Problem | None]:
     header = read_header(target)
     if header is None:
         return None, Problem(PLAN, "missing" if target.read(PLAN) is None else "damaged")
-    return header, None if intact(target, header) else Problem(PLAN_ROWS, "missing or damaged")
+    return header, None if intact(target, header) else Problem(header.rows_file, "missing or damaged")
 
 
 def _commit(target: Target, part: int, header: PlanHeader | None) -> tuple[Commit | None, str]:

@@ -1,0 +1,127 @@
+"""Local targets: what any target promises, the lock, and what cannot be a target."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harvester.errors import BadInput, TargetRefused
+from harvester.output.target import LocalTarget
+from harvester.testing import check_target
+from tests.output.small import contents, export
+
+
+def test_a_local_directory_is_a_target(tmp_path: Path) -> None:
+    """It keeps every promise of the protocol, as the shipped conformance check has them."""
+    check_target(lambda: LocalTarget(tmp_path / "out"))
+
+
+def test_a_second_process_is_told_who_holds_the_target(tmp_path: Path) -> None:
+    """The second one is refused with the first one's process number and host; nothing is touched."""
+    target = LocalTarget(tmp_path / "out")
+    with holder(tmp_path / "out") as process:
+        before = contents(tmp_path)
+        with pytest.raises(TargetRefused) as refused:
+            export(target)
+        assert f"process {process.pid} on {socket.gethostname()} since 20" in refused.value.message
+        assert contents(tmp_path) == before
+
+
+def test_the_lock_of_a_killed_process_is_no_obstacle(tmp_path: Path) -> None:
+    """SIGKILL leaves what the lock says, and the next process takes it all the same."""
+    with holder(tmp_path / "out") as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert str(process.pid) in (tmp_path / "out" / ".harvester" / "lock").read_text()
+    with LocalTarget(tmp_path / "out").lock():
+        pass
+
+
+def test_the_lock_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command line in it is redacted."""
+    monkeypatch.setattr(sys, "argv", ["harvester", "export", "--domain", "https://me:hunter2@host/?sig=abc"])
+    with LocalTarget(tmp_path).lock():
+        written = (tmp_path / ".harvester" / "lock").read_text()
+    assert "harvester export" in written
+    assert "hunter2" not in written
+    assert "abc" not in written
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [
+        ("file", "is a file: name a directory"),
+        ("file/below", "Not a directory"),
+        ("nul\0byte", "Invalid argument"),
+        ("x" * 300, "File name too long"),
+        ("loop", "File exists"),
+    ],
+)
+def test_what_cannot_be_a_directory_is_bad_input(tmp_path: Path, path: str, reason: str) -> None:
+    """One line says why, and that is exit code 2."""
+    (tmp_path / "file").write_bytes(b"")
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(BadInput) as refused:
+        export(LocalTarget(tmp_path / path))
+    assert refused.value.message.endswith(reason)
+    assert refused.value.exit_code == 2
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
+def test_a_directory_that_may_not_be_written_is_bad_input(tmp_path: Path) -> None:
+    """Permission denied, before anything is asked of the server."""
+    tmp_path.chmod(0o500)
+    try:
+        with pytest.raises(BadInput, match="Permission denied"):
+            LocalTarget(tmp_path / "out").ensure()
+    finally:
+        tmp_path.chmod(0o700)
+
+
+def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
+    """An export among a user's own files touches none of them, whatever they look like."""
+    own = {".notes.tmp": b"1", "objects.ndjson": b"2", "objects-00000.csv": b"3", ".x.0123.tmp": b"4"}
+    for name, data in own.items():
+        (tmp_path / name).write_bytes(data)
+    export(LocalTarget(tmp_path))
+    found = contents(tmp_path)
+    assert {name: found[name] for name in own} == own
+
+
+def test_a_symbolic_link_is_never_written_through(tmp_path: Path) -> None:
+    """A link under the name of a part is replaced; what it points to stays."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"mine")
+    target = LocalTarget(tmp_path / "out")
+    export(target)
+    (tmp_path / "out" / "objects-00000.ndjson").unlink()
+    (tmp_path / "out" / "objects-00000.ndjson").symlink_to(victim)
+    export(target)
+    assert victim.read_bytes() == b"mine"
+    assert not (tmp_path / "out" / "objects-00000.ndjson").is_symlink()
+
+
+class holder:  # noqa: N801 - a context manager
+    """Another process that holds the lock of a target."""
+
+    def __init__(self, path: Path) -> None:
+        program = (
+            "import sys; from harvester.output.target import LocalTarget\n"
+            "with LocalTarget(sys.argv[1]).lock(): print(flush=True); sys.stdin.read()"
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def __enter__(self) -> "subprocess.Popen[bytes]":
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == b"\n"
+        return self.process
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.communicate()
