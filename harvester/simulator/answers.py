@@ -33,7 +33,7 @@ class Answers:
         answers = [
             answer
             for attribute in feature.attributes
-            if not attribute.dynamic and self._dice.chance(0.85)
+            if not attribute.dynamic and self._dice.chance(0.7)
             for answer in self._of(attribute, (feature.name,))
         ]
         return answers[::-1]
@@ -45,10 +45,10 @@ class Answers:
         """
         middle = first + self._dice.below(last - first + 1)
         ranges = [[[first, middle]]]
-        if middle < last or wide and middle < end:
+        if middle < last or (wide and middle < end):
             ranges.append([[middle + 1, end if wide else last]])
         for attribute in feature.attributes:
-            if attribute.dynamic and self._dice.chance(0.7):
+            if attribute.dynamic and self._dice.chance(0.5):
                 for span in ranges:
                     for answer in self._of(attribute, (feature.name,)):
                         yield answer | {"dynamic": True, "range": span, "shouldPropagate": False}

@@ -79,6 +79,8 @@ class Bodies:
         }
         if row.spaces is not None:
             made["spaces"] = row.spaces
+        elif labels.traps["empty_spaces"] and row.scene is None:
+            made["spaces"] = {}
         if row.scene is not None:
             made["scene"] = row.scene
         if labels.traps["few_keys"]:

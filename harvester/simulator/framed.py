@@ -65,7 +65,8 @@ def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: i
                 labels.put(on_frame(frames, frame)["objects"], track, **how)
         if labels.dice.chance(0.9):
             labels.answer(track, number=labels.traps["few_keys"])
-        labels.act(track, first, last, end)
+        if end or labels.dice.chance(0.25):  # seldom where there is but one frame
+            labels.act(track, first, last, end)
 
 
 def place_classifications(
@@ -170,6 +171,14 @@ def group_row(labels: Labels, media: Json) -> Row:
             del made["data_link"]
         units[hole(f"unit{number}")] = made
     return Row(units)
+
+
+def _twin(labels: Labels) -> Json:
+    """The labels of an image that has the place of another."""
+    objects: list[Json] = []
+    for track in labels.tracks(FLAT, min(labels.count, 1)):
+        labels.put(objects, track)
+    return {"objects": objects, "classifications": []}
 
 
 def _framed(labels: Labels, end: int) -> Frames:

@@ -99,6 +99,13 @@ class Labels:
             return []
         return [self._track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
 
+    def split(self, parts: int) -> list[int]:
+        """The number of the row's objects, dealt out to so many places."""
+        dealt = [0] * parts
+        for _ in range(self.count):
+            dealt[self.dice.below(parts)] += 1
+        return dealt
+
     def _track(self, feature: Feature) -> Track:
         color = COLOURS[(OBJECTS.index(feature) + 1) % len(COLOURS)]
         return Track(feature, self.hash(), color, self.dice.chance(0.7), self.dice.pick(PEOPLE))
@@ -109,12 +116,11 @@ class Labels:
 
     def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
         """Places an object once: on a frame, an image, or a flat space."""
-        made = self._head(track)
+        made = self.head(track)
+        shape = geometry(track.feature.shape, self.dice, deep=deep)
         if event.get("event") == "delete":
-            made |= self.dice.pick(({}, _emptied(geometry(track.feature.shape, self.dice, deep=deep))))
-        else:
-            made |= geometry(track.feature.shape, self.dice, deep=deep)
-        made |= event | self._optional(track)
+            shape = self.dice.pick(({}, dict.fromkeys(shape), _emptied(shape)))
+        made |= shape | event | self._optional(track)
         if self.wants(track):
             into.append(made)
             if event.get("event") != "delete":
@@ -123,7 +129,8 @@ class Labels:
     def count_one(self, track: Track) -> None:
         self.tally.object(track.feature.shape, feature_hash(track.feature.name))
 
-    def _head(self, track: Track) -> Json:
+    def head(self, track: Track) -> Json:
+        """What every object says of itself."""
         name = track.feature.name
         made: Json = {
             "objectHash": track.hash,
@@ -195,7 +202,7 @@ class Labels:
 
     def range_object(self, track: Track, placements: int = 1, **where: Any) -> None:
         """An object that is nothing but an answer with ranges, counted once a placement."""
-        head = self._head(track)
+        head = self.head(track)
         head.pop("confidence") if self.dice.chance(0.5) else None
         self.answer(track, **(head | where | self._optional(track)))
         if self.wants(track):
@@ -257,7 +264,7 @@ class Labels:
 
     def copy(self, into: list[Json], feature: Feature, hash: str) -> None:
         """A frame-level copy of a classification, as old rows have it."""
-        made = {"classificationHash": hash} | self._classification_head(feature)
+        made: Json = {"classificationHash": hash} | self._classification_head(feature)
         reviews = self._reviews("CLASSIFICATION", hash)
         if self._wanted.reviews:
             made["reviews"] = reviews

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from harvester.simulator import framed
+from harvester.simulator import framed, ranged, scenes, spaces
 from harvester.simulator.dice import Dice
 from harvester.simulator.framed import Row
 from harvester.simulator.labels import Labels
@@ -24,11 +24,20 @@ class Recipe(NamedTuple):
 
 RECIPES = (
     Recipe("image", "image", "jpg", 8, framed.image_media, framed.image_row),
-    Recipe("img_group", "img_group", "group", 3, framed.group_media, framed.group_row),
+    Recipe("img_group", "img_group", "jpg", 3, framed.group_media, framed.group_row),
     Recipe("video", "video", "mp4", 4, framed.video_media, framed.video_row),
     Recipe("dicom", "dicom", "dcm", 2, framed.stack_media, framed.dicom_row),
     Recipe("nifti", "nifti", "nii", 1, framed.stack_media, framed.nifti_row),
     Recipe("pdf", "pdf", "pdf", 2, framed.pdf_media, framed.pdf_row),
+    Recipe("audio", "audio", "mp3", 2, ranged.audio_media, ranged.audio_row),
+    Recipe("time_series", "time_series", "csv", 1, ranged.time_series_media, ranged.time_series_row),
+    Recipe("plain_text", "plain_text", "txt", 2, ranged.text_media, ranged.text_row),
+    Recipe("html", "plain_text", "html", 1, ranged.html_media, ranged.html_row),
+    Recipe("group", "group", "group", 2, spaces.group_media, spaces.group_row),
+    Recipe("layers", "image", "png", 1, spaces.layers_media, spaces.layers_row),
+    Recipe("scene", "scene", "scene", 1, scenes.grid_media, scenes.grid_row),
+    Recipe("event_scene", "scene", "mcap", 1, scenes.event_media, scenes.event_row),
+    Recipe("mcap", "scene", "mcap", 1, scenes.event_media, scenes.mcap_row),
 )
 
 

@@ -34,6 +34,12 @@ TRAPS = {
     "deleted_objects": (16, 8),
     # An unknown field with numbers and text that only survive as they were sent.
     "unknown_fields": (8, 7),
+    # Two images of a group with one `data_sequence`.
+    "same_sequence": (16, 11),
+    # `spaces: {}` on rows that have none; a time series with a space called root; images of scenes by start frame.
+    "empty_spaces": (2, 1),
+    "root_space": (2, 1),
+    "start_frames": (2, 1),
     # An object on several spaces that hold ranges.
     "shared_objects": (4, 1),
 }
