@@ -109,7 +109,7 @@ class App:
             stats.errors[refusal.code] += 1
             return call.error(refusal.code, refusal.payload)
         most = faults.max_response_bytes
-        if most is not None and isinstance(answer.body, bytes) and len(answer.body) > most:
+        if most is not None and (answer.size or 0) > most:
             return self._plain(413)
         # A row that takes the whole answer down does so before anything is sent.
         return self._plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
@@ -126,7 +126,7 @@ class App:
         site, faults, now = self._site, self._site.faults, self._now
         if faults.down or any(start <= now < end for start, end in faults.outages):
             site.stats.in_outage += 1
-            return self._plain(503) if faults.outage_as == "503" else Answer(503, b"", strike="closed")
+            return self._plain(503) if faults.outage_as == "503" else Answer(503, [b""], strike="closed")
         if site.gate_since + ON_ITS_WAY <= now < site.gate_until:
             site.stats.in_retry_after += 1
         full = faults.max_in_flight is not None and site.stats.in_flight > faults.max_in_flight
@@ -197,14 +197,14 @@ class App:
         self._site.stats.struck[strike] += 1
         match strike:
             case "html":
-                return Answer(502, _PAGE, content_type="text/html")
+                return Answer(502, [_PAGE], content_type="text/html")
             case "html_200":
-                return Answer(200, _PAGE, content_type="text/html")
+                return Answer(200, [_PAGE], content_type="text/html")
             case "not_json":
-                return Answer(200, b'{"status": 200, "response": [{"label_hash": ')
+                return Answer(200, [b'{"status": 200, "response": [{"label_hash": '])
             case "redirect":
                 elsewhere = f"https://elsewhere.invalid{call.request.target}"
-                return Answer(307, b"", headers=(("location", elsewhere),))
+                return Answer(307, [b""], headers=(("location", elsewhere),))
             case "429":
                 self._site.stats.refused += 1
                 return self._plain(429, self._retry_after(1.0))
@@ -216,7 +216,7 @@ class App:
         if headers is None:
             headers = self._retry_after(1.0) if status == 503 else ()
         message = {"message": HTTPStatus(status).phrase}
-        return Answer(status, msgspec.json.encode(message), headers=headers)
+        return Answer(status, [msgspec.json.encode(message)], headers=headers)
 
     # -- control ----------------------------------------------------------------------------------
 
@@ -225,18 +225,18 @@ class App:
         try:
             match request.method, request.path.removeprefix(CONTROL):
                 case "GET", "stats":
-                    return Answer(200, msgspec.json.encode(self._site.stats.snapshot()))
+                    return Answer(200, [msgspec.json.encode(self._site.stats.snapshot())])
                 case "GET", "faults":
-                    return Answer(200, msgspec.json.encode(self._site.faults))
+                    return Answer(200, [msgspec.json.encode(self._site.faults)])
                 case "POST", "faults":
                     self.set_faults(msgspec.json.decode(request.body, type=Faults))
-                    return Answer(200, msgspec.json.encode(self._site.faults))
+                    return Answer(200, [msgspec.json.encode(self._site.faults)])
                 case "POST", "edit":
                     self._site.edit(msgspec.json.decode(request.body, type=dict[str, Any]))
-                    return Answer(200, b"{}")
+                    return Answer(200, [b"{}"])
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as exc:
-            return Answer(400, msgspec.json.encode({"message": str(exc)}))
-        return Answer(404, msgspec.json.encode({"message": "no such control"}))
+            return Answer(400, [msgspec.json.encode({"message": str(exc)})])
+        return Answer(404, [msgspec.json.encode({"message": "no such control"})])
 
     def set_faults(self, faults: Faults) -> None:
         """From now on, these faults and no others."""

@@ -16,6 +16,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 LARGE = 8 << 20  # bytes; larger bodies go out in pieces, and are compressed as they go
 PIECE = 1 << 20
+SMALL = 1 << 17  # bytes; isal makes hardly anything smaller that comes to it in little pieces
 _LEVEL = 0  # isal's fastest; a label row shrinks to a quarter even so
 _GZIP = 31  # window bits that ask for gzip's head and tail
 _BOMB = 100 * 1000 * 1000  # zeros
@@ -65,12 +66,16 @@ class Delivery:
 
     def _encoded(self, answer: Answer) -> tuple[Iterator[bytes], int | None, bool]:
         """The body as it goes over the wire, its length if known, and whether it is gzip."""
-        body, gzip = answer.body, self._gzip and answer.compressible
-        if isinstance(body, bytes) and len(body) <= LARGE:
-            sent = isal_zlib.compress(body, _LEVEL, _GZIP) if gzip else body
-            return iter((sent,)), len(sent), gzip
-        pieces = _cut(body) if isinstance(body, bytes) else body
-        return (_gzipped(pieces) if gzip else iter(pieces)), None, gzip
+        gzip = self._gzip and answer.compressible
+        if answer.size is None or answer.size > LARGE:
+            pieces = _cut(answer.body)
+            return (_gzipped(pieces) if gzip else pieces), None, gzip
+        if gzip and answer.size > SMALL:
+            body = b"".join(_gzipped(answer.body))  # faster than joining first
+        else:
+            body = b"".join(answer.body)
+            body = isal_zlib.compress(body, _LEVEL, _GZIP) if gzip else body
+        return iter((body,)), len(body), gzip
 
     async def _start(self, answer: Answer, length: int | None, gzip: bool) -> None:
         headers = [(b"content-type", answer.content_type.encode())]
@@ -109,7 +114,7 @@ class Delivery:
 
     async def _bomb(self) -> None:
         zeros = isal_zlib.compress(bytes(_BOMB), 1, _GZIP)
-        await self._start(Answer(200, b""), len(zeros), gzip=True)
+        await self._start(Answer(200, []), len(zeros), gzip=True)
         await self._body(zeros, more=False)
 
     async def _close(self) -> None:
@@ -122,8 +127,10 @@ class Delivery:
             pass
 
 
-def _cut(body: bytes) -> Iterator[bytes]:
-    return (body[start : start + PIECE] for start in range(0, len(body), PIECE))
+def _cut(body: Iterable[bytes]) -> Iterator[bytes]:
+    for piece in body:
+        for start in range(0, len(piece), PIECE):
+            yield piece[start : start + PIECE]
 
 
 def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:

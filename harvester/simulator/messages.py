@@ -1,7 +1,7 @@
 """What comes in and what goes out, before it is HTTP."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from harvester.simulator.faults import Strike
@@ -25,15 +25,20 @@ class Request:
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer. `body` in pieces is streamed: its length is not known beforehand."""
+    """One HTTP answer. The body is a list of pieces; if an iterator, they are made and sent one by one."""
 
     status: int
-    body: bytes | Iterator[bytes]
+    body: list[bytes] | Iterator[bytes]
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json"
     compressible: bool = False  # v1 answers are gzipped where the client takes it
     rows: int = 0  # label rows in it
-    strike: Strike | None = field(default=None)  # what happens to it on its way
+    strike: Strike | None = None  # what happens to it on its way
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the body before compression, if known."""
+        return sum(map(len, self.body)) if isinstance(self.body, list) else None
 
 
 class Refusal(Exception):

@@ -124,8 +124,7 @@ class V1Call:
             case "foreign":
                 other = self._site.another_row(set(asked))
                 rows[:1] = [row for row in (other and self._row(other, payload),) if row]
-        body = rows[0] if len(rows) == 1 else b",".join(rows)
-        return self._with_strike(success(b"[" + body + b"]", rows=len(rows)), hashes)
+        return self._with_strike(success(*_listed(rows), rows=len(rows)), hashes)
 
     def _row(self, label_hash: str, payload: dict[str, Any]) -> bytes | None:
         """The row as it is sent; None where there is none, or none for this user."""
@@ -163,12 +162,22 @@ class V1Call:
         rows = [row for row in made if row is not None]
         if len(rows) < len(made):
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")
-        return success(b"[" + b",".join(rows) + b"]" if isinstance(uid, list) else rows[0])
+        return success(*_listed(rows)) if isinstance(uid, list) else success(rows[0])
 
 
-def success(response: bytes, rows: int = 0) -> Answer:
-    """The envelope of success around JSON."""
-    return Answer(200, b'{"status": 200, "response": ' + response + b"}", compressible=True, rows=rows)
+def success(*response: bytes, rows: int = 0) -> Answer:
+    """The envelope of success around JSON, which may come in pieces."""
+    return Answer(200, [b'{"status": 200, "response": ', *response, b"}"], compressible=True, rows=rows)
+
+
+def _listed(items: list[bytes]) -> Iterator[bytes]:
+    """The pieces of a JSON list: rows are large, and are not copied until they are sent."""
+    yield b"["
+    for place, item in enumerate(items):
+        if place:
+            yield b","
+        yield item
+    yield b"]"
 
 
 def error(code: str, payload: object = None) -> Answer:
@@ -176,4 +185,4 @@ def error(code: str, payload: object = None) -> Answer:
     body: dict[str, object] = {"status": 400, "response": [code]}
     if payload is not None:
         body["payload"] = payload
-    return Answer(200, msgspec.json.encode(body), compressible=True)
+    return Answer(200, [msgspec.json.encode(body)], compressible=True)

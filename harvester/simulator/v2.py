@@ -143,11 +143,11 @@ class V2Call:
 
 def error(code: str, payload: object = None) -> Answer:
     """An error by its HTTP status, with a message."""
-    return Answer(_STATUS.get(code, 422), orjson.dumps({"message": str(payload or code)}))
+    return Answer(_STATUS.get(code, 422), [orjson.dumps({"message": str(payload or code)})])
 
 
 def _success(response: object) -> Answer:
-    return Answer(200, orjson.dumps(response))
+    return Answer(200, [orjson.dumps(response)])
 
 
 def _snake(name: str) -> str:
