@@ -43,3 +43,128 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last_edited_at: str | None = None
     outcome: str | None = None
     metadata: msgspec.Raw | None = None
+
+
+# -- the label row ------------------------------------------------------------------------------------
+
+# Inclusive at both ends: frames, milliseconds, characters or nanoseconds, by the data type.
+Ranges = list[tuple[int | float, int | float]]
+
+
+class FrameLabels(msgspec.Struct, gc=False):
+    """The labels of one frame, page, image or place, each as sent."""
+
+    objects: list[msgspec.Raw] | None = None
+    classifications: list[msgspec.Raw] | None = None
+
+
+# `{"objects": [..], "classifications": [..]}`, or frames by key; empty in every way met, and `[]` and null.
+Labels = (
+    dict[str, FrameLabels | list[msgspec.Raw] | str | int | float | bool | None] | list[msgspec.Raw] | None
+)
+
+
+class DataUnit(msgspec.Struct):
+    """A data unit: an image, a video, a file."""
+
+    data_hash: str | None = None
+    data_title: str | None = None
+    data_sequence: int | float | str | None = None
+    data_link: str | None = None
+    labels: Labels = None
+
+
+class SpaceFile(msgspec.Struct):
+    """The file that a space shows."""
+
+    file_name: str | None = None
+    data_link: str | None = None
+
+
+class Space(msgspec.Struct):
+    """A space: a part of a group, scene or layered image with labels of its own."""
+
+    space_type: str | None = None
+    labels: Labels = None
+    child_info: SpaceFile | None = None
+    root_info: SpaceFile | None = None
+
+
+class Scene(msgspec.Struct, rename="camel"):
+    """What a scene row says of its scene. Continuous ones hold events, not frames."""
+
+    is_continuous: bool | None = None
+
+
+class ObjectAnswer(msgspec.Struct, gc=False):
+    """An entry of `object_answers`: static answers; for range data also the object itself."""
+
+    classifications: msgspec.Raw = msgspec.Raw(b"[]")
+    spaces: dict[str, msgspec.Raw] | None = None
+
+
+class ObjectActions(msgspec.Struct, gc=False):
+    """An entry of `object_actions`: dynamic answers."""
+
+    actions: msgspec.Raw = msgspec.Raw(b"[]")
+
+
+class LabelRow(msgspec.Struct):
+    """A label row's skeleton: everything that is copied stays raw."""
+
+    label_hash: str | None = None
+    branch_name: str | None = None
+    data_hash: str | None = None
+    dataset_hash: str | None = None
+    dataset_title: str | None = None
+    data_title: str | None = None
+    data_type: str | None = None
+    data_units: dict[str, DataUnit] | None = None
+    spaces: dict[str, Space | None] | None = None
+    scene: Scene | None = None
+    object_answers: dict[str, ObjectAnswer | None] | None = None
+    object_actions: dict[str, ObjectActions | None] | None = None
+    classification_answers: dict[str, msgspec.Raw | None] | None = None
+
+
+class ObjectEntries(msgspec.Struct):
+    """The same row's objects where they live in `object_answers`: each entry as sent."""
+
+    object_answers: dict[str, msgspec.Raw | None] | None = None
+
+
+class SpaceRange(msgspec.Struct):
+    """Where on a space a classification stands. An `html` range says nothing: the whole space."""
+
+    type: str | None = None
+    range: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class ClassificationAnswer(msgspec.Struct, rename="camel"):
+    """An entry of `classification_answers`; it is copied whole, this is where it stands."""
+
+    feature_hash: str | None = None
+    classifications: msgspec.Raw = msgspec.Raw(b"[]")
+    range: list[msgspec.Raw] | None = None
+    spaces: dict[str, SpaceRange | None] | None = None
+
+
+class ClassificationCopy(msgspec.Struct, rename="camel", gc=False):
+    """A frame-level copy of a classification."""
+
+    classification_hash: str | None = None
+
+
+class _Envelope(msgspec.Struct):
+    label_hash: str | None = None
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
+def label_hash_of(row: bytes | memoryview | msgspec.Raw) -> str | None:
+    """The label hash that a row says it has; None where it says none or is no JSON object."""
+    try:
+        return _decode_envelope(row).label_hash
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return None

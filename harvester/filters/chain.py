@@ -1,0 +1,66 @@
+"""The chain: a record is kept if every filter keeps it, and dropped by the first that refuses it."""
+
+from collections.abc import Mapping
+
+import msgspec
+
+from harvester.errors import BadInput
+from harvester.events import one_line
+from harvester.filters.builtin import builtin_filters
+from harvester.filters.fields import Fields
+from harvester.filters.own import OwnFilter, load_filter
+from harvester.settings import Selection
+
+
+class Chain:
+    """The filters over records of one kind. Holds no state, so it may be used from many threads.
+
+    The built-in filters come first: they look at a few fields only. The user's own functions get the
+    whole record, decoded, in the order in which they were named.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        selection: Selection,
+        feature_names: Mapping[str, str],
+        functions: Mapping[str, OwnFilter] | None = None,
+    ) -> None:
+        """`functions` are filters of `selection` that are at hand and need no import, by their names.
+
+        Raises BadInput where a function of `selection.filters` does not import.
+        """
+        self._kind = kind
+        self._builtin = [f for f in builtin_filters(selection, feature_names) if kind in f.kinds]
+        at_hand = functions or {}
+        self._own = [(path, at_hand.get(path) or load_filter(path)) for path in selection.filters]
+        self.names = tuple([f.name for f in self._builtin] + [path for path, _ in self._own])
+        self.needs = frozenset(field for f in self._builtin for field in f.needs)
+        self.looks_at_fields = bool(self._builtin)
+        self.looks_at_records = bool(self._own)
+
+    def refused_by(self, fields: Fields) -> str | None:
+        """The name of the first built-in filter that refuses a record with these `fields`, or None."""
+        for name, _, _, keeps in self._builtin:
+            if not keeps(fields):
+                return name
+        return None
+
+    def refused_by_own(self, record: bytes, label_hash: str | None) -> str | None:
+        """The path of the first of the user's functions that refuses `record` (its line), or None.
+
+        Raises:
+            BadInput: a function raised; the message names it and the row.
+        """
+        for path, keeps in self._own:
+            # Decoded anew for each: a function that changes its record cannot mislead the next one.
+            decoded = msgspec.json.decode(record)
+            try:
+                kept = keeps(decoded)
+            except Exception as exc:
+                where = f"one of the {self._kind} of row {label_hash}"
+                message = f"filter {path!r} failed on {where}: {one_line(repr(exc))}"
+                raise BadInput(message, operation="filter", row=label_hash) from exc
+            if not kept:
+                return path
+        return None

@@ -1,0 +1,132 @@
+"""Label row bytes -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
+
+import codecs
+from collections.abc import Mapping
+
+import msgspec
+
+from harvester.errors import SkipRow
+from harvester.filters import Chain
+from harvester.filters.own import OwnFilter
+from harvester.labels.answers import JSON, Answers
+from harvester.labels.classifications import ClassificationReader
+from harvester.labels.objects import ObjectReader
+from harvester.labels.ontology import read_ontology
+from harvester.labels.places import Places
+from harvester.labels.records import Sheet, data_type_of, row_ends, row_head
+from harvester.labels.wire import LabelRow, PlanRow
+from harvester.settings import Format, Selection
+
+# A row's text is checked in steps of this many bytes, so that a giant row is not held twice.
+_STEP = 1024 * 1024
+
+_decode_row = msgspec.json.Decoder(LabelRow).decode
+
+
+class Harvest(msgspec.Struct):
+    """What one label row gave, by kind: its lines, ready for the file, and what became of its records."""
+
+    lines: dict[str, bytes]
+    seen: dict[str, int]
+    written: dict[str, int]
+    dropped: dict[str, dict[str, int]]
+
+
+class Extractor:
+    """Reads label rows, chooses their records, and writes these as lines. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        selection: Selection,
+        format: Format,
+        ontology: bytes | None,
+        functions: Mapping[str, OwnFilter] | None = None,
+    ) -> None:
+        """`ontology` is the JSON of the project's editor structure, None where it is not at hand.
+
+        `functions` are filters that `selection` names, but that are given here instead of imported.
+
+        Raises:
+            BadInput: a filter of `selection` does not import, or `ontology` is none.
+        """
+        known = read_ontology(ontology)
+        answers = Answers(known)
+        self._signed_urls = selection.signed_urls
+        self._emit = format.emit
+        self._objects = ObjectReader(Chain("objects", selection, known.names, functions), answers)
+        self._classifications = ClassificationReader(
+            Chain("classifications", selection, known.names, functions),
+            answers,
+            known,
+            per_frame=format.per_frame,
+        )
+
+    def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+        """The records of a label row as sent.
+
+        Raises:
+            SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
+            BadInput: one of the user's own filters failed.
+        """
+        try:
+            return self._extract(row, planned)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
+            raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
+
+    def _extract(self, row: JSON | memoryview, planned: PlanRow) -> Harvest:
+        # Decoded first: only in valid JSON is a line break never part of a value.
+        skeleton = _decode_row(row)
+        if _has_line_break(row):
+            row = msgspec.json.format(bytes(row), indent=-1)
+            skeleton = _decode_row(row)
+        head, data_type = row_head(skeleton, planned), data_type_of(skeleton, planned)
+        places = Places(skeleton, signed_urls=self._signed_urls)
+        sheets: dict[str, Sheet] = {}
+        for kind in self._emit:
+            if kind == "objects":
+                sheets[kind] = self._objects.read(skeleton, row, data_type, head, places)
+            elif kind == "classifications":
+                sheets[kind] = self._classifications.read(skeleton, data_type, head, places)
+            else:
+                sheets[kind] = _row_sheet(row, planned.metadata)
+        return Harvest(
+            lines={kind: b"".join(sheet.pieces) for kind, sheet in sheets.items()},
+            seen={kind: sheet.seen for kind, sheet in sheets.items()},
+            written={kind: sheet.written for kind, sheet in sheets.items()},
+            dropped={kind: sheet.dropped for kind, sheet in sheets.items()},
+        )
+
+
+def _row_sheet(row: JSON | memoryview, metadata: msgspec.Raw | None) -> Sheet:
+    listed: JSON | None = metadata
+    if metadata is not None and _has_line_break(metadata):
+        listed = msgspec.json.format(bytes(metadata), indent=-1)
+    sheet = Sheet()
+    sheet.keep_all(*row_ends(listed), [row])
+    return sheet
+
+
+def _reason(exc: Exception) -> str:
+    """Why a row cannot be read: the place, and nothing of the row's content."""
+    if isinstance(exc, UnicodeDecodeError):
+        return "the label row is no valid UTF-8"
+    if isinstance(exc, RecursionError):
+        return "the label row is nested too deep"
+    if isinstance(exc, msgspec.ValidationError):
+        return f"the label row has an unknown form: {exc}"
+    return f"the label row is no valid JSON: {exc}"
+
+
+def _has_line_break(row: JSON | memoryview) -> bool:
+    """Whether the row's text has a line break, which in JSON stands between values only.
+
+    Raises UnicodeDecodeError where it is no UTF-8: what is skipped while decoding is not checked there.
+    """
+    text = codecs.getincrementaldecoder("utf-8")()
+    view = memoryview(row)
+    found = False
+    for start in range(0, len(view), _STEP):
+        step = text.decode(view[start : start + _STEP])
+        found = found or "\n" in step or "\r" in step
+    text.decode(b"", final=True)
+    return found

@@ -1,0 +1,130 @@
+"""Where classifications stand, in both eras.
+
+Today an entry of `classification_answers` says it itself: `range` on the row, `spaces` on spaces. Older
+rows say it only in frame-level copies. An entry that places itself is believed and its copies are not
+looked at; a copy without an entry is a leftover of a classification that was deleted.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from harvester.labels.ontology import Ontology
+from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, ROOT_SPACE, Place, Places
+from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, Ranges, SpaceRange
+
+_decode_copy = msgspec.json.Decoder(ClassificationCopy).decode
+_decode_ranges = msgspec.json.Decoder(Ranges).decode
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
+
+# The copies of one classification in one place, by frame.
+CopiesInPlace = dict[int | None, tuple[Place, msgspec.Raw]]
+CopiesBySpace = dict[str | None, CopiesInPlace]
+# The copies of a row by classification hash.
+Copies = dict[str, CopiesBySpace]
+
+
+class Placement(msgspec.Struct):
+    """One placement of a classification: in `place`, on `ranges` (JSON; an empty list: all of the place).
+
+    `sent` is the classification as sent: its entry, or the first of its `copies` in an older row.
+    """
+
+    place: Place
+    ranges: bytes
+    sent: msgspec.Raw
+    copies: CopiesInPlace | None = None
+
+
+def frame_copies(places: Places) -> Copies:
+    """All frame-level copies of classifications in a row. The first one on a frame counts."""
+    found: Copies = {}
+    for place, frame, labels in places.labels():
+        for raw in labels.classifications or ():
+            key = _decode_copy(raw).classification_hash
+            if key is not None:
+                found.setdefault(key, {}).setdefault(place.space_id, {}).setdefault(frame, (place, raw))
+    return found
+
+
+def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Places) -> list[Placement]:
+    """Where an entry says that it stands. Placements on spaces win over the one on the row, as in the SDK."""
+    on_spaces = [
+        Placement(places.space(space_id), _space_ranges(where), sent)
+        for space_id, where in (entry.spaces or {}).items()
+        if space_id != ROOT_SPACE
+    ]
+    if on_spaces:
+        return on_spaces
+    return [Placement(places.root, _json_list(entry.range), sent)] if entry.range else []
+
+
+def copied_placements(copies: CopiesBySpace, places: Places) -> list[Placement]:
+    """Where the copies of one classification say that it stands: once for each place, frames run together."""
+    placements = []
+    for space_id, in_place in copies.items():
+        first, sent = next(iter(in_place.values()))
+        ranges = msgspec.json.encode(_runs(frame for frame in in_place if frame is not None))
+        placements.append(Placement(places.root if space_id is None else first, ranges, sent, in_place))
+    return placements
+
+
+def whole_row_placement(
+    entry: ClassificationAnswer, sent: msgspec.Raw, places: Places, ontology: Ontology, *, on_frames: bool
+) -> list[Placement]:
+    """The placement of an entry that says nothing: the whole row, or none.
+
+    On data with frames only a global classification stands without a range; any other that does has been
+    taken off its last frame.
+    """
+    if not entry.feature_hash:
+        return []
+    stands = (
+        not on_frames
+        or places.has_space(ROOT_SPACE)
+        or not ontology.known
+        or entry.feature_hash in ontology.global_classifications
+    )
+    return [Placement(places.root, b"[]", sent)] if stands else []
+
+
+def frames_of(placement: Placement, most: int) -> list[int] | None:
+    """The frames that the ranges cover, in order; None if they are no frames, or more than `most`."""
+    try:
+        ranges = _decode_ranges(placement.ranges)
+    except msgspec.ValidationError:
+        return None
+    if not all(isinstance(bound, int) for bounds in ranges for bound in bounds):
+        return None
+    if sum(max(0, end - start + 1) for start, end in ranges) > most:
+        return None
+    return sorted({frame for start, end in ranges for frame in range(int(start), int(end) + 1)})
+
+
+def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool:
+    """Whether ranges in `place` are frames, and not milliseconds, characters or nanoseconds."""
+    if place.space_id is None:
+        return data_type in FRAME_TYPES and not continuous
+    space_type = places.space_type(place.space_id)
+    return space_type is not None and space_type not in RANGE_SPACES
+
+
+def _space_ranges(where: SpaceRange | None) -> bytes:
+    if where is None or where.type == "html":
+        return b"[]"
+    return _json_list(_decode_list(where.range))
+
+
+def _json_list(items: list[msgspec.Raw] | None) -> bytes:
+    return b"[%b]" % b",".join(items or ())
+
+
+def _runs(frames: Iterable[int]) -> list[tuple[int, int]]:
+    """Frames as inclusive ranges."""
+    runs: list[tuple[int, int]] = []
+    for frame in sorted(frames):
+        if runs and frame == runs[-1][1] + 1:
+            runs[-1] = (runs[-1][0], frame)
+        else:
+            runs.append((frame, frame))
+    return runs

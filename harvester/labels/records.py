@@ -1,0 +1,87 @@
+"""Records: their kinds, their keys in order, and how a line is put together from ready-made bytes."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from harvester.labels.answers import JSON
+from harvester.labels.wire import LabelRow, PlanRow
+
+# Raised whenever a key is added, removed or changes its meaning.
+SCHEMA_VERSION = 1
+
+# The keys of an object record, in order; a classification record has the same up to `frame`.
+HEAD_KEYS = (
+    "kind",
+    "label_hash",
+    "branch_name",
+    "data_hash",
+    "dataset_hash",
+    "dataset_title",
+    "data_title",
+    "data_type",
+    "unit_hash",
+    "file_name",
+    "data_url",
+    "space_id",
+    "frame",
+)
+OBJECT_KEYS = (*HEAD_KEYS, "object", "attributes", "dynamic_attributes")
+CLASSIFICATION_KEYS = (*HEAD_KEYS, "ranges", "classification", "answers")
+ROW_KEYS = ("kind", "metadata", "row")
+
+_encode = msgspec.json.encode
+
+
+class Sheet:
+    """The lines of one kind that one row gives, and what became of its records."""
+
+    def __init__(self, filters: tuple[str, ...] = ()) -> None:
+        self.pieces: list[JSON | memoryview] = []
+        self.seen = 0
+        self.written = 0
+        self.dropped = dict.fromkeys(filters, 0)
+
+    def keep_all(self, before: bytes, after: bytes, sent: Sequence[JSON | memoryview]) -> None:
+        """Keeps records that differ in what was `sent` only."""
+        self.seen += len(sent)
+        self.written += len(sent)
+        for raw in sent:
+            self.pieces += (before, raw, after)
+
+
+def data_type_of(row: LabelRow, planned: PlanRow) -> str:
+    """The row's data type in lower case, from the listing where the row does not say."""
+    return (row.data_type or planned.data_type).lower()
+
+
+def row_head(row: LabelRow, planned: PlanRow) -> bytes:
+    """The keys that all records of a row share, ``label_hash`` to ``data_type``; ends in a comma."""
+    fields = {
+        "label_hash": row.label_hash or planned.label_hash,
+        "branch_name": planned.branch_name if row.branch_name is None else row.branch_name,
+        "data_hash": row.data_hash or planned.data_hash,
+        "dataset_hash": row.dataset_hash or planned.dataset_hash,
+        "dataset_title": planned.dataset_title if row.dataset_title is None else row.dataset_title,
+        "data_title": planned.data_title if row.data_title is None else row.data_title,
+        "data_type": row.data_type or planned.data_type.lower() or None,
+    }
+    return _encode(fields)[1:-1] + b","
+
+
+def place_head(
+    unit_hash: str | None, file_name: str | None, data_url: str | None, space_id: str | None
+) -> bytes:
+    """The keys that all records of a place share, ``unit_hash`` to ``space_id``, and the key ``frame``."""
+    fields = {"unit_hash": unit_hash, "file_name": file_name, "data_url": data_url, "space_id": space_id}
+    return _encode(fields)[1:-1] + b',"frame":'
+
+
+def row_ends(metadata: JSON | None) -> tuple[bytes, bytes]:
+    """What stands before and after the label row in a row record."""
+    return b'{"kind":"row","metadata":%b,"row":' % (b"null" if metadata is None else metadata), b"}\n"
+
+
+def number(frame: int | None) -> bytes:
+    """A frame as JSON."""
+    return b"null" if frame is None else b"%d" % frame
