@@ -144,3 +144,13 @@ class TargetRefused(Stop):
     """The target is in use by another process or belongs to another export."""
 
     exit_code = 6
+
+
+def first_of(error: BaseException) -> BaseException:
+    """The error itself out of the groups that task groups wrap it in: the one that came first.
+
+    Those after it are of the cancellation that it caused.
+    """
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -28,6 +28,7 @@ LEVELS: Mapping[str, int] = {
     "request.refused": logging.DEBUG,
     "request.retried": logging.INFO,
     "row.failed": logging.WARNING,
+    "rows.failed": logging.WARNING,
     "row.drifted": logging.WARNING,
 }
 
@@ -63,6 +64,11 @@ class Counters:
     def snapshot(self) -> dict[str, int]:
         """All counters by name, as they stand."""
         return asdict(self)
+
+    def work(self) -> dict[str, int]:
+        """What was asked of the server, and what came."""
+        names = ("requests", "refused", "retries", "wire_bytes", "body_bytes")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def done(self) -> int:

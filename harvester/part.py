@@ -1,15 +1,37 @@
 """Harvest ONE part: fetch -> read -> choose -> keep. The unit of work of every engine."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections import Counter
+from collections.abc import AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+import anyio.to_thread
 import msgspec
 
+from harvester.encord.project import ProjectInfo
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
+from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
+from harvester.output.ndjson import PartWriter
+from harvester.output.target import Target
+from harvester.settings import Connection, Format, Limits, Selection
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """All that it takes to harvest the parts of one export, here or in another process.
+
+    `target` names the target, `plan` is the digest of its frozen plan.
+    """
+
+    connection: Connection
+    project: ProjectInfo
+    selection: Selection
+    format: Format
+    limits: Limits
+    target: str
+    plan: str
 
 
 class Keep(Protocol):
@@ -20,30 +42,68 @@ class Keep(Protocol):
     def fail(self, row: FailedRow) -> None: ...
 
 
-class KindCounts(msgspec.Struct):
-    """What became of the records of one kind: `seen` = `written` + all that filters `dropped`."""
-
-    seen: int = 0
-    written: int = 0
-    dropped: dict[str, int] = msgspec.field(default_factory=dict)
-
-
-class Tally(msgspec.Struct):
+class Tally:
     """What became of the rows that were asked for, and of their records by kind."""
 
-    harvested: int = 0
-    failed: int = 0
-    records: dict[str, KindCounts] = msgspec.field(default_factory=dict)
+    def __init__(self) -> None:
+        self.harvested = 0
+        self.failed = 0
+        self.records: dict[str, KindCounts] = {}
+        self.harvested_ids = IdDigest()
 
-    def add(self, harvest: Harvest) -> None:
+    def add(self, row: PlanRow, harvest: Harvest) -> None:
         """Counts one harvested row."""
         self.harvested += 1
+        self.harvested_ids.add(row.label_hash or "")
         for kind, seen in harvest.seen.items():
-            counts = self.records.setdefault(kind, KindCounts())
-            counts.seen += seen
-            counts.written += harvest.written[kind]
-            for name, dropped in harvest.dropped[kind].items():
-                counts.dropped[name] = counts.dropped.get(name, 0) + dropped
+            counts = KindCounts(seen, harvest.written[kind], harvest.dropped[kind])
+            self.records.setdefault(kind, KindCounts()).add(counts)
+
+
+async def harvest_part(
+    part: int,
+    rows: Sequence[PlanRow],
+    work: Work,
+    *,
+    target: Target,
+    pool: Pool,
+    extractor: Extractor,
+    counters: Counters,
+) -> Commit:
+    """Harvests the plan's part number `part`, whose rows are `rows`, and makes it exist in `target`.
+
+    Nothing of it is left behind if it does not end. Raises what `harvest_rows` raises, and
+    CannotFinishNow where the target cannot be written.
+    """
+    outcomes = Counter(row.outcome for row in rows)
+    counters.unlabelled += outcomes["unlabelled"]
+    counters.filtered += outcomes["filtered"]
+    writer = PartWriter(target, part)
+    try:
+        tally = await harvest_rows(
+            (row for row in rows if row.outcome is None),
+            pool=pool, extractor=extractor, keep=writer, counters=counters,
+        )  # fmt: skip
+        # In threads, as a disk takes its time to say that it has the bytes.
+        files = await anyio.to_thread.run_sync(writer.close)
+        commit = Commit(
+            part=part,
+            plan=work.plan,
+            rows={
+                "harvested": tally.harvested,
+                "unlabelled": outcomes["unlabelled"],
+                "filtered": outcomes["filtered"],
+                "failed": tally.failed,
+            },
+            harvested_ids=tally.harvested_ids.hexdigest(),
+            records=tally.records,
+            files=files,
+        )
+        await anyio.to_thread.run_sync(write_commit, target, commit)
+    except BaseException:
+        writer.discard()
+        raise
+    return commit
 
 
 async def harvest_rows(
@@ -61,13 +121,13 @@ async def harvest_rows(
     """
     tally = Tally()
     async with aclosing(pool.stream(rows, extractor)) as outcomes:
-        async for _, outcome in outcomes:
+        async for row, outcome in outcomes:
             if isinstance(outcome, FailedRow):
                 tally.failed += 1
                 counters.failed += 1
                 keep.fail(outcome)
                 continue
-            tally.add(outcome)
+            tally.add(row, outcome)
             counters.harvested += 1
             for kind, lines in outcome.lines.items():
                 if lines:

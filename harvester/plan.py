@@ -8,13 +8,17 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from harvester.encord.session import ProjectInfo, Session
 from harvester.errors import CannotFinishNow
-from harvester.labels.wire import ListedRow, PlanRow
+from harvester.labels.wire import NO_METADATA, ListedRow, PlanRow
 from harvester.settings import Format, Selection
+
+if TYPE_CHECKING:
+    from harvester.encord.project import ProjectInfo
+    from harvester.encord.session import Session
 
 _SORTER_CACHE_KIB = 32 * 1024
 
@@ -82,7 +86,7 @@ def places(selection: Selection) -> Places:
 
 
 def listed_rows(
-    session: Session, project: ProjectInfo, selection: Selection, *, with_metadata: bool = False
+    session: "Session", project: "ProjectInfo", selection: Selection, *, with_metadata: bool = False
 ) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
     """The rows that the server lists for `selection`, in its order, each with its JSON as sent.
 
@@ -95,13 +99,13 @@ def listed_rows(
             for item in chunk:
                 try:
                     yield decode(item), item
-                except msgspec.ValidationError as error:
+                except msgspec.DecodeError as error:
                     raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
 
 
 def plan_rows(
-    session: Session,
-    project: ProjectInfo,
+    session: "Session",
+    project: "ProjectInfo",
     selection: Selection,
     format: Format,
     *,
@@ -114,26 +118,12 @@ def plan_rows(
 
     Blocking; memory stays flat. Raises as `listed_rows`.
     """
-    keep_metadata = "rows" in format.emit
-    decide = _listing_filter(selection)
     encode = msgspec.json.Encoder().encode
     with closing(_sorter()) as sorter:
         batch: list[tuple[bytes, ...]] = []
         listed = 0
-        for row, item in listed_rows(session, project, selection, with_metadata=keep_metadata):
-            planned = PlanRow(
-                dataset_hash=row.dataset_hash,
-                data_title=row.data_title or "",
-                label_hash=row.label_hash or None,
-                branch_name=row.branch_name,
-                data_hash=row.data_hash,
-                data_type=row.data_type or "",
-                dataset_title=row.dataset_title or "",
-                last_edited_at=row.last_edited_at,
-                outcome=decide(row),
-                metadata=item if keep_metadata else None,
-            )
-            batch.append((*_sort_key(planned), encode(planned)))
+        for row in unsorted_rows(session, project, selection, format):
+            batch.append((*_sort_key(row), encode(row)))
             if len(batch) == 1000:
                 listed += len(batch)
                 _add(sorter, batch)
@@ -144,7 +134,28 @@ def plan_rows(
         yield from _sorted_rows(sorter)
 
 
-def status(session: Session, project: ProjectInfo, selection: Selection) -> StatusCounts:
+def unsorted_rows(
+    session: "Session", project: "ProjectInfo", selection: Selection, format: Format
+) -> Iterator[PlanRow]:
+    """The rows of `plan_rows` in the order in which the server lists them, a row listed twice twice."""
+    keep_metadata = "rows" in format.emit
+    decide = _listing_filter(selection)
+    for row, item in listed_rows(session, project, selection, with_metadata=keep_metadata):
+        yield PlanRow(
+            dataset_hash=row.dataset_hash,
+            data_title=row.data_title or "",
+            label_hash=row.label_hash or None,
+            branch_name=row.branch_name,
+            data_hash=row.data_hash,
+            data_type=row.data_type or "",
+            dataset_title=row.dataset_title or "",
+            last_edited_at=row.last_edited_at,
+            outcome=decide(row),
+            **({"metadata": item} if keep_metadata else {}),
+        )
+
+
+def status(session: "Session", project: "ProjectInfo", selection: Selection) -> StatusCounts:
     """Counts a project's rows from its listing, without asking for a single label row. Blocking."""
     rows = labelled = 0
     task, label, stage, data_type = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
@@ -168,7 +179,7 @@ def status(session: Session, project: ProjectInfo, selection: Selection) -> Stat
     )
 
 
-def preview(session: Session, project: ProjectInfo, selection: Selection, format: Format) -> Preview:
+def preview(session: "Session", project: "ProjectInfo", selection: Selection, format: Format) -> Preview:
     """What `export` would ask for, from the listing alone. Blocking."""
     decide = _listing_filter(selection)
     outcomes = Counter[str | None](decide(row) for row, _ in listed_rows(session, project, selection))

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BaseException as error:
         code = _explain(error, argv)
     code = _flushed(code)
-    if own and code > 128:
+    if own:
         leave(code)
     return code
 
@@ -103,7 +103,7 @@ def _explain(error: BaseException, argv: list[str]) -> int:
             return found.code if isinstance(found.code, int) else 1
         case KeyboardInterrupt() | Interrupted():
             code = 128 + found.signum if isinstance(found, Interrupted) else _INTERRUPTED
-            return _say(code, "interrupted" + _to_go_on(argv))
+            return _say(code, (getattr(found, "message", "") or "interrupted") + _to_go_on(argv))
         case typer.Abort():
             return _say(_INTERRUPTED, "interrupted")
         case typer.TyperException():

@@ -1,17 +1,17 @@
 """The verb that harvester exists for."""
 
-from pathlib import Path
+import os
+import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
-import anyio.to_thread
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from harvester import events
 from harvester.cli import screen as on
-from harvester.cli.connect import connected
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, takes
 from harvester.cli.interrupt import interruptible
 from harvester.cli.look import Project
@@ -25,6 +25,8 @@ from harvester.settings import Connection, Format, Limits, Selection
 if TYPE_CHECKING:
     from harvester.export import Summary
 
+FAILED_ROWS_TOLD = 20  # as they fail; the summary counts them all, and the export lists them
+
 Output = Annotated[
     str,
     typer.Option(
@@ -32,6 +34,10 @@ Output = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Harvest parts with failed rows again.")]
+Settle = Annotated[
+    bool, typer.Option("--settle", help="Harvest rows edited since the export began again, once.")
+]
 
 
 @takes(CONNECTION, SELECTION, FORMAT, LIMITS, SCREEN)
@@ -39,6 +45,8 @@ def export(
     project: Project,
     *,
     output: Output,
+    retry_failed: RetryFailed = False,
+    settle: Settle = False,
     connection: Connection,
     selection: Selection,
     format: Format,
@@ -46,12 +54,16 @@ def export(
     screen: Screen,
 ) -> None:
     """Export a project's labels to newline-delimited JSON. Run it again to go on where it stopped."""
-    if output == "-" and screen.json:
-        raise BadInput("--json and -o - both want standard output: write to a directory, or leave --json out")
-    console = screen.listen()
-    done = run(project, output, connection, selection, format, limits, screen, console)
+    if output == "-":
+        _check_for_standard_output(screen.json, limits.processes, retry_failed, settle)
+    if selection.filters:
+        sys.path.append(os.getcwd())  # where the user's functions are; last, so that they shadow nothing
+    done = run(
+        project, output, connection, selection, format, limits, screen, screen.listen(),
+        retry_failed=retry_failed, settle=settle,
+    )  # fmt: skip
     if screen.json:
-        on.put_json({"target": done.target, "counts": done.counts, "records": done.records, "run": done.run})
+        on.put_json(as_json(done))
     if done.exit_code:
         raise typer.Exit(done.exit_code)
 
@@ -65,6 +77,9 @@ def run(
     limits: Limits,
     screen: Screen,
     console: Console,
+    *,
+    retry_failed: bool = False,
+    settle: bool = False,
 ) -> "Summary":
     """Export, with progress and summary on `console`.
 
@@ -72,30 +87,56 @@ def run(
         Interrupted: by SIGINT or SIGTERM.
         Stop: as `harvester.export.export` does.
     """
-    from harvester.export import export as harvest
+    from harvester.api import export_async
 
     counters = Counters()
 
     def announce() -> None:
         console.print(Text("interrupted: keeping what is done; again to stop at once", style="yellow"))
 
-    def on_event(event: str, fields: dict[str, Any]) -> None:
-        events.say(event, fields)
+    failed = 0
+
+    def on_event(event: str, fields: Mapping[str, Any]) -> None:
+        nonlocal failed
+        failed += event == "row.failed"
+        if event != "row.failed" or failed <= FAILED_ROWS_TOLD:
+            events.say(event, fields)
+        if event == "row.failed" and failed == FAILED_ROWS_TOLD:
+            events.say("rows.failed", {"more": "not shown here"})
 
     async def work() -> "Summary":
-        began = anyio.current_time()
-        async with interruptible(announce):
-            with connected(connection) as session:
-                # A thread, so that signals are heard; left behind if one comes.
-                info = await anyio.to_thread.run_sync(session.find_project, project, abandon_on_cancel=True)
-                async with progress(screen, console, counters):
-                    target = "-" if output == "-" else Path(output)
-                    done: Summary = await harvest(
-                        session, info, selection, format, limits, target, counters=counters, on_event=on_event
-                    )
-        if not screen.quiet:
-            seconds = anyio.current_time() - began
-            console.print(summary(done, info.title, counters, seconds), soft_wrap=not console.is_terminal)
-        return done
+        async with interruptible(announce) as stopping, progress(screen, console, counters):
+            return await export_async(
+                project, output, connection=connection, selection=selection, format=format, limits=limits,
+                retry_failed=retry_failed, settle=settle, stopping=stopping, counters=counters,
+                on_event=on_event,
+            )  # fmt: skip
 
-    return anyio.run(work)
+    done = anyio.run(work)
+    if not screen.quiet:
+        console.print(summary(done, counters), soft_wrap=not console.is_terminal)
+    return done
+
+
+def as_json(done: "Summary") -> dict[str, object]:
+    """The summary for machines."""
+    return {
+        "target": done.target,
+        "counts": done.counts,
+        "records": done.records,
+        "drift": done.drift,
+        "run": done.run,
+    }
+
+
+def _check_for_standard_output(json: bool, processes: int, retry_failed: bool, settle: bool) -> None:
+    """Raises BadInput for what only makes sense where the export is kept."""
+    if json:
+        raise BadInput("--json and -o - both want standard output: write to a directory, or leave --json out")
+    for flag, given in (
+        ("--processes", processes > 1),
+        ("--retry-failed", retry_failed),
+        ("--settle", settle),
+    ):
+        if given:
+            raise BadInput(f"{flag} needs a directory to export to, not standard output")

@@ -176,6 +176,13 @@ LIMITS = Group(
         ),
         Flag("max_duration", "--max-duration", "Stop, resumable, after this time.", "TIME", values.duration),
         Flag("max_attempts", "--max-attempts", "Attempts for a row before it counts as failed.", "NUMBER"),
+        Flag(
+            "processes",
+            "--processes",
+            "Worker processes, or auto: as many as cores.",
+            "N|auto",
+            values.processes,
+        ),
     ),
     Limits,
 )

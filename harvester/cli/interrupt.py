@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: the first lets the work end in good order, the second ends it at once."""
+"""SIGINT and SIGTERM: the first asks the work to end in good order, the second ends it at once."""
 
 import os
 import signal
@@ -11,17 +11,20 @@ from typing import NoReturn
 import anyio
 from anyio.abc import TaskStatus
 
-# Seconds that an interrupted export has to keep what it can, before the process ends regardless. What
-# was committed is safe either way.
-GRACE = 15.0
+from harvester.errors import CannotFinishNow, first_of
+
+# Seconds after which an interrupted process ends regardless. Longer than `harvester.run.GRACE`, so that
+# a run ends by itself unless something hangs; what was committed is safe either way.
+PATIENCE = 18.0
 
 
 class Interrupted(Exception):
     """The work was ended by a signal; the process's exit code is 128 + `signum`."""
 
-    def __init__(self, signum: int) -> None:
-        super().__init__(f"interrupted by {signal.Signals(signum).name}")
+    def __init__(self, signum: int, message: str = "interrupted") -> None:
+        super().__init__(message)
         self.signum = signum
+        self.message = message
 
 
 def leave_at_once(code: int) -> NoReturn:
@@ -43,33 +46,40 @@ def leave(code: int) -> None:
 @asynccontextmanager
 async def interruptible(
     announce: Callable[[], None], *, leave: Callable[[int], object] = leave_at_once
-) -> AsyncIterator[None]:
-    """Cancel the body on the first SIGINT or SIGTERM; `leave` on the second, or after `GRACE` seconds.
+) -> AsyncIterator[anyio.Event]:
+    """Gives an event that the first SIGINT or SIGTERM sets: the body is to end in good order.
+
+    The second signal, or `PATIENCE` seconds, call `leave`.
 
     Raises:
-        Interrupted: the body was cancelled. A body that had finished anyway is not interrupted.
+        Interrupted: the body could not finish because of the signal. One that had finished anyway is
+            not interrupted.
     """
     caught: list[int] = []
-    async with anyio.create_task_group() as tasks:
-        with anyio.CancelScope() as work:
+    stopping = anyio.Event()
 
-            async def watch(*, task_status: TaskStatus[None]) -> None:
-                with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-                    task_status.started()
-                    async for signum in signals:
-                        if caught:
-                            leave(128 + signum)
-                        caught.append(signum)
-                        announce()
-                        work.cancel()
-                        tasks.start_soon(end_of_grace, signum)
+    async def watch(*, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
+            async for signum in signals:
+                if caught:
+                    leave(128 + signum)
+                caught.append(signum)
+                announce()
+                stopping.set()
+                tasks.start_soon(end_of_patience, signum)
 
-            async def end_of_grace(signum: int) -> None:
-                await anyio.sleep(GRACE)
-                leave(128 + signum)
+    async def end_of_patience(signum: int) -> None:
+        await anyio.sleep(PATIENCE)
+        leave(128 + signum)
 
+    try:
+        async with anyio.create_task_group() as tasks:
             await tasks.start(watch)
-            yield
-        tasks.cancel_scope.cancel()
-    if work.cancelled_caught:
-        raise Interrupted(caught[0])
+            yield stopping
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        error = first_of(errors)
+        if caught and isinstance(error, CannotFinishNow):
+            raise Interrupted(caught[0], error.message) from error
+        raise error from None

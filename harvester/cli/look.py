@@ -18,7 +18,7 @@ from harvester.cli.screen import Screen
 from harvester.settings import Connection, Format, Selection
 
 if TYPE_CHECKING:
-    from harvester.encord.session import ProjectInfo
+    from harvester.encord.project import ProjectInfo
 
 BAR = 24  # cells; with it the status table fits 80 columns
 

@@ -1,7 +1,7 @@
 """What an export says when it is over. Pure: values in, something to print out."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,35 +11,42 @@ from harvester.cli import values
 from harvester.cli.screen import joined, title
 from harvester.events import Counters
 
+if TYPE_CHECKING:
+    from harvester.output.manifest import Drift
+    from harvester.run import Summary
+
 KINDS = ("objects", "classifications", "rows", "failed")
 
 
-def summary(done: Any, project: str, counters: Counters, seconds: float) -> RenderableType:
-    """A short block: outcome, counts that add up, records, requests, files. `done` is export's Summary."""
-    failed = done.counts.get("failed", 0)
+def summary(done: "Summary", counters: Counters) -> RenderableType:
+    """A short block: outcome, counts that add up, records, drift, requests, files."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
     facts.add_row("rows", rows(done.counts))
     for kind, counts in done.records.items():
         facts.add_row(kind, records(counts))
+    if done.drift is not None and (changed := drift(done.drift)):
+        facts.add_row("since then", changed)
     if not done.already_complete:
         facts.add_row("requests", requests(counters))
-        facts.add_row("speed", speed(counters, seconds))
+        facts.add_row("speed", speed(counters, done.run["seconds"]))
     if done.target != "-":
         for kind, shown in files(Path(done.target)).items():
             facts.add_row("files" if kind != "failed" else "failed rows", shown)
-    return Group(head(done, project, failed), facts)
+    return Group(head(done), facts)
 
 
-def head(done: Any, project: str, failed: int) -> Text:
+def head(done: "Summary") -> Text:
+    """``✓ complete  Street scenes``."""
+    failed = done.counts["failed"]
     mark, style = ("✗", "bold yellow") if failed else ("✓", "bold green")
     word = "complete, but for " + values.show_count(failed, "failed row") if failed else "complete"
     if done.already_complete:
         word = "already " + word
     elif done.resumed:
         word += ", resumed"
-    return Text.assemble((f"{mark} {word}", style), "  ", title(project, "bold"))
+    return Text.assemble((f"{mark} {word}", style), "  ", title(done.project, "bold"))
 
 
 def rows(counts: dict[str, int]) -> Text:
@@ -63,6 +70,16 @@ def records(counts: dict[str, Any]) -> Text:
     if dropped:
         text.append(f" of {seen:,} (dropped {dropped})", style="dim")
     return text
+
+
+def drift(found: "Drift") -> Text | None:
+    """``3 edited, 1 added on the server``; None if nothing changed."""
+    changes = [
+        f"{number:,} {what}"
+        for number, what in ((found.edited, "edited"), (found.added, "added"), (found.removed, "removed"))
+        if number
+    ]
+    return Text(", ".join(changes) + " on the server", style="yellow") if changes else None
 
 
 def requests(counters: Counters) -> Text:

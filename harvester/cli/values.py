@@ -1,5 +1,6 @@
 """Sizes, durations and counts, as people write and read them. Pure."""
 
+import os
 import re
 
 from harvester.errors import BadInput
@@ -24,6 +25,15 @@ def duration(text: str) -> float:
     if not re.fullmatch(r"(\d{1,12}(\.\d{1,9})?[smhd])+", text, re.A):
         raise BadInput(f"{text!r} is no duration: write 90s, 10m, 2h or 1h30m")
     return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", text))
+
+
+def processes(text: str) -> int:
+    """A number of processes; ``auto`` is one for each core that this process may use."""
+    if text.strip().lower() == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not re.fullmatch(r"\d{1,4}", text.strip(), re.A):
+        raise BadInput(f"{text!r} is no number of processes: write a number, or auto")
+    return int(text)
 
 
 def show_bytes(count: float) -> str:

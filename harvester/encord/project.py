@@ -12,4 +12,4 @@ class ProjectInfo(msgspec.Struct, frozen=True):
     project_hash: str
     title: str
     last_edited_at: str
-    ontology: bytes | None
+    ontology: bytes | None = None

@@ -22,8 +22,17 @@ from harvester.encord import faults, transport
 from harvester.encord.connections import Connections
 from harvester.encord.credentials import load_credentials
 from harvester.encord.listing import list_options, plain_items, read_listing
+from harvester.encord.project import ProjectInfo
 from harvester.encord.rows import ProjectLabelRows, reads_rows
-from harvester.errors import BadInput, CannotFinishNow, RateLimited, Retry, Unavailable
+from harvester.errors import (
+    BadInput,
+    CannotFinishNow,
+    CredentialsRefused,
+    HarvesterError,
+    RateLimited,
+    Retry,
+    Unavailable,
+)
 from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Selection
 
@@ -36,15 +45,6 @@ _PROJECTS_TO_SUGGEST_FROM = 1000
 _MOST_CANDIDATES = 10
 
 T = TypeVar("T")
-
-
-class ProjectInfo(msgspec.Struct, frozen=True):
-    """A project. `ontology` is the raw JSON of its ontology's editor structure, where it was asked for."""
-
-    project_hash: str
-    title: str
-    last_edited_at: str
-    ontology: bytes | None = None
 
 
 class _Project(BaseDTO):
@@ -86,6 +86,11 @@ class Session:
             return cls(connection, config, None)
         transport.check_sdk()
         return cls(connection, config, Connections(connection))
+
+    @property
+    def connection(self) -> Connection:
+        """What the session was opened with."""
+        return self._connection
 
     def projects(self) -> list[ProjectInfo]:
         """The projects that the credentials may read, without their ontologies."""
@@ -159,7 +164,13 @@ class Session:
                 )
                 for many in (False, True)
             )
-        return ProjectLabelRows(single, bundle, selection, self._connection.domain)
+        return ProjectLabelRows(
+            single,
+            bundle,
+            selection,
+            domain=self._connection.domain,
+            check_access=lambda: self._may_read(project.project_hash),
+        )
 
     def close(self) -> None:
         """Closes the connections."""
@@ -180,6 +191,15 @@ class Session:
             if not page.next_page_token or page.next_page_token == query.page_token:
                 return
             query.page_token = page.next_page_token
+
+    def _may_read(self, project_hash: str) -> None:
+        """Raises CredentialsRefused if the project is refused; where that cannot be learnt, nothing."""
+        try:
+            self._translating("get_project", lambda: self._get(f"projects/{project_hash}", _Project))
+        except CredentialsRefused:
+            raise
+        except HarvesterError:
+            return
 
     def _by_hash(self, wanted: str) -> _Project | None:
         try:

@@ -1,16 +1,64 @@
 """Runs parts in this process, a few at a time, so that the pool never idles while a part ends."""
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
+from harvester.errors import first_of
+from harvester.events import Counters
+from harvester.fetch.pool import Pool
+from harvester.fetch.source import LabelRows
+from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
+from harvester.output.commit import Commit
+from harvester.output.target import Target
+from harvester.part import Work, harvest_part
 
 Part = tuple[int, Sequence[PlanRow]]
 
-_MOST_OPEN_PARTS = 8
+# What is in flight where the limits are left to be found out: only to tell how many parts to keep open.
+_USUAL_REQUESTS = 32
+_USUAL_BUNDLE = 100
+_MOST_OPEN_PARTS = 16  # each holds some files open, and is what a kill can lose
+
+
+async def run(
+    work: Work,
+    parts: AsyncIterator[Part],
+    *,
+    source: LabelRows,
+    target: Target,
+    extractor: Extractor,
+    counters: Counters,
+    on_event: Callable[[str, Mapping[str, Any]], None],
+    on_commit: Callable[[Commit], None],
+    stopping: anyio.Event,
+    grace: float,
+) -> None:
+    """Harvests and commits `parts`, rows fetched through one pool.
+
+    Once `stopping` is set no part is begun; those that are open have `grace` seconds to end, then they
+    are cancelled. An error in one part cancels the others and is raised as itself.
+    """
+    deadline = work.connection.request_deadline
+    async with Pool(
+        source, work.limits, counters=counters, on_event=on_event, request_deadline=deadline
+    ) as pool:
+
+        async def harvest(index: int, rows: Sequence[PlanRow]) -> None:
+            on_event("part.started", {"part": index, "rows": len(rows)})
+            on_commit(
+                await harvest_part(
+                    index, rows, work, target=target, pool=pool, extractor=extractor, counters=counters
+                )
+            )
+
+        in_flight = (work.limits.concurrency or _USUAL_REQUESTS) * (work.limits.bundle_size or _USUAL_BUNDLE)
+        width = open_parts(in_flight, work.format.rows_per_part)
+        await spread(parts, harvest, width=width, stopping=stopping, grace=grace)
 
 
 def open_parts(in_flight_rows: int, rows_per_part: int) -> int:
@@ -18,33 +66,34 @@ def open_parts(in_flight_rows: int, rows_per_part: int) -> int:
     return min(_MOST_OPEN_PARTS, 1 + math.ceil(in_flight_rows / rows_per_part))
 
 
-async def run(
-    parts: Iterator[Part],
+async def spread(
+    parts: AsyncIterator[Part],
     harvest: Callable[[int, Sequence[PlanRow]], Awaitable[None]],
     *,
     width: int,
     stopping: anyio.Event,
     grace: float,
 ) -> None:
-    """Harvests `parts` in order, `width` at a time.
-
-    Once `stopping` is set no part is begun; those that are open have `grace` seconds to end, then they
-    are cancelled. An error in one part cancels the others and is raised as itself.
-    """
+    """Calls `harvest` for each of `parts`, begun in order, `width` at a time. Stops as `run` does."""
     # No room in the stream: a part's rows are read from the plan when someone is free to harvest them.
     send, receive = anyio.create_memory_object_stream[Part](0)
 
     async def worker(todo: MemoryObjectReceiveStream[Part]) -> None:
         async with todo:
             async for index, rows in todo:
+                if stopping.is_set():
+                    return
                 await harvest(index, rows)
 
     async def hand_out() -> None:
         async with send:
-            for part in parts:
+            async for part in parts:
                 if stopping.is_set():
                     return
-                await send.send(part)
+                try:
+                    await send.send(part)
+                except anyio.BrokenResourceError:
+                    return  # all workers have stopped
 
     async def watch(scope: anyio.CancelScope) -> None:
         await stopping.wait()
@@ -61,12 +110,4 @@ async def run(
                 group.start_soon(hand_out)
             whole.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
-        raise _first(errors) from None
-
-
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that came first; those after it are of the cancellation that it caused."""
-    error: BaseException = errors
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
+        raise first_of(errors) from None

@@ -1,0 +1,112 @@
+"""What has changed on the server since the plan was frozen. Compared on disk, so that memory stays flat."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+
+import msgspec
+
+from harvester.errors import CannotFinishNow
+from harvester.labels.wire import PlanRow
+from harvester.output.manifest import Drift
+
+_MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
+
+# A row is a data unit on a branch: its label comes and goes, and its title may change.
+_TABLES = (
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+    "CREATE TABLE planned (unit, position, version, name, row)",
+    "CREATE TABLE listed (unit PRIMARY KEY, version, name, row) WITHOUT ROWID",
+    "BEGIN",
+)
+_EDITED = "FROM planned JOIN listed USING (unit) WHERE planned.version IS NOT listed.version"
+_ADDED = "FROM listed WHERE unit NOT IN (SELECT unit FROM planned)"
+_REMOVED = "FROM planned WHERE unit NOT IN (SELECT unit FROM listed)"
+_SETTLED = """
+    SELECT coalesce(listed.row, planned.row) FROM planned LEFT JOIN listed
+    ON listed.unit = planned.unit AND listed.version IS NOT planned.version ORDER BY position
+"""
+
+
+class Comparison:
+    """The frozen plan beside a later listing. Blocking; made by `compared`."""
+
+    def __init__(self, tables: sqlite3.Connection) -> None:
+        self._tables = tables
+
+    def drift(self) -> Drift:
+        """How many rows were edited, added and removed since, and which."""
+        found = {"edited": _EDITED, "added": _ADDED, "removed": _REMOVED}
+        names = {"edited": "listed.name", "added": "name", "removed": "name"}
+        return Drift(
+            **{what: self._count(rows) for what, rows in found.items()},
+            named={
+                what: [name for (name,) in self._ask(f"SELECT {names[what]} {rows} ORDER BY 1 LIMIT ?")]
+                for what, rows in found.items()
+            },
+        )
+
+    def edited_parts(self, rows_per_part: int) -> set[int]:
+        """The parts of the plan that hold rows edited since."""
+        return {
+            position // rows_per_part for (position,) in self._tables.execute(f"SELECT position {_EDITED}")
+        }
+
+    def settled(self) -> Iterator[PlanRow]:
+        """The plan's rows in their order, those edited since as they are listed now."""
+        decode = msgspec.json.Decoder(PlanRow).decode
+        for (row,) in self._tables.execute(_SETTLED):
+            yield decode(row)
+
+    def _count(self, rows: str) -> int:
+        (count,) = self._tables.execute(f"SELECT count(*) {rows}").fetchone()
+        return int(count)
+
+    def _ask(self, query: str) -> sqlite3.Cursor:
+        return self._tables.execute(query, (_MOST_NAMED,))
+
+
+@contextmanager
+def compared(planned: Iterable[PlanRow], listed: Iterable[PlanRow]) -> Iterator[Comparison]:
+    """A comparison of the frozen plan with what is `listed` now, in any order.
+
+    Raises:
+        CannotFinishNow: the temporary directory has no room for it.
+    """
+    # The empty name: a private database on disk, gone when it is closed or the process dies.
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as tables:
+        try:
+            for statement in _TABLES:
+                tables.execute(statement)
+            tables.executemany(
+                "INSERT INTO planned VALUES (?, ?, ?, ?, ?)",
+                ((_unit(row), i, _version(row), _name(row), _encoded(row)) for i, row in enumerate(planned)),
+            )
+            tables.executemany(
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
+                ((_unit(row), _version(row), _name(row), _encoded(row)) for row in listed),
+            )
+            tables.execute("CREATE INDEX planned_unit ON planned (unit)")
+            tables.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise CannotFinishNow(
+                f"no room to compare the listing in the temporary directory: {error}"
+            ) from error
+        yield Comparison(tables)
+
+
+def _unit(row: PlanRow) -> str:
+    return f"{row.dataset_hash}\n{row.data_hash}\n{row.branch_name or ''}"
+
+
+def _version(row: PlanRow) -> str:
+    return f"{row.label_hash}\n{row.last_edited_at}\n{row.outcome}"
+
+
+def _name(row: PlanRow) -> str:
+    return row.label_hash or row.data_hash
+
+
+def _encoded(row: PlanRow) -> bytes:
+    return msgspec.json.encode(row)

@@ -1,0 +1,80 @@
+"""What the export's process and its worker processes say to each other, over a worker's own pipes.
+
+A message is its length in four bytes and then JSON. Credentials travel this way, never in an argument,
+where every user of the machine could read them.
+"""
+
+from typing import Any
+
+import msgspec
+
+from harvester.labels.wire import PlanRow
+from harvester.output.commit import Commit
+from harvester.part import Work
+
+PREFIX = 4  # bytes
+
+
+class Begin(msgspec.Struct, tag=True):
+    """To a worker, first: what to do, and the import path on which a filter's module is found."""
+
+    work: Work
+    import_path: list[str]
+    grace: float
+
+
+class Harvest(msgspec.Struct, tag=True):
+    """To a worker, in answer to `Ask`: the next part."""
+
+    index: int
+    rows: list[PlanRow]
+
+
+class NoMore(msgspec.Struct, tag=True):
+    """To a worker, in answer to `Ask`: no part is left to begin."""
+
+
+class Stop(msgspec.Struct, tag=True):
+    """To a worker: begin no part; those open have the grace to end."""
+
+
+class Ask(msgspec.Struct, tag=True):
+    """From a worker: another part, please."""
+
+
+class Counted(msgspec.Struct, tag=True):
+    """From a worker: its counters as they stand."""
+
+    counters: dict[str, int]
+
+
+class Said(msgspec.Struct, tag=True):
+    """From a worker: an event."""
+
+    event: str
+    fields: dict[str, Any]
+
+
+class Committed(msgspec.Struct, tag=True):
+    """From a worker: a part is in the target."""
+
+    commit: Commit
+
+
+class Ended(msgspec.Struct, tag=True):
+    """From a worker, last: it is done, or `error` ended it (a class of harvester.errors, else a bug)."""
+
+    error: str | None = None
+    message: str = ""
+    errno: int | None = None
+    traceback: str = ""
+
+
+ToWorker = Begin | Harvest | NoMore | Stop
+FromWorker = Ask | Counted | Said | Committed | Ended
+
+
+def packed(message: ToWorker | FromWorker) -> bytes:
+    """`message` as it goes through a pipe."""
+    body = msgspec.json.encode(message, enc_hook=str)
+    return len(body).to_bytes(PREFIX, "big") + body

@@ -1,0 +1,194 @@
+"""Runs whole parts in worker processes of this machine, each with its own loop, connections and pacer.
+
+The pacers need not know of each other: each finds the server's limit, and together they share it. Limits
+that the user set are divided among them.
+"""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Any
+
+import anyio
+import msgspec
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from harvester import errors
+from harvester.engines.local import Part
+from harvester.engines.messages import (
+    PREFIX,
+    Ask,
+    Begin,
+    Committed,
+    Counted,
+    Ended,
+    FromWorker,
+    Harvest,
+    NoMore,
+    Said,
+    Stop,
+    ToWorker,
+    packed,
+)
+from harvester.errors import CannotFinishNow, first_of
+from harvester.events import Counters
+from harvester.output.commit import Commit
+from harvester.part import Work
+from harvester.settings import Limits
+
+_TO_END = 3.0  # seconds that a stopped worker has beyond the grace, to say that it has ended
+
+
+class WorkerFailed(Exception):
+    """A bug in a worker process; its traceback is the message."""
+
+
+def divided(limits: Limits, processes: int) -> Limits:
+    """The share of one of `processes`: so many of the requests a second, in flight, and of the memory."""
+    return msgspec.structs.replace(
+        limits,
+        max_rps=limits.max_rps and limits.max_rps / processes,
+        concurrency=limits.concurrency and max(1, limits.concurrency // processes),
+        max_memory=max(16 * 1024**2, limits.max_memory // processes),
+        processes=1,
+    )
+
+
+async def run(
+    work: Work,
+    parts: AsyncIterator[Part],
+    *,
+    counters: Counters,
+    on_event: Callable[[str, Mapping[str, Any]], None],
+    on_commit: Callable[[Commit], None],
+    stopping: anyio.Event,
+    grace: float,
+) -> None:
+    """Harvests and commits `parts` in `work.limits.processes` processes. Stops as the local engine does.
+
+    Raises:
+        Stop: what ended a worker, as itself.
+        CannotFinishNow: a worker process was killed.
+    """
+    processes = work.limits.processes
+    share = msgspec.structs.replace(work, limits=divided(work.limits, processes))
+    handed_out = _Parts(parts, stopping)
+    try:
+        async with anyio.create_task_group() as group:
+            for _ in range(processes):
+                worker = _Worker(share, handed_out, counters, on_event, on_commit)
+                group.start_soon(worker.run, stopping, grace)
+    except BaseExceptionGroup as found:
+        raise first_of(found) from None
+
+
+class _Parts:
+    """The parts, for several workers to take from."""
+
+    def __init__(self, parts: AsyncIterator[Part], stopping: anyio.Event) -> None:
+        self._parts = parts
+        self._stopping = stopping
+        self._turn = anyio.Lock()
+
+    async def next(self) -> Harvest | NoMore:
+        async with self._turn:
+            if not self._stopping.is_set() and (part := await anext(self._parts, None)) is not None:
+                return Harvest(part[0], list(part[1]))
+            return NoMore()
+
+
+class _Worker:
+    """One worker process, seen from here."""
+
+    def __init__(
+        self,
+        work: Work,
+        parts: _Parts,
+        counters: Counters,
+        on_event: Callable[[str, Mapping[str, Any]], None],
+        on_commit: Callable[[Commit], None],
+    ) -> None:
+        self._work = work
+        self._parts = parts
+        self._counters = counters
+        self._counted: dict[str, int] = {}
+        self._on_event = on_event
+        self._on_commit = on_commit
+        self._sending = anyio.Lock()
+
+    async def run(self, stopping: anyio.Event, grace: float) -> None:
+        """Keeps the process busy until no part is left, or until it is to stop."""
+        # A session of its own: a Ctrl-C in the terminal is for us to hear, who tell the workers.
+        process = await anyio.open_process(
+            [sys.executable, "-m", __package__ + ".worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None,
+            start_new_session=True,
+        )
+        async with process:
+            try:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._stop_in_time, process, stopping, grace)
+                    await self._send(process, Begin(self._work, sys.path, grace))
+                    await self._listen(process)
+                    tasks.cancel_scope.cancel()
+            finally:
+                if process.returncode is None:
+                    process.kill()
+
+    async def _stop_in_time(self, process: Process, stopping: anyio.Event, grace: float) -> None:
+        await stopping.wait()
+        await self._send(process, Stop())
+        await anyio.sleep(grace + _TO_END)
+        process.kill()
+
+    async def _send(self, process: Process, message: ToWorker) -> None:
+        assert process.stdin is not None
+        async with self._sending:
+            try:
+                await process.stdin.send(packed(message))
+            except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+                pass  # it has ended: what it said last tells why
+
+    async def _listen(self, process: Process) -> None:
+        assert process.stdout is not None
+        stream = BufferedByteReceiveStream(process.stdout)
+        while True:
+            try:
+                size = int.from_bytes(await stream.receive_exactly(PREFIX), "big")
+                body = await stream.receive_exactly(size)
+            except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
+                code = await process.wait()
+                raise CannotFinishNow(f"a worker process ended unexpectedly, with exit code {code}") from None
+            match msgspec.json.decode(body, type=FromWorker):
+                case Ask():
+                    await self._send(process, await self._parts.next())
+                case Counted(counters):
+                    self._count(counters)
+                case Said(event, fields):
+                    self._on_event(event, fields)
+                case Committed(commit):
+                    self._on_commit(commit)
+                case Ended() as ended:
+                    return _raised(ended)
+
+    def _count(self, now: dict[str, int]) -> None:
+        """Adds what the worker has done since it counted last."""
+        for name, value in now.items():
+            more = value - self._counted.get(name, 0)
+            setattr(self._counters, name, getattr(self._counters, name) + more)
+        self._counted = now
+
+
+def _raised(ended: Ended) -> None:
+    """Raises here what ended the worker, if anything did."""
+    if ended.error is None:
+        return
+    kind = getattr(errors, ended.error, None)
+    if isinstance(kind, type) and issubclass(kind, errors.HarvesterError):
+        raise kind(ended.message)
+    if ended.errno is not None:
+        raise OSError(ended.errno, ended.message)
+    raise WorkerFailed(ended.traceback or ended.message)

@@ -1,0 +1,141 @@
+"""A worker process: parts come in on standard input, commits and counters go out on standard output.
+
+Started by `harvester.engines.processes`. When its standard input ends, the export that it works for is
+gone, and so is its lock on the target: the worker ends at once, in the middle of whatever it does.
+"""
+
+import os
+import signal
+import sys
+import traceback
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, BinaryIO
+
+import anyio
+import anyio.to_thread
+import msgspec
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from harvester import events
+from harvester.encord.session import Session
+from harvester.engines import local
+from harvester.engines.messages import (
+    PREFIX,
+    Ask,
+    Begin,
+    Committed,
+    Counted,
+    Ended,
+    FromWorker,
+    Harvest,
+    NoMore,
+    Said,
+    Stop,
+    ToWorker,
+    packed,
+)
+from harvester.errors import HarvesterError, first_of
+from harvester.events import Counters
+from harvester.labels.extract import Extractor
+from harvester.output.target import open_target
+
+_TICK = 0.2  # seconds between two reports of the counters
+
+
+def main() -> None:
+    """The whole life of a worker process."""
+    # Who started us hears the signals and says what is to be done.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what a filter prints must not get among the messages
+    events.configure("error", sys.stderr, False)
+    try:
+        anyio.run(_work, incoming, outgoing)
+        ended = Ended()
+    except BaseException as error:
+        ended = _ended(error)
+    outgoing.write(packed(ended))
+    os._exit(0)  # a thread may still be reading
+
+
+async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
+    begin = await anyio.to_thread.run_sync(_read, incoming)
+    assert isinstance(begin, Begin)
+    sys.path[:] = begin.import_path
+    work, counters, stopping = begin.work, Counters(), anyio.Event()
+
+    def put(message: FromWorker) -> None:
+        # Blocks only while the other side is behind with reading, which it does all the time.
+        outgoing.write(packed(message))
+
+    def on_event(event: str, fields: Mapping[str, Any]) -> None:
+        put(Said(event, dict(fields)))
+
+    async def parts(inbox: MemoryObjectReceiveStream[Harvest]) -> AsyncIterator[local.Part]:
+        put(Ask())
+        async for part in inbox:
+            yield part.index, part.rows
+            put(Ask())
+
+    session = await anyio.to_thread.run_sync(Session.open, work.connection)
+    send, inbox = anyio.create_memory_object_stream[Harvest](1)  # one was asked for
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_listen, incoming, send, stopping)
+        tasks.start_soon(_report, counters, put)
+        await local.run(
+            work,
+            parts(inbox),
+            source=session.label_rows(work.project, work.selection),
+            target=open_target(work.target),
+            extractor=Extractor(work.selection, work.format, work.project.ontology),
+            counters=counters,
+            on_event=on_event,
+            on_commit=lambda commit: put(Committed(commit)),
+            stopping=stopping,
+            grace=begin.grace,
+        )
+        put(Counted(counters.snapshot()))
+        tasks.cancel_scope.cancel()
+
+
+async def _listen(incoming: BinaryIO, parts: MemoryObjectSendStream[Harvest], stopping: anyio.Event) -> None:
+    while True:
+        message = await anyio.to_thread.run_sync(_read, incoming, abandon_on_cancel=True)
+        match message:
+            case Harvest():
+                await parts.send(message)
+            case NoMore():
+                parts.close()
+            case Stop():
+                stopping.set()
+
+
+async def _report(counters: Counters, put: Any) -> None:
+    while True:
+        put(Counted(counters.snapshot()))
+        await anyio.sleep(_TICK)
+
+
+def _read(incoming: BinaryIO) -> ToWorker:
+    prefix = incoming.read(PREFIX)
+    body = incoming.read(int.from_bytes(prefix, "big"))
+    if not body:
+        os._exit(1)
+    message: ToWorker = msgspec.json.decode(body, type=ToWorker)
+    return message
+
+
+def _ended(error: BaseException) -> Ended:
+    error = first_of(error)
+    message = error.message if isinstance(error, HarvesterError) else str(error)
+    return Ended(
+        error=type(error).__name__,
+        message=message,
+        errno=error.errno if isinstance(error, OSError) else None,
+        traceback="" if isinstance(error, HarvesterError) else "".join(traceback.format_exception(error)),
+    )
+
+
+if __name__ == "__main__":
+    main()

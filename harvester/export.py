@@ -1,0 +1,67 @@
+"""The export: plan -> parts -> manifest. Read this first."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.events import Counters, say
+from harvester.filters.own import OwnFilter
+from harvester.output.target import open_target
+from harvester.run import Run, Summary
+from harvester.settings import Format, Limits, Selection
+from harvester.stopping import stopping_when
+
+if TYPE_CHECKING:
+    from harvester.encord.project import ProjectInfo
+    from harvester.encord.session import Session
+
+__all__ = ["Summary", "export"]
+
+
+async def export(
+    session: "Session",
+    project: "ProjectInfo",
+    selection: Selection,
+    format: Format,
+    limits: Limits,
+    target: Path | str,
+    *,
+    counters: Counters,
+    on_event: Callable[[str, Mapping[str, Any]], None] = say,
+    stopping: anyio.Event | None = None,
+    retry_failed: bool = False,
+    settle: bool = False,
+    functions: Mapping[str, OwnFilter] | None = None,
+) -> Summary:
+    """Exports a project's labels into `target`, or goes on where an earlier run stopped.
+
+    Args:
+        counters: how far it is, for a progress bar.
+        stopping: once set, no part is begun; those under way have `harvester.run.GRACE` seconds to end.
+        retry_failed: harvest the parts that hold failed rows again.
+        settle: harvest the rows edited since the plan was frozen again, once.
+        functions: the filters that `selection` names but that no module holds.
+
+    Raises:
+        BadInput, CredentialsRefused, TargetRefused: see `harvester.errors`.
+        CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
+            committed is kept: the same call goes on.
+    """
+    store = open_target(target)
+    await in_thread(store.ensure)
+    with store.lock():
+        async with stopping_when(stopping, limits.max_duration) as ending:
+            run = Run(session, project, selection, format, limits, store, counters, on_event, ending)
+            await run.freeze_plan()
+            if retry_failed:
+                await run.reopen_failed()
+            if run.complete and not settle:
+                return run.summary()
+            await run.harvest_parts(functions or {})
+            if await run.look_for_drift(settle=settle):
+                await run.harvest_parts(functions or {})
+            await run.write_manifest()
+            return run.summary()

@@ -1,0 +1,271 @@
+"""One run of an export, step by step: `harvester.export` says in which order."""
+
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.from_thread
+import msgspec
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.drift import Comparison, compared
+from harvester.encord.project import ProjectInfo
+from harvester.engines import local, processes
+from harvester.errors import CannotFinishNow
+from harvester.events import Counters
+from harvester.filters.own import OwnFilter
+from harvester.labels.extract import Extractor
+from harvester.output import planfile
+from harvester.output.commit import Commit, write_commit
+from harvester.output.manifest import Drift, build_manifest, write_manifest
+from harvester.output.planfile import PlanHeader, Project, Purpose
+from harvester.output.repair import Standing, reopen, repair
+from harvester.output.target import Target
+from harvester.part import Work
+from harvester.plan import plan_rows, unsorted_rows
+from harvester.settings import Format, Limits, Selection
+from harvester.stopping import Stopping
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
+
+GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export came to. `counts`, `records`, `drift` and `run` are the manifest's."""
+
+    target: str
+    project: str
+    counts: dict[str, int]
+    records: dict[str, Any]
+    drift: Drift | None
+    run: dict[str, Any]
+    resumed: bool = False
+    already_complete: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """3 where rows failed."""
+        return 3 if self.counts["failed"] else 0
+
+
+class Run:
+    """The state of a run. Its target is locked, and no step runs beside another."""
+
+    _plan: PlanHeader
+    _standing: Standing
+    _drift: Drift | None = None
+    _resumed = False
+    _harvested = False
+
+    def __init__(
+        self,
+        session: "Session",
+        project: ProjectInfo,
+        selection: Selection,
+        format: Format,
+        limits: Limits,
+        target: Target,
+        counters: Counters,
+        on_event: Callable[[str, Mapping[str, Any]], None],
+        stopping: Stopping,
+    ) -> None:
+        self._session = session
+        self._project = project
+        self._selection = selection
+        self._format = format
+        self._limits = limits
+        self._target = target
+        self._counters = counters
+        self._on_event = on_event
+        self._stopping = stopping
+        self._began = anyio.current_time()
+
+    # -- plan ---------------------------------------------------------------------------------------
+
+    async def freeze_plan(self) -> None:
+        """Lists the project's rows and freezes them, or takes up the plan and the parts that are there.
+
+        Raises:
+            TargetRefused: the target belongs to another export.
+        """
+        project = Project(self._project.project_hash, self._project.title)
+        purpose = Purpose(project=project, selection=self._selection, format=self._format)
+        self._plan, self._resumed = await self._ask(
+            lambda: planfile.ensure_plan(self._target, purpose, self._list)
+        )
+        await in_thread(self._target.sweep)
+        self._standing = await in_thread(repair, self._target, self._plan)
+        for part in self._standing.dropped:
+            self._on_event("part.repaired", {"part": part})
+        facts = {"rows": self._plan.rows, "parts": self._plan.parts, "committed": len(self._standing.commits)}
+        self._on_event("export.resumed" if self._resumed else "plan.frozen", facts)
+        self._counters.listed = self._plan.rows
+        for commit in self._standing.commits.values():
+            self._count(commit)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing is left to do."""
+        return self._standing.manifest is not None
+
+    async def reopen_failed(self) -> None:
+        """Drops the parts that hold failed rows, so that they are harvested again."""
+        await self._drop({part for part, commit in self._standing.commits.items() if commit.rows["failed"]})
+
+    # -- parts --------------------------------------------------------------------------------------
+
+    async def harvest_parts(self, functions: Mapping[str, OwnFilter]) -> None:
+        """Harvests the parts of the plan that are not there yet.
+
+        Raises:
+            CannotFinishNow: the run was asked to stop before all were there.
+        """
+        missing = set(range(self._plan.parts)) - self._standing.commits.keys()
+        if missing:
+            self._harvested = True
+            await self._harvest(missing, functions)
+        kept, parts = len(self._standing.commits), self._plan.parts
+        if kept < parts:
+            raise CannotFinishNow(f"{self._stopping.reason}: {kept:,} of {parts:,} parts are kept")
+
+    async def _harvest(self, missing: set[int], functions: Mapping[str, OwnFilter]) -> None:
+        work = Work(
+            connection=self._session.connection,
+            project=self._project,
+            selection=self._selection,
+            format=self._format,
+            limits=self._limits,
+            target=self._target.name,
+            plan=self._plan.digest,
+        )
+        run: Callable[..., Any] = partial(processes.run, work)
+        if self._limits.processes == 1:
+            run = partial(
+                local.run,
+                work,
+                source=self._session.label_rows(self._project, self._selection),
+                target=self._target,
+                extractor=Extractor(self._selection, self._format, self._project.ontology, functions),
+            )
+        await run(
+            parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
+            counters=self._counters,
+            on_event=self._on_event,
+            on_commit=self._committed,
+            stopping=self._stopping.event,
+            grace=GRACE,
+        )
+
+    def _committed(self, commit: Commit) -> None:
+        self._standing.commits[commit.part] = commit
+        self._on_event("part.committed", {"part": commit.part, **commit.rows})
+
+    # -- drift --------------------------------------------------------------------------------------
+
+    async def look_for_drift(self, *, settle: bool) -> bool:
+        """Lists once more and compares with the plan. Whether parts must be harvested again.
+
+        That is so where `settle` asks for it and rows were edited: then they stand in the plan as they
+        are listed now, in their old places, and their parts are dropped. Rows added or removed since are
+        counted and named, and left to the next export.
+        """
+        edited: bool = await self._ask(lambda: self._compare(settle))
+        return edited
+
+    def _compare(self, settle: bool) -> bool:
+        planned = planfile.rows(self._target, self._plan)
+        listed = unsorted_rows(self._session, self._project, self._selection, self._format)
+        with compared(planned, listed) as comparison:
+            self._drift = comparison.drift()
+            if self._drift.edited and settle:
+                self._settle(comparison)
+                return True
+        return False
+
+    def _settle(self, comparison: Comparison) -> None:
+        assert self._drift is not None
+        edited = comparison.edited_parts(self._format.rows_per_part)
+        reopen(self._target, edited)
+        self._plan = planfile.replace_rows(self._target, self._plan, comparison.settled())
+        for part, commit in list(self._standing.commits.items()):
+            if part in edited:
+                self._count(self._standing.commits.pop(part), times=-1)
+            else:
+                self._standing.commits[part] = msgspec.structs.replace(commit, plan=self._plan.digest)
+                write_commit(self._target, self._standing.commits[part])
+        self._standing.manifest = None
+        self._drift = msgspec.structs.replace(
+            self._drift, edited=0, named={**self._drift.named, "edited": []}
+        )
+
+    # -- manifest -----------------------------------------------------------------------------------
+
+    async def write_manifest(self) -> None:
+        """Ends the export."""
+        run = {
+            "seconds": round(anyio.current_time() - self._began, 3),
+            "resumed": self._resumed,
+            **self._counters.work(),
+        }
+        self._standing.manifest = build_manifest(
+            self._plan,
+            self._standing.commits,
+            harvester=version("harvester"),
+            sdk=version("encord"),
+            drift=self._drift,
+            run=run,
+        )
+        await in_thread(write_manifest, self._target, self._standing.manifest)
+
+    def summary(self) -> Summary:
+        """What the manifest says."""
+        manifest = self._standing.manifest
+        assert manifest is not None
+        return Summary(
+            target=self._target.name,
+            project=self._project.title,
+            counts=manifest.counts,
+            records=msgspec.to_builtins(manifest.records),
+            drift=manifest.drift,
+            run=manifest.run,
+            resumed=self._resumed,
+            already_complete=not self._harvested,
+        )
+
+    # -----------------------------------------------------------------------------------------------
+
+    async def _ask(self, call: Callable[[], Any]) -> Any:
+        """A call that lists: in a thread, which is left behind if the run is to stop."""
+        return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True))
+
+    def _list(self) -> Iterator[Any]:
+        return plan_rows(self._session, self._project, self._selection, self._format, on_listed=self._listed)
+
+    def _listed(self, count: int) -> None:
+        anyio.from_thread.check_cancelled()
+        self._counters.listed = count
+
+    async def _drop(self, parts: set[int]) -> None:
+        if not parts:
+            return
+        await in_thread(reopen, self._target, parts)
+        self._standing.manifest = None
+        for part in parts:
+            self._count(self._standing.commits.pop(part), times=-1)
+
+    def _count(self, commit: Commit, *, times: int = 1) -> None:
+        """Has the counters know of a part that is there already; or no longer, with `times` = -1."""
+        for outcome, number in commit.rows.items():
+            setattr(self._counters, outcome, getattr(self._counters, outcome) + times * number)
+        for kind, counts in commit.records.items():
+            setattr(self._counters, kind, getattr(self._counters, kind) + times * counts.written)
+
+
+async def _in_thread_each(iterator: Iterator[local.Part]) -> AsyncIterator[local.Part]:
+    """The items of a blocking iterator, each drawn in a thread."""
+    while (item := await in_thread(next, iterator, None)) is not None:
+        yield item

@@ -1,0 +1,72 @@
+"""How a run is asked to end before it is complete: by its caller, or by the clock."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+import anyio
+
+from harvester.errors import CannotFinishNow, first_of
+
+T = TypeVar("T")
+
+
+class Stopping:
+    """Set once the run is to end; `reason` says why, for the message."""
+
+    def __init__(self) -> None:
+        self.event = anyio.Event()
+        self.reason = ""
+
+    def end(self, reason: str) -> None:
+        """Asks for the end. What is under way may finish in a short while."""
+        self.reason = self.reason or reason
+        self.event.set()
+
+    async def cut_short(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` returns: something that leaves nothing half done, and so is cancelled at once.
+
+        Raises:
+            CannotFinishNow: the run is to end.
+        """
+        results: list[T] = []
+
+        async def watch(scope: anyio.CancelScope) -> None:
+            await self.event.wait()
+            scope.cancel()
+
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch, tasks.cancel_scope)
+                results.append(await work())
+                tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as errors:
+            raise first_of(errors) from None
+        if not results:
+            raise CannotFinishNow(self.reason)
+        return results[0]
+
+
+@asynccontextmanager
+async def stopping_when(asked: anyio.Event | None, after: float | None) -> AsyncIterator[Stopping]:
+    """A `Stopping` that is set when `asked` is, or `after` so many seconds."""
+    state = Stopping()
+
+    async def when_asked(event: anyio.Event) -> None:
+        await event.wait()
+        state.end("stopped")
+
+    async def in_time(seconds: float) -> None:
+        await anyio.sleep(seconds)
+        state.end(f"stopped after {seconds:g} s, as asked")
+
+    try:
+        async with anyio.create_task_group() as tasks:
+            if asked is not None:
+                tasks.start_soon(when_asked, asked)
+            if after is not None:
+                tasks.start_soon(in_time, after)
+            yield state
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as errors:
+        raise first_of(errors) from None

@@ -1,0 +1,143 @@
+"""Rows as they come, in the order of the plan, for who keeps nothing: standard output, the Python API."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from itertools import islice
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import anyio
+import anyio.from_thread
+import msgspec
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.encord.project import ProjectInfo
+from harvester.events import Counters
+from harvester.fetch.pool import FailedRow, Pool
+from harvester.filters.own import OwnFilter
+from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.wire import PlanRow
+from harvester.output.stdout import StreamKeep
+from harvester.part import Tally
+from harvester.plan import plan_rows
+from harvester.run import Summary
+from harvester.settings import Format, Limits, Selection
+from harvester.stopping import stopping_when
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
+
+OnEvent = Callable[[str, Mapping[str, Any]], None]
+
+_ROWS_AT_ONCE = 500  # rows of the plan drawn from the sorter in one go
+_WRITE_AT_ONCE = 64 * 1024  # bytes: a pipe's own buffer
+
+
+async def stream_rows(
+    session: "Session",
+    project: ProjectInfo,
+    selection: Selection,
+    format: Format,
+    limits: Limits,
+    *,
+    counters: Counters,
+    on_event: OnEvent,
+    functions: Mapping[str, OwnFilter],
+) -> AsyncGenerator[tuple[PlanRow, Harvest | FailedRow], None]:
+    """Each row that is asked for, with its lines, or why it could not be had.
+
+    To be closed by the task that iterates (`contextlib.aclosing`). Raises as `harvester.export.export`.
+    """
+    extractor = Extractor(selection, format, project.ontology, functions)
+    source = session.label_rows(project, selection)
+    deadline = session.connection.request_deadline
+
+    def begin() -> tuple[Any, list[PlanRow]]:
+        rows = plan_rows(session, project, selection, format, on_listed=listed)
+        return rows, list(islice(rows, _ROWS_AT_ONCE))
+
+    def listed(count: int) -> None:
+        anyio.from_thread.check_cancelled()
+        counters.listed = count
+
+    async def wanted() -> AsyncIterator[PlanRow]:
+        rows, chunk = await in_thread(begin, abandon_on_cancel=True)
+        while chunk:
+            for row in chunk:
+                if row.outcome is None:
+                    yield row
+                else:
+                    setattr(counters, row.outcome, getattr(counters, row.outcome) + 1)
+            chunk = await in_thread(lambda: list(islice(rows, _ROWS_AT_ONCE)))
+
+    async with (
+        Pool(source, limits, counters=counters, on_event=on_event, request_deadline=deadline) as pool,
+        aclosing(pool.stream(wanted(), extractor)) as outcomes,
+    ):
+        async for row, outcome in outcomes:
+            if isinstance(outcome, FailedRow):
+                counters.failed += 1
+            else:
+                counters.harvested += 1
+                for kind, written in outcome.written.items():
+                    setattr(counters, kind, getattr(counters, kind) + written)
+                    counters.out_bytes += len(outcome.lines[kind])
+            yield row, outcome
+
+
+async def write_stream(
+    session: "Session",
+    project: ProjectInfo,
+    selection: Selection,
+    format: Format,
+    limits: Limits,
+    stream: BinaryIO,
+    *,
+    counters: Counters,
+    on_event: OnEvent,
+    stopping: anyio.Event | None = None,
+    functions: Mapping[str, OwnFilter] | None = None,
+) -> Summary:
+    """Writes a project's records to `stream`, in the order of the plan. Failed rows are only reported.
+
+    Raises:
+        BrokenPipeError: the reader has gone.
+        CannotFinishNow, and others: as `harvester.export.export` does.
+    """
+    began = anyio.current_time()
+    tally = Tally()
+    keep = StreamKeep(stream, on_failed=lambda row: None)
+
+    async def put(lines: list[bytes]) -> None:
+        # In a thread, so that a reader who takes his time does not keep us from hearing a signal.
+        await in_thread(keep.write, "", b"".join(lines), 0, abandon_on_cancel=True)
+        await in_thread(keep.flush, abandon_on_cancel=True)
+
+    async def work() -> None:
+        waiting, size = list[bytes](), 0
+        rows = stream_rows(
+            session, project, selection, format, limits,
+            counters=counters, on_event=on_event, functions=functions or {},
+        )  # fmt: skip
+        async with aclosing(rows):
+            async for row, outcome in rows:
+                if isinstance(outcome, FailedRow):
+                    continue
+                tally.add(row, outcome)
+                waiting += outcome.lines.values()
+                size += sum(map(len, outcome.lines.values()))
+                if size >= _WRITE_AT_ONCE:
+                    await put(waiting)
+                    waiting, size = [], 0
+        await put(waiting)
+
+    async with stopping_when(stopping, limits.max_duration) as ending:
+        await ending.cut_short(work)
+    outcomes = ("listed", "harvested", "unlabelled", "filtered", "failed")
+    return Summary(
+        target="-",
+        project=project.title,
+        counts={name: getattr(counters, name) for name in outcomes},
+        records=msgspec.to_builtins(dict(sorted(tally.records.items()))),
+        drift=None,
+        run={"seconds": round(anyio.current_time() - began, 3), **counters.work()},
+    )
