@@ -1,0 +1,164 @@
+"""One request: its turn at the gate, its thread, its deadline, and what its end tells the gate."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from harvester.errors import CannotFinishNow, HarvesterError, RateLimited, SkipRow, TooMuchAsked, Unavailable
+from harvester.events import Counters
+from harvester.fetch.asking import Call, Fetched
+from harvester.fetch.bundles import Batch, BundleSizer
+from harvester.fetch.gate import Gate
+from harvester.fetch.pacing import Ticket
+from harvester.fetch.retry import RetryBudget
+from harvester.fetch.source import LabelRows
+from harvester.labels.extract import Extractor
+
+T = TypeVar("T")
+
+# Beyond the source's own deadline: it is to end its calls itself, and only a stuck one is abandoned.
+_SLACK = 5.0
+# Seconds without any answer since the start, after which the run ends: an outage in mid-run is waited out.
+_PATIENCE = 900.0
+
+
+class Caller:
+    """Sends requests, one at a time for each caller of `ask`, as the gate lets them out.
+
+    Args:
+        most: requests in flight at most, whatever the gate says.
+        deadline: seconds after which a call should have ended by itself.
+        last_attempt: whether the next failure of a batch is its last.
+    """
+
+    def __init__(
+        self,
+        source: LabelRows,
+        *,
+        gate: Gate,
+        sizer: BundleSizer,
+        retry_budget: RetryBudget,
+        counters: Counters,
+        on_event: Callable[[str, Mapping[str, Any]], None],
+        most: int,
+        deadline: float,
+        last_attempt: Callable[[Batch], bool],
+    ) -> None:
+        self._source = source
+        self._gate = gate
+        self._sizer = sizer
+        self._retry_budget = retry_budget
+        self._counters = counters
+        self._on_event = on_event
+        self._deadline = deadline + _SLACK
+        self._last_attempt = last_attempt
+        # The gate decides how many calls run, and anyio makes a thread for each; this is the outer bound.
+        self._threads = anyio.CapacityLimiter(most)
+        self._witness: tuple[float, str] | None = None
+        self._unanswered_since: float | None = None
+
+    async def ask(self, batch: Batch, extractor: Extractor, ticket: Ticket | None) -> Fetched:
+        """Asks for the rows of `batch`, on a `ticket` for that or at its next turn.
+
+        `batch.spent` grows by one if the request counts: it was not refused, and no trial that failed.
+
+        Raises:
+            RateLimited, Unavailable, TooMuchAsked, SkipRow: of the batch.
+            Stop: of the whole run.
+        """
+        ticket = await self._server_is_up(batch, ticket or await self._gate.enter())
+        call = Call(self._source, extractor, batch.rows, batch.attempts)
+        started = anyio.current_time()
+        try:
+            fetched = await self._send(ticket, call, len(batch.rows))
+        except RateLimited:
+            raise
+        except Unavailable:
+            batch.spent += not ticket.trial
+            self._sizer.failed(len(batch.rows), anyio.current_time() - started)
+            raise
+        except HarvesterError:
+            batch.spent += 1
+            raise
+        finally:
+            call.abandoned = True
+        batch.spent += 1
+        self._learn(batch, fetched, anyio.current_time() - started)
+        return fetched
+
+    async def _server_is_up(self, batch: Batch, ticket: Ticket) -> Ticket:
+        """Makes sure of it where it matters; returns the ticket to go on with.
+
+        Whether a server that was down is back is asked with a row that it has sent before: if the batch
+        itself is what fails, the breaker would never close. For the same reason a row's last attempt
+        comes right after the server has shown that it is up: a row is never blamed for an outage.
+        """
+        doubtful = self._last_attempt(batch)
+        while self._witness is not None and (ticket.trial or doubtful):
+            try:
+                await self._send(ticket, partial(self._source.get_label_row, self._witness[1]), 1)
+            except (SkipRow, TooMuchAsked):
+                pass  # an answer, too
+            doubtful = False
+            ticket = await self._gate.enter()
+        return ticket
+
+    async def _send(self, ticket: Ticket, call: Callable[[], T], weight: int) -> T:
+        """Makes a call in a thread and gives its ticket back, whatever comes of it."""
+        self._counters.requests += 1
+        self._retry_budget.requested()
+        try:
+            result = await self._in_thread(call)
+        except RateLimited as error:
+            self._counters.refused += 1
+            self._on_event("request.refused", {"retry_after": error.retry_after})
+            self._gate.refused(ticket, error.retry_after)
+            raise
+        except Unavailable as error:
+            self._gate.failed(ticket, error.retry_after)
+            self._check_patience()
+            raise
+        except (SkipRow, TooMuchAsked):
+            # The server is up; but how quickly it says no is no measure of its load.
+            if ticket.trial:
+                self._gate.succeeded(ticket)
+            else:
+                self._gate.cancelled(ticket)
+            raise
+        except BaseException:
+            self._gate.cancelled(ticket)
+            raise
+        self._gate.succeeded(ticket, weight=weight)
+        return result
+
+    async def _in_thread(self, call: Callable[[], T]) -> T:
+        try:
+            with anyio.fail_after(self._deadline):
+                return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+        except TimeoutError as error:
+            raise Unavailable(f"no answer within {self._deadline:.0f} s") from error
+
+    def _learn(self, batch: Batch, fetched: Fetched, took: float) -> None:
+        self._counters.wire_bytes += fetched.wire_bytes
+        self._counters.body_bytes += fetched.body_bytes
+        self._sizer.answered(len(batch.rows), fetched.body_bytes, took)
+        row_bytes = fetched.body_bytes / len(batch.rows)
+        if self._witness is None or row_bytes < self._witness[0]:
+            present = (row for row, outcome in zip(batch.rows, fetched.outcomes, strict=True) if outcome)
+            witness = next(present, None)
+            if witness is not None and witness.label_hash:
+                self._witness = row_bytes, witness.label_hash
+
+    def _check_patience(self) -> None:
+        if self._witness is not None:
+            return
+        now = anyio.current_time()
+        self._unanswered_since = self._unanswered_since or now
+        if now - self._unanswered_since > _PATIENCE:
+            raise CannotFinishNow(
+                f"the server has answered nothing for {_PATIENCE / 60:.0f} minutes: "
+                "run the same command again later"
+            )

@@ -1,0 +1,303 @@
+"""The worker pool: label rows asked for by many threads at once, delivered in order.
+
+Streams share one pool: its gate says when a request may leave, its budget how much may be held. Each
+stream has a feeder, which forms the next bundle, reserves its bytes, waits for its turn and starts it;
+so only bundles that are really under way exist. Whatever happens to a bundle (refusals, retries, cuts)
+happens in its own task and under its first reservation: the bundle at the head of a stream waits for
+nothing that a later one holds.
+"""
+
+import random
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from functools import partial
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.streams.memory import MemoryObjectSendStream
+
+from harvester.errors import HarvesterError, RateLimited, SkipRow, TooMuchAsked, Unavailable
+from harvester.events import Counters
+from harvester.fetch.asking import FailedRow, Fetched, Outcome
+from harvester.fetch.budget import Account, ByteBudget, Hold
+from harvester.fetch.bundles import MOST_ROWS, Batch, BundleSizer
+from harvester.fetch.calls import Caller
+from harvester.fetch.gate import Gate
+from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.retry import RetryPolicy
+from harvester.fetch.source import LabelRows
+from harvester.labels.extract import Extractor
+from harvester.labels.wire import PlanRow
+from harvester.settings import Limits
+
+__all__ = ["FailedRow", "Pool"]
+
+Rows = Iterable[PlanRow] | AsyncIterable[PlanRow]
+
+_MOST_IN_FLIGHT = 256
+# A row that so many answers leave out is not coming.
+_MOST_LEFT_OUT = 3
+
+
+class Pool:
+    """Asks `source` for label rows, as many at once as the server bears.
+
+    An async context manager; leaving it cancels everything under way without waiting for threads.
+
+    Args:
+        counters: requests, refused, retries, wire_bytes and body_bytes are counted here.
+        on_event: hears of ``request.refused``, ``request.retried``, ``bundle.split``, ``row.failed``.
+        request_deadline: seconds after which a call should have ended by itself.
+    """
+
+    def __init__(
+        self,
+        source: LabelRows,
+        limits: Limits,
+        *,
+        counters: Counters,
+        on_event: Callable[[str, Mapping[str, Any]], None] = lambda event, fields: None,
+        rng: random.Random | None = None,
+        request_deadline: float = 600.0,
+    ) -> None:
+        rng = rng or random.Random()
+        most = limits.concurrency or _MOST_IN_FLIGHT
+        self.pacer = Pacer(
+            rng=rng, max_rps=limits.max_rps, concurrency=limits.concurrency, max_concurrency=most
+        )
+        self._counters = counters
+        self._on_event = on_event
+        self._gate = Gate(self.pacer)
+        self._sizer = BundleSizer(cap=limits.bundle_size or MOST_ROWS, max_memory=limits.max_memory)
+        self._budget = ByteBudget(limits.max_memory)
+        self._retry = RetryPolicy(
+            max_attempts=limits.max_attempts,
+            rng=rng,
+            broken=lambda: self.pacer.broken,
+            on_retry=self._tell_retry,
+        )
+        self._caller = Caller(
+            source,
+            gate=self._gate,
+            sizer=self._sizer,
+            retry_budget=self._retry.budget,
+            counters=counters,
+            on_event=on_event,
+            most=most,
+            deadline=request_deadline,
+            last_attempt=self._retry.is_last,
+        )
+        # As many bundles may wait for an earlier one as can be in flight: enough to keep all threads busy.
+        self._window = 2 * most
+        self._group: TaskGroup | None = None
+        self._streams: set[anyio.CancelScope] = set()
+        self._error: Exception | None = None
+
+    async def __aenter__(self) -> Self:
+        self._group = anyio.create_task_group()
+        await self._group.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> None:
+        group, self._group = self._group, None
+        assert group is not None
+        group.cancel_scope.cancel()
+        # The body's error is not the group's: it goes on as itself, in no exception group.
+        await group.__aexit__(None, None, None)
+
+    async def stream(self, rows: Rows, extractor: Extractor) -> AsyncGenerator[tuple[PlanRow, Outcome], None]:
+        """Each of `rows` with what became of it, in their order.
+
+        Leaving it early (`contextlib.aclosing`) cancels what is under way for it.
+
+        Raises:
+            Stop: no row can be had any more; every open stream of the pool raises it.
+        """
+        if self._group is None:
+            raise RuntimeError("the pool is not open")
+        if self._error is not None:
+            raise self._error
+        send, receive = anyio.create_memory_object_stream[_Bundle](self._window)
+        scope = anyio.CancelScope()
+        account = self._budget.account()
+        self._streams.add(scope)
+        self._group.start_soon(self._feed, rows, extractor, send, scope, account)
+        try:
+            async for bundle in receive:
+                await bundle.ended.wait()
+                if not bundle.complete:
+                    break
+                for row, outcome in zip(bundle.rows, bundle.outcomes, strict=True):
+                    assert outcome is not None
+                    yield row, outcome
+                bundle.hold.release()
+            if self._error is not None:
+                raise self._error
+            if self._group is None:
+                raise RuntimeError("the pool was closed while a stream was open")
+        finally:
+            scope.cancel()
+            receive.close()
+            account.close()
+
+    async def _feed(
+        self,
+        rows: Rows,
+        extractor: Extractor,
+        send: MemoryObjectSendStream["_Bundle"],
+        scope: anyio.CancelScope,
+        account: Account,
+    ) -> None:
+        """Starts one stream's bundles in order, each when there is room for it and its turn has come."""
+        try:
+            with send, scope:
+                async with anyio.create_task_group() as group:
+                    try:
+                        await self._start_bundles(rows, extractor, send, group, account)
+                    except anyio.BrokenResourceError:
+                        pass  # the stream was left
+                    except Exception as error:
+                        self._halt(error)
+        finally:
+            self._streams.discard(scope)
+
+    async def _start_bundles(
+        self,
+        rows: Rows,
+        extractor: Extractor,
+        send: MemoryObjectSendStream["_Bundle"],
+        group: TaskGroup,
+        account: Account,
+    ) -> None:
+        async with aclosing(_cut(rows, lambda: self._sizer.size)) as cuts:
+            async for cut in cuts:
+                bundle = _Bundle(cut)
+                try:
+                    await send.send(bundle)
+                    bundle.hold = await account.reserve(partial(self._sizer.footprint, len(cut)))
+                    ticket = await self._gate.enter()
+                except BaseException:
+                    bundle.ended.set()
+                    raise
+                group.start_soon(self._harvest, bundle, extractor, ticket)
+
+    async def _harvest(self, bundle: "_Bundle", extractor: Extractor, ticket: Ticket) -> None:
+        """Sees one bundle through: each of its rows ends harvested or failed."""
+        tickets = [ticket]
+
+        async def ask(batch: Batch) -> Fetched:
+            return await self._caller.ask(batch, extractor, tickets.pop() if tickets else None)
+
+        try:
+            todo = [Batch(bundle.rows, range(len(bundle.rows)))]
+            while todo:
+                batch = todo.pop()
+                try:
+                    fetched = await self._retry(ask, batch)
+                except (SkipRow, TooMuchAsked, Unavailable) as error:
+                    todo += reversed(self._cut_or_fail(bundle, batch, error))
+                else:
+                    todo += self._keep(bundle, batch, fetched)
+            bundle.complete = True
+            bundle.hold.settle(bundle.weight)
+        except Exception as error:
+            self._halt(error)
+        finally:
+            bundle.ended.set()
+
+    def _keep(self, bundle: "_Bundle", batch: Batch, fetched: Fetched) -> list[Batch]:
+        """Keeps what an answer brought; returns what it left out, to be asked for again."""
+        bundle.weight += fetched.weight
+        missing = []
+        for i, outcome in enumerate(fetched.outcomes):
+            if outcome is None:
+                missing.append(i)
+            else:
+                self._end(bundle, batch.places[i], outcome)
+        if not missing:
+            return []
+        rest = batch.part(missing)
+        rest.left_out += 1
+        if rest.left_out < _MOST_LEFT_OUT:
+            self._counters.retries += 1
+            self._on_event("request.retried", {"rows": len(missing), "error": "rows left out of an answer"})
+            return [rest]
+        for row, place in zip(rest.rows, rest.places, strict=True):
+            error = SkipRow("the server's answers leave this row out", row=row.label_hash)
+            self._end(bundle, place, FailedRow.of(row, error, rest.attempts))
+        return []
+
+    def _cut_or_fail(
+        self, bundle: "_Bundle", batch: Batch, error: SkipRow | TooMuchAsked | Unavailable
+    ) -> list[Batch]:
+        """What remains to be asked for after a batch failed: its parts, or nothing where it is one row."""
+        maximum = error.maximum if isinstance(error, TooMuchAsked) else None
+        if len(batch.rows) == 1:
+            self._end(bundle, batch.places[0], FailedRow.of(batch.rows[0], error, batch.attempts))
+            return []
+        if isinstance(error, TooMuchAsked):
+            self._sizer.too_much(len(batch.rows), maximum)
+        self._on_event("bundle.split", {"rows": len(batch.rows), "error": error.message})
+        return batch.cut(maximum)
+
+    def _end(self, bundle: "_Bundle", place: int, outcome: Outcome) -> None:
+        bundle.outcomes[place] = outcome
+        if isinstance(outcome, FailedRow):
+            fields = ("label_hash", "data_title", "error", "message", "attempts", "trace_id")
+            self._on_event("row.failed", {field: getattr(outcome, field) for field in fields})
+
+    def _tell_retry(self, batch: Batch, error: HarvesterError, wait: float) -> None:
+        if not isinstance(error, RateLimited):
+            self._counters.retries += 1
+            fields = {"rows": len(batch.rows), "attempt": batch.attempts, "wait": round(wait, 3)}
+            self._on_event("request.retried", {**fields, "error": error.message})
+
+    def _halt(self, error: Exception) -> None:
+        """Ends every stream with `error`, unless an earlier one did."""
+        self._error = self._error or error
+        for scope in self._streams:
+            scope.cancel()
+
+
+class _Bundle:
+    """Rows that travel together through a stream, and what became of each once it has `ended`."""
+
+    __slots__ = ("complete", "ended", "hold", "outcomes", "rows", "weight")
+
+    hold: Hold
+
+    def __init__(self, rows: list[PlanRow]) -> None:
+        self.rows = rows
+        self.outcomes: list[Outcome | None] = [None] * len(rows)
+        self.weight = 0
+        self.complete = False
+        self.ended = anyio.Event()
+
+
+async def _cut(rows: Rows, size: Callable[[], int]) -> AsyncGenerator[list[PlanRow], None]:
+    """Consecutive rows in lists as long as `size()` says at the time."""
+    cut: list[PlanRow] = []
+    async with aclosing(_each(rows)) as each:
+        async for row in each:
+            cut.append(row)
+            if len(cut) >= size():
+                yield cut
+                cut = []
+    if cut:
+        yield cut
+
+
+async def _each(rows: Rows) -> AsyncGenerator[PlanRow, None]:
+    if isinstance(rows, AsyncIterable):
+        async for row in rows:
+            yield row
+    else:
+        for row in rows:
+            yield row

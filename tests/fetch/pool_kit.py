@@ -1,0 +1,84 @@
+"""What the tests of the pool share: rows, their fake source, and a stand-in for the extractor."""
+
+from collections.abc import AsyncIterable, Iterable
+from contextlib import aclosing
+from typing import Any, cast
+
+import msgspec
+
+from harvester.errors import SkipRow
+from harvester.events import Counters
+from harvester.fetch.pool import FailedRow, Pool
+from harvester.fetch.source import LabelRows
+from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.wire import PlanRow
+from harvester.settings import Limits
+
+
+def plan_row(name: str) -> PlanRow:
+    return PlanRow(
+        dataset_hash="d", data_title=f"title of {name}", label_hash=name, branch_name="main", data_hash="x"
+    )
+
+
+def plan(count: int, prefix: str = "row") -> list[PlanRow]:
+    return [plan_row(f"{prefix}-{i:04}") for i in range(count)]
+
+
+def label_rows(rows: Iterable[PlanRow], size: int = 100) -> dict[str, bytes]:
+    """The JSON of each row, by label hash."""
+    return {
+        row.label_hash: msgspec.json.encode({"label_hash": row.label_hash, "pad": "." * size})
+        for row in rows
+        if row.label_hash
+    }
+
+
+class Copying:
+    """An extractor whose lines are the row as it came. A row that says so cannot be read."""
+
+    def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+        data = bytes(memoryview(row))
+        if b"unreadable" in data:
+            raise SkipRow("the row cannot be read", row=planned.label_hash)
+        kind = "objects"
+        return Harvest(lines={kind: data + b"\n"}, seen={kind: 1}, written={kind: 1}, dropped={kind: {}})
+
+
+COPYING = cast(Extractor, Copying())
+
+
+class Heard:
+    """Keeps events as they are told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+
+    def __call__(self, event: str, fields: Any) -> None:
+        self.events.append((event, dict(fields)))
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        return [fields for name, fields in self.events if name == event]
+
+
+def a_pool(source: LabelRows, **options: Any) -> Pool:
+    """A pool over `source`; options are the fields of Limits, or arguments of Pool."""
+    own = {name: options.pop(name) for name in ("on_event", "rng", "request_deadline") if name in options}
+    counters = options.pop("counters", None) or Counters()
+    return Pool(source, Limits(**options), counters=counters, **own)
+
+
+async def collect(
+    pool: Pool, rows: Iterable[PlanRow] | AsyncIterable[PlanRow], extractor: Extractor = COPYING
+) -> list[tuple[str | None, bytes | FailedRow]]:
+    """All of a stream: each row's label hash with its line or its failure."""
+    async with aclosing(pool.stream(rows, extractor)) as outcomes:
+        return [
+            (row.label_hash, outcome if isinstance(outcome, FailedRow) else outcome.lines["objects"])
+            async for row, outcome in outcomes
+        ]
+
+
+def whole(rows: Iterable[PlanRow], source_rows: dict[str, bytes]) -> list[tuple[str | None, bytes]]:
+    """What `collect` returns where every row is harvested."""
+    return [(row.label_hash, source_rows[row.label_hash or ""] + b"\n") for row in rows]
