@@ -103,15 +103,16 @@ def _joined(pieces: Iterator[bytes]) -> bytes | bytearray:
 def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """All members of a gzip stream; what follows the last one and is no member is ignored, as gzip does."""
     member = _member()
-    begun = False
+    begun = ended = False
     taken = given = 0
     for piece in pieces:
         taken += len(piece)
         rest = piece
-        while rest:
+        while rest and not ended:
             if member.eof:
                 if not rest.startswith(b"\x1f"):
-                    return
+                    ended = True  # but read on: the connection is to be used again
+                    break
                 member = _member()
             begun = True
             try:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3
@@ -36,7 +36,7 @@ class Connections:
         self._connection = connection
         self._context = _tls_context(connection.ca_bundle or settings["verify"])
         self._pool, self._absolute = self._pool_for(select_proxy(connection.domain, settings["proxies"]))
-        self._origin = _origin(connection.domain)
+        self._origin = _origin(urlsplit(connection.domain))
 
     def send(
         self,
@@ -56,14 +56,15 @@ class Connections:
             urllib3.exceptions.HTTPError: no answer came.
             BadInput: `url` is of another host.
         """
-        if _origin(url) != self._origin:
+        parts = urlsplit(url)
+        if _origin(parts) != self._origin:
             raise BadInput(f"refused to ask another host than {self._connection.domain}")
         timeout = urllib3.Timeout(
             connect=self._connection.connect_timeout, read=read_timeout or self._connection.read_timeout
         )
         return self._pool.urlopen(
             method,
-            url if self._absolute else url[len(self._origin) :] or "/",
+            url if self._absolute else (parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
             body=body,
             headers=headers,
             retries=False,
@@ -98,9 +99,8 @@ class Connections:
         return pool, proxy is not None and not secure
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc}"
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
 
 
 def _tls_context(verify: object) -> ssl.SSLContext:
@@ -161,7 +161,7 @@ def _bounded(base: type[HTTPConnection], deadline: float) -> type[HTTPConnection
 
         def connect(self) -> None:
             super().connect()
-            if not isinstance(self.sock, ssl.SSLSocket):
+            if type(self.sock) is socket.socket:
                 timeout = self.sock.gettimeout()
                 self.sock = _BoundedSocket(fileno=self.sock.detach())
                 self.sock.settimeout(timeout)

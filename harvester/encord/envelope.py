@@ -60,12 +60,10 @@ def answer_of(
             if envelope.status == 200:
                 return Answer(rows=list(envelope.response), wire_bytes=wire_bytes, body_bytes=len(body))
     response = response_of(body, context=context)
-    if many:
-        if bytes(response) == b"null":
-            return None
-        raise BrokenAnswer("the answer is no list of label rows")
     if len(memoryview(response)) < 6 and bytes(response) in _NOTHING:
         return None
+    if many:
+        raise BrokenAnswer("the answer is no list of label rows")
     return Answer(rows=[response], wire_bytes=wire_bytes, body_bytes=len(body))
 
 
@@ -78,8 +76,8 @@ def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.
     except msgspec.ValidationError as error:
         raise BrokenAnswer("the answer is no JSON object") from error
     except msgspec.DecodeError as error:
-        # Cut short, the end is missing; but where a whole object is malformed, one of its rows is.
-        if "truncated" in str(error) or bytes(body[:1]) != b"{":
+        # Cut short, its end is missing; but where an object that came whole is malformed, a row in it is.
+        if bytes(body[:1]) != b"{" or not bytes(body[-64:]).rstrip().endswith(b"}"):
             raise BrokenAnswer("the answer is no JSON") from error
         raise UnreadableAnswer(f"the answer is no valid JSON ({error})") from error
     if bytes(envelope.status) != b"200":

@@ -32,7 +32,6 @@ from harvester.errors import CannotFinishNow
 from harvester.settings import Selection
 
 _SMALL = 256 * 1024  # bytes: an answer up to here is read whole at once, an error always is
-_WINDOW = PIECE
 _ITEMS_AT_ONCE = 1000
 _START = re.compile(rb'"response"\s*:\s*\[')
 _FIRST_KEY = re.compile(rb'\s*(\{\s*"(?:[^"\\]|\\.)*"\s*:)')
@@ -148,7 +147,7 @@ def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
 # -- splitting ------------------------------------------------------------------------------------
 
 
-def split(pieces: Iterable[bytes]) -> Iterator[list[msgspec.Raw]]:
+def split(pieces: Iterable[bytes], *, window: int = PIECE) -> Iterator[list[msgspec.Raw]]:
     """The items of the array ``response`` in a v1 envelope that comes in `pieces`, some at a time.
 
     A window is cut where an item seems to start, and decoded as an array: JSON is read from the left
@@ -160,7 +159,7 @@ def split(pieces: Iterable[bytes]) -> Iterator[list[msgspec.Raw]]:
     """
     pieces = iter(pieces)
     head, buffer = _head(pieces)
-    marker, enough = b"", _WINDOW
+    marker, enough = b"", window
     for piece in pieces:
         buffer += piece
         if len(buffer) < enough:
@@ -171,7 +170,7 @@ def split(pieces: Iterable[bytes]) -> Iterator[list[msgspec.Raw]]:
             first = _FIRST_KEY.match(buffer)
             marker = first[1] if first else b"{"
         items, buffer = _take(buffer, marker)
-        enough = _WINDOW if items else 2 * len(buffer)
+        enough = window if items else 2 * len(buffer)
         if items:
             yield items
     items, tail = _end(buffer)

@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 import urllib3
 from encord.client import EncordClientProject
+from encord.exceptions import AuthorisationError
 from encord.http.common import RequestContext
 
 from harvester.encord import envelope, faults
@@ -22,13 +23,27 @@ class ProjectLabelRows:
     """`fetch.source.LabelRows` over the SDK's `get_label_row` and `get_label_rows`."""
 
     def __init__(
-        self, single: EncordClientProject, bundle: EncordClientProject, selection: Selection, domain: str
+        self,
+        single: EncordClientProject,
+        bundle: EncordClientProject,
+        selection: Selection,
+        *,
+        domain: str,
+        check_access: Callable[[], object],
     ) -> None:
-        """`single` and `bundle` answer their call with one `Answer`, or with the SDK's own rows."""
+        """Label rows by way of two clients.
+
+        Args:
+            single, bundle: answer their call with one `Answer`, or with the SDK's own rows.
+            selection: what is asked along with each row.
+            domain: what messages call the server.
+            check_access: raises CredentialsRefused where the project itself may not be read any more.
+        """
         self._single = single
         self._bundle = bundle
         self._options = _options(selection)
         self._domain = domain
+        self._check_access = check_access
 
     def get_label_row(self, label_hash: str) -> Answer:
         """One label row."""
@@ -43,7 +58,7 @@ class ProjectLabelRows:
         """Several label rows in one call."""
         return self._ask(
             lambda: self._bundle.get_label_rows(list(label_hashes), **self._options),
-            asked="rows",
+            asked="rows" if len(label_hashes) > 1 else "row",
             operation="get_label_rows",
             row=label_hashes[0] if len(label_hashes) == 1 else None,
         )
@@ -54,6 +69,8 @@ class ProjectLabelRows:
         try:
             return _as_answer(call())
         except Exception as error:
+            if isinstance(error, AuthorisationError):
+                self._check_access()  # one row is refused, or every one
             raise faults.translate(
                 error, asked=asked, operation=operation, domain=self._domain, row=row
             ) from error

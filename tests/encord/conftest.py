@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import trustme
-from tests.encord.recording import Answering, Recording, envelope, private_key_text
 
 from harvester.encord.session import Session
 from harvester.settings import Connection
+from tests.encord.recording import Answering, Recording, envelope, private_key_text
 
 KEY = private_key_text()
 

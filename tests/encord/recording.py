@@ -117,7 +117,8 @@ class Recording:
                     self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
                 self.wfile.write(b"0\r\n\r\n")
 
-            do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = _serve
+        for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+            setattr(Handler, f"do_{method}", Handler._serve)
 
         class Quiet(ThreadingHTTPServer):
             daemon_threads = True
