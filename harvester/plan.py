@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harvester.errors import CannotFinishNow
-from harvester.labels.wire import NO_METADATA, ListedRow, PlanRow
+from harvester.labels.wire import ListedRow, PlanRow
 from harvester.settings import Format, Selection
 
 if TYPE_CHECKING:
