@@ -36,7 +36,7 @@ class _Named(msgspec.Struct, gc=False):
     name: str | None = None
 
 
-_decode_entry = msgspec.json.Decoder(ClassificationAnswer).decode
+_decode_entry = msgspec.json.Decoder(ClassificationAnswer | None).decode
 _decode_names = msgspec.json.Decoder(list[_Named] | None).decode
 
 
@@ -88,9 +88,9 @@ class ClassificationReader:
         """Every placement, with its entry, and its frame-level copies where they were looked for."""
         copies: Copies | None = frame_copies(places) if "reviews" in self._chain.needs else None
         for key, sent in (row.classification_answers or {}).items():
-            if sent is None:
-                continue
             entry = _decode_entry(sent)
+            if entry is None:
+                continue
             placements = own_placements(entry, sent, places)
             if not placements:
                 copies = frame_copies(places) if copies is None else copies

@@ -97,10 +97,10 @@ class Extractor:
         )
 
 
-def _row_sheet(row: JSON | memoryview, metadata: msgspec.Raw | None) -> Sheet:
-    listed: JSON | None = metadata
-    if metadata is not None and _has_line_break(metadata):
-        listed = msgspec.json.format(bytes(metadata), indent=-1)
+def _row_sheet(row: JSON | memoryview, metadata: msgspec.Raw) -> Sheet:
+    listed = bytes(metadata) or b"null"
+    if _has_line_break(listed):
+        listed = msgspec.json.format(listed, indent=-1)
     sheet = Sheet()
     sheet.keep_all(*row_ends(listed), [row])
     return sheet

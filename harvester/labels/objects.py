@@ -65,9 +65,9 @@ class ObjectReader:
             return
         entries = _decode_entries(sent).object_answers or {}
         for object_hash, entry in answers.items():
-            raw = entries[object_hash]
-            if entry is None or raw is None:
+            if entry is None:
                 continue
+            raw = entries[object_hash]
             fields = self._decode_entry(raw)
             if not fields.feature_hash and not fields.shape:
                 continue  # Answers left behind by an object that is gone.

@@ -48,15 +48,18 @@ def frame_copies(places: Places) -> Copies:
 
 
 def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Places) -> list[Placement]:
-    """Where an entry says that it stands. Placements on spaces win over the one on the row, as in the SDK."""
+    """Where an entry says that it stands.
+
+    As in the SDK, placements on spaces win over `range` on the row, unless the row is a space of its own.
+    """
     on_spaces = [
         Placement(places.space(space_id), _space_ranges(where), sent)
         for space_id, where in (entry.spaces or {}).items()
         if space_id != ROOT_SPACE
     ]
-    if on_spaces:
+    if not entry.range or (on_spaces and not places.has_space(ROOT_SPACE)):
         return on_spaces
-    return [Placement(places.root, _json_list(entry.range), sent)] if entry.range else []
+    return [Placement(places.root, _json_list(entry.range), sent), *on_spaces]
 
 
 def copied_placements(copies: CopiesBySpace, places: Places) -> list[Placement]:

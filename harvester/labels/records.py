@@ -77,9 +77,9 @@ def place_head(
     return _encode(fields)[1:-1] + b',"frame":'
 
 
-def row_ends(metadata: JSON | None) -> tuple[bytes, bytes]:
+def row_ends(metadata: JSON) -> tuple[bytes, bytes]:
     """What stands before and after the label row in a row record."""
-    return b'{"kind":"row","metadata":%b,"row":' % (b"null" if metadata is None else metadata), b"}\n"
+    return b'{"kind":"row","metadata":%b,"row":' % metadata, b"}\n"
 
 
 def number(frame: int | None) -> bytes:

@@ -42,7 +42,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dataset_title: str = ""
     last_edited_at: str | None = None
     outcome: str | None = None
-    metadata: msgspec.Raw | None = None
+    metadata: msgspec.Raw = msgspec.Raw(b"null")  # no `| None`: msgspec decodes no union with Raw
 
 
 # -- the label row ------------------------------------------------------------------------------------
@@ -124,13 +124,13 @@ class LabelRow(msgspec.Struct):
     scene: Scene | None = None
     object_answers: dict[str, ObjectAnswer | None] | None = None
     object_actions: dict[str, ObjectActions | None] | None = None
-    classification_answers: dict[str, msgspec.Raw | None] | None = None
+    classification_answers: dict[str, msgspec.Raw] | None = None
 
 
 class ObjectEntries(msgspec.Struct):
     """The same row's objects where they live in `object_answers`: each entry as sent."""
 
-    object_answers: dict[str, msgspec.Raw | None] | None = None
+    object_answers: dict[str, msgspec.Raw] | None = None
 
 
 class SpaceRange(msgspec.Struct):
