@@ -4,6 +4,7 @@ A message is its length in four bytes and then JSON. Credentials travel this way
 where every user of the machine could read them.
 """
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -78,3 +79,21 @@ def packed(message: ToWorker | FromWorker) -> bytes:
     """`message` as it goes through a pipe."""
     body = msgspec.json.encode(message, enc_hook=str)
     return len(body).to_bytes(PREFIX, "big") + body
+
+
+def to_worker(body: bytes) -> ToWorker:
+    """The message that a worker got."""
+    message: ToWorker = msgspec.json.decode(body, type=ToWorker, dec_hook=_path)
+    return message
+
+
+def from_worker(body: bytes) -> FromWorker:
+    """The message that a worker sent."""
+    message: FromWorker = msgspec.json.decode(body, type=FromWorker)
+    return message
+
+
+def _path(wanted: type, value: Any) -> Path:
+    if wanted is not Path:
+        raise NotImplementedError(wanted)
+    return Path(value)

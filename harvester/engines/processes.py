@@ -23,12 +23,12 @@ from harvester.engines.messages import (
     Committed,
     Counted,
     Ended,
-    FromWorker,
     Harvest,
     NoMore,
     Said,
     Stop,
     ToWorker,
+    from_worker,
     packed,
 )
 from harvester.errors import CannotFinishNow, first_of
@@ -41,7 +41,7 @@ _TO_END = 3.0  # seconds that a stopped worker has beyond the grace, to say that
 
 
 class WorkerFailed(Exception):
-    """A bug in a worker process; its traceback is the message."""
+    """A bug in a worker process; its traceback is a note of this error."""
 
 
 def divided(limits: Limits, processes: int) -> Limits:
@@ -162,7 +162,7 @@ class _Worker:
             except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
                 code = await process.wait()
                 raise CannotFinishNow(f"a worker process ended unexpectedly, with exit code {code}") from None
-            match msgspec.json.decode(body, type=FromWorker):
+            match from_worker(body):
                 case Ask():
                     await self._send(process, await self._parts.next())
                 case Counted(counters):
@@ -191,4 +191,6 @@ def _raised(ended: Ended) -> None:
         raise kind(ended.message)
     if ended.errno is not None:
         raise OSError(ended.errno, ended.message)
-    raise WorkerFailed(ended.traceback or ended.message)
+    failed = WorkerFailed(f"{ended.error}: {ended.message}")
+    failed.add_note(ended.traceback)
+    raise failed

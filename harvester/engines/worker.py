@@ -13,7 +13,6 @@ from typing import Any, BinaryIO
 
 import anyio
 import anyio.to_thread
-import msgspec
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import events
@@ -33,6 +32,7 @@ from harvester.engines.messages import (
     Stop,
     ToWorker,
     packed,
+    to_worker,
 )
 from harvester.errors import HarvesterError, first_of
 from harvester.events import Counters
@@ -122,8 +122,7 @@ def _read(incoming: BinaryIO) -> ToWorker:
     body = incoming.read(int.from_bytes(prefix, "big"))
     if not body:
         os._exit(1)
-    message: ToWorker = msgspec.json.decode(body, type=ToWorker)
-    return message
+    return to_worker(body)
 
 
 def _ended(error: BaseException) -> Ended:
