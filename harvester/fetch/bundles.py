@@ -33,12 +33,12 @@ class BundleSizer:
     that a limit which the server does not name is met now and then, not with every other bundle.
 
     Args:
-        cap: rows at most, as the user says.
+        cap: rows at most, as the user says; later also as the server says.
         max_memory: bytes that may be in flight.
     """
 
     def __init__(self, *, cap: int = MOST_ROWS, max_memory: int) -> None:
-        self._cap = cap
+        self.cap = cap
         self._target = min(TARGET_BYTES, max_memory // (4 * _INFLATION))
         self._unknown = max_memory // 2
         self._most = 1
@@ -49,7 +49,7 @@ class BundleSizer:
     @property
     def size(self) -> int:
         """Rows to ask for in the next bundle."""
-        most = min(self._cap, self._most)
+        most = min(self.cap, self._most)
         if self._mean is not None:
             most = min(most, int(self._target / self._row_bytes))
         return max(1, most)
@@ -82,7 +82,7 @@ class BundleSizer:
     def too_much(self, rows: int, maximum: int | None) -> None:
         """The server would not send `rows` rows at once; it may have named its `maximum`, which is kept."""
         if maximum is not None:
-            self._cap = max(1, min(self._cap, maximum))
+            self.cap = max(1, min(self.cap, maximum))
         else:
             self._shrink(rows)
 

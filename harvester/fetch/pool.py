@@ -11,10 +11,12 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import msgspec
 from anyio.abc import TaskGroup
 from anyio.streams.memory import MemoryObjectSendStream
 
@@ -199,6 +201,9 @@ class Pool:
             todo = [Batch(bundle.rows, range(len(bundle.rows)))]
             while todo:
                 batch = todo.pop()
+                if len(batch.rows) > self._sizer.cap:  # formed before the server named its maximum
+                    todo += reversed(batch.cut(self._sizer.cap))
+                    continue
                 try:
                     fetched = await self._retry(ask, batch)
                 except (SkipRow, TooMuchAsked, Unavailable) as error:
@@ -238,20 +243,19 @@ class Pool:
         self, bundle: "_Bundle", batch: Batch, error: SkipRow | TooMuchAsked | Unavailable
     ) -> list[Batch]:
         """What remains to be asked for after a batch failed: its parts, or nothing where it is one row."""
-        maximum = error.maximum if isinstance(error, TooMuchAsked) else None
         if len(batch.rows) == 1:
             self._end(bundle, batch.places[0], FailedRow.of(batch.rows[0], error, batch.attempts))
             return []
-        if isinstance(error, TooMuchAsked):
-            self._sizer.too_much(len(batch.rows), maximum)
         self._on_event("bundle.split", {"rows": len(batch.rows), "error": error.message})
-        return batch.cut(maximum)
+        if not isinstance(error, TooMuchAsked):
+            return batch.cut()
+        self._sizer.too_much(len(batch.rows), error.maximum)
+        return batch.cut(error.maximum)
 
     def _end(self, bundle: "_Bundle", place: int, outcome: Outcome) -> None:
         bundle.outcomes[place] = outcome
         if isinstance(outcome, FailedRow):
-            fields = ("label_hash", "data_title", "error", "message", "attempts", "trace_id")
-            self._on_event("row.failed", {field: getattr(outcome, field) for field in fields})
+            self._on_event("row.failed", msgspec.structs.asdict(outcome))
 
     def _tell_retry(self, batch: Batch, error: HarvesterError, wait: float) -> None:
         if not isinstance(error, RateLimited):
@@ -283,21 +287,16 @@ class _Bundle:
 
 async def _cut(rows: Rows, size: Callable[[], int]) -> AsyncGenerator[list[PlanRow], None]:
     """Consecutive rows in lists as long as `size()` says at the time."""
-    cut: list[PlanRow] = []
-    async with aclosing(_each(rows)) as each:
-        async for row in each:
-            cut.append(row)
-            if len(cut) >= size():
-                yield cut
-                cut = []
+    if not isinstance(rows, AsyncIterable):
+        each = iter(rows)
+        while cut := list(islice(each, size())):
+            yield cut
+        return
+    cut = []
+    async for row in rows:
+        cut.append(row)
+        if len(cut) >= size():
+            yield cut
+            cut = []
     if cut:
         yield cut
-
-
-async def _each(rows: Rows) -> AsyncGenerator[PlanRow, None]:
-    if isinstance(rows, AsyncIterable):
-        async for row in rows:
-            yield row
-    else:
-        for row in rows:
-            yield row

@@ -1,0 +1,171 @@
+"""The pool with real threads: what hangs, what is left, and that nobody waits for it."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import aclosing
+from typing import cast
+from unittest import mock
+
+import anyio
+import anyio.from_thread
+import anyio.to_thread
+import msgspec
+import pytest
+
+from harvester.errors import Unavailable
+from harvester.fetch import calls
+from harvester.fetch.asking import Call
+from harvester.fetch.in_flight import InFlight
+from harvester.fetch.pool import FailedRow
+from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.wire import PlanRow
+from harvester.testing import FakeLabelRows
+from tests.fetch.pool_kit import COPYING, Copying, a_pool, collect, label_rows, plan, whole
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 20.0  # seconds until a test that hangs is failed; none waits for it
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    """Threads that hang do so until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+async def test_as_many_threads_ask_at_once_as_the_controller_lets() -> None:
+    """Sixty-four calls meet in the middle: none could go on before all of them are there."""
+    rows = plan(600)
+    together = threading.Barrier(64)
+    waves = threading.Semaphore(0)
+
+    def on_call(asked: tuple[str, ...]) -> None:
+        # The first calls answer at once, for the pace to grow.
+        if int(asked[0][-4:]) >= 600 - 64:
+            together.wait(PATIENCE)
+            waves.release()
+
+    source = FakeLabelRows(label_rows(rows), on_call=on_call)
+    with anyio.fail_after(PATIENCE), mock.patch.object(InFlight, "admits", lambda self, number: number < 64):
+        async with a_pool(source, bundle_size=1, concurrency=64) as pool:
+            assert await collect(pool, rows) == whole(rows, label_rows(rows))
+    assert waves._value == 64
+
+
+async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threading.Event) -> None:
+    """Its thread is abandoned, and the row asked for again; with one slot in all, the others go on."""
+    rows = plan(20)
+    hung = threading.Event()
+
+    def on_call(asked: tuple[str, ...]) -> None:
+        if "row-0007" in asked and not hung.is_set():
+            hung.set()
+            let_go.wait(PATIENCE)
+
+    source = FakeLabelRows(label_rows(rows), on_call=on_call)
+    with anyio.fail_after(PATIENCE), mock.patch.object(calls, "_SLACK", 0.0):
+        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=0.05) as pool:
+            assert await collect(pool, rows) == whole(rows, label_rows(rows))
+    assert not let_go.is_set()
+
+
+async def test_a_row_that_always_hangs_is_failed(let_go: threading.Event) -> None:
+    """As any other row that makes the server fail."""
+    rows = plan(4)
+
+    def on_call(asked: tuple[str, ...]) -> None:
+        if "row-0002" in asked:
+            let_go.wait(PATIENCE)
+
+    source = FakeLabelRows(label_rows(rows), on_call=on_call)
+    with anyio.fail_after(PATIENCE), mock.patch.object(calls, "_SLACK", 0.0):
+        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=0.05) as pool:
+            outcomes = dict(await collect(pool, rows))
+    failed = outcomes["row-0002"]
+    assert isinstance(failed, FailedRow)
+    assert (failed.error, failed.message) == (Unavailable.__name__, "no answer within 0 s")
+    assert sum(isinstance(outcome, bytes) for outcome in outcomes.values()) == 3
+
+
+async def test_leaving_a_stream_early_waits_for_no_thread(let_go: threading.Event) -> None:
+    """And another stream of the same pool goes on."""
+    rows = plan(40)
+    hanging = anyio.Event()
+
+    def on_call(asked: tuple[str, ...]) -> None:
+        if "row-0020" in asked:
+            anyio.from_thread.run_sync(hanging.set)
+            let_go.wait(PATIENCE)
+
+    source = FakeLabelRows(label_rows(rows), on_call=on_call)
+    with anyio.fail_after(PATIENCE):
+        async with a_pool(source, bundle_size=1) as pool:
+            async with aclosing(pool.stream(rows, COPYING)) as stream:
+                await anext(stream)
+                await hanging.wait()
+            assert await collect(pool, rows[:20]) == whole(rows[:20], label_rows(rows))
+            assert pool._budget.used == 0
+    assert not let_go.is_set()
+
+
+async def test_closing_the_pool_waits_for_no_thread(let_go: threading.Event) -> None:
+    """All calls hang, and the body's own error comes out as itself."""
+    rows = plan(10)
+    hanging = anyio.Event()
+
+    def on_call(asked: tuple[str, ...]) -> None:
+        anyio.from_thread.run_sync(hanging.set)
+        let_go.wait(PATIENCE)
+
+    async def leave() -> None:
+        async with a_pool(FakeLabelRows(label_rows(rows), on_call=on_call)) as pool:
+            async with anyio.create_task_group() as group:
+                group.start_soon(collect, pool, rows)
+                await hanging.wait()
+                group.cancel_scope.cancel()
+            raise LookupError("the body's own")
+
+    with anyio.fail_after(PATIENCE), pytest.raises(LookupError):
+        await leave()
+    assert not let_go.is_set()
+
+
+async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
+    """A thread that comes back late does no work for nobody."""
+    rows = plan(1)
+    hanging, read = anyio.Event(), threading.Event()
+    finished = threading.Event()
+
+    def on_call(asked: tuple[str, ...]) -> None:
+        anyio.from_thread.run_sync(hanging.set)
+        let_go.wait(PATIENCE)
+
+    class Reading(Copying):
+        def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+            read.set()
+            return super().extract(row, planned)
+
+    original = Call.__call__
+
+    def run(call: Call) -> object:
+        try:
+            return original(call)
+        finally:
+            finished.set()
+
+    source = FakeLabelRows(label_rows(rows), on_call=on_call)
+    with anyio.fail_after(PATIENCE), mock.patch.object(Call, "__call__", run):
+        async with a_pool(source) as pool, anyio.create_task_group() as group:
+            group.start_soon(collect, pool, rows, cast(Extractor, Reading()))
+            await hanging.wait()
+            group.cancel_scope.cancel()
+        let_go.set()
+        assert await anyio.to_thread.run_sync(finished.wait, PATIENCE)
+    assert not read.is_set()
