@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from harvester.output.canonical import canonical, digest
-from harvester.output.layout import COMMITS, commit_name, parse_commit, parse_part
+from harvester.output.canonical import canonical, digest, parse_object
+from harvester.output.layout import COMMITS, commit_name, parse_commit, possible_names
 from harvester.output.target import Target
 
 
@@ -29,7 +29,7 @@ class KindCounts(msgspec.Struct):
             self.dropped[name] = self.dropped.get(name, 0) + dropped
 
 
-class PartFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PartFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file of a part. `rows` are the rows that have lines in it, `records` its lines, `bytes` its size."""
 
     name: str
@@ -40,7 +40,7 @@ class PartFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sha256: str
 
 
-class Commit(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Commit(msgspec.Struct, frozen=True, kw_only=True):
     """What became of one part of the plan.
 
     `rows` counts the part's rows by outcome: ``harvested, unlabelled, filtered, failed``. `harvested_ids`
@@ -74,17 +74,19 @@ class IdDigest:
 
 def write_commit(target: Target, commit: Commit) -> None:
     """Makes the part exist. Its files must be durable already."""
-    sealed = msgspec.structs.replace(commit, digest=digest(commit, without=("digest",)))
-    target.put(commit_name(commit.part), canonical(sealed) + b"\n")
+    fields = msgspec.to_builtins(commit)
+    fields["digest"] = digest(fields, without=("digest",))
+    target.put(commit_name(commit.part), canonical(fields) + b"\n")
 
 
 def parse_commit_record(data: bytes) -> Commit | None:
     """The record, if it is whole and its own digest says so."""
     try:
-        commit = msgspec.json.decode(data, type=Commit)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        fields = parse_object(data)
+        commit = msgspec.convert(fields, Commit)
+    except (ValueError, msgspec.ValidationError):
         return None
-    return commit if commit.digest == digest(commit, without=("digest",)) else None
+    return commit if commit.digest == digest(fields, without=("digest",)) else None
 
 
 def read_commits(target: Target, plan: str) -> dict[int, Commit]:
@@ -102,10 +104,8 @@ def read_commits(target: Target, plan: str) -> dict[int, Commit]:
 def drop_part(target: Target, part: int) -> None:
     """Deletes a part, its commit record first: it has never existed."""
     target.delete(commit_name(part))
-    for name, _ in target.names():
-        parsed = parse_part(name)
-        if parsed and parsed.part == part:
-            target.delete(name)
+    for name in possible_names(part):
+        target.delete(name)
 
 
 def _complete(commit: Commit, sizes: Mapping[str, int]) -> bool:

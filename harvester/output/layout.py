@@ -13,7 +13,9 @@ PLAN_ROWS_SETTLED = f"{STATE}/plan-settled.ndjson.zst"  # takes turns with the o
 COMMITS = f"{STATE}/commits"
 FAILED = "failed"
 
-_PART = re.compile(r"(objects|classifications|rows|failed)-([0-9]{5,9})\.ndjson(?:\.gz|\.zst)?")
+_KINDS = ("objects", "classifications", "rows", FAILED)
+_SUFFIXES = (".ndjson", ".ndjson.gz", ".ndjson.zst")
+_PART = re.compile(rf"({'|'.join(_KINDS)})-([0-9]{{5,9}})(?:{'|'.join(map(re.escape, _SUFFIXES))})")
 _COMMIT = re.compile(r"([0-9]{5,9})\.json")
 
 
@@ -27,6 +29,11 @@ class PartName(NamedTuple):
 def part_name(kind: str, part: int) -> str:
     """``objects-00000.ndjson``."""
     return f"{kind}-{part:05}.ndjson"
+
+
+def possible_names(part: int) -> list[str]:
+    """Every name that a file of the part may have."""
+    return [f"{kind}-{part:05}{suffix}" for kind in _KINDS for suffix in _SUFFIXES]
 
 
 def parse_part(name: str) -> PartName | None:

@@ -7,20 +7,17 @@ from collections.abc import Callable, Iterator
 import msgspec
 
 from harvester.errors import CannotFinishNow
+from harvester.labels.records import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.output.commit import PartFile
 from harvester.output.layout import FAILED
 from harvester.output.target import Target
 
 _PIECE = 1024**2
 
-_HEAD = (
-    "kind", "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
-    "data_type", "unit_hash", "file_name", "data_url", "space_id", "frame",
-)  # fmt: skip
 _KEYS = {
-    "objects": (*_HEAD, "object", "attributes", "dynamic_attributes"),
-    "classifications": (*_HEAD, "ranges", "classification", "answers"),
-    "rows": ("kind", "metadata", "row"),
+    "objects": OBJECT_KEYS,
+    "classifications": CLASSIFICATION_KEYS,
+    "rows": ROW_KEYS,
     FAILED: ("label_hash", "data_title", "error", "message", "attempts", "trace_id"),
 }
 _WORD = {"objects": "object", "classifications": "classification", "rows": "row", FAILED: None}

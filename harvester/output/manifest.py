@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from harvester.errors import Unsound
-from harvester.output.canonical import digest
+from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.layout import FAILED, FORMAT, MANIFEST
 from harvester.output.planfile import PlanHeader, Project
@@ -28,7 +28,7 @@ class Drift(msgspec.Struct, frozen=True):
     named: dict[str, list[str]] = {}
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an export holds.
 
     `format` is the version of the target's format, `plan` the digest of the frozen plan. `counts` are
@@ -77,7 +77,7 @@ def build_manifest(
         parts=list_files(ordered),
         run=dict(run),
     )
-    return msgspec.structs.replace(manifest, digest=manifest_digest(manifest))
+    return msgspec.structs.replace(manifest, digest=manifest_digest(msgspec.to_builtins(manifest)))
 
 
 def count_rows(commits: Iterable[Commit]) -> dict[str, int]:
@@ -106,15 +106,15 @@ def list_files(commits: Iterable[Commit]) -> list[PartFile]:
     return [file for commit in commits for file in sorted(commit.files, key=lambda file: file.name)]
 
 
-def manifest_digest(manifest: Manifest) -> str:
-    """sha256 over the canonical JSON of what does not vary from run to run."""
-    steady = [file for file in manifest.parts if file.kind != FAILED]
-    return digest(msgspec.structs.replace(manifest, parts=steady), without=("run", "digest"))
+def manifest_digest(fields: Mapping[str, Any]) -> str:
+    """sha256 over the canonical JSON of what does not vary from run to run. `fields` as in the file."""
+    steady = [file for file in fields["parts"] if file["kind"] != FAILED]
+    return digest({**fields, "parts": steady}, without=("run", "digest"))
 
 
 def write_manifest(target: Target, manifest: Manifest) -> None:
     """Ends the export."""
-    target.put(MANIFEST, msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    target.put(MANIFEST, indented(manifest))
 
 
 def read_manifest(target: Target) -> Manifest | None:
@@ -127,9 +127,10 @@ def read_manifest(target: Target) -> Manifest | None:
     if data is None:
         return None
     try:
-        manifest = msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        fields = parse_object(data)
+        manifest = msgspec.convert(fields, Manifest)
+    except (ValueError, msgspec.ValidationError) as error:
         raise Unsound(f"cannot be read: {error}") from error
-    if manifest.digest != manifest_digest(manifest):
+    if manifest.digest != manifest_digest(fields):
         raise Unsound("its digest does not fit what it says")
     return manifest

@@ -19,7 +19,7 @@ import zstandard
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
-from harvester.output.canonical import canonical, digest
+from harvester.output.canonical import canonical, digest, indented, parse_object
 from harvester.output.layout import (
     COMMITS,
     FORMAT,
@@ -52,13 +52,13 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
 
 
-class PlanHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What ``plan.json`` holds.
 
     `version` is that of the target's format. `rows` counts the plan's rows, `outcomes` those that are
     never asked for (``unlabelled``, ``filtered``); `rows_sha256` is over the rows' lines, `bytes` the
     size of their compressed file, which is called `rows_file`. `digest` covers all but the title (projects
-    are renamed), `bytes` and `rows_file`.
+    are renamed), `bytes` and `rows_file`; `seal` is the digest of all, and guards the header itself.
     """
 
     version: int
@@ -71,6 +71,7 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     bytes: int
     rows_file: str = PLAN_ROWS
     digest: str = ""
+    seal: str = ""
 
     @property
     def parts(self) -> int:
@@ -132,7 +133,7 @@ def freeze(
     except BaseException:
         draft.discard()
         raise
-    target.put(PLAN, msgspec.json.format(msgspec.json.encode(header), indent=2) + b"\n")
+    target.put(PLAN, indented(header))
     return header
 
 
@@ -149,7 +150,7 @@ def replace_rows(target: Target, header: PlanHeader, rows: Iterable[PlanRow]) ->
 
 
 def read_header(target: Target) -> PlanHeader | None:
-    """The header, if it is there, whole, and its own digest says so.
+    """The header, if it is there, whole, and its seal says so.
 
     Raises:
         TargetRefused: the plan is of a newer format than this version reads.
@@ -158,13 +159,14 @@ def read_header(target: Target) -> PlanHeader | None:
     if data is None:
         return None
     try:
-        version = msgspec.json.decode(data, type=_Version).version
+        fields = parse_object(data)
+        version = msgspec.convert(fields, _Version).version
         if version > FORMAT:
             raise TargetRefused(f"{one_line(target.name)} is of a newer harvester (format {version})")
-        header = msgspec.json.decode(data, type=PlanHeader)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        header = msgspec.convert(fields, PlanHeader)
+    except (ValueError, msgspec.ValidationError):
         return None
-    return header if header == _sealed(header) else None
+    return header if header.seal == digest(fields, without=("seal",)) else None
 
 
 def check_purpose(target: Target, header: PlanHeader, wanted: Purpose) -> None:
@@ -286,8 +288,9 @@ def _write_rows(draft: Draft, rows: Iterable[PlanRow], purpose: Purpose) -> Plan
 def _sealed(header: PlanHeader) -> PlanHeader:
     fields = msgspec.to_builtins(header)
     covered = {**fields, "project": header.project.hash}
-    del covered["bytes"], covered["rows_file"], covered["digest"]
-    return msgspec.structs.replace(header, digest=digest(covered))
+    fields["digest"] = digest(covered, without=("bytes", "rows_file", "digest", "seal"))
+    seal = digest(fields, without=("seal",))
+    return msgspec.structs.replace(header, digest=fields["digest"], seal=seal)
 
 
 def _delete_former_rows(target: Target, header: PlanHeader) -> None:

@@ -41,13 +41,13 @@ def repair(target: Target, plan: PlanHeader) -> Standing:
     if finished:
         commits = {part: commit for part, commit in commits.items() if _sound(target, commit)}
     unknown = sorted(_parts_seen(target) - commits.keys())
-    if manifest and not unknown and _agrees(manifest, plan, commits):
-        return Standing(commits, manifest, [])
-    if finished:
+    if unknown or not (manifest and _agrees(manifest, plan, commits)):
+        manifest = None
         target.delete(MANIFEST)
     for part in unknown:
         drop_part(target, part)
-    return Standing(commits, None, unknown)
+    _delete_strangers(target, commits)
+    return Standing(commits, manifest, unknown)
 
 
 def reopen(target: Target, parts: Iterable[int]) -> None:
@@ -82,6 +82,14 @@ def _agrees(manifest: Manifest, plan: PlanHeader, commits: dict[int, Commit]) ->
         and manifest.records == count_records(ordered, plan.format.emit)
         and manifest.parts == list_files(ordered)
     )
+
+
+def _delete_strangers(target: Target, commits: dict[int, Commit]) -> None:
+    """A file of a part that its commit record does not name: of a kind that the part has no lines of."""
+    known = {file.name for commit in commits.values() for file in commit.files}
+    for name, _ in target.names():
+        if parse_part(name) and name not in known:
+            target.delete(name)
 
 
 def _parts_seen(target: Target) -> set[int]:

@@ -138,9 +138,11 @@ class LocalTarget:
                     raise TargetRefused(f"{one_line(self.name)} is in use by {_holder(descriptor)}") from None
                 os.ftruncate(descriptor, 0)
                 self._files.write(descriptor, msgspec.json.encode(_Holder.this_process()))
-            yield
-            with suppress(OSError):
-                os.ftruncate(descriptor, 0)
+            try:
+                yield
+            finally:
+                with suppress(OSError):
+                    os.ftruncate(descriptor, 0)
         finally:
             # The file stays: who deletes it could delete the lock that another process has just taken.
             os.close(descriptor)
@@ -211,9 +213,9 @@ class LocalTarget:
             self._make_directory(path.parent)
         try:
             self._files.make_directory(path)
-        except FileExistsError:
+        except FileExistsError as error:
             if not path.is_dir():  # else another thread was faster
-                raise
+                raise NotADirectoryError(errno.ENOTDIR, "in the way", path) from error
         self._files.sync_directory(path.parent)
 
 

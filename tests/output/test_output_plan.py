@@ -1,0 +1,196 @@
+"""The frozen plan: the same whatever comes, read in pieces, refused for another export."""
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.errors import CannotFinishNow, TargetRefused
+from harvester.labels.wire import PlanRow
+from harvester.output import planfile
+from harvester.output.planfile import Project, Purpose
+from harvester.output.target import LocalTarget
+from harvester.settings import Format, Selection
+from tests.output.small import PURPOSE, contents, export, plan
+
+RAW = b'{"title":"a",\n "n":123456789012345678901234567890, "s":"\\u2028"}'
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> LocalTarget:
+    return LocalTarget(tmp_path / "out")
+
+
+def unlisted() -> Iterator[PlanRow]:
+    raise AssertionError("the server is asked again")
+
+
+def test_rows_come_back_as_they_were_frozen(target: LocalTarget) -> None:
+    """Order and fields are kept; a listing item keeps its numbers, though it stands on one line now."""
+    rows = [*plan(), msgspec.structs.replace(next(plan()), metadata=msgspec.Raw(RAW))]
+    header = planfile.freeze(target, rows, PURPOSE)
+    found = list(planfile.rows(target, header))
+    assert found[:-1] == rows[:-1]
+    assert bytes(found[-1].metadata) == RAW.replace(b"\n", b" ")
+    assert (header.rows, header.parts, header.outcomes) == (9, 3, {"filtered": 1, "unlabelled": 2})
+
+
+@given(size=st.integers(1, 9), rows=st.integers(0, 20), data=st.data())
+def test_slices_are_the_plan_cut_in_parts(
+    tmp_path_factory: pytest.TempPathFactory, size: int, rows: int, data: st.DataObject
+) -> None:
+    """Part i is rows [i * K, (i + 1) * K), whichever parts are asked for."""
+    target = LocalTarget(tmp_path_factory.mktemp("plan"))
+    purpose = msgspec.structs.replace(PURPOSE, format=Format(rows_per_part=size))
+    header = planfile.freeze(target, plan(rows), purpose)
+    wanted = data.draw(st.sets(st.integers(0, max(0, header.parts - 1))))
+    whole = list(plan(rows))
+    expected = {part: whole[part * size : (part + 1) * size] for part in range(header.parts)}
+    found = dict(planfile.slices(target, header, wanted))
+    assert found == {part: expected[part] for part in expected if part in wanted}
+
+
+def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
+    """Two plans of the same listing are equal to the byte, over several compressed pieces."""
+    for name in ("a", "b"):
+        planfile.freeze(LocalTarget(tmp_path / name), plan(30_000), PURPOSE)
+    assert contents(tmp_path / "a") == contents(tmp_path / "b")
+
+
+def test_the_digest_covers_rows_selection_and_format(tmp_path: Path) -> None:
+    """Another row, project, selection or format gives another digest; a renamed project does not."""
+    others = {
+        "rows": (PURPOSE, 7),
+        "selection": (msgspec.structs.replace(PURPOSE, selection=Selection()), 8),
+        "format": (msgspec.structs.replace(PURPOSE, format=Format()), 8),
+        "project": (msgspec.structs.replace(PURPOSE, project=Project("other", "Streets")), 8),
+    }
+    first = planfile.freeze(LocalTarget(tmp_path / "0"), plan(), PURPOSE).digest
+    digests = [
+        planfile.freeze(LocalTarget(tmp_path / name), plan(rows), purpose).digest
+        for name, (purpose, rows) in others.items()
+    ]
+    assert len({first, *digests}) == 5
+    renamed = msgspec.structs.replace(PURPOSE, project=Project("project-hash", "Renamed"))
+    assert planfile.freeze(LocalTarget(tmp_path / "1"), plan(), renamed).digest == first
+
+
+def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
+    """What the server lists by then is not asked for."""
+    header, was_there = planfile.ensure_plan(target, PURPOSE, plan)
+    assert not was_there
+    assert planfile.ensure_plan(target, PURPOSE, unlisted) == (header, True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "difference"),
+    [
+        (
+            Purpose(
+                project=PURPOSE.project,
+                selection=Selection(shapes=("bounding_box",)),
+                format=PURPOSE.format,
+            ),
+            "of project Streets with shapes=polygon, not shapes=bounding_box; choose another directory",
+        ),
+        (
+            Purpose(project=PURPOSE.project, selection=Selection(), format=PURPOSE.format),
+            "of project Streets with shapes=polygon, not shapes=(none); choose another directory",
+        ),
+        (
+            Purpose(project=PURPOSE.project, selection=PURPOSE.selection, format=Format(emit=("rows",))),
+            "of project Streets with emit=objects,rows, not emit=rows; choose another directory",
+        ),
+        (
+            Purpose(
+                project=Project("other", "\x1b[31mStreets\n"), selection=Selection(), format=PURPOSE.format
+            ),
+            "of project Streets (project-hash), not of Streets (other); choose another directory",
+        ),
+    ],
+)  # fmt: skip
+def test_a_target_of_another_export_is_refused_with_the_difference_named(
+    target: LocalTarget, tmp_path: Path, wanted: Purpose, difference: str
+) -> None:
+    """One line says in what it differs; the target stays as it is."""
+    export(target)
+    before = contents(tmp_path)
+    with pytest.raises(TargetRefused) as refused:
+        export(target, wanted)
+    assert refused.value.message == f"{target.name} holds an export {difference}"
+    assert contents(tmp_path) == before
+
+
+def test_parts_without_a_plan_are_not_ours(target: LocalTarget, tmp_path: Path) -> None:
+    """A directory with somebody else's parts, and no state of ours, is refused and left alone."""
+    target.put("objects-00000.ndjson", b"somebody else's")
+    before = contents(tmp_path)
+    with pytest.raises(TargetRefused, match=r"holds objects-00000\.ndjson but no plan"):
+        export(target)
+    assert {name: data for name, data in contents(tmp_path).items() if "lock" not in name} == before
+
+
+@pytest.mark.parametrize("name", ["plan.json", "plan.ndjson.zst"])
+@pytest.mark.parametrize("damage", ["deleted", "truncated", "flipped"])
+def test_a_damaged_plan_is_listed_again_and_must_be_the_same(
+    target: LocalTarget, tmp_path: Path, name: str, damage: str
+) -> None:
+    """It is repaired where the server lists the same rows, and refused where it lists others."""
+    export(target)
+    whole = contents(tmp_path)
+    spoil(tmp_path / "out" / ".harvester" / name, damage)
+    spoilt = contents(tmp_path)
+    with pytest.raises(TargetRefused, match="its plan is lost, and what the server lists now differs"):
+        export(target, rows=9)
+    assert contents(tmp_path) == spoilt
+    export(target)
+    assert contents(tmp_path) == whole
+
+
+def test_a_plan_that_spoils_while_it_is_read_stops_the_export(target: LocalTarget, tmp_path: Path) -> None:
+    """A row that cannot be decoded, or rows missing at the end, are never taken for the plan."""
+    header = planfile.freeze(target, plan(), PURPOSE)
+    path = tmp_path / "out" / ".harvester" / "plan.ndjson.zst"
+    for data in (path.read_bytes()[:-9], b"no zstd", zstandard.compress(b"{}\n")):
+        path.write_bytes(data)
+        with pytest.raises(CannotFinishNow, match=r"plan\.ndjson\.zst is damaged"):
+            list(planfile.rows(target, header))
+        with pytest.raises(CannotFinishNow, match=r"plan\.ndjson\.zst is damaged"):
+            list(planfile.slices(target, header, {0, 1, 2}))
+
+
+def test_a_target_of_a_newer_format_is_refused(target: LocalTarget) -> None:
+    """It is neither read wrongly nor repaired."""
+    target.put(".harvester/plan.json", b'{"version": 2, "more": []}')
+    with pytest.raises(TargetRefused, match=r"newer harvester \(format 2\)"):
+        export(target)
+
+
+def test_freezing_and_reading_take_no_memory_for_the_rows(target: LocalTarget) -> None:
+    """50,000 rows, 10 MB of JSON, are frozen, checked and cut in parts in less than 4 MB."""
+    purpose = msgspec.structs.replace(PURPOSE, format=Format())
+    tracemalloc.start()
+    try:
+        header = planfile.freeze(target, plan(50_000), purpose)
+        assert planfile.intact(target, header)
+        assert sum(len(rows) for _, rows in planfile.slices(target, header, range(header.parts))) == 50_000
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def spoil(path: Path, damage: str) -> None:
+    """Deletes, truncates or flips one bit of a file."""
+    data = path.read_bytes()
+    if damage == "deleted":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(data[: len(data) // 2])
+    else:
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :])
