@@ -1,15 +1,18 @@
 """The chain: a record is kept if every filter keeps it, and dropped by the first that refuses it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import msgspec
 
 from harvester.errors import BadInput
 from harvester.events import one_line
 from harvester.filters.builtin import builtin_filters
-from harvester.filters.fields import Fields
 from harvester.filters.own import OwnFilter, load_filter
 from harvester.settings import Selection
+
+# Anything with the fields that the chain needs (see `Fields`) at its second place.
+Labelled = TypeVar("Labelled", bound=tuple[Any, Any])
 
 
 class Chain:
@@ -39,12 +42,16 @@ class Chain:
         self.looks_at_fields = bool(self._builtin)
         self.looks_at_records = bool(self._own)
 
-    def refused_by(self, fields: Fields) -> str | None:
-        """The name of the first built-in filter that refuses a record with these `fields`, or None."""
+    def sift(self, labels: Sequence[Labelled], dropped: dict[str, int]) -> Sequence[Labelled]:
+        """Those of `labels`, each with its fields, that the built-in filters keep.
+
+        The rest is counted in `dropped`, by the first filter that refuses it.
+        """
         for name, _, _, keeps in self._builtin:
-            if not keeps(fields):
-                return name
-        return None
+            kept = [label for label in labels if keeps(label[1])]
+            dropped[name] += len(labels) - len(kept)
+            labels = kept
+        return labels
 
     def refused_by_own(self, record: bytes, label_hash: str | None) -> str | None:
         """The path of the first of the user's functions that refuses `record` (its line), or None.

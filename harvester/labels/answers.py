@@ -43,28 +43,15 @@ _decode_option = msgspec.json.Decoder(_OptionFeature).decode
 _Places = dict[tuple[str | None, str | None], list[str]]
 
 
-class Answers:
-    """Turns answers as sent into answers as written. Safe to use from many threads.
-
-    The same answers recur on thousands of objects, so what came out is kept for what went in.
-    """
+class Nesting:
+    """Turns answers as sent into answers as written, by an ontology."""
 
     def __init__(self, ontology: Ontology) -> None:
         self._attributes = ontology.attributes
-        self._cache: dict[bytes, bytes] = {}
 
-    def static(self, answers: msgspec.Raw) -> bytes:
+    def static(self, answers: JSON) -> bytes:
         """A list of answers (or null) as sent, as the JSON list to write."""
-        sent = bytes(answers)
-        written = self._cache.get(sent)
-        if written is None:
-            written = self.nested([(raw, _decode_answer(raw)) for raw in _decode_list(sent) or ()])
-            if len(sent) <= _CACHED_BYTES:
-                # Each step is atomic; threads that race here at worst do the same work twice.
-                if len(self._cache) >= _CACHED_LISTS:
-                    self._cache.clear()
-                self._cache[sent] = written
-        return written
+        return self.nested([(raw, _decode_answer(raw)) for raw in _decode_list(answers) or ()])
 
     def in_ontology_order(self, actions: msgspec.Raw) -> list[Answer]:
         """A list of dynamic answers (or null) as sent, decoded; unknown ones last."""
@@ -120,6 +107,31 @@ class Answers:
                 }
                 answers = _option_list(attribute, dict(chosen), nested)
         return written_answer(last, name=attribute.name, answers=answers)
+
+
+class AnswerCache:
+    """Remembers what came out for what went in: the same answers recur on thousands of labels.
+
+    Safe to use from many threads: each step is atomic, and those that race do the same work twice.
+    """
+
+    def __init__(self, nesting: Nesting, within: bytes) -> None:
+        """`within` is what the list of answers is written into, with a ``%b`` for it."""
+        self._nesting = nesting
+        self._within = within
+        self._written: dict[bytes, bytes] = {}
+
+    def written(self, answers: msgspec.Raw) -> bytes:
+        """A list of static answers (or null) as sent, as it is written."""
+        sent = bytes(answers)
+        written = self._written.get(sent)
+        if written is None:
+            written = self._within % self._nesting.static(sent)
+            if len(sent) <= _CACHED_BYTES:
+                if len(self._written) >= _CACHED_LISTS:
+                    self._written.clear()
+                self._written[sent] = written
+        return written
 
 
 def written_answer(answer: Answer, *, name: JSON | None = None, answers: JSON | None = None) -> bytes:

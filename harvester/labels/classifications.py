@@ -7,7 +7,7 @@ import msgspec
 
 from harvester.filters import Chain
 from harvester.filters.fields import fields_decoder
-from harvester.labels.answers import Answers
+from harvester.labels.answers import AnswerCache, Nesting
 from harvester.labels.ontology import Ontology
 from harvester.labels.placement import (
     Copies,
@@ -43,9 +43,9 @@ _decode_names = msgspec.json.Decoder(list[_Named] | None).decode
 class ClassificationReader:
     """Reads the classifications of label rows. Holds no state of a row; safe to use from many threads."""
 
-    def __init__(self, chain: Chain, answers: Answers, ontology: Ontology, *, per_frame: bool) -> None:
+    def __init__(self, chain: Chain, nesting: Nesting, ontology: Ontology, *, per_frame: bool) -> None:
         self._chain = chain
-        self._answers = answers
+        self._answers = AnswerCache(nesting, b"%b")
         self._ontology = ontology
         self._per_frame = per_frame
         self._decode_fields = fields_decoder(chain.needs).decode
@@ -57,29 +57,25 @@ class ClassificationReader:
         continuous = row.scene is not None and bool(row.scene.is_continuous)
         left = MOST_FRAMES
         for entry, placement, copies in self._placements(row, data_type, places, continuous=continuous):
-            answers = self._answers.static(entry.classifications)
+            answers = self._answers.written(entry.classifications)
             fields = self._fields(entry, placement, copies) if chain.looks_at_fields else None
             lines: Iterable[_Line] = [(placement.place, None, placement.ranges, placement.sent)]
             if self._per_frame:
                 on_frames = has_frames(placement.place, data_type, places, continuous=continuous)
                 lines = _by_frame(placement, places, left if on_frames else 0)
-            for place, frame, ranges, sent in lines:
-                sheet.seen += 1
-                left -= 1
-                if fields is not None and (name := chain.refused_by(fields)) is not None:
-                    sheet.dropped[name] += 1
-                    continue
+            labels = [(line, fields) for line in lines]
+            left -= len(labels)
+            sheet.seen += len(labels)
+            for (place, frame, ranges, sent), _ in chain.sift(labels, sheet.dropped):
                 line = b'%b%b%b,"ranges":%b,"classification":%b,"answers":%b}\n' % (
                     head, place.head, number(frame), ranges, sent, answers,
                 )  # fmt: skip
-                if (
-                    chain.looks_at_records
-                    and (name := chain.refused_by_own(line, row.label_hash)) is not None
-                ):
+                name = chain.refused_by_own(line, row.label_hash)
+                if name is None:
+                    sheet.written += 1
+                    sheet.pieces.append(line)
+                else:
                     sheet.dropped[name] += 1
-                    continue
-                sheet.written += 1
-                sheet.pieces.append(line)
         return sheet
 
     def _placements(

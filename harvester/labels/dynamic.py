@@ -5,7 +5,7 @@ from bisect import bisect_right
 
 import msgspec
 
-from harvester.labels.answers import Answer, Answers, written_answer
+from harvester.labels.answers import Answer, Nesting, written_answer
 from harvester.labels.wire import Ranges
 
 # Given as the space of records whose place is not one of the row's spaces: every answer may hold there.
@@ -20,23 +20,23 @@ class DynamicAnswers:
     Not to be shared between threads: it remembers how far it has read.
     """
 
-    def __init__(self, writer: Answers, actions: msgspec.Raw) -> None:
-        self._writer = writer
-        self._actions = writer.in_ontology_order(actions)
+    def __init__(self, nesting: Nesting, actions: msgspec.Raw) -> None:
+        self._nesting = nesting
+        self._actions = nesting.in_ontology_order(actions)
         self._timelines: dict[str | None, _Timeline] = {}
 
     def at(self, frame: int, space_id: str | None) -> bytes:
         """The answers that hold on `frame`, as the JSON of `dynamic_attributes`. Cheap in frame order."""
         timeline = self._timelines.get(space_id)
         if timeline is None:
-            timeline = self._timelines[space_id] = _Timeline(self._writer, self._in_space(space_id))
+            timeline = self._timelines[space_id] = _Timeline(self._nesting, self._in_space(space_id))
         return timeline.at(frame)
 
     def with_ranges(self, space_id: str | None) -> bytes:
         """All answers, each with its ``range`` as sent: for records that stand on no frame."""
         written = []
         for action in self._in_space(space_id):
-            answer = self._writer.nested([(written_answer(action), action)])
+            answer = self._nesting.nested([(written_answer(action), action)])
             written.append(b'%b,"range":%b}' % (answer[1:-2], action.range))
         return b"[%b]" % b",".join(written)
 
@@ -49,8 +49,8 @@ class DynamicAnswers:
 class _Timeline:
     """Which answers hold when: replayed forwards, so that a long track costs one pass and no table."""
 
-    def __init__(self, writer: Answers, actions: list[Answer]) -> None:
-        self._writer = writer
+    def __init__(self, nesting: Nesting, actions: list[Answer]) -> None:
+        self._nesting = nesting
         self._actions = actions
         changes: dict[int, list[tuple[int, int]]] = {}
         for index, action in enumerate(actions):
@@ -81,5 +81,5 @@ class _Timeline:
                         del holding[index]
             self._replayed = segment
             answers = [self._actions[index] for index in sorted(holding)]
-            self._written = self._writer.nested([(written_answer(answer), answer) for answer in answers])
+            self._written = self._nesting.nested([(written_answer(answer), answer) for answer in answers])
         return self._written

@@ -8,12 +8,12 @@ import msgspec
 from harvester.errors import SkipRow
 from harvester.filters import Chain
 from harvester.filters.own import OwnFilter
-from harvester.labels.answers import JSON, Answers
+from harvester.labels.answers import JSON, Nesting
 from harvester.labels.classifications import ClassificationReader
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import read_ontology
 from harvester.labels.places import Places
-from harvester.labels.records import Sheet, data_type_of, row_ends, row_head
+from harvester.labels.records import Sheet, complete, row_ends, row_head
 from harvester.labels.wire import LabelRow, PlanRow
 from harvester.settings import Format, Selection
 
@@ -50,13 +50,13 @@ class Extractor:
             BadInput: a filter of `selection` does not import, or `ontology` is none.
         """
         known = read_ontology(ontology)
-        answers = Answers(known)
+        nesting = Nesting(known)
         self._signed_urls = selection.signed_urls
         self._emit = format.emit
-        self._objects = ObjectReader(Chain("objects", selection, known.names, functions), answers)
+        self._objects = ObjectReader(Chain("objects", selection, known.names, functions), nesting)
         self._classifications = ClassificationReader(
             Chain("classifications", selection, known.names, functions),
-            answers,
+            nesting,
             known,
             per_frame=format.per_frame,
         )
@@ -79,7 +79,8 @@ class Extractor:
         if _has_line_break(row):
             row = msgspec.json.format(bytes(row), indent=-1)
             skeleton = _decode_row(row)
-        head, data_type = row_head(skeleton, planned), data_type_of(skeleton, planned)
+        complete(skeleton, planned)
+        head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
         places = Places(skeleton, signed_urls=self._signed_urls)
         sheets: dict[str, Sheet] = {}
         for kind in self._emit:
@@ -122,11 +123,10 @@ def _has_line_break(row: JSON | memoryview) -> bool:
 
     Raises UnicodeDecodeError where it is no UTF-8: what is skipped while decoding is not checked there.
     """
-    text = codecs.getincrementaldecoder("utf-8")()
-    view = memoryview(row)
-    found = False
-    for start in range(0, len(view), _STEP):
-        step = text.decode(view[start : start + _STEP])
-        found = found or "\n" in step or "\r" in step
-    text.decode(b"", final=True)
+    view, start, found = memoryview(row), 0, False
+    while start < len(view):
+        last = start + _STEP >= len(view)
+        text, read = codecs.utf_8_decode(view[start : start + _STEP], "strict", last)
+        found = found or "\n" in text or "\r" in text
+        start += read
     return found

@@ -50,21 +50,27 @@ class Sheet:
             self.pieces += (before, raw, after)
 
 
-def data_type_of(row: LabelRow, planned: PlanRow) -> str:
-    """The row's data type in lower case, from the listing where the row does not say."""
-    return (row.data_type or planned.data_type).lower()
+def complete(row: LabelRow, planned: PlanRow) -> None:
+    """Fills in from the listing what the row does not say of itself."""
+    row.label_hash = row.label_hash or planned.label_hash
+    row.branch_name = planned.branch_name if row.branch_name is None else row.branch_name
+    row.data_hash = row.data_hash or planned.data_hash
+    row.dataset_hash = row.dataset_hash or planned.dataset_hash
+    row.dataset_title = planned.dataset_title if row.dataset_title is None else row.dataset_title
+    row.data_title = planned.data_title if row.data_title is None else row.data_title
+    row.data_type = row.data_type or planned.data_type.lower() or None
 
 
-def row_head(row: LabelRow, planned: PlanRow) -> bytes:
+def row_head(row: LabelRow) -> bytes:
     """The keys that all records of a row share, ``label_hash`` to ``data_type``; ends in a comma."""
     fields = {
-        "label_hash": row.label_hash or planned.label_hash,
-        "branch_name": planned.branch_name if row.branch_name is None else row.branch_name,
-        "data_hash": row.data_hash or planned.data_hash,
-        "dataset_hash": row.dataset_hash or planned.dataset_hash,
-        "dataset_title": planned.dataset_title if row.dataset_title is None else row.dataset_title,
-        "data_title": planned.data_title if row.data_title is None else row.data_title,
-        "data_type": row.data_type or planned.data_type.lower() or None,
+        "label_hash": row.label_hash,
+        "branch_name": row.branch_name,
+        "data_hash": row.data_hash,
+        "dataset_hash": row.dataset_hash,
+        "dataset_title": row.dataset_title,
+        "data_title": row.data_title,
+        "data_type": row.data_type,
     }
     return _encode(fields)[1:-1] + b","
 
