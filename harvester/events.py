@@ -9,9 +9,10 @@ import logging
 import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import structlog
+if TYPE_CHECKING:
+    from structlog.stdlib import BoundLogger, ProcessorFormatter
 
 # Event names, dotted, with the level each is logged at. Others are logged at INFO.
 LEVELS: Mapping[str, int] = {
@@ -25,6 +26,7 @@ LEVELS: Mapping[str, int] = {
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,
     "bundle.split": logging.DEBUG,
+    "answer.foreign": logging.WARNING,
     "request.refused": logging.DEBUG,
     "request.retried": logging.INFO,
     "row.failed": logging.WARNING,
@@ -159,9 +161,11 @@ class Stream(Protocol):
     def flush(self) -> object: ...
 
 
-def logger(name: str = "harvester") -> structlog.stdlib.BoundLogger:
+def logger(name: str = "harvester") -> "BoundLogger":
     """A structured logger over the standard library's `name`. Made on demand, nothing is configured."""
-    bound: structlog.stdlib.BoundLogger = structlog.wrap_logger(
+    import structlog  # here and below: a fifth of what `harvester --help` would take
+
+    bound: BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),
         processors=[
             structlog.stdlib.filter_by_level,
@@ -194,7 +198,9 @@ def configure(level: str, stream: Stream, json: bool) -> None:
         chosen.setLevel(ours if name == "harvester" else max(ours, logging.WARNING))
 
 
-def _formatter(json: bool) -> structlog.stdlib.ProcessorFormatter:
+def _formatter(json: bool) -> "ProcessorFormatter":
+    import structlog
+
     render = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if json

@@ -72,7 +72,10 @@ class Call:
         asked = [row.label_hash or "" for row in self._rows]
         answer = self._ask(asked)
         fetched = Fetched([None] * len(asked), answer.wire_bytes, answer.body_bytes, 0, 0)
-        found = find_asked(asked, [label_hash_of(row) for row in answer.rows])
+        hashes = [label_hash_of(row) for row in answer.rows]
+        if len(asked) == 1 and hashes == [None]:
+            hashes = [*asked]  # no doubt the one asked for; what is wrong with it shows in reading it
+        found = find_asked(asked, hashes)
         fetched.foreign = found.foreign
         for i, at in enumerate(found.at):
             if self.abandoned:

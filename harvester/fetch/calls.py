@@ -1,5 +1,6 @@
 """One request: its turn at the gate, its thread, its deadline, and what its end tells the gate."""
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeVar
@@ -16,6 +17,7 @@ from harvester.fetch.pacing import Ticket
 from harvester.fetch.retry import RetryBudget
 from harvester.fetch.source import LabelRows
 from harvester.labels.extract import Extractor
+from harvester.labels.wire import PlanRow
 
 T = TypeVar("T")
 
@@ -82,6 +84,8 @@ class Caller:
             raise
         except HarvesterError:
             batch.spent += 1
+            if len(batch.rows) == 1:
+                self._remember(batch.rows[0], math.inf)
             raise
         finally:
             call.abandoned = True
@@ -92,9 +96,9 @@ class Caller:
     async def _server_is_up(self, batch: Batch, ticket: Ticket) -> Ticket:
         """Makes sure of it where it matters; returns the ticket to go on with.
 
-        Whether a server that was down is back is asked with a row that it has sent before: if the batch
-        itself is what fails, the breaker would never close. For the same reason a row's last attempt
-        comes right after the server has shown that it is up: a row is never blamed for an outage.
+        Whether a server that was down is back is asked with a row that it has answered for before: if
+        the batch itself is what fails, the breaker would never close. For the same reason a row's last
+        attempt comes right after the server has shown that it is up: no row is blamed for an outage.
         """
         doubtful = self._last_attempt(batch)
         while self._witness is not None and (ticket.trial or doubtful):
@@ -145,12 +149,14 @@ class Caller:
         self._counters.wire_bytes += fetched.wire_bytes
         self._counters.body_bytes += fetched.body_bytes
         self._sizer.answered(len(batch.rows), fetched.body_bytes, took)
-        row_bytes = fetched.body_bytes / len(batch.rows)
-        if self._witness is None or row_bytes < self._witness[0]:
-            present = (row for row, outcome in zip(batch.rows, fetched.outcomes, strict=True) if outcome)
-            witness = next(present, None)
-            if witness is not None and witness.label_hash:
-                self._witness = row_bytes, witness.label_hash
+        present = (row for row, outcome in zip(batch.rows, fetched.outcomes, strict=True) if outcome)
+        if (row := next(present, None)) is not None:
+            self._remember(row, fetched.body_bytes / len(batch.rows))
+
+    def _remember(self, row: PlanRow, row_bytes: float) -> None:
+        """`row` can be asked for to see whether the server is up; the lightest known is best."""
+        if row.label_hash and (self._witness is None or row_bytes < self._witness[0]):
+            self._witness = row_bytes, row.label_hash
 
     def _check_patience(self) -> None:
         if self._witness is not None:

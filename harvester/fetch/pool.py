@@ -39,7 +39,7 @@ __all__ = ["FailedRow", "Pool"]
 Rows = Iterable[PlanRow] | AsyncIterable[PlanRow]
 
 _MOST_IN_FLIGHT = 256
-# A row that so many answers leave out is not coming.
+# A row that so many answers leave out is not coming. For the last of them it is asked for alone.
 _MOST_LEFT_OUT = 3
 
 
@@ -75,10 +75,7 @@ class Pool:
         self._sizer = BundleSizer(cap=limits.bundle_size or MOST_ROWS, max_memory=limits.max_memory)
         self._budget = ByteBudget(limits.max_memory)
         self._retry = RetryPolicy(
-            max_attempts=limits.max_attempts,
-            rng=rng,
-            broken=lambda: self.pacer.broken,
-            on_retry=self._tell_retry,
+            limits.max_attempts, rng=rng, broken=lambda: self.pacer.broken, on_retry=self._tell_retry
         )
         self._caller = Caller(
             source,
@@ -140,10 +137,8 @@ class Pool:
                     assert outcome is not None
                     yield row, outcome
                 bundle.hold.release()
-            if self._error is not None:
-                raise self._error
-            if self._group is None:
-                raise RuntimeError("the pool was closed while a stream was open")
+            if self._error is not None or self._group is None:
+                raise self._error or RuntimeError("the pool was closed while a stream was open")
         finally:
             scope.cancel()
             receive.close()
@@ -163,10 +158,9 @@ class Pool:
                 async with anyio.create_task_group() as group:
                     try:
                         await self._start_bundles(rows, extractor, send, group, account)
-                    except anyio.BrokenResourceError:
-                        pass  # the stream was left
                     except Exception as error:
-                        self._halt(error)
+                        if not scope.cancel_called:  # else the stream was left, and is broken by that
+                            self._halt(error)
         finally:
             self._streams.discard(scope)
 
@@ -220,6 +214,8 @@ class Pool:
     def _keep(self, bundle: "_Bundle", batch: Batch, fetched: Fetched) -> list[Batch]:
         """Keeps what an answer brought; returns what it left out, to be asked for again."""
         bundle.weight += fetched.weight
+        if fetched.foreign:
+            self._on_event("answer.foreign", {"rows": fetched.foreign})
         missing = []
         for i, outcome in enumerate(fetched.outcomes):
             if outcome is None:
@@ -233,7 +229,7 @@ class Pool:
         if rest.left_out < _MOST_LEFT_OUT:
             self._counters.retries += 1
             self._on_event("request.retried", {"rows": len(missing), "error": "rows left out of an answer"})
-            return [rest]
+            return [rest] if rest.left_out < _MOST_LEFT_OUT - 1 else rest.cut(1)
         for row, place in zip(rest.rows, rest.places, strict=True):
             error = SkipRow("the server's answers leave this row out", row=row.label_hash)
             self._end(bundle, place, FailedRow.of(row, error, rest.attempts))
@@ -261,7 +257,7 @@ class Pool:
         if not isinstance(error, RateLimited):
             self._counters.retries += 1
             fields = {"rows": len(batch.rows), "attempt": batch.attempts, "wait": round(wait, 3)}
-            self._on_event("request.retried", {**fields, "error": error.message})
+            self._on_event("request.retried", fields | {"error": error.message})
 
     def _halt(self, error: Exception) -> None:
         """Ends every stream with `error`, unless an earlier one did."""

@@ -60,8 +60,8 @@ class RetryPolicy:
 
     def __init__(
         self,
-        *,
         max_attempts: int,
+        *,
         rng: random.Random,
         broken: Callable[[], bool],
         on_retry: Callable[[Batch, RateLimited | Unavailable, float], None],

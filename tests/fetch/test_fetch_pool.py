@@ -215,6 +215,23 @@ async def test_an_answer_with_the_wrong_rows_is_put_right(change: Fault) -> None
     assert await harvest(source, rows) == whole(rows, label_rows(rows))
 
 
+async def test_a_row_that_is_no_json_is_failed_for_that() -> None:
+    """Though nobody can tell from it that it is the one asked for: alone, it must be."""
+    rows = plan(100)
+    data = label_rows(rows) | {"row-0042": b"unreadable", "row-0043": b"unreadable, too"}
+    failed = failures(await harvest(FakeLabelRows(data), rows))
+    assert [row.label_hash for row in failed] == ["row-0042", "row-0043"]
+    assert {row.message for row in failed} == {"the row cannot be read"}
+
+
+async def test_rows_that_nobody_asked_for_are_told() -> None:
+    """They are ignored, but not in silence."""
+    rows, heard = plan(3), Heard()
+    source = FakeLabelRows(label_rows(rows), faults=[lambda rows: [*rows, b'{"label_hash":"foreign"}']])
+    assert await harvest(source, rows, on_event=heard) == whole(rows, label_rows(rows))
+    assert heard.of("answer.foreign") == [{"rows": 1}]
+
+
 # -- what the server says of bundles --------------------------------------------------------------
 
 
@@ -304,6 +321,38 @@ async def test_a_server_that_never_answers_ends_the_run_without_failing_rows() -
     with pytest.raises(CannotFinishNow, match="answered nothing"):
         await harvest(source, plan(100))
     assert 900 <= anyio.current_time() < 1000
+
+
+async def test_a_server_that_refuses_each_row_is_up() -> None:
+    """Rows that cannot be had are failed one by one, and show as well as others that it is back."""
+    rows = plan(30)
+    source = FakeLabelRows({}, on_call=during(1.0, 2000.0, lambda: Unavailable("503")))
+    failed = failures(await harvest(source, rows, bundle_size=1, concurrency=1))
+    assert [row.error for row in failed] == ["SkipRow"] * 30
+
+
+async def test_rows_that_break_while_they_come_are_not_taken_for_their_end() -> None:
+    """A broken stream of rows is an error, not a short export."""
+    rows = plan(5)
+
+    async def broken() -> AsyncIterator[PlanRow]:
+        yield rows[0]
+        raise anyio.BrokenResourceError
+
+    async with a_pool(FakeLabelRows(label_rows(rows))) as pool:
+        with pytest.raises(anyio.BrokenResourceError):
+            await collect(pool, broken())
+
+
+async def test_a_pool_can_be_cancelled_from_outside() -> None:
+    """It ends at once, with its streams, and the cancellation is not swallowed."""
+    rows = plan(10_000)
+    source = FakeLabelRows(label_rows(rows))
+    with anyio.move_on_after(2.0) as scope:
+        async with a_pool(source, bundle_size=1) as pool:
+            await collect(pool, rows)
+    assert scope.cancelled_caught
+    assert anyio.current_time() == 2.0
 
 
 async def test_occasional_failures_are_retried_and_counted() -> None:

@@ -53,7 +53,7 @@ def policy(
     *, max_attempts: int = 6, broken: Callable[[], bool] = lambda: False, **options: object
 ) -> RetryPolicy:
     return RetryPolicy(
-        max_attempts=max_attempts,
+        max_attempts,
         rng=random.Random(1),
         broken=broken,
         on_retry=options.pop("on_retry", lambda batch, error, wait: None),  # type: ignore[arg-type]
