@@ -1,6 +1,7 @@
 """The chain: a record is kept if every filter keeps it, and dropped by the first that refuses it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import compress
 from typing import Any, TypeVar
 
 import msgspec
@@ -11,8 +12,7 @@ from harvester.filters.builtin import builtin_filters
 from harvester.filters.own import OwnFilter, load_filter
 from harvester.settings import Selection
 
-# Anything with the fields that the chain needs (see `Fields`) at its second place.
-Labelled = TypeVar("Labelled", bound=tuple[Any, Any])
+Label = TypeVar("Label")
 
 
 class Chain:
@@ -42,16 +42,19 @@ class Chain:
         self.looks_at_fields = bool(self._builtin)
         self.looks_at_records = bool(self._own)
 
-    def sift(self, labels: Sequence[Labelled], dropped: dict[str, int]) -> Sequence[Labelled]:
-        """Those of `labels`, each with its fields, that the built-in filters keep.
+    def sift(
+        self, labels: list[Label], fields: list[Any], dropped: dict[str, int]
+    ) -> tuple[list[Label], list[Any]]:
+        """Those of `labels` that the built-in filters keep, and their `fields` (see `Fields`).
 
         The rest is counted in `dropped`, by the first filter that refuses it.
         """
         for name, _, _, keeps in self._builtin:
-            kept = [label for label in labels if keeps(label[1])]
-            dropped[name] += len(labels) - len(kept)
-            labels = kept
-        return labels
+            kept = list(map(keeps, fields))
+            if not all(kept):
+                labels, fields = list(compress(labels, kept)), list(compress(fields, kept))
+                dropped[name] += len(kept) - len(labels)
+        return labels, fields
 
     def refused_by_own(self, record: bytes, label_hash: str | None) -> str | None:
         """The path of the first of the user's functions that refuses `record` (its line), or None.

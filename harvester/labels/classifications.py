@@ -63,10 +63,11 @@ class ClassificationReader:
             if self._per_frame:
                 on_frames = has_frames(placement.place, data_type, places, continuous=continuous)
                 lines = _by_frame(placement, places, left if on_frames else 0)
-            labels = [(line, fields) for line in lines]
-            left -= len(labels)
-            sheet.seen += len(labels)
-            for (place, frame, ranges, sent), _ in chain.sift(labels, sheet.dropped):
+            stands = list(lines)
+            left -= len(stands)
+            sheet.seen += len(stands)
+            stands, _ = chain.sift(stands, [fields] * len(stands), sheet.dropped)
+            for place, frame, ranges, sent in stands:
                 line = b'%b%b%b,"ranges":%b,"classification":%b,"answers":%b}\n' % (
                     head, place.head, number(frame), ranges, sent, answers,
                 )  # fmt: skip

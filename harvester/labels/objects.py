@@ -1,7 +1,8 @@
 """Objects: from a label row's skeleton to lines, with the objects' own bytes copied as sent."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import chain as concatenated
+from itertools import compress, repeat
 from typing import Any
 
 import msgspec
@@ -52,9 +53,9 @@ class ObjectReader:
                 if all_alike:
                     reading.sheet.keep_all(before, _NO_ANSWERS, objects)
                 else:
-                    reading.choose(before, [(raw, decode(raw)) for raw in objects], frame, place)
+                    reading.choose(before, objects, list(map(decode, objects)), frame, place)
         for place, raw, fields in self._on_ranges(row, sent, data_type, places):
-            reading.choose(b'%b%bnull,"object":' % (head, place.head), [(raw, fields)], None, place)
+            reading.choose(b'%b%bnull,"object":' % (head, place.head), [raw], [fields], None, place)
         return reading.sheet
 
     def _on_ranges(
@@ -101,28 +102,28 @@ class _Reading:
         self._dynamic: dict[str, tuple[bytes, DynamicAnswers]] = {}
 
     def choose(
-        self, before: bytes, objects: Sequence[tuple[msgspec.Raw, Any]], frame: int | None, place: Place
+        self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
     ) -> None:
-        """Keeps those of `objects`, each as sent and its fields, that no filter refuses.
+        """Keeps those of `objects`, given as sent and with their fields, that no filter refuses.
 
-        `before` is their line up to the object. What happens here happens once a record.
+        `before` is their line up to the object. What happens here happens once a record, so it is done by
+        columns: a few calls for many objects.
         """
-        sheet, chain, tails = self.sheet, self._chain, self._tails
+        sheet, chain, tail_of = self.sheet, self._chain, self._tails.get
         if self._scene:
             # The end of an object in an event-based scene is no label; its start and its changes are.
-            objects = [labelled for labelled in objects if labelled[1].event != "delete"]
+            labels = [one.event != "delete" for one in fields]
+            objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         sheet.seen += len(objects)
-        objects = chain.sift(objects, sheet.dropped)
-        records = [
-            (before, raw, tails.get(fields.object_hash) or self._tail(fields.object_hash, frame, place))
-            for raw, fields in objects
-        ]
+        objects, fields = chain.sift(objects, fields, sheet.dropped)
+        tails = [tail_of(one.object_hash) or self._tail(one.object_hash, frame, place) for one in fields]
         if chain.looks_at_records:
-            records = [record for record in records if self._own_filters_keep(record)]
-        sheet.written += len(records)
-        sheet.pieces += concatenated.from_iterable(records)
+            kept = [self._own_filters_keep(before, *record) for record in zip(objects, tails, strict=True)]
+            objects, tails = list(compress(objects, kept)), list(compress(tails, kept))
+        sheet.written += len(objects)
+        sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, tails, strict=False))
 
-    def _own_filters_keep(self, record: tuple[bytes, msgspec.Raw, bytes]) -> bool:
+    def _own_filters_keep(self, *record: JSON) -> bool:
         name = self._chain.refused_by_own(b"".join(record), self._label_hash)
         if name is not None:
             self.sheet.dropped[name] += 1

@@ -1,6 +1,7 @@
 """Records: their kinds, their keys in order, and how a line is put together from ready-made bytes."""
 
 from collections.abc import Sequence
+from itertools import chain, repeat
 
 import msgspec
 
@@ -46,8 +47,7 @@ class Sheet:
         """Keeps records that differ in what was `sent` only."""
         self.seen += len(sent)
         self.written += len(sent)
-        for raw in sent:
-            self.pieces += (before, raw, after)
+        self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
 
 
 def complete(row: LabelRow, planned: PlanRow) -> None:
