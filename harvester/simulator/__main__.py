@@ -16,7 +16,9 @@ def announce(listening: Listening) -> None:
 
 def until_input_ends(ended: asyncio.Event) -> None:
     # Whoever started it holds the other end: it ends with them, however they end.
-    asyncio.get_running_loop().add_reader(sys.stdin.fileno(), ended.set)
+    loop = asyncio.get_running_loop()
+    loop.add_reader(sys.stdin.fileno(), ended.set)
+    loop.add_signal_handler(signal.SIGTERM, ended.set)
 
 
 if __name__ == "__main__":

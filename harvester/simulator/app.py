@@ -63,12 +63,12 @@ class App:
         stats.in_flight += 1
         stats.max_in_flight = max(stats.max_in_flight, stats.in_flight)
         try:
-            await delivery.send(await self._api(request))
+            await delivery.send(await self._api(request, delivery))
         finally:
             stats.in_flight -= 1
             stats.bytes_sent += delivery.bytes_sent
 
-    async def _api(self, request: Request) -> Answer:
+    async def _api(self, request: Request, delivery: Delivery) -> Answer:
         stats = self._site.stats
         stats.requests += 1
         try:
@@ -81,8 +81,8 @@ class App:
         turned_away = self._turned_away(call)
         if turned_away is not None:
             return turned_away
-        if delay := self._delay(call):
-            await asyncio.sleep(delay)
+        if (delay := self._delay(call)) and not await delivery.patience(delay):
+            return Answer(503, [], strike="closed")
         answer = self._struck(call) or self._true_answer(call)
         stats.rows_served += answer.rows
         if answer.strike is not None:

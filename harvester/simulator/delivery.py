@@ -53,6 +53,13 @@ class Delivery:
             case strike:
                 await self._spoil(answer, strike)
 
+    async def patience(self, seconds: float) -> bool:
+        """Wait; whether the client waited as long."""
+        gone = asyncio.ensure_future(self._receive())
+        done, _ = await asyncio.wait({gone}, timeout=seconds)
+        gone.cancel()
+        return not done
+
     async def _whole(self, answer: Answer) -> None:
         pieces, length, encoded = self._encoded(answer)
         await self._start(answer, length, encoded)
@@ -60,6 +67,8 @@ class Delivery:
             await self._body(next(pieces), more=False)
             return
         for piece in pieces:
+            if self._transport.is_closing():
+                return
             await self._body(piece, more=True)
             await asyncio.sleep(0)  # others come first now and then
         await self._body(b"", more=False)
@@ -99,8 +108,9 @@ class Delivery:
         await self._body(piece[:half], more=True)
         if strike == "trickle":
             for place in range(half, len(piece)):
-                await asyncio.sleep(self._trickle)
                 await self._body(piece[place : place + 1], more=True)
+                if not await self.patience(self._trickle):
+                    return
             for piece in pieces:
                 await self._body(piece, more=True)
             await self._body(b"", more=False)

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import uvloop
@@ -103,6 +102,13 @@ class Listener:
             self._protocol, sock=self._socket, ssl=self._tls, backlog=BACKLOG
         )
 
+    async def end(self) -> None:
+        """Close the port and every connection; whatever is being answered finds its client gone."""
+        self.schedule(Faults())
+        self._close()
+        if self._state.tasks:
+            await asyncio.wait(self._state.tasks, timeout=1)
+
     def _close(self) -> None:
         assert self._server is not None
         self._server.close()
@@ -129,12 +135,14 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def serve(options: Options, announce: Callable[[Listening], None], stop: Callable[[Any], None]) -> None:
+def serve(
+    options: Options, announce: Callable[[Listening], None], stop: Callable[[asyncio.Event], None]
+) -> None:
     """Serve until `stop` says so.
 
     Args:
         announce: called once, when requests can come.
-        stop: called with the running loop's `asyncio.Event`; to be set when it is time to end.
+        stop: called once with the event that is to be set when it is time to end.
 
     Raises:
         OSError: the port is taken, or the directory cannot be written.
@@ -150,8 +158,13 @@ def serve(options: Options, announce: Callable[[Listening], None], stop: Callabl
 
 
 async def _serve(
-    options: Options, identity: Identity, announce: Callable[[Listening], None], stop: Callable[[Any], None]
+    options: Options,
+    identity: Identity,
+    announce: Callable[[Listening], None],
+    stop: Callable[[asyncio.Event], None],
 ) -> None:
+    ended = asyncio.Event()
+    stop(ended)
     listener = Listener(identity.tls, options.port)
     world = World(options.spec)
     site = Site(world, identity, options.faults)
@@ -170,6 +183,5 @@ async def _serve(
             rows=options.spec.rows,
         )
     )
-    ended = asyncio.Event()
-    stop(ended)
     await ended.wait()
+    await listener.end()

@@ -31,7 +31,9 @@ class Got:
 class Client:
     """Speaks to one simulator; `key` is the user's own unless another is given."""
 
-    def __init__(self, simulator: Simulator, key: Ed25519PrivateKey | None = None, timeout: float = 5) -> None:
+    def __init__(
+        self, simulator: Simulator, key: Ed25519PrivateKey | None = None, timeout: float = 5
+    ) -> None:
         self._simulator = simulator
         self._key = key or private_key(simulator.ssh_key_file)
         self._public = self._key.public_key().public_bytes_raw().hex()

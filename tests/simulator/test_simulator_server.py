@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from tests.simulator.client import Client
 
 from harvester.simulator import Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.simulator.client import Client
 
 SPEC = WorldSpec(rows=300)
 WORLD = World(SPEC)
@@ -307,9 +307,10 @@ def test_edits_show_at_once(labelled: list[str]) -> None:
         own.edit(rows=[labelled[0]], removed=[labelled[1]], added=2)
         assert reader.rows(labelled[0]).json["response"][0] != before
         assert reader.rows(labelled[1]).json["response"] == []
-        assert len(reader.v1("labelrowmetadata/GET", None, {}).json["response"]) == len(
-            list(WORLD.listing({}))
-        ) + 1
+        assert (
+            len(reader.v1("labelrowmetadata/GET", None, {}).json["response"])
+            == len(list(WORLD.listing({}))) + 1
+        )
         with pytest.raises(ValueError, match="nonsense"):
             own.edit(nonsense=1)
         reader.close()
