@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
-# A bundle gets a second try before it is cut: most failures pass. One bad row must not sink the others.
+# A bundle gets a second try before it is cut: most failures pass. Its parts are under suspicion, and get one.
 _BUNDLE_ATTEMPTS = 2
 
 
@@ -103,14 +103,18 @@ class RetryPolicy:
         # as the rest of a call. A copy, for it keeps the loop's state in the object.
         return await self._retrying.copy()(ask_again, batch)
 
+    def _limit(self, batch: Batch) -> int:
+        if len(batch.rows) == 1:
+            return self._max_attempts
+        return min(_BUNDLE_ATTEMPTS, self._max_attempts) if not batch.before else 1
+
     def is_last(self, batch: Batch) -> bool:
         """Whether the row in `batch`, alone and failed before, is given up if it fails once more."""
         return len(batch.rows) == 1 and 0 < batch.spent == self._max_attempts - 1
 
     def _given_up(self, state: RetryCallState) -> bool:
         batch = _batch(state)
-        limit = self._max_attempts if len(batch.rows) == 1 else min(_BUNDLE_ATTEMPTS, self._max_attempts)
-        return isinstance(_error(state), Unavailable) and batch.spent >= limit
+        return isinstance(_error(state), Unavailable) and batch.spent >= self._limit(batch)
 
     def _wait(self, state: RetryCallState) -> float:
         error = _error(state)

@@ -103,11 +103,15 @@ async def test_a_row_is_given_up_after_its_attempts_with_its_last_error() -> Non
 
 
 async def test_a_bundle_is_given_up_sooner_to_be_cut() -> None:
-    """Two attempts tell a passing failure from a row that makes it fail."""
+    """Two attempts tell a passing failure from a row that makes it fail; its parts have one."""
     batch = Batch(plan(100), range(100))
     with pytest.raises(Unavailable):
         await policy()(Script(down(2)), batch)
     assert batch.spent == 2
+    part = batch.cut()[0]
+    with pytest.raises(Unavailable):
+        await policy()(Script(down(1)), part)
+    assert (part.spent, part.attempts) == (1, 3)
 
 
 @pytest.mark.parametrize("error", [SkipRow("gone"), TooMuchAsked("413"), CredentialsRefused("401")])
