@@ -29,11 +29,11 @@ class Answers:
         self._bare = bare
 
     def static(self, feature: Feature) -> list[Json]:
-        """The static answers of an object or classification: a flat list, in the reverse of ontology order."""
+        """The static answers of an object or classification, in the reverse of ontology order."""
         answers = [
             answer
             for attribute in feature.attributes
-            if not attribute.dynamic and self._dice.chance(0.7)
+            if not attribute.dynamic and self._dice.chance(0.6)
             for answer in self._of(attribute, (feature.name,))
         ]
         return answers[::-1]

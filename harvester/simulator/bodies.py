@@ -26,7 +26,7 @@ class Body(NamedTuple):
 
 
 class Bodies:
-    """Makes bodies. A body is named by its recipe, variant (which medium and oddities) and edition (which labels)."""
+    """Makes bodies, by recipe, variant (which medium, which oddities) and edition (which labels)."""
 
     def __init__(self, spec: WorldSpec) -> None:
         self._spec = spec
@@ -77,12 +77,9 @@ class Bodies:
             "is_valid": True,
             "file_type": media.get("file_type"),
         }
-        if row.spaces is not None:
-            made["spaces"] = row.spaces
-        elif labels.traps["empty_spaces"] and row.scene is None:
+        if labels.traps["empty_spaces"] and "scene" not in row.extra:
             made["spaces"] = {}
-        if row.scene is not None:
-            made["scene"] = row.scene
+        made |= row.extra
         if labels.traps["few_keys"]:
             for key in ("is_valid", "is_shadow_data", "annotation_task_status", "file_type"):
                 del made[key]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+FRACTION = 196777  # microseconds of every date of the form that has some
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 EPOCH = datetime(1970, 1, 1)
@@ -19,7 +20,7 @@ def date_text(second: int, form: int) -> bytes:
     if form == 1:
         return moment.isoformat(" ").encode()
     if form == 2:
-        return f"{moment.isoformat(' ')}.196777+00:00".encode()
+        return f"{moment.isoformat(' ')}.{FRACTION:06}+00:00".encode()
     return f"{moment.isoformat()}+00:00".encode()
 
 
@@ -28,7 +29,13 @@ def label_date(base: int, offset: int) -> str:
     return date_text(START + base % SPAN + offset, base & 3).decode()
 
 
-def seconds(text: str) -> float:
-    """The second since 1970 of an ISO 8601 text; no zone means UTC. Raises ValueError."""
+def microseconds(text: str) -> int:
+    """The microsecond since 1970 of an ISO 8601 text; no zone means UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return (moment - EPOCH.replace(tzinfo=UTC)) // timedelta(microseconds=1)
+
+
+def microsecond_of(second: int, form: int) -> int:
+    """The microsecond since 1970 that `date_text` writes."""
+    return second * 1_000_000 + (FRACTION if form == 2 else 0)

@@ -1,4 +1,4 @@
-"""Random choices that are the same for ever: only `random.Random.random()` keeps its sequence between Pythons."""
+"""Random choices that are the same for ever: of `random`, only `random()` promises that between Pythons."""
 
 import random
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """Rows whose labels stand on frames: image, image group, video, DICOM, NIfTI, PDF."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from harvester.simulator.dice import Dice
 from harvester.simulator.labels import Labels, Track
@@ -13,13 +13,11 @@ from harvester.simulator.traps import Traps
 Frames = dict[int, Json]
 
 
-class Row:
+class Row(NamedTuple):
     """The parts of a label row below its head, with holes for what differs from row to row."""
 
-    def __init__(self, units: Json, spaces: Json | None = None, scene: Json | None = None) -> None:
-        self.units = units
-        self.spaces = spaces
-        self.scene = scene
+    units: Json
+    extra: Json = {}  # noqa: RUF012 - never changed
 
 
 def unit(
@@ -55,7 +53,7 @@ def on_frame(frames: Frames, frame: int) -> Json:
 
 
 def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: int, **how: Any) -> None:
-    """Places each object on a stretch of frames up to `end`, at times with a gap, and answers its attributes."""
+    """Places each object on some frames up to `end`, at times with a gap, and answers its attributes."""
     for track in tracks:
         first = labels.dice.below(end + 1)
         last = min(end, first + labels.dice.below(6))
@@ -65,49 +63,49 @@ def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: i
                 labels.put(on_frame(frames, frame)["objects"], track, **how)
         if labels.dice.chance(0.9):
             labels.answer(track, number=labels.traps["few_keys"])
-        if end or labels.dice.chance(0.25):  # seldom where there is but one frame
+        if end or labels.dice.chance(0.1):  # seldom where there is but one frame
             labels.act(track, first, last, end)
 
 
-def place_classifications(
-    labels: Labels, end: int, copies: Callable[[int], list[Json]], *, per_frame: bool = False
-) -> None:
+def place_classifications(labels: Labels, end: int, copies: Callable[[int], list[Json]]) -> None:
     """Classifies frames up to `end`, in the way of the row's time.
 
-    `copies(frame)` is where copies for a frame go; `per_frame`: each frame is a data unit of its own, so that
-    copies are a placement each.
+    `copies(frame)` is where copies for a frame go. However many there are, the row is classified once.
     """
     dice, traps = labels.dice, labels.traps
     old = traps["old_classifications"]
     for feature in labels.classifications(dice.below(4), whole=not old):
         if feature.shape:
-            labels.classify(feature, 1, **dice.pick(({"range": []}, {"range": None}, {})))
+            labels.classify(feature, 1, **nowhere(dice))
             continue
         first = dice.below(end + 1)
         last = min(end, first + dice.below(5))
         spans = [[first, last]] + ([[last + 2, end]] if last + 2 <= end and dice.chance(0.3) else [])
         frames = [frame for start, stop in spans for frame in range(start, stop + 1)]
         if old:
-            hash = labels.classify(
-                feature, len(frames) if per_frame else 1, copied=True, **dice.pick(({}, {"spaces": {}}))
-            )
+            where: Json = {"spaces": {}} if dice.chance(0.5) else {}
+            hash = labels.classify(feature, 1, copied=True, **where)
         else:
             hash = labels.classify(feature, 1, range=spans)
-        if hash and (old or traps["copied_classifications"]):
+        if old or traps["copied_classifications"]:
             for frame in frames:
                 labels.copy(copies(frame), feature, hash)
     remains(labels, copies)
 
 
 def remains(labels: Labels, copies: Callable[[int], list[Json]]) -> None:
-    """What was left behind: copies without an answer, an answer placed nowhere, answers without an object."""
+    """What was left behind: copies without answer, an answer without place, answers without object."""
     if labels.traps["leftover_copies"]:
         labels.copy(copies(0), labels.classifications(1)[0], labels.hash())
     if labels.traps["unplaced_answer"]:
-        labels.classify(
-            labels.classifications(1)[0], 0, **labels.dice.pick(({"range": []}, {"range": None}, {}))
-        )
+        labels.classify(labels.classifications(1)[0], 0, **nowhere(labels.dice))
     labels.orphans()
+
+
+def nowhere(dice: Dice) -> Json:
+    """The range of a classification that is on no frame; it is placed only if it is a global one."""
+    ranges: tuple[Json, ...] = ({"range": []}, {"range": None}, {})
+    return dice.pick(ranges)
 
 
 def keyed(frames: Frames) -> Json:
@@ -161,12 +159,11 @@ def group_row(labels: Labels, media: Json) -> Row:
     marks: Frames = {}
     end = media["number_of_frames"] - 1
     place_tracks(labels, labels.tracks(FLAT), marks, end)
-    place_classifications(
-        labels, end, lambda frame: on_frame(marks, frame)["classifications"], per_frame=True
-    )
-    units = {}
-    for number in range(end + 1):
-        made = unit(labels, "image/jpeg", marks.get(number, {}), f"unit{number}", number, **size(labels))
+    place_classifications(labels, end, lambda frame: on_frame(marks, frame)["classifications"])
+    units: Json = {}
+    for number in range(end + 1 + labels.traps["same_sequence"]):
+        marked = marks.get(number, {}) if number <= end else _twin(labels)
+        made = unit(labels, "image/jpeg", marked, f"unit{number}", min(number, end), **size(labels))
         if labels.traps["few_keys"]:
             del made["data_link"]
         units[hole(f"unit{number}")] = made

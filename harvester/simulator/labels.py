@@ -97,7 +97,7 @@ class Labels:
         ]
         if self._blank or not allowed:
             return []
-        return [self._track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
+        return [self.track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
 
     def split(self, parts: int) -> list[int]:
         """The number of the row's objects, dealt out to so many places."""
@@ -106,8 +106,8 @@ class Labels:
             dealt[self.dice.below(parts)] += 1
         return dealt
 
-    def _track(self, feature: Feature) -> Track:
-        color = COLOURS[(OBJECTS.index(feature) + 1) % len(COLOURS)]
+    def track(self, feature: Feature) -> Track:
+        color = COLOURS[len(feature.name) % len(COLOURS)]
         return Track(feature, self.hash(), color, self.dice.chance(0.7), self.dice.pick(PEOPLE))
 
     def wants(self, track: Track) -> bool:
@@ -166,7 +166,7 @@ class Labels:
         dice = self.dice
         if not dice.chance(self._reviewed):
             return []
-        made = []
+        made: list[Json] = []
         for number in range(dice.pick((1, 1, 1, 2))):
             approved, date = dice.chance(0.75), self.date()
             made.append(
@@ -223,7 +223,7 @@ class Labels:
     def orphans(self) -> None:
         """Answers and actions of an object that was removed."""
         if self.traps["orphan_answers"]:
-            gone = self._track(OBJECTS[0])
+            gone = self.track(OBJECTS[0])
             self.answer(gone)
             self.act(gone, 0, 0, 0)
 
@@ -237,17 +237,12 @@ class Labels:
             chosen.append(allowed.pop(self.dice.below(len(allowed))))
         return chosen
 
-    def wants_classification(self, feature: Feature) -> bool:
+    def _wants_classification(self, feature: Feature) -> bool:
         wanted = self._wanted.classifications
         return wanted is None or feature_hash(feature.name, "classification") in wanted
 
-    def classify(
-        self, feature: Feature, placements: int, *, copied: bool = False, **where: Any
-    ) -> str | None:
-        """Answers a classification that is placed `placements` times; its hash, or None where it is not asked for.
-
-        `copied`: placed by frame-level copies alone.
-        """
+    def classify(self, feature: Feature, placements: int, *, copied: bool = False, **where: Any) -> str:
+        """Answers a classification with so many placements; its hash. `copied`: placed by copies alone."""
         hash, answers = self.hash(), self._answers.static(feature)
         made: Json = {"classificationHash": hash, "classifications": answers}
         head = self._classification_head(feature)
@@ -255,11 +250,9 @@ class Labels:
             made["featureHash"] = head["featureHash"]
         if not copied:
             made |= {key: head[key] for key in head if key not in ("featureHash", "name", "value")}
-        if not self.wants_classification(feature):
-            return None
-        self.classification_answers[hash] = made | where
-        for _ in range(placements):
-            self.tally.classification(copied=copied)
+        if self._wants_classification(feature):
+            self.classification_answers[hash] = made | where
+            self.tally.classify(placements, copied=copied)
         return hash
 
     def copy(self, into: list[Json], feature: Feature, hash: str) -> None:
@@ -268,7 +261,7 @@ class Labels:
         reviews = self._reviews("CLASSIFICATION", hash)
         if self._wanted.reviews:
             made["reviews"] = reviews
-        if self.wants_classification(feature):
+        if self._wants_classification(feature):
             into.append(made)
 
     def _classification_head(self, feature: Feature) -> Json:

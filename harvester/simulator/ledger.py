@@ -3,7 +3,7 @@
 import msgspec
 import orjson
 
-from harvester.simulator.dates import EDITS, SPAN, START, date_text
+from harvester.simulator.dates import EDITS, SPAN, START, date_text, microsecond_of
 from harvester.simulator.identity import (
     DATA,
     DATASET,
@@ -23,6 +23,8 @@ from harvester.simulator.traps import VARIANTS
 STAGES = (("Annotate", "ANNOTATION"), ("Review", "REVIEW"), ("Complete", "DONE"))
 DATASETS = ("Street scenes 2023", "Street scenes 2024", "Überland ❄ scenes")
 
+EDITIONS = 8  # that a label row goes through as it is edited; a branch's follow those of the one before
+
 # Task status, label status, number of the workflow stage; the first is that of rows without a label row.
 PROGRESS = (
     ("QUEUED", "NOT_LABELLED", 0),
@@ -35,7 +37,7 @@ PROGRESS = (
     ("COMPLETED", "REVIEWED_TWICE", 2),
     ("COMPLETED", "LABELLED", 2),
 )
-# Titles that are nobody's file name, one row in 64 each: they need escapes in JSON, on a terminal, as a path.
+# Titles that are nobody's file name, one row in 64 each: they need escapes in JSON, or on a terminal.
 ODD_TITLES = (
     'say "cheese" \\ ',
     "Straße_日本_😀_",
@@ -59,6 +61,10 @@ class RowFacts(msgspec.Struct, frozen=True):
     created: int
     edited: int
     bits: int
+
+
+def date_form(row: RowFacts) -> int:
+    return row.bits >> 42 & 3
 
 
 class Ledger:
@@ -97,7 +103,7 @@ class Ledger:
         progress = 1 + (bits >> 38) % (len(PROGRESS) - 1)
         created = START + (bits >> 20) % SPAN
         edited = created + (bits >> 44) % 100_000
-        edition = 0
+        edition = EDITIONS * branch
         if self.spec.giant_bytes and number == 0:
             kind, labelled = 0, True
         if branch and not (labelled and mix(bits + branch) & 3 == 0):
@@ -136,8 +142,12 @@ class Ledger:
 
     def dates(self, row: RowFacts) -> tuple[bytes, bytes]:
         """When it was created and last edited, in one of the forms met."""
-        form = row.bits >> 42 & 3
+        form = date_form(row)
         return date_text(row.created, form), date_text(row.edited, form)
+
+    def edited(self, row: RowFacts) -> int:
+        """The microsecond since 1970 of its last edit."""
+        return microsecond_of(row.edited, date_form(row))
 
     # Changes
 
@@ -151,9 +161,9 @@ class Ledger:
         self._created[number] = second
 
     def edit(self, row: RowFacts, second: int) -> None:
-        """Gives a label row other labels and a later date. Four editions a branch follow one another."""
-        edition = row.edition % 4 + 1 if row.edition >= 0 else 1
-        self._versions[row.number, row.branch] = edition, second
+        """Gives a label row other labels and a later date. After a few editions, earlier ones come again."""
+        latest = max(row.edition, 0) % EDITIONS
+        self._versions[row.number, row.branch] = EDITIONS * row.branch + 1 + latest % (EDITIONS - 1), second
 
     def remove(self, number: int) -> None:
         self._removed.add(number)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 from harvester.simulator.bodies import Bodies
-from harvester.simulator.dates import seconds
+from harvester.simulator.dates import microseconds
 from harvester.simulator.identity import CHILD, DATA, ITEM, LABEL, SPACE, TASK, UNIT
 from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
 from harvester.simulator.ontology import Json
@@ -54,8 +54,8 @@ class Query:
         ]
         self._unlabelled = payload.get("include_uninitialised_labels", True) is not False
         self._statuses = None if get("label_statuses") is None else frozenset(payload["label_statuses"])
-        self._before = seconds(payload["edited_before"]) if get("edited_before") else None
-        self._after = seconds(payload["edited_after"]) if get("edited_after") else None
+        self._before = microseconds(payload["edited_before"]) if get("edited_before") else None
+        self._after = microseconds(payload["edited_after"]) if get("edited_after") else None
         self._shadow = {"SHADOW_DATA": True, "NOT_SHADOW_DATA": False}.get(get("shadow_data_state") or "")
         self._titles = self._texts(get("data_title_eq"), get("data_title_like"))
         nodes = self._texts(get("workflow_graph_node_title_eq"), get("workflow_graph_node_title_like"))
@@ -69,13 +69,13 @@ class Query:
 
     def takes(self, row: RowFacts, ledger: Ledger) -> bool:
         task_status, _, stage = PROGRESS[row.progress]
-        if not self._stages[stage] or self._statuses is not None and task_status not in self._statuses:
+        if not self._stages[stage] or (self._statuses is not None and task_status not in self._statuses):
             return False
         if not row.labelled and not (self._unlabelled and self._before is None and self._after is None):
             return False
-        if self._before is not None and row.edited >= self._before:
+        if self._before is not None and ledger.edited(row) >= self._before:
             return False
-        if self._after is not None and row.edited < self._after:
+        if self._after is not None and ledger.edited(row) < self._after:
             return False
         if self._shadow is not None and is_shadow(row) != self._shadow:
             return False
@@ -95,7 +95,7 @@ class Listing:
         self._template = lru_cache(maxsize=4096)(self._make)
 
     def rows(self, query: Query) -> Iterator[RowFacts]:
-        """The rows that a query takes, in the order of their numbers; the order of hashes where it names some."""
+        """The rows that a query takes: in the order of their numbers, or of the hashes that it names."""
         ledger = self._ledger
         for number, branch in self._candidates(query):
             row = ledger.row(number, branch)
@@ -185,10 +185,10 @@ class Listing:
             }
         )
 
-    def fill(self, template: Template, row: RowFacts, signature: bytes = b"") -> bytes:
+    def fill(self, template: Template, row: RowFacts, signature: bytes = b"", objects: bytes = b"") -> bytes:
         """The JSON of a row's listing item or label row."""
         values = self._values(row)
-        values["signature"] = signature
+        values["signature"], values["objects"] = signature, objects
         for name, kind, part in template.parts:
             values[name] = self._ledger.hashes.make(PARTS[kind], row.number, part)
         return template.fill(values)

@@ -1,4 +1,4 @@
-"""The ontology of every simulated project: all 15 shapes, attributes of every type, static, nested and dynamic."""
+"""The ontology of every simulated project: all 15 shapes, attributes of every type and kind."""
 
 import hashlib
 from typing import Any, NamedTuple
@@ -34,6 +34,8 @@ TRUCK = Option("Truck", (Attribute("Cargo", "text"), Attribute("Axles", "numeric
 BUS = Option(
     "Bus", (Attribute("Line kind", "radio", (Option("City", (Attribute("Line", "text"),)), Option("Coach"))),)
 )
+RAIN = Option("Rain", (Attribute("Intensity", "numeric"),))
+POSTURE = Attribute("Posture", "radio", options("Standing", "Sitting"), dynamic=True)
 OCCLUSION = Attribute("Occlusion", "radio", options("None", "Partial", "Full"))
 NOTE = Attribute("Note", "text")
 
@@ -56,7 +58,7 @@ OBJECTS = (
     Feature("Road", "polygon", (Attribute("Surface", "radio", options("Asphalt", "Gravel")),)),
     Feature("Lane", "polyline", (Attribute("Markings", "checklist", options("Solid", "Dashed", "Double")),)),
     Feature("Landmark", "point"),
-    Feature("Person", "skeleton", (Attribute("Posture", "radio", options("Standing", "Sitting"), dynamic=True),)),
+    Feature("Person", "skeleton", (POSTURE,)),
     Feature("Sky", "bitmask", (NOTE,)),
     Feature("Vehicle 3D", "cuboid", (OCCLUSION,)),
     Feature("Building", "cuboid_2d", (Attribute("Floors", "numeric"),)),
@@ -69,8 +71,8 @@ OBJECTS = (
 )  # fmt: skip
 
 CLASSIFICATIONS = (
-    Feature("Weather", "", (Attribute("Weather", "radio", (Option("Sunny"), Option("Rain", (Attribute("Intensity", "numeric"),)), Option("Snow"))),)),
-    Feature("Tags", "", (Attribute("Tags of the scene", "checklist", options("Urban", "Motorway", "Night", "Tunnel")),)),
+    Feature("Weather", "", (Attribute("Weather", "radio", (Option("Sunny"), RAIN, Option("Snow"))),)),
+    Feature("Tags", "", (Attribute("Tags of the scene", "checklist", options("Urban", "Night", "Tunnel")),)),
     Feature("Comment", "", (Attribute("Comment", "text"),)),
     Feature("Temperature", "", (Attribute("Temperature", "numeric"),)),
     Feature("Quality", "global", (Attribute("Quality", "radio", options("Good", "Poor")),)),
@@ -164,7 +166,7 @@ def structure() -> Json:
             {
                 "id": str(place),
                 "name": feature.name,
-                "color": COLOURS[place % len(COLOURS)],
+                "color": COLOURS[len(feature.name) % len(COLOURS)],
                 "shape": feature.shape,
                 "featureNodeHash": feature_hash(feature.name),
                 "required": False,

@@ -30,7 +30,9 @@ def node(dice: Dice) -> Json:
 def classify_whole(labels: Labels, end: int) -> None:
     """Classifications of the row as a whole, or of ranges of it."""
     for feature in labels.classifications(labels.dice.below(4), whole=True):
-        labels.classify(feature, 1, range=labels.dice.pick(([], spans(labels.dice, end, 1), spans(labels.dice, end))))
+        labels.classify(
+            feature, 1, range=labels.dice.pick(([], spans(labels.dice, end, 1), spans(labels.dice, end)))
+        )
 
 
 def audio_media(dice: Dice, traps: Traps) -> Json:
@@ -68,8 +70,11 @@ def audio_row(labels: Labels, media: Json) -> Row:
     for track in labels.tracks(("audio",)):
         labels.range_object(track, range=spans(labels.dice, end))
     classify_whole(labels, end)
-    facts = {key: media[key] for key in ("audio_codec", "audio_sample_rate", "audio_bit_depth", "audio_num_channels")}
-    return _row(labels, "audio/mpeg", data_duration=media["duration"], **facts)
+    facts = {
+        key: media[key]
+        for key in ("audio_codec", "audio_sample_rate", "audio_bit_depth", "audio_num_channels")
+    }
+    return Row(_units(labels, "audio/mpeg", data_duration=media["duration"], **facts))
 
 
 def time_series_row(labels: Labels, media: Json) -> Row:
@@ -82,9 +87,8 @@ def time_series_row(labels: Labels, media: Json) -> Row:
         else:
             labels.range_object(track, range=found)
     classify_whole(labels, end)
-    row = _row(labels, "text/csv")
-    row.spaces = {"root": {"space_type": "time_series", "labels": {}}} if root else None
-    return row
+    extra = {"spaces": {"root": {"space_type": "time_series", "labels": {}}}} if root else {}
+    return Row(_units(labels, "text/csv"), extra)
 
 
 def text_row(labels: Labels, media: Json) -> Row:
@@ -93,16 +97,18 @@ def text_row(labels: Labels, media: Json) -> Row:
         count = 0 if labels.traps["few_keys"] and labels.dice.chance(0.2) else None
         labels.range_object(track, range=spans(labels.dice, 2000, count))
     classify_whole(labels, 2000)
-    return _row(labels, "text/plain")
+    return Row(_units(labels, "text/plain"))
 
 
 def html_row(labels: Labels, media: Json) -> Row:
     for track in labels.tracks(("text",)):
-        found = [{"start": node(labels.dice), "end": node(labels.dice)} for _ in range(labels.dice.pick((1, 1, 2)))]
+        found = [
+            {"start": node(labels.dice), "end": node(labels.dice)} for _ in range(labels.dice.pick((1, 1, 2)))
+        ]
         labels.range_object(track, range=[], range_html=found)
     classify_whole(labels, 100)
-    return _row(labels, "text/html")
+    return Row(_units(labels, "text/html"))
 
 
-def _row(labels: Labels, mime: str, **facts: Any) -> Row:
-    return Row({hole("data_hash"): unit(labels, mime, {}, **facts)})
+def _units(labels: Labels, mime: str, **facts: Any) -> Json:
+    return {hole("data_hash"): unit(labels, mime, {}, **facts)}

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from harvester.simulator import framed, ranged, scenes, spaces
+from harvester.simulator import framed, oddities, ranged, scenes, spaces
 from harvester.simulator.dice import Dice
 from harvester.simulator.framed import Row
 from harvester.simulator.labels import Labels
@@ -12,7 +12,10 @@ from harvester.simulator.traps import Traps
 
 
 class Recipe(NamedTuple):
-    """One kind of row. `media` says what the listing says of the medium; `row` makes the label row for it."""
+    """One kind of row. `media` says what the listing says of the medium; `row` makes the label row for it.
+
+    `weight`: its share of the mix called `all`, which leaves out those of weight 0.
+    """
 
     name: str
     data_type: str
@@ -38,16 +41,18 @@ RECIPES = (
     Recipe("scene", "scene", "scene", 1, scenes.grid_media, scenes.grid_row),
     Recipe("event_scene", "scene", "mcap", 1, scenes.event_media, scenes.event_row),
     Recipe("mcap", "scene", "mcap", 1, scenes.event_media, scenes.mcap_row),
+    Recipe("odd_image", "image", "jpg", 0, framed.image_media, oddities.odd_image_row),
+    Recipe("odd_group", "group", "group", 0, oddities.odd_group_media, oddities.odd_group_row),
+    Recipe("dicom_study", "dicom_study", "study", 0, oddities.study_media, oddities.study_row),
 )
 
 
 def kinds_of(mix: str | tuple[str, ...]) -> tuple[int, ...]:
     """The recipes of a mix by number, each as often as it weighs. Raises ValueError for an unknown name."""
-    wanted = (
-        [recipe.name for recipe in RECIPES] if mix == "all" else [mix] if isinstance(mix, str) else list(mix)
-    )
+    everything = tuple(recipe.name for recipe in RECIPES if recipe.weight)
+    wanted = everything if mix == "all" else (mix,) if isinstance(mix, str) else mix
     numbers = {recipe.name: number for number, recipe in enumerate(RECIPES)}
     unknown = [name for name in wanted if name not in numbers]
     if unknown or not wanted:
         raise ValueError(f"no such kind of row: {', '.join(unknown)}; there are {', '.join(numbers)}")
-    return tuple(numbers[name] for name in wanted for _ in range(RECIPES[numbers[name]].weight))
+    return tuple(numbers[name] for name in wanted for _ in range(max(1, RECIPES[numbers[name]].weight)))

@@ -1,4 +1,4 @@
-"""Scenes: frames of 3D objects with images and point clouds as spaces; or events on a continuous time line."""
+"""Scenes: frames of 3D objects with images and point clouds as spaces, or events on a time line."""
 
 from harvester.simulator.dice import Dice
 from harvester.simulator.framed import Frames, Row, keyed, on_frame, place_classifications, place_tracks, unit
@@ -18,7 +18,11 @@ def grid_media(dice: Dice, traps: Traps) -> Json:
     frames = dice.between(6, 12)
     made: Json = {}
     for event in range(2):
-        info: Json = {"stream_id": CAMERA, "event_index": event, "uri": f"{hole('link')}/{CAMERA}/{event}.jpg"}
+        info: Json = {
+            "stream_id": CAMERA,
+            "event_index": event,
+            "uri": f"{hole('link')}/{CAMERA}/{event}.jpg",
+        }
         if traps["start_frames"]:
             info["start_frame"] = event * (frames // 2)
         made[hole(f"space{event}")] = {
@@ -55,7 +59,7 @@ def grid_row(labels: Labels, media: Json) -> Row:
             made[space] = info | {"labels": {"objects": _cloud(labels, space, count), "classifications": []}}
     data = unit(labels, "application/json", marks)
     del data["data_link"]
-    return Row({hole("data_hash"): data}, made)
+    return Row({hole("data_hash"): data}, {"spaces": made})
 
 
 def _image_key(info: Json) -> str:
@@ -74,7 +78,7 @@ def _cloud(labels: Labels, space: str, count: int) -> list[Json]:
 def event_row(labels: Labels, media: Json) -> Row:
     """Numbers are nanoseconds; a label holds until the next event, and every object ends on a delete."""
     data = unit(labels, "application/octet-stream", _events(labels, labels.count))
-    return Row({hole("data_hash"): data}, scene={"isContinuous": True})
+    return Row({hole("data_hash"): data}, {"scene": {"isContinuous": True}})
 
 
 def mcap_row(labels: Labels, media: Json) -> Row:
@@ -91,7 +95,7 @@ def mcap_row(labels: Labels, media: Json) -> Row:
     for feature in labels.classifications(labels.dice.below(2)):
         labels.classify(feature, 1, range=[], spaces={CHANNELS[0]: {"type": "frame", "range": []}})
     data = unit(labels, "application/octet-stream", marks)
-    return Row({hole("data_hash"): data}, {}, {"isContinuous": True})
+    return Row({hole("data_hash"): data}, {"spaces": {}, "scene": {"isContinuous": True}})
 
 
 def _events(labels: Labels, count: int) -> Json:

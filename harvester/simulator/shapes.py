@@ -57,7 +57,7 @@ def _rotatable_bounding_box(dice: Dice, deep: bool) -> Json:
 
 
 def _polygon(dice: Dice, deep: bool) -> Json:
-    """Today's form with `polygons` (sometimes with a hole), or the older ones without: numbered, or a list."""
+    """Today's form with `polygons` (some with a hole), or the older ones: numbered vertices, or a list."""
     vertices = _vertices(dice, dice.pick((3, 4, 5, 12)))
     if dice.chance(0.15):
         return {"polygon": vertices}
@@ -146,6 +146,11 @@ def _segmentation(dice: Dice, deep: bool) -> Json:
     return {"segmentation": run_lengths([0, *(dice.between(1, 3000) for _ in range(dice.between(3, 30)))])}
 
 
+def _hexagon(dice: Dice, deep: bool) -> Json:
+    """A shape of times to come."""
+    return {"hexagon": {"centre": [dice.real(0, 1), dice.real(0, 1)], "side": dice.real(0.01, 0.1)}}
+
+
 DRAW: dict[str, Callable[[Dice, bool], Json]] = {
     "bounding_box": _bounding_box,
     "rotatable_bounding_box": _rotatable_bounding_box,
@@ -159,6 +164,7 @@ DRAW: dict[str, Callable[[Dice, bool], Json]] = {
     "circle": _circle,
     "ellipse": _ellipse,
     "segmentation": _segmentation,
+    "hexagon": _hexagon,
 }
 
 

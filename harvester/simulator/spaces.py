@@ -65,13 +65,19 @@ END = {"audio": 30_000, "text": 2000, "time_series": 60 * SECOND}
 
 def frames_of(info: Json) -> int:
     """How many frames a framed space has."""
-    return int(info.get("number_of_frames") or info.get("number_of_pages") or len(info.get("frames", ())) or 1)
+    return int(
+        info.get("number_of_frames") or info.get("number_of_pages") or len(info.get("frames", ())) or 1
+    )
 
 
 def group_media(dice: Dice, traps: Traps) -> Json:
     """A group of one to three framed media and up to two others (two of audio where objects are shared)."""
     kinds = [dice.pick(tuple(FRAMED)) for _ in range(dice.between(1, 3))]
-    kinds += ["audio", "audio"] if traps["shared_objects"] else [dice.pick(tuple(RANGED)) for _ in range(dice.below(3))]
+    kinds += (
+        ["audio", "audio"]
+        if traps["shared_objects"]
+        else [dice.pick(tuple(RANGED)) for _ in range(dice.below(3))]
+    )
     made = {}
     for number, kind in enumerate(kinds):
         child = {"layout_key": f"{kind}-{number}", "file_name": f"{kind}-{number}.bin"}
@@ -86,7 +92,10 @@ def layers_media(dice: Dice, traps: Traps) -> Json:
     """An image with one or two further layers; its own layer is called root."""
     root = {"space_type": "image", "root_info": {"file_name": hole("title")}} | FULL
     layers = {
-        hole(f"space{number}"): {"space_type": "image", "child_info": {"layout_key": name, "file_name": f"{name}.png"}}
+        hole(f"space{number}"): {
+            "space_type": "image",
+            "child_info": {"layout_key": name, "file_name": f"{name}.png"},
+        }
         | FULL
         for number, name in enumerate(("depth", "thermal")[: dice.between(1, 2)])
     }
@@ -106,7 +115,7 @@ def group_row(labels: Labels, media: Json) -> Row:
     made = {space: _space(labels, infos[space], marks.get(space, {})) for space in infos}
     data = unit(labels, "application/json", {"objects": [], "classifications": []})
     del data["data_link"]
-    return Row({hole("data_hash"): data}, made)
+    return Row({hole("data_hash"): data}, {"spaces": made})
 
 
 def layers_row(labels: Labels, media: Json) -> Row:
@@ -116,7 +125,7 @@ def layers_row(labels: Labels, media: Json) -> Row:
     _classify(labels, infos, marks)
     made = {space: _space(labels, infos[space], marks[space]) for space in infos}
     data = unit(labels, "image/jpeg", {"objects": [], "classifications": []}, **size(labels))
-    return Row({hole("data_hash"): data}, made)
+    return Row({hole("data_hash"): data}, {"spaces": made})
 
 
 def _space(labels: Labels, info: Json, frames: Frames) -> Json:
@@ -137,8 +146,10 @@ def _frame_objects(labels: Labels, infos: dict[str, Json], marks: dict[str, Fram
             labels.put(on_frame(marks[other], 0)["objects"], track)
 
 
-def _range_objects(labels: Labels, infos: dict[str, Json], space: str, further: list[str], count: int) -> None:
-    """The objects of a space of ranges; on audio, some are on the next audio space too, under the same hash."""
+def _range_objects(
+    labels: Labels, infos: dict[str, Json], space: str, further: list[str], count: int
+) -> None:
+    """The objects of a space of ranges; on audio, some are on the next audio space too, by one hash."""
     kind, dice = infos[space]["space_type"], labels.dice
     for track in labels.tracks((SHAPE[kind],), count):
         if kind == "html":
@@ -160,10 +171,11 @@ def _classify(labels: Labels, infos: dict[str, Json], marks: dict[str, Frames]) 
         possible = list(marks if old else infos)
         chosen = [space for space in possible if dice.chance(0.5)] or possible[:1]
         if old:
-            hash = labels.classify(feature, len(chosen), copied=True, **dice.pick(({}, {"spaces": {}})))
+            where: Json = {"spaces": {}} if dice.chance(0.5) else {}
+            hash = labels.classify(feature, len(chosen), copied=True, **where)
         else:
             hash = labels.classify(feature, len(chosen), **_placements(labels, infos, chosen))
-        if hash and (old or labels.traps["copied_classifications"]):
+        if old or labels.traps["copied_classifications"]:
             _copy(labels, feature, hash, [marks[space] for space in chosen if space in marks])
     labels.orphans()
 

@@ -17,7 +17,7 @@ class WorldSpec(msgspec.Struct, frozen=True):
         unlabelled: share of rows that have no label row yet.
         reviews: share of objects that have been reviewed.
         branches: further branches; a quarter of the labelled rows has a label row of its own on each.
-        giant_bytes: row 0 is an image whose label row is padded with objects to exactly so many bytes of JSON.
+        giant_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
     """
 
     rows: int = 5000

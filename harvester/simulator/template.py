@@ -1,4 +1,4 @@
-"""Pre-rendered JSON with holes: what is alike in many rows is serialised once, a row's own values are spliced in."""
+"""Serialised JSON with holes: what many rows have in common is made once, a row's own is spliced in."""
 
 import re
 from collections.abc import Mapping
@@ -8,12 +8,17 @@ import orjson
 
 # Private-use characters: they occur in no text of ours, and orjson writes them as they are.
 NUMBERED = re.compile(r"([a-z]+)(\d+)")
-HOLE = re.compile("\ue000(.*?)\ue001".encode())
+HOLE = re.compile('(?:"\ue002|\ue000)(.*?)(?:\ue001|\ue003")'.encode())
 
 
 def hole(name: str) -> str:
     """Stands in a JSON string for the value called `name`."""
     return f"\ue000{name}\ue001"
+
+
+def raw_hole(name: str) -> str:
+    """Stands, alone in its string, for JSON called `name`."""
+    return f"\ue002{name}\ue003"
 
 
 class Template:
@@ -29,7 +34,7 @@ class Template:
         ]
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
-        """The JSON with every hole filled; the values are text as it stands between JSON quotes."""
+        """The JSON with every hole filled; the values are text as it stands between JSON quotes, or JSON."""
         pieces = self._pieces.copy()
         for place, name in self._holes:
             pieces[place] = values[name]

@@ -7,7 +7,8 @@ row in `period`. The SDK loads them all.
 VARIANTS = 64
 
 TRAPS = {
-    # Classifications placed by frame-level copies alone, as until 2026: an answer has no range, often no feature hash.
+    # Classifications placed by frame-level copies alone, as until 2026: answers have no range, often no
+    # feature hash.
     "old_classifications": (4, 1),
     # Placed by ranges, and copied to frames as well: to be counted once.
     "copied_classifications": (8, 2),
@@ -36,7 +37,7 @@ TRAPS = {
     "unknown_fields": (8, 7),
     # Two images of a group with one `data_sequence`.
     "same_sequence": (16, 11),
-    # `spaces: {}` on rows that have none; a time series with a space called root; images of scenes by start frame.
+    # `spaces: {}` on rows that have none; a time series with a space `root`; scene images by start frame.
     "empty_spaces": (2, 1),
     "root_space": (2, 1),
     "start_frames": (2, 1),

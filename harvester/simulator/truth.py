@@ -36,9 +36,9 @@ class Tally(msgspec.Struct):
         self.shapes[shape] += 1
         self.features[feature] += 1
 
-    def classification(self, *, copied: bool = False) -> None:
-        self.classifications += 1
-        self.copied += copied
+    def classify(self, placements: int, *, copied: bool) -> None:
+        self.classifications += placements
+        self.copied += placements if copied else 0
 
     def add_to(self, truth: Truth, rows: int) -> None:
         """Adds `rows` rows like this one."""

@@ -1,11 +1,13 @@
-"""A project that does not exist: every row is made from its number when it is asked for, the same for ever."""
+"""A project that does not exist: every row is made from its number when it is asked for."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
+from harvester.simulator.giant import Giant
 from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
 from harvester.simulator.labels import Wanted
 from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
@@ -29,6 +31,7 @@ class World:
         self._ledger = Ledger(spec)
         self._bodies = Bodies(spec)
         self._listing = Listing(self._ledger, self._bodies)
+        self._giant = Giant(spec.giant_bytes)
         self.project_hash: str = self._ledger.project_hash
         self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
 
@@ -74,7 +77,7 @@ class World:
     # Rows
 
     def listing(self, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
-        """The JSON of every item that a list call with this payload answers. Raises ValueError for a bad filter."""
+        """The JSON of every item that a list call with this payload answers; ValueError for a bad filter."""
         return self._listing.items(self._query(query))
 
     def label_row(
@@ -94,11 +97,19 @@ class World:
         return self._render(row, wanted, signed_urls)
 
     def _render(self, row: RowFacts, wanted: Wanted, signed_urls: bool = False) -> bytes:
+        signature = SIGNATURE if signed_urls else b""
+        if self._is_giant(row):
+            return self._giant.row(
+                partial(self._listing.fill, row=row, signature=signature), wanted, row.edition
+            )
         body = self._bodies.body(row.recipe, row.variant, row.edition, wanted)
-        return self._listing.fill(body.template, row, SIGNATURE if signed_urls else b"")
+        return self._listing.fill(body.template, row, signature)
+
+    def _is_giant(self, row: RowFacts) -> bool:
+        return self.spec.giant_bytes > 0 and row.number == row.branch == 0
 
     def create(self, data_hash: str) -> bytes | None:
-        """The label row of a data unit, made if there is none yet: a mutation. None for an unknown data unit."""
+        """The label row of a data unit, made if there is none yet: a mutation. None for unknown data."""
         row = self._ledger.find_data(data_hash)
         if row is None:
             return None
@@ -112,9 +123,14 @@ class World:
     ) -> None:
         """Changes the project while clients read it.
 
-        `rows`: label hashes of rows that get other labels and a later date; `removed`: label hashes of rows whose
-        data unit leaves the project; `added`: how many data units join it. `at`: the second since 1970 of the
-        change; without it each change comes a minute after the last, from 2026 on. Unknown hashes pass by.
+        Args:
+            rows: label hashes of rows that get other labels and a later date.
+            removed: label hashes of rows whose data unit leaves the project.
+            added: how many data units join the project.
+            at: second since 1970 of the change, never before the last one; without it each change comes a
+                minute after the last, from 2026 on.
+
+        Unknown hashes pass by.
         """
         second = self._ledger.tick(at)
         for label_hash in rows:
@@ -152,7 +168,7 @@ class World:
             yield made
 
     def classifications(self, label_hashes: Iterable[str], branch: str = "main") -> Iterator[bytes]:
-        """The JSON of each label row's classifications, as the v2 call answers them; unknown hashes pass by."""
+        """Each label row's classifications as the v2 call answers them, in JSON; unknown hashes pass by."""
         for label_hash in label_hashes:
             row = self._ledger.find_label(label_hash)
             if row and self._ledger.branches[row.branch] == branch:
@@ -167,8 +183,12 @@ class World:
         for row in self._listing.rows(self._query(query)):
             truth.listed += 1
             truth.by_data_type[RECIPES[row.recipe].data_type] += 1
-            if row.labelled:
-                truth.labelled += 1
+            if not row.labelled:
+                continue
+            truth.labelled += 1
+            if self._is_giant(row):
+                self._giant.tally(partial(self._listing.fill, row=row), Wanted()).add_to(truth, 1)
+            else:
                 bodies[row.recipe, row.variant, row.edition] += 1
         truth.unlabelled = truth.listed - truth.labelled
         for body, rows in bodies.items():
