@@ -11,6 +11,7 @@ from isal import igzip_lib
 PIECE = 1024**2  # bytes: what is held besides the body itself
 # gzip reaches at most 1032:1, and only on one byte repeated; labels stay far below.
 _HIGHEST_RATIO = 1000
+_BITE = 16 * 1024  # compressed bytes
 _RATIO_MATTERS_FROM = 10 * 1024**2
 
 
@@ -105,9 +106,8 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
     member = _member()
     begun = ended = False
     taken = given = 0
-    for piece in pieces:
-        taken += len(piece)
-        rest = piece
+    for rest in _bites(pieces):
+        taken += len(rest)
         while rest and not ended:
             if member.eof:
                 if not rest.startswith(b"\x1f"):
@@ -128,6 +128,13 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
             rest = member.unused_data if member.eof else b""
     if begun and not member.eof:
         raise BrokenAnswer("the answer's compression is cut short")
+
+
+def _bites(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """`pieces` cut small, so that a ratio is seen before all of a piece is unpacked."""
+    for piece in pieces:
+        for start in range(0, len(piece), _BITE):
+            yield piece[start : start + _BITE]
 
 
 def _member() -> igzip_lib.IgzipDecompressor:

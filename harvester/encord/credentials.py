@@ -99,6 +99,8 @@ def _check_kind(text: bytes, name: str) -> None:
 
 def _why_not(error: Exception, password: bytes | None, name: str) -> str:
     words = str(error).lower()
+    if isinstance(error, UnsupportedAlgorithm) and "bcrypt" in words:
+        return f"{name} is locked with a passphrase, and opening it needs the Python package bcrypt"
     if isinstance(error, UnsupportedAlgorithm):
         return f"{name} is of a kind that cannot be read here: make one with `ssh-keygen -t ed25519`"
     if "not encrypted" in words:

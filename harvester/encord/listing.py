@@ -162,10 +162,10 @@ def split(pieces: Iterable[bytes], *, window: int = PIECE) -> Iterator[list[msgs
     marker, enough = b"", window
     for piece in pieces:
         buffer += piece
+        if len(buffer) > _LARGEST_ITEM + window:
+            raise AnswerTooLarge(f"the listing holds a row of more than {_LARGEST_ITEM:,} bytes")
         if len(buffer) < enough:
             continue
-        if len(buffer) > _LARGEST_ITEM:
-            raise AnswerTooLarge(f"the listing holds a row of more than {_LARGEST_ITEM:,} bytes")
         if not marker:
             first = _FIRST_KEY.match(buffer)
             marker = first[1] if first else b"{"
