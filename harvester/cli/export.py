@@ -114,7 +114,7 @@ def run(
 
     done = anyio.run(work)
     if not screen.quiet:
-        console.print(summary(done, counters), soft_wrap=not console.is_terminal)
+        on.show(summary(done, counters), console)
     return done
 
 

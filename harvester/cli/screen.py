@@ -65,11 +65,12 @@ def stdout() -> Console:
     return Console(highlight=False)
 
 
-def show(thing: RenderableType) -> None:
+def show(thing: RenderableType, console: Console | None = None) -> None:
     """A table for people, on standard output. In a pipe as wide as it needs to be, so that no cell is cut."""
-    console = stdout()
+    console = console or stdout()
     if not console.is_terminal:
-        console = Console(highlight=False, width=max(console.width, console.measure(thing).maximum))
+        width = max(console.width, console.measure(thing).maximum)
+        console = Console(file=console.file, highlight=False, width=width)
     console.print(thing)
 
 

@@ -1,39 +1,75 @@
-"""The verb that checks an export against its own manifest."""
+"""The verb that checks an export against its own manifest, and against the server if asked."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import msgspec
 import typer
 from rich.text import Text
 
 from harvester.cli import screen as on
 from harvester.cli import values
-from harvester.cli.flags import SCREEN, takes
+from harvester.cli.connect import connected
+from harvester.cli.flags import CONNECTION, SCREEN, takes
 from harvester.cli.screen import Screen
-from harvester.errors import Unsound
+from harvester.cli.summary import drift as shown_drift
+from harvester.errors import BadInput
+from harvester.events import one_line
+from harvester.settings import Connection
 
-Target = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of an export.")]
+if TYPE_CHECKING:
+    from harvester.output.manifest import Drift
 
-SHOWN = 20  # problems named on the terminal; --json names all
+SHOWN = 20  # problems, and rows of each kind, named on the terminal; --json names all that are known
+UNSOUND = 3
+
+Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of an export.")]
+Server = Annotated[
+    bool, typer.Option("--server", help="List again: which rows were edited, added, removed since.")
+]
 
 
-@takes(SCREEN)
-def verify(target: Target, *, screen: Screen) -> None:
-    """Check an export: every part there, every byte as committed, counts that add up. Exit 3 if not."""
+@takes(CONNECTION, SCREEN)
+def verify(directory: Directory, *, server: Server = False, connection: Connection, screen: Screen) -> None:
+    """Check an export: every part there, every byte as committed, every row accounted for. Exit 3 if not."""
     from harvester.output.target import open_target
     from harvester.output.verify import verify as check
 
     console = screen.listen()
-    report = check(open_target(target))
+    report = check(open_target(directory))
+    drift = _drift(directory, connection) if server else None
     if screen.json:
-        on.put_json({"target": str(target), "ok": report.ok, **msgspec.to_builtins(report)})
-    elif report.ok and not screen.quiet:
-        console.print(
-            Text.assemble(("✓ sound", "bold green"), "  ", on.title(str(target), "bold")), soft_wrap=True
-        )
+        facts = {"target": str(directory), "ok": report.ok, "problems": report.problems}
+        on.put_json(facts | ({"drift": drift} if server else {}))
+    elif not screen.quiet:
+        if report.ok:
+            mark = Text.assemble(("✓ sound", "bold green"), "  ", on.title(str(directory), "bold"))
+            console.print(mark, soft_wrap=True)
+        if drift is not None:
+            console.print(shown_drift(drift) or Text("nothing has changed on the server since"))
+            for what, names in drift.named.items():
+                for name in names[:SHOWN]:
+                    console.print(Text.assemble("  ", (f"{what:8}", "dim"), on.title(name)), soft_wrap=True)
     if not report.ok:
-        for problem in report.problems[:SHOWN]:
+        for problem in report.problems[:SHOWN] if not screen.json else ():
             console.print(Text.assemble("  ", on.title(str(problem))), soft_wrap=True)
         found = values.show_count(len(report.problems), "problem")
-        raise Unsound(f"{target}: {found}; run its export again to repair it")
+        console.print(f"harvester: {directory}: {found}; run its export again to repair it", soft_wrap=True)
+        raise typer.Exit(UNSOUND)
+
+
+def _drift(directory: Path, connection: Connection) -> "Drift":
+    """What has changed on the server since the export's plan was frozen."""
+    from harvester.drift import compared
+    from harvester.output import planfile
+    from harvester.output.target import open_target
+    from harvester.plan import unsorted_rows
+
+    target = open_target(directory)
+    header = planfile.read_header(target)
+    if header is None:
+        raise BadInput(one_line(f"{directory} has no plan that could be compared with the server"))
+    with connected(connection) as session:
+        project = session.find_project(header.project.hash)
+        listed = unsorted_rows(session, project, header.selection, header.format)
+        with compared(planfile.rows(target, header), listed) as comparison:
+            return comparison.drift()

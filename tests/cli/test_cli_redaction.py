@@ -12,7 +12,10 @@ from hypothesis import strategies as st
 from harvester import events
 from harvester.events import GONE, one_line, printable, redact
 
-PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACANARY\nCANARY==\n-----END OPENSSH PRIVATE KEY-----"
+PEM = (
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAACANARY\nCANARY==\n"
+    "-----END OPENSSH PRIVATE KEY-----"
+)
 V1 = "a1" * 32 + ":" + "CA" * 64
 JWT = "eyJhbGciOiJIUzI1NiJ9.CANARY.CANARY"
 
