@@ -5,6 +5,7 @@ is split into its items a window at a time, so that a million rows take no more 
 """
 
 import json
+import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -79,8 +80,7 @@ class Spool:
             BrokenAnswer, AnswerTooLarge: as `body.read_body`.
         """
         self._file.seek(0)
-        pieces = iter(lambda: self._file.read(PIECE), b"")
-        return split(decoded(pieces, self._encoding, limit=float("inf")))
+        return split(decoded(_pieces_of(self._file), self._encoding, limit=math.inf))
 
     def close(self) -> None:
         self._file.close()
@@ -115,6 +115,10 @@ def plain_items(rows: Iterable[Any]) -> Iterator[list[msgspec.Raw]]:
         yield batch
 
 
+def _pieces_of(file: IO[bytes]) -> Iterator[bytes]:
+    return iter(lambda: file.read(PIECE), b"")
+
+
 def _spooled(pieces: Iterable[bytes]) -> IO[bytes]:
     file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the spool; made 0600, and without a name
     try:
@@ -132,12 +136,16 @@ def _spooled(pieces: Iterable[bytes]) -> IO[bytes]:
 
 
 def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
-    """A spool that is no error: what fits is read at once, to learn of one while asking again may help."""
+    """A spool that holds no error: what is small is read at once, while asking again may help."""
     try:
-        if file.tell() <= _SMALL:
-            file.seek(0)
-            whole = b"".join(decoded([file.read()], encoding, limit=64 * PIECE))
-            envelope.response_of(whole, context=context)
+        file.seek(0)
+        start = b""
+        for piece in decoded(_pieces_of(file), encoding, limit=math.inf):
+            start += piece
+            if len(start) > _SMALL:
+                break
+        else:
+            envelope.response_of(start, context=context)
         return Spool(file, encoding)
     except BaseException:
         file.close()

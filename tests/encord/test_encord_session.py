@@ -1,4 +1,4 @@
-"""Projects by hash or exact title, in one clear line where there is none; what is asked again, and what is not."""
+"""Projects by hash or exact title, listings as sent; what is asked again, and what is not."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from harvester.encord.session import ProjectInfo, Session
-from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, Stop
-from harvester.settings import Selection
+from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, SkipRow, Stop
+from harvester.settings import Connection, Selection
 from tests.encord.recording import ONTOLOGY, PROJECT, Asked, Recording, Reply, envelope, error, gzipped
 
 Connect = Callable[..., Session]
@@ -214,14 +214,11 @@ def test_a_listing_leaves_no_file_behind_and_none_to_be_found(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     server.answers = lambda asked: envelope(LISTED)
     session = connect()
-    session.projects if session is None else None
-    before = len(os.listdir("/dev/fd"))
     with session.listing(PROJECT, Selection()) as chunks:
         next(iter(chunks))
         assert list(tmp_path.iterdir()) == []
         opened = len(os.listdir("/dev/fd"))
     assert len(os.listdir("/dev/fd")) == opened - 1
-    assert before <= opened
 
 
 def test_an_error_instead_of_a_listing_is_asked_again_or_named(
@@ -238,7 +235,9 @@ def test_an_error_instead_of_a_listing_is_asked_again_or_named(
 
 
 @pytest.mark.parametrize("cut", [0.5, 0.999])
-def test_a_listing_that_is_cut_short_never_passes(server: Recording, connect: Connect, cut: float) -> None:
+def test_a_listing_that_is_cut_short_never_passes(
+    server: Recording, connect: Connect, slept: list[float], cut: float
+) -> None:
     """A cut inside the compression and a cut inside the JSON both end the run, resumable."""
     whole = envelope(LISTED).body
     for reply in (
@@ -284,16 +283,12 @@ def test_a_refused_row_is_told_from_a_refused_project(
 
     server.answers = answers
     rows = connect().label_rows(ProjectInfo(PROJECT, "T", ""), Selection())
-    kind = CredentialsRefused if whole_project else "SkipRow"
-    with pytest.raises(Exception) as raised:
+    with pytest.raises(CredentialsRefused if whole_project else SkipRow):
         rows.get_label_row("a")
-    assert type(raised.value).__name__ == getattr(kind, "__name__", kind)
 
 
 def test_a_session_needs_credentials(server: Recording) -> None:
     """None given, none in the environment: exit code 4, before the server is asked."""
-    from harvester.settings import Connection
-
     with pytest.raises(Stop, match="no credentials") as refused:
         Session.open(Connection(domain=server.url))
     assert refused.value.exit_code == 4
