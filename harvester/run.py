@@ -20,7 +20,8 @@ from harvester.labels.extract import Extractor
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.manifest import Drift, build_manifest, write_manifest
-from harvester.output.planfile import PlanHeader, Project, Purpose
+from harvester.output.planfile import PlanHeader
+from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
@@ -60,6 +61,7 @@ class Run:
     _drift: Drift | None = None
     _resumed = False
     _harvested = False
+    _harvested_before = 0
 
     def __init__(
         self,
@@ -106,6 +108,7 @@ class Run:
         self._counters.listed = self._plan.rows
         for commit in self._standing.commits.values():
             self._count(commit)
+        self._harvested_before = self._counters.harvested
 
     @property
     def complete(self) -> bool:
@@ -209,6 +212,7 @@ class Run:
         run = {
             "seconds": round(anyio.current_time() - self._began, 3),
             "resumed": self._resumed,
+            "harvested": self._counters.harvested - self._harvested_before,
             **self._counters.work(),
         }
         self._standing.manifest = build_manifest(
@@ -259,6 +263,7 @@ class Run:
 
     def _count(self, commit: Commit, *, times: int = 1) -> None:
         """Has the counters know of a part that is there already; or no longer, with `times` = -1."""
+        self._harvested_before += min(0, times) * commit.rows["harvested"]
         for outcome, number in commit.rows.items():
             setattr(self._counters, outcome, getattr(self._counters, outcome) + times * number)
         for kind, counts in commit.records.items():

@@ -1,5 +1,6 @@
 """Reads a part's file back: its bytes, its lines, and the rows that they are of."""
 
+import codecs
 import hashlib
 import json
 from collections.abc import Callable, Iterator
@@ -70,7 +71,7 @@ class _LineCheck:
 
     def _read(self, line: bytes) -> tuple[tuple[str, ...], object, object]:
         """A record's keys in their order, its kind, and its label hash. Raises ValueError."""
-        line.decode()
+        line.decode() if len(line) < _PIECE else _check_utf8(line)
         try:
             record = self._decode(line)
             if self._kind == "rows":
@@ -97,6 +98,13 @@ _value = msgspec.json.Decoder(str | None).decode
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
+
+
+def _check_utf8(line: bytes) -> None:
+    """In pieces: the text of a line may take four times its bytes."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    for start in range(0, len(line), _PIECE):
+        decoder.decode(line[start : start + _PIECE], final=start + _PIECE >= len(line))
 
 
 def _batches(target: Target, name: str) -> Iterator[list[bytes]]:

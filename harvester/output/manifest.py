@@ -9,7 +9,8 @@ from harvester.errors import Unsound
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.layout import FAILED, FORMAT, MANIFEST
-from harvester.output.planfile import PlanHeader, Project
+from harvester.output.planfile import PlanHeader
+from harvester.output.purpose import Project
 from harvester.output.target import Target
 from harvester.settings import Format, Selection
 

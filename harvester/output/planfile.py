@@ -19,7 +19,7 @@ import zstandard
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
-from harvester.output.canonical import canonical, digest, indented, parse_object
+from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.layout import (
     COMMITS,
     FORMAT,
@@ -30,26 +30,12 @@ from harvester.output.layout import (
     STATE,
     parse_part,
 )
+from harvester.output.purpose import Project, Purpose, check_purpose
 from harvester.output.target import Draft, Target
 from harvester.settings import Format, Selection
 
 _LEVEL = 3
 _PIECE = 1024**2  # bytes compressed or decompressed at once; the same pieces give the same file
-
-
-class Project(msgspec.Struct, frozen=True):
-    """The project that an export is of."""
-
-    hash: str
-    title: str
-
-
-class Purpose(msgspec.Struct, frozen=True, kw_only=True):
-    """What a target is for. One with another purpose is refused."""
-
-    project: Project
-    selection: Selection
-    format: Format
 
 
 class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +83,7 @@ def ensure_plan(
     """
     header = read_header(target)
     if header is not None:
-        check_purpose(target, header, purpose)
+        check_purpose(target.name, header.purpose, purpose)
         if intact(target, header):
             _delete_former_rows(target, header)
             return header, True
@@ -167,19 +153,6 @@ def read_header(target: Target) -> PlanHeader | None:
     except (ValueError, msgspec.ValidationError):
         return None
     return header if header.seal == digest(fields, without=("seal",)) else None
-
-
-def check_purpose(target: Target, header: PlanHeader, wanted: Purpose) -> None:
-    """Raises TargetRefused, naming the first difference, where the target's plan is not for `wanted`."""
-    held = header.purpose
-    holds = f"{one_line(target.name)} holds an export of project {_show(held.project.title)}"
-    difference = None
-    if held.project.hash != wanted.project.hash:
-        difference = f" ({held.project.hash}), not of {_show(wanted.project.title)} ({wanted.project.hash})"
-    elif setting := next(_differences(held, wanted), None):
-        difference = " with {0}={1}, not {0}={2}".format(*setting)
-    if difference:
-        raise TargetRefused(f"{holds}{difference}; choose another directory")
 
 
 def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
@@ -320,21 +293,6 @@ def _damage_named() -> Iterator[None]:
         yield
     except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {one_line(str(error))}") from error
-
-
-def _differences(held: Purpose, wanted: Purpose) -> Iterator[tuple[str, str, str]]:
-    for ours, theirs in ((held.selection, wanted.selection), (held.format, wanted.format)):
-        for field in ours.__struct_fields__:
-            if canonical(getattr(ours, field)) != canonical(getattr(theirs, field)):
-                yield field, _show(getattr(ours, field)), _show(getattr(theirs, field))
-
-
-def _show(value: object) -> str:
-    if value is None or value == ():
-        return "(none)"
-    if isinstance(value, tuple):
-        return one_line(",".join(map(str, value)), limit=200)
-    return one_line(str(value), limit=200)
 
 
 def _check_unclaimed(target: Target) -> None:

@@ -11,7 +11,8 @@ from harvester.output import planfile
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
 from harvester.output.manifest import Manifest, build_manifest, write_manifest
 from harvester.output.ndjson import PartWriter
-from harvester.output.planfile import PlanHeader, Project, Purpose
+from harvester.output.planfile import PlanHeader
+from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import repair
 from harvester.output.target import Target
 from harvester.settings import Format, Selection

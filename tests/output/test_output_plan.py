@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
-from harvester.output.planfile import Project, Purpose
+from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
 from tests.output.small import PURPOSE, contents, export, plan

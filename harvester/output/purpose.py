@@ -1,0 +1,52 @@
+"""What a target is for, and in what another export differs from it."""
+
+from collections.abc import Iterator
+
+import msgspec
+
+from harvester.errors import TargetRefused
+from harvester.events import one_line
+from harvester.output.canonical import canonical
+from harvester.settings import Format, Selection
+
+
+class Project(msgspec.Struct, frozen=True):
+    """The project that an export is of."""
+
+    hash: str
+    title: str
+
+
+class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+    """What a target is for. One with another purpose is refused."""
+
+    project: Project
+    selection: Selection
+    format: Format
+
+
+def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
+    """Raises TargetRefused, naming the first difference, where the target of that name is for another."""
+    holds = f"{one_line(target)} holds an export of project {_show(held.project.title)}"
+    difference = None
+    if held.project.hash != wanted.project.hash:
+        difference = f" ({held.project.hash}), not of {_show(wanted.project.title)} ({wanted.project.hash})"
+    elif setting := next(_differences(held, wanted), None):
+        difference = " with {0}={1}, not {0}={2}".format(*setting)
+    if difference:
+        raise TargetRefused(f"{holds}{difference}; choose another directory")
+
+
+def _differences(held: Purpose, wanted: Purpose) -> Iterator[tuple[str, str, str]]:
+    for ours, theirs in ((held.selection, wanted.selection), (held.format, wanted.format)):
+        for field in ours.__struct_fields__:
+            if canonical(getattr(ours, field)) != canonical(getattr(theirs, field)):
+                yield field, _show(getattr(ours, field)), _show(getattr(theirs, field))
+
+
+def _show(value: object) -> str:
+    if value is None or value == ():
+        return "(none)"
+    if isinstance(value, tuple):
+        return one_line(",".join(map(str, value)), limit=200)
+    return one_line(str(value), limit=200)
