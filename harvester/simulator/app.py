@@ -84,8 +84,9 @@ class App:
         if (delay := self._delay(call)) and not await delivery.patience(delay):
             return Answer(503, [], strike="closed")
         answer = self._struck(call) or self._true_answer(call)
-        stats.rows_served += answer.rows
-        if answer.strike is not None:
+        if answer.strike is None:
+            stats.rows_served += answer.rows
+        else:
             stats.struck[answer.strike] += 1
         return answer
 
@@ -192,7 +193,7 @@ class App:
     def _strike(self, call: Call, strike: str) -> Answer:
         if strike in ("truncated", "stalled", "trickle", "reset", "mute", "closed", "bomb"):
             answer = self._true_answer(call)
-            answer.strike, answer.rows = strike, 0
+            answer.strike = strike
             return answer
         self._site.stats.struck[strike] += 1
         match strike:

@@ -47,6 +47,7 @@ RowTrouble = Literal[
     "big_integer",  # 30 digits
     "duplicate_keys",
     "nan",
+    "huge",  # 50 MB of one text
 ]
 
 BundleTrouble = Literal["missing", "duplicate", "foreign"]

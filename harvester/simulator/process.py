@@ -10,6 +10,7 @@ import msgspec
 import urllib3
 
 from harvester.simulator.faults import Faults
+from harvester.simulator.server import Listening, Options
 from harvester.simulator.spec import WorldSpec
 
 _SECONDS_TO_END = 5
@@ -46,14 +47,12 @@ class Simulator:
         port: int = 0,
         directory: Path | None = None,
     ) -> None:
-        self._options = msgspec.json.encode(
-            {
-                "spec": spec if spec is not None else WorldSpec(),
-                "faults": faults if faults is not None else Faults(),
-                "tls": tls,
-                "port": port,
-                "directory": str(directory) if directory is not None else None,
-            }
+        self._options = Options(
+            spec=spec or WorldSpec(),
+            faults=faults or Faults(),
+            tls=tls,
+            port=port,
+            directory=str(directory) if directory else None,
         )
 
     def start(self) -> Self:
@@ -69,18 +68,18 @@ class Simulator:
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(self._options + b"\n")
+        self._process.stdin.write(msgspec.json.encode(self._options) + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
             self.stop()
             raise RuntimeError("the simulator did not start")
-        told = msgspec.json.decode(line)
-        self.url, self.rows = told["url"], told["rows"]
-        self.project_hash, self.project_title = told["project_hash"], told["project_title"]
-        self.ssh_key_file, self.token_file = Path(told["ssh_key_file"]), Path(told["token_file"])
-        self.ca_file = Path(told["ca_file"]) if told["ca_file"] else None
-        self._http = urllib3.PoolManager(ca_certs=told["ca_file"], retries=False)
+        told = msgspec.json.decode(line, type=Listening)
+        self.url, self.rows = told.url, told.rows
+        self.project_hash, self.project_title = told.project_hash, told.project_title
+        self.ssh_key_file, self.token_file = Path(told.ssh_key_file), Path(told.token_file)
+        self.ca_file = Path(told.ca_file) if told.ca_file else None
+        self._http = urllib3.PoolManager(ca_certs=told.ca_file, retries=False)
         return self
 
     def stop(self) -> None:

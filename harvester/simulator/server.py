@@ -23,6 +23,7 @@ from harvester.simulator.world import World, WorldSpec
 
 BACKLOG = 1024
 KEEP_ALIVE = 75  # seconds that an idle connection is kept
+A_MOMENT = 0.05  # seconds for the answer to whoever closed the port
 
 
 class Listening(msgspec.Struct, frozen=True):
@@ -92,7 +93,7 @@ class Listener:
         if faults.outage_as == "port_closed":
             loop = asyncio.get_running_loop()
             for start, end in faults.outages:
-                self._timers.append(loop.call_later(start, self._close))
+                self._timers.append(loop.call_later(max(start, A_MOMENT), self._close))
                 self._timers.append(loop.call_later(end, self._reopen))
 
     async def _listen(self) -> None:
@@ -135,9 +136,10 @@ def _bound(port: int) -> socket.socket:
     return bound
 
 
-def serve(
-    options: Options, announce: Callable[[Listening], None], stop: Callable[[asyncio.Event], None]
-) -> None:
+Stop = Callable[[asyncio.Event], None]
+
+
+def serve(options: Options, announce: Callable[[Listening], None], stop: Stop) -> None:
     """Serve until `stop` says so.
 
     Args:
@@ -161,7 +163,7 @@ async def _serve(
     options: Options,
     identity: Identity,
     announce: Callable[[Listening], None],
-    stop: Callable[[asyncio.Event], None],
+    stop: Stop,
 ) -> None:
     ended = asyncio.Event()
     stop(ended)

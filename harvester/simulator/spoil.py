@@ -7,6 +7,7 @@ import orjson
 from harvester.simulator.faults import HOSTILE_TITLES, RowTrouble
 
 DEPTH = 100_000
+HUGE = 50_000_000  # bytes
 
 # Put in front of an object's shape: a field that no reader knows, or one that is there already.
 _FIELDS: dict[str, bytes] = {
@@ -25,7 +26,7 @@ def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
         return row[: len(row) // 2]
     if trouble == "pretty":
         return orjson.dumps(orjson.loads(row), option=orjson.OPT_INDENT_2)
-    extra = _FIELDS.get(trouble)
+    extra = b'"simulator":"%b",' % (b"x" * HUGE) if trouble == "huge" else _FIELDS.get(trouble)
     if extra is None:
         return row
     at = row.find(b'"shape":')

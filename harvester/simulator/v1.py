@@ -82,13 +82,17 @@ class V1Call:
         raise Refusal("METHOD_NOT_ALLOWED_ERROR" if own else "RESOURCE_NOT_FOUND_ERROR")
 
     def _listing(self, query: dict[str, Any]) -> Answer:
-        return Answer(200, self._listing_pieces(query), compressible=True)
+        try:
+            items = self._site.world.listing(query)
+        except ValueError as exc:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", str(exc)) from exc
+        return Answer(200, self._listing_pieces(items), compressible=True)
 
-    def _listing_pieces(self, query: dict[str, Any]) -> Iterator[bytes]:
+    def _listing_pieces(self, items: Iterator[bytes]) -> Iterator[bytes]:
         """The listing as it is made: however many rows, only a piece is in memory."""
         hostile = self._site.hostile_rows
         lead, piece, size = b'{"status": 200, "response": [', list[bytes](), 0
-        for item in self._site.world.listing(query):
+        for item in items:
             if hostile:
                 place = hostile.get(msgspec.json.decode(item).get("label_hash"))
                 item = item if place is None else retitled(item, place)
@@ -113,6 +117,8 @@ class V1Call:
         maximum = self._site.faults.max_rows
         if maximum is not None and len(asked) > maximum:
             raise Refusal("MULTI_LABEL_LIMIT_ERROR", {"maximum_labels_allowed": maximum})
+        if not all(isinstance(label_hash, str) for label_hash in asked):
+            raise Refusal("INVALID_ARGUMENTS_ERROR", "a label hash is a string")
         hashes = list(dict.fromkeys(asked))
         self._site.random.shuffle(hashes)
         rows = [row for row in (self._row(found, payload) for found in hashes) if row is not None]

@@ -209,6 +209,10 @@ def test_what_is_no_call_gets_an_error(client: Client) -> None:
     assert client.v2("GET", "no/such/thing").status == 404
     assert client.v2("DELETE", "projects").status == 405
     assert code(client.v1("video/GET")) == ["METHOD_NOT_ALLOWED_ERROR"]
+    assert code(client.v1("labelrow/GET", ["a", None], {})) == ["INVALID_ARGUMENTS_ERROR"]
+    assert code(client.v1("labelrowmetadata/GET", None, {"edited_after": "once"})) == [
+        "INVALID_ARGUMENTS_ERROR"
+    ]
     assert code(client.send("POST", "/public", b"[", {})) == ["INVALID_ARGUMENTS_ERROR"]
     assert code(client.send("GET", "/elsewhere", b"", {})) == ["RESOURCE_NOT_FOUND_ERROR"]
 
