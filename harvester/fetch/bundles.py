@@ -16,8 +16,8 @@ TARGET_BYTES = 4 * 1024**2
 # Answers that take longer do not grow; much longer ones, or failures after so long, come near time-outs.
 TARGET_SECONDS = 5.0
 _TOO_LONG = 4 * TARGET_SECONDS
-# A body is held once, and the lines that come of it weigh about as much.
-_INFLATION = 2
+# A body is held once, and at first we think that the lines made of it weigh as much.
+_INFLATION = 2.0
 # A mean of the last rows: a single answer replaces half of it at most, for one odd bundle is not the rule;
 # and a quarter at least where rows are heavier than thought, for memory is at stake.
 _ROWS_REMEMBERED = 50
@@ -39,12 +39,13 @@ class BundleSizer:
 
     def __init__(self, *, cap: int = MOST_ROWS, max_memory: int) -> None:
         self.cap = cap
-        self._target = min(TARGET_BYTES, max_memory // (4 * _INFLATION))
+        self._target = min(TARGET_BYTES, max_memory // 8)  # several bundles and their lines fit at once
         self._unknown = max_memory // 2
         self._most = 1
         self._careful_from = 2 * MOST_ROWS
         self._mean: float | None = None
         self._deviation = 0.0
+        self._inflation = _INFLATION
 
     @property
     def size(self) -> int:
@@ -61,11 +62,12 @@ class BundleSizer:
 
     def footprint(self, rows: int) -> int:
         """Bytes that asking for so many rows may hold. Half of the budget as long as nothing is known."""
-        return self._unknown if self._mean is None else int(rows * self._row_bytes * _INFLATION)
+        return self._unknown if self._mean is None else int(rows * self._row_bytes * self._inflation)
 
-    def answered(self, rows: int, body_bytes: int, took: float) -> None:
-        """An answer of `rows` rows and `body_bytes` bytes came after `took` seconds."""
+    def answered(self, rows: int, body_bytes: int, line_bytes: int, took: float) -> None:
+        """An answer of `rows` rows came after `took` seconds: its body's bytes, and those of its lines."""
         row_bytes = body_bytes / rows
+        inflation = 1 + line_bytes / max(1, body_bytes)
         if self._mean is None:
             self._mean = row_bytes
         else:
@@ -74,9 +76,10 @@ class BundleSizer:
                 share = max(share, _LEAST_LEARNT_UP)
             self._deviation += share * (abs(row_bytes - self._mean) - self._deviation)
             self._mean += share * (row_bytes - self._mean)
+            self._inflation += share * (inflation - self._inflation)
         if took > _TOO_LONG:
             self._shrink(rows)
-        elif took <= TARGET_SECONDS and rows >= self._most:
+        elif took <= TARGET_SECONDS and rows == self._most:
             self._most = min(MOST_ROWS, 2 * rows if 2 * rows <= self._careful_from else rows + 1)
 
     def too_much(self, rows: int, maximum: int | None) -> None:

@@ -148,7 +148,7 @@ class Caller:
     def _learn(self, batch: Batch, fetched: Fetched, took: float) -> None:
         self._counters.wire_bytes += fetched.wire_bytes
         self._counters.body_bytes += fetched.body_bytes
-        self._sizer.answered(len(batch.rows), fetched.body_bytes, took)
+        self._sizer.answered(len(batch.rows), fetched.body_bytes, fetched.weight, took)
         present = (row for row, outcome in zip(batch.rows, fetched.outcomes, strict=True) if outcome)
         if (row := next(present, None)) is not None:
             self._remember(row, fetched.body_bytes / len(batch.rows))

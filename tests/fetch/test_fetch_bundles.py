@@ -1,5 +1,6 @@
 """How many rows a call asks for, how a bundle is cut, and whether an answer holds what was asked for."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +19,7 @@ def grown(sizer: BundleSizer, row_bytes: int, answers: int = 60) -> list[int]:
     sizes = []
     for _ in range(answers):
         sizes.append(sizer.size)
-        sizer.answered(sizes[-1], sizes[-1] * row_bytes, 0.2)
+        sizer.answered(sizes[-1], sizes[-1] * row_bytes, sizes[-1] * row_bytes, 0.2)
     return sizes
 
 
@@ -74,7 +75,7 @@ def test_an_unnamed_maximum_is_met_now_and_then() -> None:
             refused += 1
             it.too_much(size, None)
         else:
-            it.answered(size, size * 10, 0.2)
+            it.answered(size, size * 10, size * 10, 0.2)
     assert 5 <= refused <= 12
     assert it.size > 40
 
@@ -94,9 +95,9 @@ def test_slow_answers_do_not_grow_and_very_slow_ones_shrink() -> None:
     it = sizer()
     grown(it, row_bytes=10, answers=6)
     size = it.size
-    it.answered(size, size * 10, 6.0)
+    it.answered(size, size * 10, size * 10, 6.0)
     assert it.size == size
-    it.answered(size, size * 10, 30.0)
+    it.answered(size, size * 10, size * 10, 30.0)
     assert it.size == size // 2
 
 
@@ -115,10 +116,18 @@ def test_heavier_rows_are_believed_sooner_than_lighter_ones() -> None:
     """Memory is at stake: one heavy answer makes the next bundles weigh more."""
     it = sizer(cap=1)
     grown(it, row_bytes=1000)
-    it.answered(1, 1_000_000, 0.2)
+    it.answered(1, 1_000_000, 1_000_000, 0.2)
     assert it.footprint(1) > 500_000
-    it.answered(1, 1000, 0.2)
+    it.answered(1, 1000, 1000, 0.2)
     assert it.footprint(1) > 400_000
+
+
+def test_what_rows_grow_to_as_lines_is_learnt() -> None:
+    """Rows of 1 KB that become lines of 3 KB hold 4 KB each."""
+    it = sizer(cap=10)
+    for _ in range(100):
+        it.answered(10, 10_000, 30_000, 0.2)
+    assert it.footprint(10) == pytest.approx(40_000, rel=0.01)
 
 
 def test_a_batch_is_cut_into_halves_down_to_the_row() -> None:
