@@ -113,5 +113,6 @@ def _as_answer(found: Any) -> Answer:
         return found[0]
     if isinstance(found, Answer):
         return found
+    # The SDK has parsed these: integers beyond 64 bits are floats, fields of tomorrow are gone.
     rows = [orjson.dumps(row) for row in (found if isinstance(found, list) else [found])]
     return Answer(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))
