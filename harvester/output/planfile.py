@@ -193,7 +193,7 @@ def intact(target: Target, header: PlanHeader) -> bool:
     try:
         for line in _lines(target, header):
             hashed.update(line)
-    except zstandard.ZstdError:
+    except (zstandard.ZstdError, OSError, CannotFinishNow):
         return False
     return hashed.hexdigest() == header.rows_sha256
 

@@ -4,8 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
-
+from harvester.fetch.pool import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
@@ -16,16 +15,6 @@ from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import repair
 from harvester.output.target import Target
 from harvester.settings import Format, Selection
-
-
-class FailedRow(msgspec.Struct, frozen=True):
-    label_hash: str
-    data_title: str
-    error: str
-    message: str
-    attempts: int
-    trace_id: str | None
-
 
 HEAD = (
     "kind", "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from harvester.errors import Unsound
+from harvester.fetch.pool import FailedRow
 from harvester.output import planfile
 from harvester.output.commit import KindCounts, PartFile, drop_part, read_commits
 from harvester.output.manifest import Drift, build_manifest, read_manifest
@@ -15,7 +16,7 @@ from harvester.output.ndjson import PartWriter
 from harvester.output.repair import reopen, repair
 from harvester.output.target import LocalTarget
 from tests.output.faulty import Recording
-from tests.output.small import PURPOSE, FailedRow, contents, export, plan
+from tests.output.small import PURPOSE, contents, export, plan
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from harvester.errors import CannotFinishNow
+from harvester.fetch.pool import FailedRow
 from harvester.output.stdout import StreamKeep
-from tests.output.small import FailedRow
 
 
 class Broken(io.RawIOBase):
