@@ -17,6 +17,7 @@ from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
+from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.manifest import Drift, build_manifest, write_manifest
@@ -246,8 +247,12 @@ class Run:
         """A call that lists: in a thread, which is left behind if the run is to stop."""
         return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True))
 
-    def _list(self) -> Iterator[Any]:
-        return plan_rows(self._session, self._project, self._selection, self._format, on_listed=self._listed)
+    def _list(self) -> Iterator[PlanRow]:
+        rows = plan_rows(self._session, self._project, self._selection, self._format, on_listed=self._listed)
+        for number, row in enumerate(rows):
+            if number % 1000 == 0:
+                anyio.from_thread.check_cancelled()  # a thread that was left behind must not go on writing
+            yield row
 
     def _listed(self, count: int) -> None:
         anyio.from_thread.check_cancelled()

@@ -139,5 +139,10 @@ async def write_stream(
         counts={name: getattr(counters, name) for name in outcomes},
         records=msgspec.to_builtins(dict(sorted(tally.records.items()))),
         drift=None,
-        run={"seconds": round(anyio.current_time() - began, 3), **counters.work()},
+        run={
+            "seconds": round(anyio.current_time() - began, 3),
+            "resumed": False,
+            "harvested": counters.harvested,
+            **counters.work(),
+        },
     )

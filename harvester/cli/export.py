@@ -114,7 +114,7 @@ def run(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done, counters), console)
+        on.show(summary(done), console)
     return done
 
 

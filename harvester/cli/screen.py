@@ -11,6 +11,7 @@ from rich.text import Text
 from harvester import events
 from harvester.errors import BadInput
 
+WIDEST = 500  # cells, of a table in a pipe
 LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -69,7 +70,8 @@ def show(thing: RenderableType, console: Console | None = None) -> None:
     """A table for people, on standard output. In a pipe as wide as it needs to be, so that no cell is cut."""
     console = console or stdout()
     if not console.is_terminal:
-        width = max(console.width, console.measure(thing).maximum)
+        wide = console.options.update(max_width=WIDEST)
+        width = max(console.width, console.measure(thing, options=wide).maximum)
         console = Console(file=console.file, highlight=False, width=width)
     console.print(thing)
 

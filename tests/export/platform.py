@@ -1,0 +1,107 @@
+"""A platform in memory: what an export needs of a session, to be edited and broken at will."""
+
+import json
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
+from harvester.errors import SkipRow
+from harvester.events import Counters
+from harvester.export import export
+from harvester.fetch.source import Answer
+from harvester.run import Summary
+from harvester.settings import Connection, Format, Limits, Selection
+
+PROJECT = ProjectInfo("project-hash", "Small project", "2024-01-01", None)
+SMALL_PARTS = Format(rows_per_part=10)
+
+
+class Platform:
+    """A project of image rows with one box each; every fifth has no label."""
+
+    connection = Connection(domain="http://127.0.0.1:9")
+
+    def __init__(self, rows: int = 50) -> None:
+        self.edited = {f"data-{i:04}": "2024-01-01" for i in range(rows)}
+        self.broken: set[str] = set()
+        self.asked: list[str] = []
+        self.listings = 0
+        self.before_answer: Callable[[], object] = lambda: None
+        self._lock = threading.Lock()
+
+    def item(self, data_hash: str) -> dict[str, Any]:
+        number = int(data_hash[-4:])
+        return {
+            "data_hash": data_hash,
+            "dataset_hash": "dataset",
+            "dataset_title": "Dataset",
+            "data_title": f"{data_hash}.jpg",
+            "data_type": "IMAGE",
+            "label_hash": None if number % 5 == 4 else f"label-{number:04}",
+            "branch_name": "main",
+            "last_edited_at": self.edited[data_hash],
+        }
+
+    @contextmanager
+    def listing(
+        self, project_hash: str, selection: Selection, **_: Any
+    ) -> Iterator[Iterable[list[msgspec.Raw]]]:
+        self.listings += 1
+        yield [
+            [msgspec.Raw(json.dumps(self.item(data)).encode())] for data in sorted(self.edited, reverse=True)
+        ]
+
+    def label_rows(self, project: ProjectInfo, selection: Selection) -> "Platform":
+        return self
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        return self.get_label_rows([label_hash])
+
+    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+        self.before_answer()
+        with self._lock:
+            self.asked += label_hashes
+        if bad := [name for name in label_hashes if name in self.broken]:
+            raise SkipRow("the row is corrupt", row=bad[0])
+        rows = [self._row(name) for name in label_hashes]
+        return Answer(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
+
+    def _row(self, label_hash: str) -> bytes:
+        data = f"data-{label_hash[-4:]}"
+        box = {"objectHash": "o", "name": "Car", "shape": "bounding_box", "edited": self.edited[data]}
+        unit = {
+            "data_hash": data,
+            "data_title": f"{data}.jpg",
+            "labels": {"objects": [box], "classifications": []},
+        }
+        row = {"label_hash": label_hash, "data_hash": data, "data_type": "image", "data_units": {data: unit}}
+        return json.dumps(row).encode()
+
+    async def export(
+        self,
+        target: Path,
+        *,
+        selection: Selection = Selection(),
+        format: Format = SMALL_PARTS,
+        limits: Limits = Limits(bundle_size=5),
+        **options: Any,
+    ) -> Summary:
+        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
+        session = cast(Session, self)
+        return await export(session, PROJECT, selection, format, limits, target, **options)
+
+
+def files(target: Path) -> dict[str, bytes]:
+    """The bytes of every part by name."""
+    return {path.name: path.read_bytes() for path in sorted(target.glob("*.ndjson"))}
+
+
+def manifest(target: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((target / "manifest.json").read_text())
+    return found

@@ -1,0 +1,194 @@
+"""An export from plan to manifest, on a platform in memory."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from harvester.errors import CannotFinishNow, TargetRefused
+from harvester.events import Counters
+from harvester.output.target import LocalTarget
+from harvester.output.verify import verify
+from harvester.settings import Format, Limits, Selection
+from tests.export.platform import Platform, files, manifest
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_every_listed_row_is_accounted_for(tmp_path: Path) -> None:
+    """listed = harvested + unlabelled + filtered + failed: in summary, manifest and counters."""
+    platform, counters = Platform(50), Counters()
+    platform.broken = {"label-0003"}
+    done = await platform.export(tmp_path, counters=counters)
+    counts = {"listed": 50, "harvested": 39, "unlabelled": 10, "filtered": 0, "failed": 1}
+    assert done.counts == manifest(tmp_path)["counts"] == counts
+    assert {name: getattr(counters, name) for name in counts} == counts
+    assert done.exit_code == 3
+    assert json.loads(files(tmp_path)["failed-00000.ndjson"])["label_hash"] == "label-0003"
+    assert verify(LocalTarget(tmp_path)).ok
+
+
+async def test_rows_ruled_out_by_the_listing_are_never_asked_for(tmp_path: Path) -> None:
+    """A data type that no row has: all rows are filtered and no call is made."""
+    platform = Platform()
+    done = await platform.export(tmp_path, selection=Selection(data_types=("video",)))
+    assert done.counts["filtered"] == 50
+    assert platform.asked == []
+
+
+async def test_an_empty_project_is_complete(tmp_path: Path) -> None:
+    """No rows, no parts, a manifest that says so."""
+    done = await Platform(0).export(tmp_path)
+    assert set(done.counts.values()) == {0}
+    assert manifest(tmp_path)["parts"] == []
+
+
+async def test_a_finished_target_is_left_alone(tmp_path: Path) -> None:
+    """The second run neither lists nor fetches, and gives the same summary."""
+    platform = Platform()
+    first = await platform.export(tmp_path)
+    before, asked, listings = files(tmp_path), len(platform.asked), platform.listings
+    second = await platform.export(tmp_path)
+    assert second.already_complete
+    assert second.counts == first.counts
+    assert (files(tmp_path), len(platform.asked), platform.listings) == (before, asked, listings)
+
+
+async def test_another_selection_is_refused(tmp_path: Path) -> None:
+    """The target keeps what it has; the message names the difference."""
+    platform = Platform()
+    await platform.export(tmp_path)
+    with pytest.raises(TargetRefused, match="shapes"):
+        await platform.export(tmp_path, selection=Selection(shapes=("polygon",)))
+
+
+async def test_a_run_asked_to_stop_keeps_what_is_done_and_goes_on(tmp_path: Path) -> None:
+    """Stopped after the first part: the parts under way are kept, the next run brings the rest."""
+    platform, stopping = Platform(200), anyio.Event()
+    limits = Limits(bundle_size=2, concurrency=2)
+
+    def on_event(event: str, fields: Any) -> None:
+        if event == "part.committed":
+            stopping.set()
+
+    with pytest.raises(CannotFinishNow, match=r"stopped: \d+ of 20 parts are kept"):
+        await platform.export(tmp_path / "a", stopping=stopping, on_event=on_event, limits=limits)
+    asked = len(platform.asked)
+    done = await platform.export(tmp_path / "a")
+    assert done.resumed
+    assert len(platform.asked) == 160, "no row was asked for twice"
+    assert asked < 160
+    await platform.export(tmp_path / "b")
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert manifest(tmp_path / "a")["digest"] == manifest(tmp_path / "b")["digest"]
+
+
+async def test_a_run_stopped_while_it_lists_leaves_nothing(tmp_path: Path) -> None:
+    """Asked to stop before anything was listed: no plan, no parts; the next run begins anew."""
+    platform, stopping = Platform(), anyio.Event()
+    stopping.set()
+    with pytest.raises(CannotFinishNow, match="stopped"):
+        await platform.export(tmp_path, stopping=stopping)
+    assert not (tmp_path / ".harvester" / "plan.json").exists()
+    assert (await platform.export(tmp_path)).counts["harvested"] == 40
+    assert LocalTarget(tmp_path).leftovers() == []
+
+
+async def test_max_duration_ends_resumable(tmp_path: Path) -> None:
+    """A run out of time says so, and the next one completes it."""
+    platform = Platform()
+    with pytest.raises(CannotFinishNow, match="as asked"):
+        await platform.export(tmp_path, limits=Limits(max_duration=0.001))
+    assert (await platform.export(tmp_path)).counts["harvested"] == 40
+
+
+async def test_failed_rows_are_harvested_again_when_asked(tmp_path: Path) -> None:
+    """`retry_failed` asks for the rows of parts with failures and no others."""
+    platform = Platform(50)
+    platform.broken = {"label-0012", "label-0016"}
+    assert (await platform.export(tmp_path)).counts["failed"] == 2
+    platform.broken, platform.asked = set(), []
+    done = await platform.export(tmp_path, retry_failed=True)
+    assert (done.counts["failed"], done.exit_code) == (0, 0)
+    assert {name[-4:-1] for name in platform.asked} == {"001"}
+    assert "failed-00001.ndjson" not in files(tmp_path)
+    await Platform(50).export(tmp_path.with_name("clean"))
+    assert files(tmp_path) == files(tmp_path.with_name("clean"))
+
+
+async def test_rows_changed_meanwhile_are_counted_and_named(tmp_path: Path) -> None:
+    """One row edited, one added, one removed while the export runs: all three stand in the manifest."""
+    platform = Platform(50)
+
+    def change(event: str, fields: Any) -> None:
+        if event == "plan.frozen":
+            platform.edited["data-0002"] = "2024-02-02"
+            platform.edited["data-0105"] = "2024-02-02"
+            del platform.edited["data-0049"]
+
+    done = await platform.export(tmp_path, on_event=change)
+    assert done.counts["harvested"] == 40
+    assert manifest(tmp_path)["drift"] == {
+        "edited": 1,
+        "added": 1,
+        "removed": 1,
+        "named": {"edited": ["label-0002"], "added": ["label-0105"], "removed": ["data-0049"]},
+    }
+
+
+async def test_settle_harvests_edited_rows_again(tmp_path: Path) -> None:
+    """The part with the edited row is harvested again, against the plan as it is listed now."""
+    platform = Platform(50)
+    await platform.export(tmp_path)
+    platform.edited["data-0002"] = "2024-02-02"
+    platform.asked = []
+    done = await platform.export(tmp_path, settle=True)
+    assert {name[-4:-1] for name in platform.asked} == {"000"}, "the first part and no other"
+    assert b"2024-02-02" in files(tmp_path)["objects-00000.ndjson"]
+    assert done.drift is not None
+    assert done.drift.edited == 0
+    assert verify(LocalTarget(tmp_path)).ok
+    platform.asked = []
+    assert (await platform.export(tmp_path)).already_complete
+    assert platform.asked == []
+
+
+async def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
+    """Nothing edited since: `settle` lists, and finds the export as it should be."""
+    platform = Platform(50)
+    await platform.export(tmp_path)
+    platform.edited["data-0002"] = "2024-02-02"
+    await platform.export(tmp_path, settle=True)
+    before, platform.asked = files(tmp_path), []
+    await platform.export(tmp_path, settle=True)
+    assert (files(tmp_path), platform.asked) == (before, [])
+
+
+async def test_the_rows_of_a_damaged_part_are_harvested_again(tmp_path: Path) -> None:
+    """A flipped bit in a finished export is found and mended, and nothing else is asked for."""
+    platform = Platform(50)
+    await platform.export(tmp_path)
+    before = files(tmp_path)
+    part = tmp_path / "objects-00002.ndjson"
+    part.write_bytes(part.read_bytes().replace(b"Car", b"Cab", 1))
+    platform.asked = []
+    await platform.export(tmp_path)
+    assert files(tmp_path) == before
+    assert {name[-4:-1] for name in platform.asked} == {"002"}
+
+
+async def test_a_kind_that_is_not_emitted_has_no_file(tmp_path: Path) -> None:
+    """Only rows: one line a label row, with its listing and all that was sent."""
+    await Platform(10).export(tmp_path, format=Format(emit=("rows",)))
+    (name,) = files(tmp_path)
+    lines = [json.loads(line) for line in files(tmp_path)[name].splitlines()]
+    assert name == "rows-00000.ndjson"
+    assert [line["metadata"]["label_hash"] for line in lines] == [line["row"]["label_hash"] for line in lines]
+    assert len(lines) == 8
