@@ -1,0 +1,221 @@
+"""Classifications: where they stand, in both eras, and never twice."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from harvester.labels.classifications import MOST_FRAMES
+from harvester.settings import Format, Selection
+from tests.labels.rows import (
+    EVERYTHING,
+    ONTOLOGY,
+    Json,
+    classifications,
+    copy,
+    extract,
+    flat,
+    label,
+    option,
+    placed,
+    records,
+    row,
+    spots,
+    unit,
+)  # fmt: skip
+
+PER_FRAME = msgspec.structs.replace(EVERYTHING, per_frame=True)
+COPIED = {
+    "2": flat(classifications=[copy()]),
+    "3": flat(classifications=[copy()]),
+    "5": flat(classifications=[copy()]),
+}
+GLOBAL = placed(featureHash="quality")
+SPACES = {
+    "a": {"space_type": "video", "labels": {}},
+    "b": {"space_type": "image", "labels": {"0": flat(classifications=[copy()])}},
+}
+FRAMED = {"type": "frame", "range": [[0, 1]]}
+ROOT = {"root": {"space_type": "image", "labels": {}}, "d": {"space_type": "image", "labels": {}}}
+
+# A row, and the space and ranges of each record that it gives.
+CASES: dict[str, tuple[Json, list[tuple[str | None, Any]]]] = {
+    "today: on ranges": (
+        row("video", unit({}), classification_answers=placed(range=[[0, 4], [9, 9]])),
+        [(None, [[0, 4], [9, 9]])],
+    ),
+    "today: on spaces, the root range ignored": (
+        row("group", unit({}), spaces=SPACES, classification_answers=placed(
+            range=[[7, 7]], spaces={"root": FRAMED, "a": FRAMED, "b": {"type": "html", "range": [[0, 0]]}})),
+        [("a", [[0, 1]]), ("b", [])],
+    ),
+    "today: on a space that the row does not list": (
+        row("group", unit({}), spaces=SPACES, classification_answers=placed(spaces={"x": {"range": None}})),
+        [("x", [])],
+    ),
+    "today: only a root among the spaces": (
+        row("video", unit({}), classification_answers=placed(range=[[1, 1]], spaces={"root": FRAMED})),
+        [(None, [[1, 1]])],
+    ),
+    "today: a root space": (
+        row("image", unit(flat()), spaces=ROOT, classification_answers=placed(range=[[0, 0]])),
+        [("root", [[0, 0]])],
+    ),
+    "today: a root space and another": (
+        row("image", unit(flat()), spaces=ROOT, classification_answers=placed(
+            range=[[0, 0]], spaces={"d": FRAMED})),
+        [("root", [[0, 0]]), ("d", [[0, 1]])],
+    ),
+    "today: a root space, whole": (
+        row("image", unit(flat()), spaces=ROOT, classification_answers=placed(range=[])),
+        [("root", [])],
+    ),
+    "today: on another space only, the root not copied onto": (
+        row("image", unit(flat()), spaces=ROOT, classification_answers=placed(
+            range=[], spaces={"d": {"range": []}})),
+        [("d", [])],
+    ),
+    "today: frame copies beside ranges": (
+        row("video", unit(COPIED), classification_answers=placed(range=[[0, 9]])),
+        [(None, [[0, 9]])],
+    ),
+    "today: frame copies in spaces beside ranges on spaces": (
+        row("group", unit({}), spaces=SPACES, classification_answers=placed(spaces={"b": FRAMED})),
+        [("b", [[0, 1]])],
+    ),
+    "today: unanswered": (
+        row("video", unit({}), classification_answers=placed(range=[[0, 0]], classifications=[])),
+        [(None, [[0, 0]])],
+    ),
+    "today: global, whole row": (row("video", unit({}), classification_answers=GLOBAL), [(None, [])]),
+    "today: taken off its last frame": (
+        row("video", unit({}), classification_answers=placed(range=[])),
+        [],
+    ),
+    "today: no range, in audio": (row("audio", unit({}), classification_answers=placed()), [(None, [])]),
+    "today: null range, in text": (
+        row("plain_text", unit({}), classification_answers=placed(range=None)),
+        [(None, [])],
+    ),
+    "today: no range, in an event-based scene": (
+        row("scene", unit({}), scene={"isContinuous": True}, classification_answers=placed()),
+        [(None, [])],
+    ),
+    "today: no range, in a frame-grid scene": (row("scene", unit({}), classification_answers=placed()), []),
+    "an answer that is nowhere": (
+        row("video", unit({}), classification_answers=placed(featureHash=None)),
+        [],
+    ),
+    "a null answer": (row("video", unit(COPIED), classification_answers={"c1": None}), []),
+    "older: copies on frames, run together": (
+        row("video", unit(COPIED), classification_answers=placed(featureHash=None, spaces={})),
+        [(None, [[2, 3], [5, 5]])],
+    ),
+    "older: copies on images": (
+        row(
+            "img_group",
+            {
+                **unit(flat(classifications=[copy()]), "a", data_sequence="1"),
+                **unit(flat(classifications=[copy()]), "b", data_sequence="0"),
+            },
+            classification_answers=placed(featureHash=None),
+        ),
+        [(None, [[0, 1]])],
+    ),
+    "older: copies on spaces": (
+        row("group", unit({}), spaces=SPACES, classification_answers=placed(featureHash=None, range=None)),
+        [("b", [[0, 0]])],
+    ),
+    "older: copies in a scene's image": (
+        row("scene", unit({"cam#3": flat(classifications=[copy()])}), classification_answers=placed()),
+        [("cam#3", [])],
+    ),
+    "older: copies of a classification that was deleted": (row("video", unit(COPIED)), []),
+    "both eras in one row": (
+        row(
+            "video",
+            unit(COPIED),
+            classification_answers={**placed(featureHash=None), **placed("c2", range=[[7, 8]])},
+        ),
+        [(None, [[2, 3], [5, 5]]), (None, [[7, 8]])],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_each_placement_counts_once(case: str) -> None:
+    """One record for each placement, on the row or on a space, whatever else repeats it."""
+    sent, expected = CASES[case]
+    assert [(record["space_id"], record["ranges"]) for record in classifications(sent)] == expected
+
+
+def test_an_older_classification_is_its_copy_as_sent() -> None:
+    """The entry holds the answers, the copy the rest."""
+    first = copy(createdBy="a@b", reviews=[{"approved": True}], isDeleted=False)
+    labels = {"4": flat(classifications=[copy(createdBy="z")]), "2": flat(classifications=[first])}
+    [record] = classifications(row("video", unit(labels), classification_answers=placed(featureHash=None)))
+    assert record["classification"] == first
+    assert record["answers"][0]["answers"] == [option("sunny")]
+
+
+def test_without_an_ontology_no_classification_is_dropped() -> None:
+    """Whether it is global is not known then, so it is kept."""
+    sent = row("video", unit({}), classification_answers=placed(range=[]))
+    assert [record["ranges"] for record in classifications(sent, ontology=None)] == [[]]
+
+
+def test_per_frame_gives_a_line_a_frame() -> None:
+    """Ranges are spelt out in order, once a frame; copies are each their own line."""
+    today = row("video", unit({}), classification_answers=placed(range=[[8, 9], [0, 2], [2, 3]]))
+    found = classifications(today, format=PER_FRAME)
+    assert spots(found) == [("unit-1", None, frame) for frame in (0, 1, 2, 3, 8, 9)]
+    assert {record["ranges"] for record in found} == {None}
+    older = row("video", unit(COPIED), classification_answers=placed(featureHash=None))
+    assert [record["frame"] for record in classifications(older, format=PER_FRAME)] == [2, 3, 5]
+
+
+def test_per_frame_names_the_image_of_a_group() -> None:
+    """A frame of an image group is a data unit of its own."""
+    units = {**unit(flat(), "b", data_sequence="1"), **unit(flat(), "a", data_sequence=0)}
+    sent = row("img_group", units, classification_answers=placed(range=[[0, 2]]))
+    assert spots(classifications(sent, format=PER_FRAME)) == [("a", None, 0), ("b", None, 1), (None, None, 2)]
+    assert spots(classifications(sent)) == [(None, None, None)]
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        row("audio", unit({}), classification_answers=placed(range=[[0, 5000]])),
+        row("video", unit({}), classification_answers=placed(range=[[0, MOST_FRAMES]])),
+        row("video", unit({}), classification_answers=placed(range=[[0, 2**62]])),
+        row("video", unit({}), classification_answers=placed(range=[[0.5, 2]])),
+        row("video", unit({}), classification_answers=GLOBAL),
+        row("scene", unit({}), scene={"isContinuous": True}, classification_answers=placed(range=[[0, 9]])),
+    ],
+)  # fmt: skip
+def test_per_frame_leaves_ranges_that_are_no_frames(sent: Json) -> None:
+    """Milliseconds, nanoseconds, a whole row, and more frames than any video has stay one line."""
+    [record] = classifications(sent, format=PER_FRAME)
+    [entry] = sent["classification_answers"].values()
+    assert record["frame"] is None
+    assert record["ranges"] == (entry.get("range") or [])
+
+
+def test_reviews_of_a_classification_are_found_on_its_copies() -> None:
+    """An entry that places itself may have its reviews on frame-level copies alone."""
+    reviewed = copy(reviews=[{"approved": False}, {"approved": True}])
+    sent = row(
+        "video",
+        unit({"0": flat(label(), classifications=[reviewed])}),
+        classification_answers={**placed(range=[[0, 0]]), **placed("c2", range=[[0, 0]])},
+    )
+    harvest = extract(sent, selection=Selection(approved=True), format=Format(emit=("classifications",)))
+    assert [
+        record["classification"]["classificationHash"] for record in records(harvest, "classifications")
+    ] == ["c1"]
+    assert harvest.dropped == {"classifications": {"approved": 1}}
+
+
+def test_the_global_classification_is_the_ontologys() -> None:
+    """The level stands in the ontology, not in the row."""
+    assert [thing.get("level") for thing in ONTOLOGY["classifications"]] == [None, "global"]
