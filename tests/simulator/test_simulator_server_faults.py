@@ -50,7 +50,7 @@ def is_open(client: Client) -> bool:
         ask(client)
     except urllib3.exceptions.NewConnectionError:
         return False
-    except urllib3.exceptions.ProtocolError:
+    except (urllib3.exceptions.ProtocolError, urllib3.exceptions.SSLError):
         pass  # it was connected already, and lost that
     return True
 

@@ -1,0 +1,132 @@
+"""What the faults that are set do to requests, one by one."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from http import HTTPStatus
+
+import msgspec
+
+from harvester.simulator.messages import Answer, Call
+from harvester.simulator.site import Site
+
+# Seconds after a refusal in which a request does not count as sent inside its Retry-After: it may have been
+# on its way already.
+ON_ITS_WAY = 0.25
+A_DAY = 86_400.0
+
+_PAGE = (
+    b"<!DOCTYPE html><html><head><title>Bad gateway</title></head><body><h1>Bad gateway</h1></body></html>\n"
+)
+
+
+class Weather:
+    """Outages, rate limits, delays and strikes over a site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @property
+    def _now(self) -> float:
+        """Seconds since the faults were set."""
+        return asyncio.get_running_loop().time() - self._site.faults_since
+
+    def turned_away(self, call: Call) -> Answer | None:
+        """The answer to a request that is not even looked at: outage, rate limit."""
+        site, faults, now = self._site, self._site.faults, self._now
+        if faults.down or any(start <= now < end for start, end in faults.outages):
+            site.stats.in_outage += 1
+            return self.plain(503) if faults.outage_as == "503" else Answer(503, [b""], strike="closed")
+        if site.gate_since + ON_ITS_WAY <= now < site.gate_until:
+            site.stats.in_retry_after += 1
+        full = faults.max_in_flight is not None and site.stats.in_flight > faults.max_in_flight
+        wait = 1.0 if full else site.limiter.admit(now)
+        if not wait:
+            return None
+        return self._refused(call, wait)
+
+    def _refused(self, call: Call, wait: float) -> Answer:
+        self._site.stats.refused += 1
+        headers = self._retry_after(wait)
+        if self._site.faults.refused_as == "status":
+            return self.plain(429, headers)
+        answer = call.error("RATE_LIMIT_ERROR")
+        answer.headers = headers
+        return answer
+
+    def _retry_after(self, wait: float) -> tuple[tuple[str, str], ...]:
+        """The header that asks for a pause, and the gate that it closes."""
+        faults, site, now = self._site.faults, self._site, self._now
+        seconds = math.ceil(faults.retry_after_seconds or wait)
+        match faults.retry_after:
+            case "seconds":
+                value = str(seconds)
+            case "date":
+                # Whole seconds: rounded up, so that nobody is asked to come too early.
+                then = datetime.now(UTC) + timedelta(seconds=seconds + 1)
+                value = format_datetime(then.replace(microsecond=0), usegmt=True)
+            case "garbage":
+                return (("retry-after", "soon, perhaps"),)
+            case "day":
+                seconds, value = int(A_DAY), str(int(A_DAY))
+            case "none":
+                return ()
+        if now >= site.gate_until:
+            site.gate_since = now
+        site.gate_until = max(site.gate_until, now + seconds)
+        return (("retry-after", value),)
+
+    def delay(self, call: Call) -> float:
+        """Seconds until the answer starts."""
+        faults, site = self._site.faults, self._site
+        delay = faults.latency + faults.latency_per_row * call.rows
+        if faults.jitter:
+            delay += faults.jitter * site.random.random()
+        if faults.slow_above is not None and site.stats.in_flight > faults.slow_above:
+            delay *= (site.stats.in_flight / faults.slow_above) ** 2
+        return delay
+
+    def strike(self, call: Call, answered: Callable[[Call], Answer]) -> Answer | None:
+        """What a strike makes of the answer that `answered` would give; None if it is not its turn."""
+        site, faults = self._site, self._site.faults
+        if not faults.strikes or not ("*" in faults.on or call.kind in faults.on):
+            return None
+        if faults.every is not None and (site.turn("request") + 1) % faults.every:
+            return None
+        if site.random.random() >= faults.probability:
+            return None
+        number = site.turn("strike")
+        if faults.times is not None and number >= faults.times:
+            return None
+        return self._struck(call, faults.strikes[number % len(faults.strikes)], answered)
+
+    def _struck(self, call: Call, strike: str, answered: Callable[[Call], Answer]) -> Answer:
+        if strike in ("truncated", "stalled", "trickle", "reset", "mute", "closed", "bomb"):
+            answer = answered(call)
+            answer.strike = strike
+            return answer
+        self._site.stats.struck[strike] += 1
+        match strike:
+            case "html":
+                return Answer(502, [_PAGE], content_type="text/html")
+            case "html_200":
+                return Answer(200, [_PAGE], content_type="text/html")
+            case "not_json":
+                return Answer(200, [b'{"status": 200, "response": [{"label_hash": '])
+            case "redirect":
+                elsewhere = f"https://elsewhere.invalid{call.request.target}"
+                return Answer(307, [b""], headers=(("location", elsewhere),))
+            case "429":
+                self._site.stats.refused += 1
+                return self.plain(429, self._retry_after(1.0))
+        return self.plain(int(strike)) if strike.isdecimal() else call.error(strike)
+
+    def plain(self, status: int, headers: tuple[tuple[str, str], ...] | None = None) -> Answer:
+        """A failure of what stands in front of the API: an HTTP status and a message."""
+        self._site.stats.errors[str(status)] += 1
+        if headers is None:
+            headers = self._retry_after(1.0) if status == 503 else ()
+        message = {"message": HTTPStatus(status).phrase}
+        return Answer(status, [msgspec.json.encode(message)], headers=headers)
