@@ -1,46 +1,117 @@
+"""When the next request may leave: pace, requests in flight and breaker behind one small interface.
+
+A pure state machine: the time is passed in (seconds of one clock that never goes back), and so is
+randomness. Nothing waits here; gate.py does.
+"""
+
+import random
+
 from harvester.errors import CannotFinishNow
+from harvester.fetch.breaker import Breaker
+from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pace import Pace, Ticket
 
+__all__ = ["Pacer", "Ticket"]
+
+
 class Pacer:
-    def __init__(self, *, rng, max_rps=None, concurrency=None, max_concurrency=256, retry_after_cap=300.0):
-        self.pace = Pace(max_rps)
-        self.rng = rng
-        self.in_flight = 0
-        self.limit = concurrency or 64
-        self.cap = retry_after_cap
-        self.id = 0
-        self.broken = False
+    """Finds the server's limits, and stays just under them.
+
+    Args:
+        rng: for the jitter of pauses.
+        max_rps: at most so many requests a second; None finds out.
+        concurrency: at most so many requests in flight; None finds out, up to `max_concurrency`.
+        retry_after_cap: seconds; a server that wants a longer pause ends the run.
+    """
+
+    def __init__(
+        self,
+        *,
+        rng: random.Random,
+        max_rps: float | None = None,
+        concurrency: int | None = None,
+        max_concurrency: int = 256,
+        retry_after_cap: float = 300.0,
+    ) -> None:
+        self._pace = Pace(max_rps)
+        self._in_flight_limit = InFlight(concurrency or max_concurrency)
+        self._breaker = Breaker(rng)
+        self._retry_after_cap = retry_after_cap
+        self._in_flight = 0
+        self._last_id = 0
 
     @property
-    def rate(self): return self.pace.rate
-    @property
-    def limit_in_flight(self): return self.limit
+    def rate(self) -> float:
+        """Requests a second that may leave now."""
+        return self._pace.rate
 
-    def wait(self, now):
-        if self.in_flight >= self.limit:
+    @property
+    def limit_in_flight(self) -> int:
+        return int(self._in_flight_limit.limit)
+
+    @property
+    def broken(self) -> bool:
+        """Whether the server seems to be down, and only single trials are sent."""
+        return self._breaker.open
+
+    def wait(self, now: float) -> float | None:
+        """0: send now. Otherwise the seconds to wait; None: until something returns."""
+        breaker = self._breaker.wait(now)
+        if breaker is None or not self._in_flight_limit.admits(self._in_flight):
             return None
-        d = self.pace.wait(now)
-        return d if d > 1e-9 else 0.0
+        delay = max(breaker, self._pace.wait(now))
+        # A wait that ends a rounding error early has ended.
+        return delay if delay > 1e-9 else 0.0
 
-    def sent(self, now):
-        self.in_flight += 1
-        self.id += 1
-        t = Ticket(now, self.id, self.pace.epoch)
-        self.pace.sent(t)
-        return t
+    def sent(self, now: float) -> Ticket:
+        """A request leaves, which `wait` has allowed."""
+        self._in_flight += 1
+        self._last_id += 1
+        ticket = Ticket(self._last_id, now, self._pace.epoch, self._breaker.sent())
+        self._pace.sent(ticket)
+        return ticket
 
-    def succeeded(self, ticket, now, *, weight=1):
-        self.in_flight -= 1
-        self.pace.succeeded(ticket, now)
+    def succeeded(self, ticket: Ticket, now: float, *, weight: int = 1) -> None:
+        """The answer came, with `weight` rows."""
+        self._in_flight -= 1
+        if self._breaker.answered(ticket.id, trial=ticket.trial):
+            self._pace.start_again()
+        self._pace.succeeded(ticket, now)
+        self._in_flight_limit.succeeded(now - ticket.sent, weight, ticket.id, self._last_id + 1)
 
-    def refused(self, ticket, now, retry_after):
-        self.in_flight -= 1
-        if retry_after is not None and retry_after > self.cap:
-            raise CannotFinishNow("the server asks for too long a pause")
-        self.pace.refused(ticket, now, retry_after)
+    def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
+        """The server said that these are too many requests; `retry_after` in seconds, if it named a time.
 
-    def failed(self, ticket, now, retry_after=None):
-        self.in_flight -= 1
+        Raises:
+            CannotFinishNow: the pause is longer than the cap.
+        """
+        self._in_flight -= 1
+        if self._breaker.answered(ticket.id, trial=ticket.trial):
+            self._pace.start_again()
+        self._pace.refused(ticket, now)
+        self._shut(now, retry_after)
 
-    def cancelled(self, ticket, now):
-        self.in_flight -= 1
+    def failed(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
+        """The server, or the way to it, failed: says nothing of the rate.
+
+        Raises:
+            CannotFinishNow: the pause is longer than the cap.
+        """
+        self._in_flight -= 1
+        self._breaker.failed(ticket.id, now, trial=ticket.trial)
+        self._shut(now, retry_after)
+
+    def cancelled(self, ticket: Ticket, now: float) -> None:
+        """The answer will never come, and that says nothing of the server."""
+        self._in_flight -= 1
+        self._breaker.cancelled(trial=ticket.trial)
+
+    def _shut(self, now: float, retry_after: float | None) -> None:
+        if retry_after is None:
+            return
+        if retry_after > self._retry_after_cap:
+            raise CannotFinishNow(
+                f"the server asks for a pause of {retry_after:.0f} s, "
+                f"more than {self._retry_after_cap:.0f} s: run the same command again later"
+            )
+        self._pace.shut(now, now + retry_after)

@@ -1,0 +1,86 @@
+"""How many requests may be in flight: found by latency, so that a server that slows down gets fewer."""
+
+# At first; a round trip at the first pace needs fewer.
+START = 8.0
+# Never fewer: below that, the latency says nothing of what our requests do to the server.
+FEWEST = 2.0
+# The limit doubles in four round trips at first: ln 2 / 4 for each answer.
+RAMP = 0.17
+# A measure needs so many answers: their mean is then within 10 % where single latencies vary by 30-40 %.
+SAMPLES = 24
+# Latency against that of an unburdened server: beyond the first the limit grows no more, beyond the second
+# it is cut. Requests that wait for their turn make the latency grow as their number does.
+CALM = 1.25
+SLOW = 1.5
+CUT = 0.8
+# A cut has helped where the latency fell by at least half as much as the number in flight.
+HELPED = 0.9
+GROWTH = 1.1
+
+
+class InFlight:
+    """The limit of requests in flight, between 2 and `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.limit = min(START, float(most))
+        self._most = most
+        self._calm: dict[int, float] = {}  # latency of the unburdened server by size class, in seconds
+        self._ramping = True
+        self._binding = False
+        self._since = 0  # id of the first ticket sent under this limit
+        self._sums: dict[int, tuple[float, int]] = {}
+        self._count = 0
+        self._before_cut: float | None = None
+
+    def admits(self, in_flight: int) -> bool:
+        if in_flight < int(self.limit):
+            return True
+        self._binding = True
+        return False
+
+    def succeeded(self, took: float, weight: int, ticket_id: int, next_id: int) -> None:
+        """`took` in seconds, for `weight` rows."""
+        if self._ramping and self._binding:
+            self.limit = min(self.limit + RAMP, self._most)
+        if ticket_id < self._since:
+            return
+        size = weight.bit_length()
+        total, count = self._sums.get(size, (0.0, 0))
+        self._sums[size] = total + took, count + 1
+        self._count += 1
+        if self._count >= SAMPLES:
+            self._judge(next_id)
+
+    def _judge(self, next_id: int) -> None:
+        expected = taken = 0.0
+        for size, (total, count) in self._sums.items():
+            mean = total / count
+            calm = self._calm.setdefault(size, mean)
+            expected += calm * count
+            taken += total
+        slowdown = taken / expected
+        if self._before_cut is not None and slowdown > HELPED * self._before_cut:
+            self._undo_cut(slowdown)
+        elif slowdown > SLOW:
+            self._before_cut = slowdown
+            self._ramping = False
+            self.limit = max(FEWEST, self.limit * CUT)
+        else:
+            self._before_cut = None
+            for size, (total, count) in self._sums.items():
+                self._calm[size] = min(self._calm[size], total / count)
+            if slowdown < CALM and self._binding and not self._ramping:
+                self.limit = min(self.limit * GROWTH + 0.1, self._most)
+        if slowdown > CALM:
+            self._ramping = False
+        self._binding = False
+        self._sums = {}
+        self._count = 0
+        self._since = next_id
+
+    def _undo_cut(self, slowdown: float) -> None:
+        """Fewer in flight were as slow: the server is slower by itself, and this is its new calm."""
+        for size in self._calm:
+            self._calm[size] *= slowdown
+        self.limit = min(self.limit / CUT, self._most)
+        self._before_cut = None
