@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 import urllib3
 from encord.client import EncordClientProject
@@ -11,8 +12,11 @@ from encord.http.common import RequestContext
 
 from harvester.encord import envelope, faults
 from harvester.encord.body import read_body
+from harvester.encord.project import ProjectInfo
 from harvester.encord.transport import Read, refuse_redirect
 from harvester.fetch.source import Answer
+from harvester.filters import ServerSide, server_side
+from harvester.labels.ontology import read_ontology
 from harvester.settings import Selection
 
 # HTTP statuses that come from in front of the API's own error handling, whatever the body says.
@@ -26,7 +30,7 @@ class ProjectLabelRows:
         self,
         single: EncordClientProject,
         bundle: EncordClientProject,
-        selection: Selection,
+        options: ServerSide,
         *,
         domain: str,
         check_access: Callable[[], object],
@@ -35,13 +39,13 @@ class ProjectLabelRows:
 
         Args:
             single, bundle: answer their call with one `Answer`, or with the SDK's own rows.
-            selection: what is asked along with each row.
+            options: what is asked along with each row.
             domain: what messages call the server.
             check_access: raises CredentialsRefused where the project itself may not be read any more.
         """
         self._single = single
         self._bundle = bundle
-        self._options = _options(selection)
+        self._options = msgspec.structs.asdict(options)
         self._domain = domain
         self._check_access = check_access
 
@@ -97,15 +101,14 @@ def raise_unless_envelope(
         envelope.raise_for_status(status, response.headers, body, context)
 
 
-def _options(selection: Selection) -> dict[str, Any]:
-    """What is asked along with each row: only what the selection needs."""
-    features = set(selection.feature_hashes) or None
-    return {
-        "get_signed_url": selection.signed_urls,
-        "include_object_feature_hashes": features,
-        "include_classification_feature_hashes": features,
-        "include_reviews": selection.include_reviews or selection.approved,
-    }
+def options_for(project: ProjectInfo, selection: Selection) -> ServerSide:
+    """What is asked along with each row of `project`: what `selection` needs and nothing else."""
+    ontology = read_ontology(project.ontology)
+    return server_side(
+        selection,
+        object_features=ontology.object_features,
+        classification_features=ontology.classification_features,
+    )
 
 
 def _as_answer(found: Any) -> Answer:

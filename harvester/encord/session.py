@@ -23,7 +23,7 @@ from harvester.encord.connections import Connections
 from harvester.encord.credentials import load_credentials
 from harvester.encord.listing import list_options, plain_items, read_listing
 from harvester.encord.project import ProjectInfo
-from harvester.encord.rows import ProjectLabelRows, reads_rows
+from harvester.encord.rows import ProjectLabelRows, options_for, reads_rows
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -167,7 +167,7 @@ class Session:
         return ProjectLabelRows(
             single,
             bundle,
-            selection,
+            options_for(project, selection),
             domain=self._connection.domain,
             check_access=lambda: self._may_read(project.project_hash),
         )

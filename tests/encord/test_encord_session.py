@@ -8,7 +8,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from harvester.encord.session import ProjectInfo, Session
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, SkipRow, Stop
 from harvester.settings import Connection, Selection
 from tests.encord.recording import ONTOLOGY, PROJECT, Asked, Recording, Reply, envelope, error, gzipped

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import orjson
 import pytest
 
-from harvester.encord.session import ProjectInfo, Session
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
 from harvester.errors import BadInput, CredentialsRefused, HarvesterError, SkipRow, TooMuchAsked, Unavailable
 from harvester.settings import Connection, Selection
 from harvester.simulator import Faults, Simulator, WorldSpec

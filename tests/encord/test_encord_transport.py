@@ -14,7 +14,8 @@ import pytest
 from encord.http.querier import Querier
 
 from harvester.encord import transport
-from harvester.encord.session import ProjectInfo, Session
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -31,7 +32,8 @@ from tests.encord.conftest import KEY
 from tests.encord.recording import PROJECT, Asked, Recording, Reply, envelope, error, gzipped
 
 Connect = Callable[..., Session]
-INFO = ProjectInfo(project_hash=PROJECT, title="T", last_edited_at="")
+EDITOR = {"objects": [{"featureNodeHash": "object"}], "classifications": [{"featureNodeHash": "class"}]}
+INFO = ProjectInfo(PROJECT, "T", "", json.dumps(EDITOR).encode())
 
 
 def rows_of(session: Session, **selection: Any) -> LabelRows:
@@ -64,7 +66,7 @@ def test_a_request_is_the_one_that_the_untouched_sdk_sends(server: Recording, co
     """Body and headers are the same on both transports, but for the trace id."""
     server.answers = echo
     for way in ("pooled", "sdk"):
-        rows = rows_of(connect(transport=way), include_reviews=True, feature_hashes=("f",))
+        rows = rows_of(connect(transport=way), include_reviews=True, feature_hashes=("object",))
         rows.get_label_row("a")
         rows.get_label_rows(["a", "b"])
     varying = ("X-Cloud-Trace-Context", "Connection")
@@ -79,7 +81,13 @@ def test_only_what_is_needed_is_asked_along(server: Recording, connect: Connect)
     """Reviews, signed URLs and feature hashes: by the selection alone."""
     server.answers = echo
     session = connect()
-    for selection in ({}, {"approved": True}, {"signed_urls": True}, {"feature_hashes": ("f",)}):
+    for selection in (
+        {},
+        {"approved": True},
+        {"include_reviews": True},
+        {"signed_urls": True},
+        {"feature_hashes": ("object", "class")},
+    ):
         rows_of(session, **selection).get_label_rows(["a", "b"])
     payloads = [
         [
@@ -93,8 +101,9 @@ def test_only_what_is_needed_is_asked_along(server: Recording, connect: Connect)
     assert payloads == [
         [False, False, None, None],
         [True, False, None, None],
+        [True, False, None, None],
         [False, True, None, None],
-        [False, False, ["f"], ["f"]],
+        [False, False, ["object"], ["class"]],
     ]
 
 
