@@ -99,6 +99,16 @@ class Connections:
         return pool, proxy is not None and not secure
 
 
+def check_sdk_ca_bundle(connection: Connection) -> None:
+    """Raises BadInput if the untouched SDK would not take the CA bundle that was given."""
+    settings = requests.Session().merge_environment_settings(connection.domain, {}, None, None, None)
+    if connection.ca_bundle is not None and str(connection.ca_bundle) != str(settings["verify"]):
+        raise BadInput(
+            "with --transport sdk the SDK takes its CA bundle from the environment alone:"
+            f" set REQUESTS_CA_BUNDLE to {connection.ca_bundle}"
+        )
+
+
 def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
 

@@ -19,7 +19,7 @@ from encord.orm.base_dto import BaseDTO
 from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults, transport
-from harvester.encord.connections import Connections
+from harvester.encord.connections import Connections, check_sdk_ca_bundle
 from harvester.encord.credentials import load_credentials
 from harvester.encord.listing import list_options, plain_items, read_listing
 from harvester.encord.project import ProjectInfo
@@ -83,6 +83,7 @@ class Session:
         """
         config = transport.sdk_config(connection, load_credentials(connection))
         if connection.transport == "sdk":
+            check_sdk_ca_bundle(connection)
             return cls(connection, config, None)
         transport.check_sdk()
         return cls(connection, config, Connections(connection))

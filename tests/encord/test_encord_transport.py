@@ -318,6 +318,12 @@ def test_a_ca_bundle_that_is_none_is_named(tmp_path: Path, content: str | None, 
         Session.open(Connection(ssh_key=KEY, ca_bundle=bundle))
 
 
+def test_a_ca_bundle_that_the_untouched_sdk_would_not_take_is_named(ca_file: Path) -> None:
+    """The SDK knows no such argument: it is told where to put the bundle instead of failing later."""
+    with pytest.raises(BadInput, match="set REQUESTS_CA_BUNDLE to"):
+        Session.open(Connection(ssh_key=KEY, ca_bundle=ca_file, transport="sdk"))
+
+
 def test_a_proxy_of_the_environment_is_used_unless_excepted(
     server: Recording, serving: Callable[..., Recording], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
