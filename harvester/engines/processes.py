@@ -172,7 +172,7 @@ class _Worker:
                 case Committed(commit):
                     self._on_commit(commit)
                 case Ended() as ended:
-                    return _raised(ended)
+                    return raise_ended(ended)
 
     def _count(self, now: dict[str, int]) -> None:
         """Adds what the worker has done since it counted last."""
@@ -182,7 +182,7 @@ class _Worker:
         self._counted = now
 
 
-def _raised(ended: Ended) -> None:
+def raise_ended(ended: Ended) -> None:
     """Raises here what ended the worker, if anything did."""
     if ended.error is None:
         return

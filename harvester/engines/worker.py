@@ -54,7 +54,7 @@ def main() -> None:
         anyio.run(_work, incoming, outgoing)
         ended = Ended()
     except BaseException as error:
-        ended = _ended(error)
+        ended = ended_by(error)
     outgoing.write(packed(ended))
     os._exit(0)  # a thread may still be reading
 
@@ -125,15 +125,15 @@ def _read(incoming: BinaryIO) -> ToWorker:
     return to_worker(body)
 
 
-def _ended(error: BaseException) -> Ended:
+def ended_by(error: BaseException) -> Ended:
+    """What ended this worker, in words that raise it anew on the other side."""
     error = first_of(error)
-    message = error.message if isinstance(error, HarvesterError) else str(error)
-    return Ended(
-        error=type(error).__name__,
-        message=message,
-        errno=error.errno if isinstance(error, OSError) else None,
-        traceback="" if isinstance(error, HarvesterError) else "".join(traceback.format_exception(error)),
-    )
+    if isinstance(error, HarvesterError):
+        return Ended(error=type(error).__name__, message=error.message)
+    name, trace = type(error).__name__, "".join(traceback.format_exception(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        return Ended(error=name, message=error.strerror or str(error), errno=error.errno, traceback=trace)
+    return Ended(error=name, message=str(error), traceback=trace)
 
 
 if __name__ == "__main__":

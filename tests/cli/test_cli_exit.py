@@ -1,0 +1,145 @@
+"""How a command ends: one line for the user, and the exit code that says what to do next."""
+
+import errno
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from harvester import cli
+from harvester.cli.interrupt import Interrupted
+from harvester.errors import (
+    BadInput,
+    CannotFinishNow,
+    CredentialsRefused,
+    RateLimited,
+    TargetRefused,
+    Unavailable,
+)
+
+ARGV = ["export", "p", "-o", "out dir"]
+TO_GO_ON = "to go on: harvester export p -o 'out dir'"
+
+ENDS: dict[str, tuple[BaseException, int, str]] = {
+    "bad input": (BadInput("no such project"), 2, "no such project"),
+    "credentials": (CredentialsRefused("the key is not known"), 4, "the key is not known"),
+    "server down": (CannotFinishNow("the server is down"), 5, TO_GO_ON),
+    "a retry that nobody made": (Unavailable("503"), 5, TO_GO_ON),
+    "rate limit": (RateLimited("429"), 5, TO_GO_ON),
+    "target": (TargetRefused("in use"), 6, "in use"),
+    "disk full": (OSError(errno.ENOSPC, "No space left", "/out/x"), 5, "/out/x: No space left"),
+    "no such file": (FileNotFoundError(errno.ENOENT, "No such file", "/x"), 2, "/x: No such file"),
+    "out of memory": (MemoryError(), 5, "--max-memory"),
+    "interrupted": (Interrupted(2), 130, TO_GO_ON),
+    "terminated": (
+        Interrupted(15, "stopped: 3 of 9 parts are kept"),
+        143,
+        "3 of 9 parts are kept; " + TO_GO_ON,
+    ),
+    "interrupted early": (KeyboardInterrupt(), 130, "interrupted"),
+    "reader gone": (BrokenPipeError(), 141, ""),
+    "a group": (BaseExceptionGroup("g", [Interrupted(2), TargetRefused("in use")]), 6, "in use"),
+    "a bug": (ZeroDivisionError("by nothing"), 1, "bug in harvester: ZeroDivisionError: by nothing"),
+    "a secret in a bug": (ValueError("Authorization: CANARY"), 1, "[redacted]"),
+}
+
+
+@pytest.fixture
+def ends(monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> Callable[[BaseException], int]:
+    """Runs the export verb, which ends with an error."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def end(error: BaseException) -> int:
+        def run(*_: object, **__: object) -> None:
+            raise error
+
+        monkeypatch.setattr(sys.modules["harvester.cli.export"], "run", run)
+        return cli.main(ARGV)
+
+    return end
+
+
+@pytest.mark.parametrize(("error", "code", "said"), ENDS.values(), ids=ENDS.keys())
+def test_each_end_has_its_code_and_one_line(
+    ends: Callable[[BaseException], int],
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    """The code of the design, one line on standard error, no traceback, no secret."""
+    assert ends(error) == code
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert said in told.err
+    assert len(told.err.splitlines()) == (1 if said else 0)
+    assert "Traceback" not in told.err
+    assert "CANARY" not in told.err
+
+
+WRONG = {
+    "no such verb": (["explore"], "No such command"),
+    "no such flag": (["export", "p", "-o", "x", "--fast"], "No such option"),
+    "no output": (["export", "p"], "Missing option"),
+    "no project": (["status"], "Missing argument"),
+    "unknown shape": (["export", "p", "-o", "x", "--shape", "box"], "unknown shape 'box'"),
+    "dates swapped": (
+        ["status", "p", "--edited-after", "2024-02-01", "--edited-before", "2024-01-01"],
+        "swap them",
+    ),
+    "not a number": (["export", "p", "-o", "x", "--concurrency", "many"], "valid integer"),
+    "json on standard output twice": (["export", "p", "-o", "-", "--json"], "both want standard output"),
+    "processes on standard output": (["export", "p", "-o", "-", "--processes", "2"], "needs a directory"),
+    "plain http": (["projects", "--domain", "http://api.encord.com"], "must be https"),
+}
+
+
+@pytest.mark.parametrize(("argv", "said"), WRONG.values(), ids=WRONG.keys())
+def test_wrong_usage_is_one_clear_line(
+    capsys: pytest.CaptureFixture[str], argv: list[str], said: str
+) -> None:
+    """Exit 2, and what to change."""
+    assert cli.main(argv) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+def test_the_command_to_go_on_hides_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An argument that looks like a secret is not repeated on the terminal."""
+
+    def run(*_: object, **__: object) -> None:
+        raise CannotFinishNow("the server is down")
+
+    monkeypatch.setattr(sys.modules["harvester.cli.export"], "run", run)
+    assert cli.main([*ARGV, "--name", "token=CANARY"]) == 5
+    told = capsys.readouterr().err
+    assert "run the same command again" in told
+    assert "CANARY" not in told
+
+
+def test_help_is_given_without_a_verb(capsys: pytest.CaptureFixture[str]) -> None:
+    """`harvester` alone shows what there is."""
+    assert cli.main([]) == 0
+    shown = capsys.readouterr().out
+    assert all(verb.__name__ in shown for verb in cli.VERBS)
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """`harvester --version`."""
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("harvester 0.")
+
+
+def test_help_does_not_import_the_sdk() -> None:
+    """The SDK takes a second to import: `--help` and mistakes are answered without it."""
+    code = """if True:
+        import sys, harvester.cli
+        harvester.cli.main(["export", "--help"])
+        harvester.cli.main(["export", "p", "-o", "x", "--shape", "box"])
+        sys.exit("encord" in sys.modules)
+    """
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
