@@ -23,6 +23,14 @@ class BrokenAnswer(Exception):
     """The body ends too early, or is damaged, or is not the API's."""
 
 
+class UnreadableAnswer(Exception):
+    """The body came whole and is no JSON, or is nested too deep: one of its rows makes it so."""
+
+
+class RedirectRefused(Exception):
+    """The server answered with a redirect; its request was signed for nobody else."""
+
+
 def read_body(response: urllib3.BaseHTTPResponse, limit: int) -> tuple[bytes | bytearray, int]:
     """The body, and its size as it came over the network; the connection is then free for the next call.
 

@@ -7,15 +7,11 @@ from encord.http.common import RequestContext
 from encord.http.error_utils import check_error_response
 from encord.http.v2.error_utils import handle_error_response
 
-from harvester.encord.body import BrokenAnswer
+from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import Answer
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = (b"null", b"{}", b"[]", b'""', b"false", b"0")
-
-
-class UnreadableAnswer(Exception):
-    """The body came whole and is no JSON, or is nested too deep: one of its rows makes it so."""
 
 
 class _OfMany(msgspec.Struct):

@@ -14,9 +14,7 @@ import requests
 import urllib3.exceptions
 from encord import exceptions as sdk
 
-from harvester.encord.body import AnswerTooLarge, BrokenAnswer
-from harvester.encord.envelope import UnreadableAnswer
-from harvester.encord.transport import RedirectRefused
+from harvester.encord.body import AnswerTooLarge, BrokenAnswer, RedirectRefused, UnreadableAnswer
 from harvester.errors import (
     BadInput,
     CannotFinishNow,

@@ -9,15 +9,14 @@ import math
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
-from typing import IO, Any
+from typing import IO
 
 import msgspec
-import orjson
 import urllib3
 from encord.http.common import RequestContext
-from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
 
 from harvester.encord import envelope
+from harvester.encord.answers import raise_unless_envelope, refuse_redirect
 from harvester.encord.body import (
     PIECE,
     AnswerTooLarge,
@@ -27,10 +26,7 @@ from harvester.encord.body import (
     read_body,
     wire_pieces,
 )
-from harvester.encord.rows import raise_unless_envelope
-from harvester.encord.transport import refuse_redirect
 from harvester.errors import CannotFinishNow
-from harvester.settings import Selection
 
 _SMALL = 256 * 1024  # bytes: an answer up to here is read whole at once, an error always is
 _ITEMS_AT_ONCE = 1000
@@ -42,28 +38,6 @@ _LARGEST_ITEM = 64 * PIECE
 
 _scanner = json.JSONDecoder(strict=False)
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]:
-    """The arguments of the SDK's `list_label_rows`, as its own `list_label_rows_v2` gives them."""
-    statuses = [AnnotationTaskStatus(status) for status in selection.task_statuses]
-    state = selection.shadow_data_state
-    return {
-        "edited_before": selection.edited_before,
-        "edited_after": selection.edited_after,
-        "label_statuses": statuses or None,
-        "shadow_data_state": ShadowDataState(state) if state else None,
-        "include_uninitialised_labels": True,
-        "include_client_metadata": with_metadata,
-        "label_hashes": list(selection.label_hashes) or None,
-        "data_hashes": list(selection.data_hashes) or None,
-        "data_title_eq": selection.data_title_eq,
-        "data_title_like": selection.data_title_like,
-        "workflow_graph_node_title_eq": selection.workflow_graph_node_title_eq,
-        "workflow_graph_node_title_like": selection.workflow_graph_node_title_like,
-        "include_all_label_branches": selection.include_all_label_branches,
-        "branch_name": selection.branch_name,
-    }
 
 
 class Spool:
@@ -85,6 +59,12 @@ class Spool:
     def close(self) -> None:
         self._file.close()
 
+    def __enter__(self) -> Iterator[list[msgspec.Raw]]:
+        return self.items()
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
 
 def read_listing(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Spool:
     """Spools the answer; errors, which are small, are raised as for label rows."""
@@ -101,18 +81,6 @@ def read_listing(response: urllib3.BaseHTTPResponse, context: RequestContext) ->
         raise
     response.release_conn()
     return _checked(file, encoding, context)
-
-
-def plain_items(rows: Iterable[Any]) -> Iterator[list[msgspec.Raw]]:
-    """The items of a listing that the SDK has parsed, written again."""
-    batch: list[msgspec.Raw] = []
-    for row in rows:
-        batch.append(msgspec.Raw(orjson.dumps(row if isinstance(row, dict) else row.to_dict())))
-        if len(batch) == _ITEMS_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _pieces_of(file: IO[bytes]) -> Iterator[bytes]:

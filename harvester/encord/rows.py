@@ -5,22 +5,15 @@ from typing import Any
 
 import msgspec
 import orjson
-import urllib3
 from encord.client import EncordClientProject
 from encord.exceptions import AuthorisationError
-from encord.http.common import RequestContext
 
-from harvester.encord import envelope, faults
-from harvester.encord.body import read_body
+from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
-from harvester.encord.transport import Read, refuse_redirect
 from harvester.fetch.source import Answer
 from harvester.filters import ServerSide, server_side
 from harvester.labels.ontology import read_ontology
 from harvester.settings import Selection
-
-# HTTP statuses that come from in front of the API's own error handling, whatever the body says.
-_STATUS_SAYS_ALL = (413, 429)
 
 
 class ProjectLabelRows:
@@ -78,27 +71,6 @@ class ProjectLabelRows:
             raise faults.translate(
                 error, asked=asked, operation=operation, domain=self._domain, row=row
             ) from error
-
-
-def reads_rows(max_bytes: int, *, many: bool) -> Read:
-    """Reads a v1 answer of label rows into one `Answer`, its rows slices of the body."""
-
-    def read(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Answer | None:
-        refuse_redirect(response)
-        body, wire_bytes = read_body(response, max_bytes)
-        raise_unless_envelope(response, body, context)
-        return envelope.answer_of(body, wire_bytes, many=many, context=context)
-
-    return read
-
-
-def raise_unless_envelope(
-    response: urllib3.BaseHTTPResponse, body: bytes | bytearray, context: RequestContext
-) -> None:
-    """Raises what the HTTP status means, where it and not the v1 envelope tells of the error."""
-    status = response.status
-    if status in _STATUS_SAYS_ALL or (status >= 400 and not envelope.is_envelope(body)):
-        envelope.raise_for_status(status, response.headers, body, context)
 
 
 def options_for(project: ProjectInfo, selection: Selection) -> ServerSide:

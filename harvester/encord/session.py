@@ -2,7 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
@@ -11,19 +11,15 @@ import msgspec
 import orjson
 import tenacity
 from encord.configs import Config
-from encord.constants.string_constants import TYPE_PROJECT
-from encord.http.querier import Querier
-from encord.http.v2.api_client import ApiClient
 from encord.http.v2.payloads import Page
 from encord.orm.base_dto import BaseDTO
 from encord.orm.project import ProjectFilterParams
 
-from harvester.encord import faults, transport
-from harvester.encord.connections import Connections, check_sdk_ca_bundle
+from harvester.encord import faults
 from harvester.encord.credentials import load_credentials
-from harvester.encord.listing import list_options, plain_items, read_listing
 from harvester.encord.project import ProjectInfo
-from harvester.encord.rows import ProjectLabelRows, options_for, reads_rows
+from harvester.encord.rows import ProjectLabelRows, options_for
+from harvester.encord.sdk import PlainTransport, Transport, list_options, sdk_config, unknown_sdk
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -36,8 +32,6 @@ from harvester.errors import (
 from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Selection
 
-# A v2 answer is parsed whole, and the largest is an ontology.
-_LARGEST_V2_ANSWER = 256 * 1024**2
 # Calls before the first label row are asked again here; who fetches label rows does it by himself.
 _ATTEMPTS = 5
 _LONGEST_WAIT = 60.0  # seconds: a server that asks for more is not waited for before anything is done
@@ -63,15 +57,9 @@ class _Ontology(BaseDTO):
 class Session:
     """Reads, and cannot write. Blocking, and safe to use from many threads."""
 
-    def __init__(self, connection: Connection, config: Config, connections: Connections | None) -> None:
+    def __init__(self, connection: Connection, transport: Transport) -> None:
         self._connection = connection
-        self._config = config
-        self._connections = connections
-        self._api: ApiClient = (
-            ApiClient(config)
-            if connections is None
-            else transport.PooledApiClient(config, connections, _LARGEST_V2_ANSWER)
-        )
+        self._transport = transport
 
     @classmethod
     def open(cls, connection: Connection) -> "Session":
@@ -81,12 +69,9 @@ class Session:
             CredentialsRefused: there are no credentials, or they cannot be used.
             BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
         """
-        config = transport.sdk_config(connection, load_credentials(connection))
-        if connection.transport == "sdk":
-            check_sdk_ca_bundle(connection)
-            return cls(connection, config, None)
-        transport.check_sdk()
-        return cls(connection, config, Connections(connection))
+        config = sdk_config(connection, load_credentials(connection))
+        make = PlainTransport if connection.transport == "sdk" else _pooled_transport()
+        return cls(connection, make(connection, config))
 
     @property
     def connection(self) -> Connection:
@@ -124,47 +109,13 @@ class Session:
             CannotFinishNow: the listing cannot be had, or read, now. Also while it is read.
         """
         options = list_options(selection, with_metadata=with_metadata)
-        if self._connections is None:
-            plain = transport.project_client(
-                self._config, transport.PlainQuerier(self._config, project_hash), self._api
-            )
-            rows = self._ask("list_label_rows", lambda: plain.list_label_rows(**options))
-            yield plain_items(rows)
-            return
-        querier = transport.PooledQuerier(
-            self._config,
-            project_hash,
-            self._connections,
-            read_listing,
-            many=True,
-            # The server makes all of it before it sends the first byte.
-            read_timeout=self._connection.request_deadline,
-        )
-        client: Any = transport.project_client(self._config, querier, self._api)
-        (spool,) = self._ask("list_label_rows", lambda: client.list_label_rows(**options))
-        with closing(spool):
-            yield self._translated("list_label_rows", spool.items())
+        listed = self._ask("list_label_rows", lambda: self._transport.listing(project_hash, options))
+        with listed as items:
+            yield self._translated("list_label_rows", items)
 
     def label_rows(self, project: ProjectInfo, selection: Selection) -> LabelRows:
         """The label rows of `project`, with what `selection` needs and nothing else."""
-        if self._connections is None:
-            querier = Querier(self._config, TYPE_PROJECT, project.project_hash)
-            single = bundle = transport.project_client(self._config, querier, self._api)
-        else:
-            single, bundle = (
-                transport.project_client(
-                    self._config,
-                    transport.PooledQuerier(
-                        self._config,
-                        project.project_hash,
-                        self._connections,
-                        reads_rows(self._connection.max_response_bytes, many=many),
-                        many=many,
-                    ),
-                    self._api,
-                )
-                for many in (False, True)
-            )
+        single, bundle = self._transport.label_rows(project.project_hash)
         return ProjectLabelRows(
             single,
             bundle,
@@ -175,19 +126,18 @@ class Session:
 
     def close(self) -> None:
         """Closes the connections."""
-        if self._connections is not None:
-            self._connections.close()
+        self._transport.close()
 
     # -- projects ---------------------------------------------------------------------------------
 
     def _get(self, path: str, result_type: type[T]) -> T:
-        return self._api.get(path, None, result_type)  # type: ignore[type-var]  # all of ours are DTOs
+        return self._transport.api.get(path, None, result_type)  # type: ignore[type-var]  # all of ours are DTOs
 
     def _listed(self, title: str | None) -> Iterator[_Project]:
         """Page after page. The SDK's own iterator never ends where the last page's token is ''."""
         query = ProjectFilterParams(title_eq=title)
         while True:
-            page = self._api.get("projects", query, Page[_Project])
+            page = self._transport.api.get("projects", query, Page[_Project])
             yield from page.results
             if not page.next_page_token or page.next_page_token == query.page_token:
                 return
@@ -260,6 +210,15 @@ class Session:
             if item is None:
                 return
             yield item
+
+
+def _pooled_transport() -> Callable[[Connection, Config], Transport]:
+    """Imported late: if what it stands on is gone from the SDK, the plain transport still works."""
+    try:
+        from harvester.encord.transport import PooledTransport
+    except (ImportError, AttributeError) as error:
+        raise unknown_sdk(str(error)) from error
+    return PooledTransport
 
 
 def _info(project: _Project) -> ProjectInfo:

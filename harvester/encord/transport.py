@@ -7,84 +7,73 @@ what label rows hold. `check_sdk` holds the internals that this stands on to wha
 
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-import encord
 import orjson
 import requests
 import urllib3
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from encord.client import EncordClientProject
-from encord.configs import BearerConfig, Config, SshConfig
-from encord.constants.string_constants import TYPE_PROJECT
+from encord.configs import Config
 from encord.http.common import HEADER_CLOUD_TRACE_CONTEXT, RequestContext
-from encord.http.constants import RequestsSettings
 from encord.http.error_utils import check_error_response
 from encord.http.querier import Querier
 from encord.http.request import Request
 from encord.http.v2.api_client import ApiClient
 from encord.http.v2.error_utils import handle_error_response
 
-from harvester.encord import envelope, guard
+from harvester.encord import envelope
+from harvester.encord.answers import Read, reads_rows, refuse_redirect
 from harvester.encord.body import read_body
 from harvester.encord.connections import Connections
-from harvester.encord.credentials import BearerToken
-from harvester.errors import BadInput, HarvesterError
+from harvester.encord.listing import Spool, read_listing
+from harvester.encord.sdk import PROJECT, Items, unknown_sdk
+from harvester.errors import HarvesterError
 from harvester.settings import Connection
 
-KNOWN_SDK = "0.1.211"
+# A v2 answer is parsed whole, and the largest is an ontology.
+_LARGEST_V2_ANSWER = 256 * 1024**2
 
 T = TypeVar("T")
-Read = Callable[[urllib3.BaseHTTPResponse, RequestContext], Any]
 
 
-class RedirectRefused(Exception):
-    """The server answered with a redirect; its request was signed for nobody else."""
+class PooledTransport:
+    """The SDK's calls over one set of connections, their answers left as they are."""
 
+    def __init__(self, connection: Connection, config: Config) -> None:
+        """Raises BadInput where the CA bundle or the proxy cannot be used, or the SDK is not known."""
+        check_sdk()
+        self._connection = connection
+        self._config = config
+        self._connections = Connections(connection)
+        self.api: ApiClient = PooledApiClient(config, self._connections)
 
-# -- the SDK's configuration: what is not a read is never signed ----------------------------------
+    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
+        # The server makes all of a listing before it sends the first byte.
+        client: Any = self._client(
+            project_hash, read_listing, many=True, read_timeout=self._connection.request_deadline
+        )
+        spool: Spool
+        (spool,) = client.list_label_rows(**options)
+        return spool
 
+    def label_rows(self, project_hash: str) -> tuple[EncordClientProject, EncordClientProject]:
+        most = self._connection.max_response_bytes
+        return (
+            self._client(project_hash, reads_rows(most, many=False), many=False),
+            self._client(project_hash, reads_rows(most, many=True), many=True),
+        )
 
-class _GuardedSsh(SshConfig):
-    def define_headers(self, resource_id: str | None, resource_type: str | None, data: str) -> dict[str, Any]:
-        guard.check_v1(data)
-        return super().define_headers(resource_id, resource_type, data)
+    def close(self) -> None:
+        self._connections.close()
 
-    def define_headers_v2(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        guard.check_v2(request.method, request.path_url)
-        return super().define_headers_v2(request)
-
-
-class _GuardedBearer(BearerConfig):
-    def define_headers(self, resource_id: str | None, resource_type: str | None, data: str) -> dict[str, Any]:
-        guard.check_v1(data)
-        return super().define_headers(resource_id, resource_type, data)
-
-    def define_headers_v2(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        guard.check_v2(request.method, request.path_url)
-        return super().define_headers_v2(request)
-
-
-def sdk_config(connection: Connection, credentials: Ed25519PrivateKey | BearerToken) -> Config:
-    """The SDK's configuration: it signs reads and refuses all else, and retries nothing by itself."""
-    settings = RequestsSettings(
-        max_retries=0,
-        connection_retries=0,
-        connect_timeout=connection.connect_timeout,  # type: ignore[arg-type]  # requests takes fractions
-        read_timeout=connection.read_timeout,  # type: ignore[arg-type]
-        write_timeout=connection.read_timeout,  # type: ignore[arg-type]
-    )
-    if isinstance(credentials, BearerToken):
-        return _GuardedBearer(str(credentials), domain=connection.domain, requests_settings=settings)
-    return _GuardedSsh(credentials, domain=connection.domain, requests_settings=settings)
-
-
-def project_client(config: Config, querier: Querier, api_client: ApiClient) -> EncordClientProject:
-    """The SDK's client of one project: the one that `querier` asks for."""
-    return EncordClientProject(querier=querier, config=config, api_client=api_client)
-
-
-# -- the SDK's two ways to send a request ---------------------------------------------------------
+    def _client(
+        self, project_hash: str, read: Read, *, many: bool, read_timeout: float | None = None
+    ) -> EncordClientProject:
+        querier = PooledQuerier(
+            self._config, project_hash, self._connections, read, many=many, read_timeout=read_timeout
+        )
+        return EncordClientProject(querier=querier, config=self._config, api_client=self.api)
 
 
 class PooledQuerier(Querier):
@@ -103,7 +92,7 @@ class PooledQuerier(Querier):
         many: bool,
         read_timeout: float | None = None,
     ) -> None:
-        super().__init__(config, resource_type=TYPE_PROJECT, resource_id=project_hash)
+        super().__init__(config, resource_type=PROJECT, resource_id=project_hash)
         self._domain = config.domain
         self._connections = connections
         self._read = read
@@ -135,24 +124,12 @@ class PooledQuerier(Querier):
         return item
 
 
-class PlainQuerier(Querier):
-    """The SDK's own v1 requests, untouched; only the answer stays the JSON that it was."""
-
-    def __init__(self, config: Config, project_hash: str) -> None:
-        super().__init__(config, resource_type=TYPE_PROJECT, resource_id=project_hash)
-
-    @staticmethod
-    def _parse_response(response_type: type[T], item: Any) -> Any:
-        return item
-
-
 class PooledApiClient(ApiClient):
     """The SDK's v2 requests over kept-alive connections."""
 
-    def __init__(self, config: Config, connections: Connections, max_bytes: int) -> None:
+    def __init__(self, config: Config, connections: Connections) -> None:
         super().__init__(config)
         self._connections = connections
-        self._max_bytes = max_bytes
 
     def _request(
         self,
@@ -169,19 +146,12 @@ class PooledApiClient(ApiClient):
 
         def read(response: urllib3.BaseHTTPResponse) -> Any:
             refuse_redirect(response)
-            answer, _ = read_body(response, self._max_bytes)
+            answer, _ = read_body(response, _LARGEST_V2_ANSWER)
             if response.status != 200:
                 envelope.raise_for_status(response.status, response.headers, answer, context)
             return result_type.from_dict(orjson.loads(answer))
 
         return _carry(lambda: self._connections.send(method, url, req.headers, body), read, context)
-
-
-def refuse_redirect(response: urllib3.BaseHTTPResponse) -> None:
-    """Raises RedirectRefused if the server sends us elsewhere."""
-    if 300 <= response.status < 400:
-        response.close()
-        raise RedirectRefused(f"HTTP status {response.status}")
 
 
 def _context(domain: str, headers: Mapping[str, Any]) -> RequestContext:
@@ -230,7 +200,4 @@ def check_sdk() -> None:
     """Raises BadInput if an internal of the SDK that the pooled transport stands on has moved."""
     for internal, known in _INTERNALS.items():
         if tuple(inspect.signature(internal).parameters) != known:
-            raise BadInput(
-                f"this version of encord ({encord.__version__}) is not known to the pooled transport"
-                f" ({internal.__qualname__} has changed): use --transport sdk, or install encord {KNOWN_SDK}"
-            )
+            raise unknown_sdk(f"{internal.__qualname__} has changed")

@@ -7,8 +7,7 @@ from encord import exceptions as sdk
 from encord.http.common import RequestContext
 
 from harvester.encord import envelope
-from harvester.encord.body import BrokenAnswer
-from harvester.encord.envelope import UnreadableAnswer
+from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 
 CONTEXT = RequestContext(trace_id="t", domain="https://api.encord.com")
 

@@ -15,8 +15,7 @@ from encord.http.error_utils import check_error_response
 from urllib3.exceptions import NameResolutionError, NewConnectionError, ProtocolError, ReadTimeoutError
 
 from harvester.encord import faults
-from harvester.encord.body import AnswerTooLarge, BrokenAnswer
-from harvester.encord.envelope import UnreadableAnswer
+from harvester.encord.body import AnswerTooLarge, BrokenAnswer, UnreadableAnswer
 from harvester.encord.faults import Asked, parse_retry_after
 from harvester.errors import (
     BadInput,

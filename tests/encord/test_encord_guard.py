@@ -5,10 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from encord.http.querier import Querier
-from encord.orm.label_row import LabelRow
 
-from harvester.encord import guard, transport
+from harvester.encord import guard
 from harvester.encord.session import Session
 from harvester.errors import Stop
 from tests.encord.recording import PROJECT, Recording
@@ -75,11 +73,13 @@ WRITES: dict[str, Callable[[Any, Session], object]] = {
     "create_label_row": lambda client, _: client.create_label_row("data"),
     "create_label_rows": lambda client, _: client.create_label_rows(["data"]),
     "save_label_row": lambda client, _: client.save_label_row("row", {"label_hash": "row"}),
-    "a v2 post": lambda _, session: session._api.post(
+    "a v2 post": lambda _, session: session._transport.api.post(
         "projects", params=None, payload=None, result_type=None
     ),
-    "a v2 patch": lambda _, session: session._api.patch("p/1", params=None, payload=None, result_type=None),
-    "a v2 delete": lambda _, session: session._api.delete("projects/1", None),
+    "a v2 patch": lambda _, session: session._transport.api.patch(
+        "p/1", params=None, payload=None, result_type=None
+    ),
+    "a v2 delete": lambda _, session: session._transport.api.delete("projects/1", None),
 }
 
 
@@ -90,13 +90,7 @@ def test_no_byte_of_a_write_reaches_the_server(
 ) -> None:
     """The SDK's own writing calls are stopped before a connection is opened, on both transports."""
     session = connect(transport=way)
-    if session._connections is None:
-        querier = Querier(session._config, "project", PROJECT)
-    else:
-        querier = transport.PooledQuerier(
-            session._config, PROJECT, session._connections, lambda *_: LabelRow({}), many=True
-        )
-    client = transport.project_client(session._config, querier, session._api)
+    _, client = session._transport.label_rows(PROJECT)
     with pytest.raises(Stop, match="harvester only reads"):
         WRITES[write](client, session)
     assert server.asked == []

@@ -11,9 +11,9 @@ from encord.orm.label_row import AnnotationTaskStatus
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harvester.encord.body import AnswerTooLarge, BrokenAnswer
-from harvester.encord.envelope import UnreadableAnswer
-from harvester.encord.listing import list_options, plain_items, split
+from harvester.encord.body import AnswerTooLarge, BrokenAnswer, UnreadableAnswer
+from harvester.encord.listing import split
+from harvester.encord.sdk import _written, list_options
 from harvester.settings import Selection
 
 TEXT = st.text(max_size=12) | st.sampled_from(['},{"a":', '"]}', "\\", '{"response": [', "},", "]"])
@@ -178,6 +178,6 @@ def test_every_filter_reaches_the_sdks_own_call() -> None:
 
 def test_rows_that_the_sdk_has_parsed_are_written_again_in_batches() -> None:
     """The plain transport gives the same kind of items."""
-    batches = list(plain_items({"data_hash": str(number)} for number in range(1001)))
+    batches = list(_written({"data_hash": str(number)} for number in range(1001)))
     assert [len(batch) for batch in batches] == [1000, 1]
     assert json.loads(bytes(batches[1][0])) == {"data_hash": "1000"}

@@ -3,6 +3,8 @@
 import gzip
 import json
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +17,7 @@ from encord.http.querier import Querier
 
 from harvester.encord import transport
 from harvester.encord.project import ProjectInfo
+from harvester.encord.sdk import KNOWN_SDK
 from harvester.encord.session import Session
 from harvester.errors import (
     BadInput,
@@ -357,8 +360,7 @@ def test_a_proxy_of_another_kind_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_another_host_than_the_domain_is_never_asked(server: Recording, connect: Connect) -> None:
     """Neither another host nor another port or scheme, whatever URL comes down from the SDK."""
-    connections = connect()._connections
-    assert connections is not None
+    connections = connect()._transport._connections
     for url in ("https://elsewhere.example/", server.url.replace("https", "http"), "https://127.0.0.1:1/"):
         with pytest.raises(BadInput, match="refused to ask another host"):
             connections.send("GET", url, {}, None)
@@ -366,8 +368,7 @@ def test_another_host_than_the_domain_is_never_asked(server: Recording, connect:
 
 def test_tls_is_verified_and_modern(connect: Connect) -> None:
     """There is no way to turn verification off."""
-    connections = connect()._connections
-    assert connections is not None
+    connections = connect()._transport._connections
     assert connections._context.verify_mode is ssl.CERT_REQUIRED
     assert connections._context.check_hostname
     assert connections._context.minimum_version >= ssl.TLSVersion.TLSv1_2
@@ -421,13 +422,14 @@ def test_faults_mean_the_same_through_the_untouched_sdk(
 MOVED = """
 An internal of the encord SDK that the pooled transport stands on has changed. Compare
 harvester/encord/transport.py with the SDK's http/querier.py, http/v2/api_client.py and client.py, make it fit
-again, then update `_INTERNALS` and `KNOWN_SDK` there. Until then users are told to take --transport sdk.
+again, then update `_INTERNALS` there and `KNOWN_SDK` in sdk.py. Until then users are told to take
+--transport sdk.
 """
 
 
 def test_the_installed_sdk_is_the_one_that_is_known() -> None:
     """The pinned version, and every internal with the parameters that it had."""
-    assert encord.__version__ == transport.KNOWN_SDK, MOVED
+    assert encord.__version__ == KNOWN_SDK, MOVED
     try:
         transport.check_sdk()
     except BadInput as moved:
@@ -437,13 +439,9 @@ def test_the_installed_sdk_is_the_one_that_is_known() -> None:
 def test_the_sdk_s_getters_still_hand_on_what_execute_gives(connect: Connect, server: Recording) -> None:
     """`basic_getter` and `get_multiple` call `_execute` and `_parse_response`, and add nothing."""
     server.answers = echo
-    session = connect()
-    assert session._connections is not None
+    pooled = connect()._transport
     for many in (False, True):
-        querier = transport.PooledQuerier(
-            session._config, PROJECT, session._connections, lambda r, c: r, many=many
-        )
-        client: Any = transport.project_client(session._config, querier, session._api)
+        client = pooled._client(PROJECT, lambda response, context: response, many=many)
         found = client.get_label_rows(["a"]) if many else client.get_label_row("a")
         (response,) = found if many else [found]
         assert response.status == 200, MOVED
@@ -463,3 +461,22 @@ def test_a_moved_internal_is_one_clear_line_and_the_plain_transport_still_opens(
     ):
         Session.open(Connection(ssh_key=KEY))
     Session.open(Connection(ssh_key=KEY, transport="sdk")).close()
+
+
+def test_an_internal_that_is_gone_stops_no_plain_export() -> None:
+    """Where a function of the SDK's is no more, a pooled session says so and a plain one opens."""
+    program = f"""
+import sys
+import encord
+del sys.modules["encord.http.error_utils"].check_error_response
+from harvester.encord.session import Session
+from harvester.errors import BadInput
+from harvester.settings import Connection
+Session.open(Connection(ssh_key={KEY!r}, transport="sdk"))
+try:
+    Session.open(Connection(ssh_key={KEY!r}))
+except BadInput as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "not known to the pooled transport" in done.stdout

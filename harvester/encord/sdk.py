@@ -1,0 +1,160 @@
+"""The SDK's clients: they sign reads and refuse all else, and retry nothing by themselves.
+
+Only what the SDK shows its users, or has not moved in years; what else the pooled transport stands on is
+in `transport`, which is not imported where the user takes the SDK as it is.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Protocol, TypeVar
+
+import encord
+import msgspec
+import orjson
+import requests
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from encord.client import EncordClientProject
+from encord.configs import BearerConfig, Config, SshConfig
+from encord.http.constants import RequestsSettings
+from encord.http.querier import Querier
+from encord.http.v2.api_client import ApiClient
+from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
+
+from harvester.encord import guard
+from harvester.encord.connections import check_sdk_ca_bundle
+from harvester.encord.credentials import BearerToken
+from harvester.errors import BadInput
+from harvester.settings import Connection, Selection
+
+KNOWN_SDK = "0.1.211"
+PROJECT = "project"  # the resource type that a project's requests name
+_ITEMS_AT_ONCE = 1000
+
+T = TypeVar("T")
+Items = Iterator[list[msgspec.Raw]]
+
+
+def unknown_sdk(why: str) -> BadInput:
+    """The one line for an SDK that the pooled transport does not know."""
+    return BadInput(
+        f"this version of encord ({encord.__version__}) is not known to the pooled transport ({why}):"
+        f" use --transport sdk, or install encord {KNOWN_SDK}"
+    )
+
+
+class Transport(Protocol):
+    """How the SDK's calls reach the server."""
+
+    api: ApiClient
+
+    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
+        """What the SDK's `list_label_rows` gives for `options`, as JSON, some items at a time."""
+
+    def label_rows(self, project_hash: str) -> tuple[EncordClientProject, EncordClientProject]:
+        """Clients of one project: for `get_label_row`, and for `get_label_rows`."""
+
+    def close(self) -> None: ...
+
+
+class _ReadsOnly:
+    """What is not a read is never signed, and nothing is sent without having been signed."""
+
+    def define_headers(self, resource_id: str | None, resource_type: str | None, data: str) -> dict[str, Any]:
+        guard.check_v1(data)
+        headers: dict[str, Any] = super().define_headers(  # type: ignore[misc]  # the SDK's configuration
+            resource_id, resource_type, data
+        )
+        return headers
+
+    def define_headers_v2(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        guard.check_v2(request.method, request.path_url)
+        signed: requests.PreparedRequest = super().define_headers_v2(request)  # type: ignore[misc]
+        return signed
+
+
+class _GuardedSsh(_ReadsOnly, SshConfig):
+    pass
+
+
+class _GuardedBearer(_ReadsOnly, BearerConfig):
+    pass
+
+
+def sdk_config(connection: Connection, credentials: Ed25519PrivateKey | BearerToken) -> Config:
+    """The SDK's configuration: it signs reads and refuses all else, and retries nothing by itself."""
+    settings = RequestsSettings(
+        max_retries=0,
+        connection_retries=0,
+        connect_timeout=connection.connect_timeout,  # type: ignore[arg-type]  # requests takes fractions
+        read_timeout=connection.read_timeout,  # type: ignore[arg-type]
+        write_timeout=connection.read_timeout,  # type: ignore[arg-type]
+    )
+    if isinstance(credentials, BearerToken):
+        return _GuardedBearer(str(credentials), domain=connection.domain, requests_settings=settings)
+    return _GuardedSsh(credentials, domain=connection.domain, requests_settings=settings)
+
+
+def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]:
+    """The arguments of the SDK's `list_label_rows`, as its own `list_label_rows_v2` gives them."""
+    statuses = [AnnotationTaskStatus(status) for status in selection.task_statuses]
+    state = selection.shadow_data_state
+    return {
+        "edited_before": selection.edited_before,
+        "edited_after": selection.edited_after,
+        "label_statuses": statuses or None,
+        "shadow_data_state": ShadowDataState(state) if state else None,
+        "include_uninitialised_labels": True,
+        "include_client_metadata": with_metadata,
+        "label_hashes": list(selection.label_hashes) or None,
+        "data_hashes": list(selection.data_hashes) or None,
+        "data_title_eq": selection.data_title_eq,
+        "data_title_like": selection.data_title_like,
+        "workflow_graph_node_title_eq": selection.workflow_graph_node_title_eq,
+        "workflow_graph_node_title_like": selection.workflow_graph_node_title_like,
+        "include_all_label_branches": selection.include_all_label_branches,
+        "branch_name": selection.branch_name,
+    }
+
+
+class PlainTransport:
+    """The SDK untouched: a connection a call, everything parsed, the listing held in memory."""
+
+    def __init__(self, connection: Connection, config: Config) -> None:
+        """Raises BadInput where the SDK would not take the CA bundle that was given."""
+        check_sdk_ca_bundle(connection)
+        self._config = config
+        self.api = ApiClient(config)
+
+    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
+        client = self._client(_ListingQuerier(self._config, PROJECT, project_hash))
+        return nullcontext(_written(client.list_label_rows(**options)))
+
+    def label_rows(self, project_hash: str) -> tuple[EncordClientProject, EncordClientProject]:
+        client = self._client(Querier(self._config, PROJECT, project_hash))
+        return client, client
+
+    def close(self) -> None:
+        pass
+
+    def _client(self, querier: Querier) -> EncordClientProject:
+        return EncordClientProject(querier=querier, config=self._config, api_client=self.api)
+
+
+class _ListingQuerier(Querier):
+    """Leaves the listing's items the JSON that they were; where that is not asked for, they are parsed."""
+
+    @staticmethod
+    def _parse_response(response_type: type[T], item: Any) -> Any:
+        return item
+
+
+def _written(rows: Iterable[Any]) -> Iterator[list[msgspec.Raw]]:
+    """The items of a listing, written again, some at a time."""
+    batch: list[msgspec.Raw] = []
+    for row in rows:
+        batch.append(msgspec.Raw(orjson.dumps(row if isinstance(row, dict) else row.to_dict())))
+        if len(batch) == _ITEMS_AT_ONCE:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
