@@ -61,7 +61,9 @@ class ClassificationReader:
             fields = self._fields(entry, placement, copies) if chain.looks_at_fields else None
             lines: Iterable[_Line] = [(placement.place, None, placement.ranges, placement.sent)]
             if self._per_frame:
-                on_frames = has_frames(placement.place, data_type, places, continuous=continuous)
+                on_frames = entry.feature_hash not in self._ontology.global_classifications and has_frames(
+                    placement.place, data_type, places, continuous=continuous
+                )
                 lines = _by_frame(placement, places, left if on_frames else 0)
             stands = list(lines)
             left -= len(stands)

@@ -190,6 +190,7 @@ def test_per_frame_names_the_image_of_a_group() -> None:
         row("video", unit({}), classification_answers=placed(range=[[0, 2**62]])),
         row("video", unit({}), classification_answers=placed(range=[[0.5, 2]])),
         row("video", unit({}), classification_answers=GLOBAL),
+        row("video", unit({}), classification_answers=placed(featureHash="quality", range=[[0, 3]])),
         row("scene", unit({}), scene={"isContinuous": True}, classification_answers=placed(range=[[0, 9]])),
     ],
 )  # fmt: skip
