@@ -4,6 +4,7 @@ What an error means depends on what was asked: where a single row is refused, th
 a bundle is too large, fewer rows are asked for; where the project is refused, the run stops.
 """
 
+import re
 import ssl
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -176,6 +177,11 @@ def _message(cause: BaseException, domain: str) -> str:
             f"the certificate of {domain} cannot be trusted ({cause.verify_message}): if a private authority"
             " signed it, name that with --ca-bundle"
         )
+    if isinstance(cause, sdk.AuthenticationError | sdk.SshKeyNotFound):
+        return (
+            f"{domain} does not accept these credentials: add the key to your profile there, or name the"
+            " region that it belongs to with --domain (https://api.encord.com, https://api.us.encord.com)"
+        )
     if isinstance(cause, urllib3.exceptions.NameResolutionError):
         return f"the host of {domain} is not known: check --domain, and the network"
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
@@ -196,4 +202,5 @@ def _message(cause: BaseException, domain: str) -> str:
 
 
 def _last_words(cause: BaseException) -> str:
-    return str(_chain(cause)[-1]).rpartition(": ")[2] or type(cause).__name__
+    words = str(_chain(cause)[-1]).rpartition(": ")[2]
+    return re.sub(r"^\[Errno -?\d+\] ", "", words) or type(cause).__name__

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -269,6 +270,14 @@ def test_silence_ends_at_the_read_timeout(server: Recording, connect: Connect) -
     with pytest.raises(Unavailable, match="did not answer in time"):
         rows_of(connect(read_timeout=0.1)).get_label_row("a")
     stop.set()
+
+
+def test_a_handshake_that_never_comes_ends_at_the_connect_timeout(connect: Connect) -> None:
+    """A port that takes the connection and says nothing does not hold the thread."""
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            rows_of(connect(domain=url, connect_timeout=0.1, read_timeout=20.0)).get_label_row("a")
 
 
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced(
