@@ -217,5 +217,9 @@ def _name_of(function: OwnFilter) -> str:
 
 def _check_importable(functions: Mapping[str, OwnFilter]) -> None:
     for name, function in functions.items():
-        if name.startswith("__main__:") or load_filter(name) is not function:
+        try:
+            found = None if name.startswith("__main__:") else load_filter(name)
+        except BadInput:
+            found = None
+        if found is not function:
             raise BadInput(f"filter {name}: other processes can only use a function that they can import")

@@ -4,7 +4,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,14 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture(scope="session")
 def harvester(simulator: Simulator) -> Command:
     return command_for(simulator)
+
+
+def wait_for(running: "subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:
+    """Waits until `condition` holds of what `running` is doing."""
+    while not condition():
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(0.01)
+            raise AssertionError("it ended too soon")
 
 
 def parts(target: Path) -> dict[str, bytes]:

@@ -1,18 +1,16 @@
 """The main job through the installed command, over TLS."""
 
 import json
-import os
-import signal
 import subprocess
 from collections import Counter
 from pathlib import Path
 
 import duckdb
 import pytest
-from tests.e2e.conftest import HARVESTER, Command, parts
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import World, WorldSpec
+from tests.e2e.conftest import HARVESTER, Command, parts
 
 PROJECT = "Demo street scenes"
 
@@ -59,12 +57,13 @@ def test_records_are_as_many_as_the_seed_says(exported: Path) -> None:
     [
         ("--concurrency", "1"),
         ("--concurrency", "32", "--bundle-size", "7"),
+        ("--processes", "2"),
     ],
 )
 def test_bytes_do_not_depend_on_how_rows_are_fetched(
     harvester: Command, exported: Path, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
-    """Another concurrency and another bundle size give the same bytes in every part."""
+    """Another concurrency, another bundle size, two processes: the same bytes in every part."""
     harvester.export(tmp_path / "out", PROJECT, *flags)
     assert parts(tmp_path / "out") == parts(exported)
     assert manifest(tmp_path / "out")["digest"] == manifest(exported)["digest"]
@@ -132,19 +131,3 @@ def test_status_asks_for_no_label_row(simulator: Simulator, harvester: Command) 
     assert (counts["rows"], counts["labelled"]) == (truth.listed, truth.labelled)
     assert sum(counts["by_data_type"].values()) == truth.listed
     assert simulator.stats()["rows_served"] == served
-
-
-def test_a_killed_export_goes_on_to_the_same_bytes(
-    simulator: Simulator, harvester: Command, exported: Path, tmp_path: Path
-) -> None:
-    """SIGKILL in the middle, the same command again: the bytes of a run that was never killed."""
-    target = tmp_path / "out"
-    running = harvester.start("export", PROJECT, "-o", target, stderr=subprocess.DEVNULL)
-    while not list(target.glob(".harvester/commits/*.json")):
-        assert running.poll() is None, "ended before it could be killed"
-        os.sched_yield()
-    running.send_signal(signal.SIGKILL)
-    running.wait()
-    assert not (target / "manifest.json").exists()
-    harvester.export(target, PROJECT)
-    assert parts(target) == parts(exported)

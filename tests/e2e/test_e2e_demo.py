@@ -1,0 +1,51 @@
+"""The demo, and the README's own code, as a user runs them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import HARVESTER, Command
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+def test_the_demo_shows_status_export_and_record(tmp_path: Path) -> None:
+    """In another process over TLS; run again, it replaces its own output."""
+    for _ in range(2):
+        done = subprocess.run(
+            [HARVESTER, "demo", "--rows", "200"], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert "label status" in done.stdout
+    for said in (
+        "✓ complete",
+        "200 listed = ",
+        "demo-out/objects-00000.ndjson",
+        '"kind": "object"',
+        "Now your own",
+    ):
+        assert said in done.stderr
+
+
+def test_the_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:
+    """A directory with somebody's files is refused."""
+    (tmp_path / "demo-out").mkdir()
+    (tmp_path / "demo-out" / "thesis.txt").write_text("mine")
+    done = subprocess.run([HARVESTER, "demo"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "no earlier demo's" in done.stderr
+    assert (tmp_path / "demo-out" / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README.read_text(), re.S))
+def test_the_readme_s_code_runs(harvester: Command, tmp_path: Path, code: str) -> None:
+    """Each block as it stands, with credentials from the environment."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=harvester.environment, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
