@@ -218,9 +218,11 @@ async def test_an_answer_with_the_wrong_rows_is_put_right(change: Fault) -> None
 async def test_a_row_that_is_no_json_is_failed_for_that() -> None:
     """Though nobody can tell from it that it is the one asked for: alone, it must be."""
     rows = plan(100)
-    data = label_rows(rows) | {"row-0042": b"unreadable", "row-0043": b"unreadable, too"}
-    failed = failures(await harvest(FakeLabelRows(data), rows))
-    assert [row.label_hash for row in failed] == ["row-0042", "row-0043"]
+    bad = [row.label_hash or "" for row in rows[60:70]]
+    source = FakeLabelRows(label_rows(rows) | dict.fromkeys(bad, b"unreadable"))
+    failed = failures(await harvest(source, rows))
+    assert [row.label_hash for row in failed] == bad
+    assert any(len(set(bad) & set(asked)) > 1 for asked in source.calls)
     assert {row.message for row in failed} == {"the row cannot be read"}
 
 
@@ -313,6 +315,13 @@ async def test_an_outage_does_not_fail_a_row_that_is_the_only_one_left(length: f
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
     outcomes = await harvest(source, rows, bundle_size=1, concurrency=1)
     assert outcomes == whole(rows, label_rows(rows))
+
+
+async def test_an_outage_before_the_first_answer_fails_no_row() -> None:
+    """Nothing is known good yet, so the rows themselves are the trials, and pay nothing for it."""
+    rows = plan(20)
+    source = FakeLabelRows(label_rows(rows), on_call=during(0.0, 300.0, lambda: Unavailable("503")))
+    assert await harvest(source, rows) == whole(rows, label_rows(rows))
 
 
 async def test_a_server_that_never_answers_ends_the_run_without_failing_rows() -> None:
