@@ -29,11 +29,13 @@ from harvester.errors import (
     Retry,
     Unavailable,
 )
+from harvester.events import say
 from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Selection
 
 # Calls before the first label row are asked again here; who fetches label rows does it by himself.
-_ATTEMPTS = 5
+# Their waits sum to three quarters of a minute: a server that is restarted is waited for.
+_ATTEMPTS = 9
 _LONGEST_WAIT = 60.0  # seconds: a server that asks for more is not waited for before anything is done
 _PROJECTS_TO_SUGGEST_FROM = 1000
 _MOST_CANDIDATES = 10
@@ -185,6 +187,7 @@ class Session:
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=_wait,
             retry=tenacity.retry_if_exception(_worth_asking_again),
+            before_sleep=_tell,
             reraise=True,
         )
         try:
@@ -244,7 +247,12 @@ def _worth_asking_again(error: BaseException) -> bool:
     return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
 
 
-_jitter = tenacity.wait_random_exponential(multiplier=0.5, max=8)
+def _tell(state: tenacity.RetryCallState) -> None:
+    error = state.outcome.exception() if state.outcome else None
+    say("request.retried", {"operation": state.args[0], "error": str(error), "seconds": state.upcoming_sleep})
+
+
+_jitter = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_random(0, 1)
 
 
 def _wait(state: tenacity.RetryCallState) -> float:

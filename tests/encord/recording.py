@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
@@ -146,6 +147,51 @@ class Recording:
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class Tunnel:
+    """An http proxy that opens one tunnel after another, while it is entered."""
+
+    def __init__(self) -> None:
+        self.opened: list[str] = []
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    def __enter__(self) -> "Tunnel":
+        threading.Thread(target=self._serve, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                near, _ = self._listening.accept()
+            except OSError:
+                return
+            with near, near.makefile("rb") as head:
+                target = head.readline().split()[1].decode()
+                while head.readline().strip():
+                    pass
+                self.opened.append(target)
+                host, _, port = target.rpartition(":")
+                with socket.create_connection((host, int(port))) as far:
+                    near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                    back = threading.Thread(target=_relay, args=(far, near), daemon=True)
+                    back.start()
+                    _relay(near, far)
+                    back.join(10)
+
+
+def _relay(source: socket.socket, sink: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
 
 
 def private_key_text(key: Ed25519PrivateKey | None = None) -> str:

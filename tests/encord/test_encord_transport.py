@@ -33,7 +33,7 @@ from harvester.errors import (
 from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Selection
 from tests.encord.conftest import KEY
-from tests.encord.recording import PROJECT, Asked, Recording, Reply, envelope, error, gzipped
+from tests.encord.recording import PROJECT, Asked, Recording, Reply, Tunnel, envelope, error, gzipped
 
 Connect = Callable[..., Session]
 EDITOR = {"objects": [{"featureNodeHash": "object"}], "classifications": [{"featureNodeHash": "class"}]}
@@ -348,6 +348,24 @@ def test_a_proxy_of_the_environment_is_used_unless_excepted(
     assert server.asked == []
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     assert rows_of(connect()).get_label_row("a").rows
+
+
+def test_a_tunnel_through_a_proxy_is_kept_too(
+    server: Recording, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several calls go through one tunnel, encrypted and verified to the end, on both transports."""
+    server.answers = echo
+    with Tunnel() as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        session = connect()
+        rows = rows_of(session)
+        assert [json.loads(bytes(rows.get_label_row(name).rows[0]))["label_hash"] for name in "abc"] == [
+            *"abc"
+        ]
+        assert proxy.opened == [server.url.removeprefix("https://")]
+        session.close()
+        assert rows_of(connect(transport="sdk")).get_label_row("a").rows
+        assert len(proxy.opened) == 2
 
 
 def test_plain_http_goes_through_a_proxy_by_its_whole_url(
