@@ -1,0 +1,102 @@
+"""The simulator's rows: as many records as its generator, which shares no code with us, says it made."""
+
+import json
+from collections import Counter
+
+import msgspec
+import pytest
+from encord.objects.classification_expansion import expand_classification_answers_into_frame_labels
+
+from harvester.labels.extract import Extractor
+from harvester.labels.wire import ListedRow, PlanRow
+from harvester.settings import Format, Selection
+from harvester.simulator.world import World, WorldSpec
+
+CLASSIFIED = Format(emit=("classifications",))
+
+
+class Copied(msgspec.Struct):
+    """What a line copies."""
+
+    object: msgspec.Raw = msgspec.Raw()
+    classification: msgspec.Raw = msgspec.Raw()
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(WorldSpec(rows=600))
+
+
+def rows(world: World, **options: bool) -> list[tuple[PlanRow, bytes]]:
+    """Every labelled row, with its plan."""
+    found = []
+    for item in world.listing():
+        listed = msgspec.json.decode(item, type=ListedRow)
+        if listed.label_hash:
+            planned = PlanRow(
+                dataset_hash=listed.dataset_hash,
+                data_title=listed.data_title or "",
+                label_hash=listed.label_hash,
+                branch_name=listed.branch_name,
+                data_hash=listed.data_hash,
+                data_type=listed.data_type or "",
+                metadata=msgspec.Raw(item),
+            )
+            found.append((planned, world.label_row(listed.label_hash, **options) or b""))
+    return found
+
+
+def test_a_world_of_every_data_type_is_counted_as_it_was_made(world: World) -> None:
+    """Objects by shape and by feature, and classifications of both eras."""
+    truth = world.expected()
+    extractor = Extractor(Selection(), Format(), json.dumps(world.ontology()).encode())
+    shapes: Counter[str] = Counter()
+    features: Counter[str] = Counter()
+    classified = 0
+    for planned, sent in rows(world):
+        harvest = extractor.extract(sent, planned)
+        for line in harvest.lines["objects"].splitlines():
+            thing = json.loads(line)["object"]
+            shapes[thing["shape"]] += 1
+            features[thing["featureHash"]] += 1
+        classified += harvest.written["classifications"]
+    assert shapes == truth.by_shape
+    assert features == truth.by_feature
+    assert (shapes.total(), classified) == (truth.objects, truth.classifications)
+    assert truth.copied > 0
+
+
+def test_what_is_written_is_what_was_sent(world: World) -> None:
+    """Each object and classification stands, byte for byte, in the row that it came from."""
+    extractor = Extractor(Selection(), Format(), json.dumps(world.ontology()).encode())
+    compared = 0
+    for planned, sent in rows(world, reviews=True)[:200]:
+        harvest = extractor.extract(sent, planned)
+        one_line = msgspec.json.format(sent, indent=-1) if b"\n" in sent else sent
+        for kind in ("objects", "classifications"):
+            for line in harvest.lines[kind].splitlines():
+                record = msgspec.json.decode(line, type=Copied)
+                compared += 1
+                assert bytes(record.object or record.classification) in one_line
+    assert compared > 1000
+
+
+def test_the_copies_that_the_sdks_getters_add_count_for_nothing(world: World) -> None:
+    """Over the plain SDK, rows come with copies made from the entries: the records are the same."""
+    extractor = Extractor(Selection(), CLASSIFIED, json.dumps(world.ontology()).encode())
+    added = 0
+    for planned, sent in rows(world):
+        row = json.loads(sent)
+        if (row.get("scene") or {}).get("isContinuous") or row["data_type"] == "dicom_study":
+            continue  # The SDK would spell out nanoseconds, or does not read the type.
+        if not all(entry.get("featureHash") for entry in row["classification_answers"].values()):
+            continue  # The SDK's getters fail on older rows.
+        expanded = json.dumps(expand_classification_answers_into_frame_labels(row)).encode()
+        added += expanded.count(b"classificationHash") - sent.count(b"classificationHash")
+        assert placements(extractor, expanded, planned) == placements(extractor, sent, planned)
+    assert added > 100
+
+
+def placements(extractor: Extractor, sent: bytes, planned: PlanRow) -> list[object]:
+    lines = extractor.extract(sent, planned).lines["classifications"]
+    return [json.loads(line) for line in lines.splitlines()]
