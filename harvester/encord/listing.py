@@ -29,7 +29,6 @@ from harvester.encord.body import (
 from harvester.errors import CannotFinishNow
 
 _SMALL = 256 * 1024  # bytes: an answer up to here is read whole at once, an error always is
-_ITEMS_AT_ONCE = 1000
 _START = re.compile(rb'"response"\s*:\s*\[')
 _FIRST_KEY = re.compile(rb'\s*(\{\s*"(?:[^"\\]|\\.)*"\s*:)')
 _BETWEEN = re.compile(rb"\s*,\s*")
@@ -88,19 +87,25 @@ def _pieces_of(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _spooled(pieces: Iterable[bytes]) -> IO[bytes]:
-    file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by the spool; made 0600, and without a name
+    # Unbuffered, so that a full disk shows where it is written to; pieces are large. Closed by the spool.
+    file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
     try:
         for piece in pieces:
-            try:
-                file.write(piece)
-            except OSError as error:
-                raise CannotFinishNow(
-                    f"no room for the listing in {tempfile.gettempdir()}: {error}"
-                ) from error
+            _write(file, piece)
     except BaseException:
         file.close()
         raise
     return file
+
+
+def _write(file: IO[bytes], piece: bytes) -> None:
+    try:
+        while piece:
+            piece = piece[file.write(piece) :]
+    except OSError as error:
+        raise CannotFinishNow(
+            f"no room for the listing in {tempfile.gettempdir()}: {error.strerror}"
+        ) from error
 
 
 def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:

@@ -257,6 +257,8 @@ def test_a_full_disk_under_the_spool_is_named(
     """No room for the listing: exit code 5, and where it was wanted."""
 
     class Full:
+        def __init__(self, buffering: int) -> None: ...
+
         def write(self, _: bytes) -> None:
             raise OSError(28, "No space left on device")
 
