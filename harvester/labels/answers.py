@@ -109,28 +109,24 @@ class Nesting:
         return written_answer(last, name=attribute.name, answers=answers)
 
 
-class AnswerCache:
-    """Remembers what came out for what went in: the same answers recur on thousands of labels.
+class AnswerCache(dict[bytes, bytes]):
+    """A list of static answers (or null) as sent, to what is written for it.
 
-    Safe to use from many threads: each step is atomic, and those that race do the same work twice.
+    The same answers recur on thousands of labels, so that nearly all of them are looked up. Safe to use
+    from many threads: each step is atomic, and those that race do the same work twice.
     """
 
     def __init__(self, nesting: Nesting, within: bytes) -> None:
         """`within` is what the list of answers is written into, with a ``%b`` for it."""
         self._nesting = nesting
         self._within = within
-        self._written: dict[bytes, bytes] = {}
 
-    def written(self, answers: msgspec.Raw) -> bytes:
-        """A list of static answers (or null) as sent, as it is written."""
-        sent = bytes(answers)
-        written = self._written.get(sent)
-        if written is None:
-            written = self._within % self._nesting.static(sent)
-            if len(sent) <= _CACHED_BYTES:
-                if len(self._written) >= _CACHED_LISTS:
-                    self._written.clear()
-                self._written[sent] = written
+    def __missing__(self, sent: bytes) -> bytes:
+        written = self._within % self._nesting.static(sent)
+        if len(sent) <= _CACHED_BYTES:
+            if len(self) >= _CACHED_LISTS:
+                self.clear()
+            self[sent] = written
         return written
 
 

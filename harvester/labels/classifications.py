@@ -57,7 +57,7 @@ class ClassificationReader:
         continuous = row.scene is not None and bool(row.scene.is_continuous)
         left = MOST_FRAMES
         for entry, placement, copies in self._placements(row, data_type, places, continuous=continuous):
-            answers = self._answers.written(entry.classifications)
+            answers = self._answers[bytes(entry.classifications)]
             fields = self._fields(entry, placement, copies) if chain.looks_at_fields else None
             lines: Iterable[_Line] = [(placement.place, None, placement.ranges, placement.sent)]
             if self._per_frame:

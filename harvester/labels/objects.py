@@ -99,7 +99,7 @@ class _Reading:
         self._statics = row.object_answers or {}
         self._actions = row.object_actions or {}
         self._tails: dict[str | None, bytes] = {None: _NO_ANSWERS}
-        self._dynamic: dict[str, tuple[bytes, DynamicAnswers]] = {}
+        self._dynamic: dict[str, DynamicAnswers] = {}
 
     def choose(
         self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
@@ -132,15 +132,13 @@ class _Reading:
     def _tail(self, object_hash: str | None, frame: int | None, place: Place) -> bytes:
         """The end of a line: the object's answers. The same on every frame, unless there are dynamic ones."""
         assert object_hash is not None  # None is among the tails from the start.
+        entry, actions = self._statics.get(object_hash), self._actions.get(object_hash)
+        tail = self._answers[bytes(entry.classifications)] if entry else _NO_ANSWERS
+        if actions is None:
+            self._tails[object_hash] = tail
+            return tail
         dynamic = self._dynamic.get(object_hash)
         if dynamic is None:
-            entry, actions = self._statics.get(object_hash), self._actions.get(object_hash)
-            tail = self._answers.written(entry.classifications) if entry else _NO_ANSWERS
-            if actions is None:
-                self._tails[object_hash] = tail
-                return tail
-            dynamic = tail.removesuffix(b"[]}\n"), DynamicAnswers(self._nesting, actions.actions)
-            self._dynamic[object_hash] = dynamic
-        static, answers = dynamic
-        here = answers.with_ranges(place.scope) if frame is None else answers.at(frame, place.scope)
-        return b"%b%b}\n" % (static, here)
+            dynamic = self._dynamic[object_hash] = DynamicAnswers(self._nesting, actions.actions)
+        here = dynamic.with_ranges(place.scope) if frame is None else dynamic.at(frame, place.scope)
+        return b"%b%b}\n" % (tail.removesuffix(b"[]}\n"), here)
