@@ -16,10 +16,8 @@ if TYPE_CHECKING:
 
 # Event names, dotted, with the level each is logged at. Others are logged at INFO.
 LEVELS: Mapping[str, int] = {
-    "export.started": logging.INFO,
     "export.resumed": logging.INFO,
     "export.progress": logging.INFO,
-    "export.interrupted": logging.WARNING,
     "export.finished": logging.INFO,
     "plan.frozen": logging.INFO,
     "part.started": logging.DEBUG,
@@ -31,7 +29,7 @@ LEVELS: Mapping[str, int] = {
     "request.retried": logging.INFO,
     "row.failed": logging.WARNING,
     "rows.failed": logging.WARNING,
-    "row.drifted": logging.WARNING,
+    "rows.drifted": logging.WARNING,
 }
 
 # Loggers of the libraries beneath. The SDK logs the start of every request at INFO, urllib3 every URL

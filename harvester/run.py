@@ -177,8 +177,12 @@ class Run:
         are listed now, in their old places, and their parts are dropped. Rows added or removed since are
         counted and named, and left to the next export.
         """
-        edited: bool = await self._ask(lambda: self._compare(settle))
-        return edited
+        settled: bool = await self._ask(lambda: self._compare(settle))
+        found = self._drift
+        if found and (found.edited or found.added or found.removed):
+            counts = {"edited": found.edited, "added": found.added, "removed": found.removed}
+            self._on_event("rows.drifted", counts)
+        return settled
 
     def _compare(self, settle: bool) -> bool:
         planned = planfile.rows(self._target, self._plan)
@@ -225,6 +229,7 @@ class Run:
             run=run,
         )
         await in_thread(write_manifest, self._target, self._standing.manifest)
+        self._on_event("export.finished", self._standing.manifest.counts)
 
     def summary(self) -> Summary:
         """What the manifest says."""

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from harvester import events
 from harvester.cli import screen as on
+from harvester.cli import values
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, takes
 from harvester.cli.interrupt import interruptible
 from harvester.cli.look import Project
@@ -115,6 +116,9 @@ def run(
     done = anyio.run(work)
     if not screen.quiet:
         on.show(summary(done), console)
+    elif done.exit_code:
+        where = f", listed in {done.target}" if done.target != "-" else ""
+        console.print(f"harvester: {values.show_count(done.counts['failed'], 'row')} failed{where}")
     return done
 
 
