@@ -182,7 +182,7 @@ class Pace:
             limit = measured
         else:
             limit = self._blend(span, measured, before)
-            if known > SOON > span:
+            if known > SOON > span and not stale:
                 limit *= SHARE
             if stale:
                 limit = min(limit, before)

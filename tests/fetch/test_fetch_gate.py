@@ -1,0 +1,86 @@
+"""The gate: who waits, in what order, and what a cancelled wait leaves behind. In virtual time."""
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import anyio
+import pytest
+
+from harvester.errors import CannotFinishNow
+from harvester.fetch.gate import Gate
+from harvester.fetch.pacing import Pacer
+from tests.fetch.virtual_loop import VirtualLoop
+
+T = TypeVar("T")
+
+
+def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
+    return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
+
+
+def gate(concurrency: int = 1) -> Gate:
+    return Gate(Pacer(rng=random.Random(1), concurrency=concurrency))
+
+
+def test_those_who_wait_are_let_in_in_order() -> None:
+    """First come, first served, each as the one before returns."""
+
+    async def main() -> list[int]:
+        subject, order = gate(), list[int]()
+
+        async def one(number: int) -> None:
+            ticket = await subject.enter()
+            order.append(number)
+            await anyio.sleep(0.1)
+            subject.succeeded(ticket)
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(100):
+                tasks.start_soon(one, number)
+        return order
+
+    assert run_virtual(main) == list(range(100))
+
+
+def test_a_cancelled_wait_leaves_the_gate_open_for_the_next() -> None:
+    """The first in line gives up; the second gets in when the place is free."""
+
+    async def main() -> float:
+        subject = gate()
+        ticket = await subject.enter()
+        with anyio.move_on_after(1):
+            await subject.enter()
+        subject.cancelled(ticket)
+        await subject.enter()
+        return anyio.current_time()
+
+    assert run_virtual(main) < 1.1
+
+
+@pytest.mark.parametrize("outcome", ["refused", "failed"])
+def test_a_pause_beyond_the_cap_is_raised_where_it_was_heard(outcome: str) -> None:
+    """The caller gets the error, and the place in flight is free again."""
+
+    async def main() -> None:
+        subject = gate()
+        ticket = await subject.enter()
+        with pytest.raises(CannotFinishNow):
+            getattr(subject, outcome)(ticket, 301.0)
+        await subject.enter()
+
+    run_virtual(main)
+
+
+def test_a_refusal_keeps_everybody_out_until_its_time() -> None:
+    """Whoever is waiting already waits until Retry-After is over."""
+
+    async def main() -> float:
+        subject = gate(concurrency=8)
+        start = anyio.current_time()
+        ticket = await subject.enter()
+        subject.refused(ticket, 5.0)
+        await subject.enter()
+        return anyio.current_time() - start
+
+    assert 5.0 <= run_virtual(main) < 5.5

@@ -1,0 +1,179 @@
+"""The pacer's rules, one at a time."""
+
+import random
+
+import pytest
+
+from harvester.errors import CannotFinishNow
+from harvester.fetch.in_flight import InFlight
+from harvester.fetch.pacing import Pacer, Ticket
+from tests.fetch.virtual import TokenBucket, Unlimited, simulate
+
+
+def pacer(**options: float) -> Pacer:
+    return Pacer(rng=random.Random(1), **options)
+
+
+def send(pacer: Pacer, now: float) -> tuple[Ticket, float]:
+    """Sends one request as soon as the pacer allows it; the ticket and the time."""
+    delay = pacer.wait(now)
+    while delay:
+        now += delay
+        delay = pacer.wait(now)
+    assert delay == 0
+    return pacer.sent(now), now
+
+
+def sent_up_to(pacer: Pacer, now: float, end: float) -> list[Ticket]:
+    tickets = []
+    while (delay := pacer.wait(now)) is not None and now + delay < end:
+        now += delay
+        tickets.append(pacer.sent(now))
+    return tickets
+
+
+def test_a_retry_after_holds_back_everybody() -> None:
+    """Nothing is sent before the time that a refusal named, and requests leave after it."""
+    subject = pacer(concurrency=8)
+    first, now = send(subject, 0.0)
+    second, now = send(subject, now)
+    subject.succeeded(first, 0.1)
+    subject.refused(second, 0.2, retry_after=7.0)
+    _, left = send(subject, 0.2)
+    assert 7.2 <= left < 7.6
+
+
+def test_a_shorter_retry_after_does_not_shorten_a_longer_one() -> None:
+    """The longest of several pauses counts."""
+    subject = pacer(concurrency=8)
+    first, now = send(subject, 0.0)
+    second, _ = send(subject, now)
+    subject.refused(first, 0.2, retry_after=7.0)
+    subject.refused(second, 0.3, retry_after=1.0)
+    assert send(subject, 0.3)[1] >= 7.2
+
+
+@pytest.mark.parametrize("outcome", ["refused", "failed"])
+def test_a_pause_beyond_the_cap_ends_the_run(outcome: str) -> None:
+    """A server that wants an hour is not waited for; the request counts as returned all the same."""
+    subject = pacer(concurrency=1, retry_after_cap=60.0)
+    ticket, _ = send(subject, 0.0)
+    with pytest.raises(CannotFinishNow, match="3600 s"):
+        getattr(subject, outcome)(ticket, 1.0, 3600.0)
+    assert subject.wait(1.0) is not None
+
+
+def test_a_failure_with_retry_after_holds_back_everybody() -> None:
+    """503 with Retry-After pauses like 429 does."""
+    subject = pacer(concurrency=8)
+    ticket, _ = send(subject, 0.0)
+    subject.failed(ticket, 0.5, 5.0)
+    assert send(subject, 0.5)[1] >= 5.5
+
+
+def test_a_round_trip_of_refusals_is_reacted_to_once() -> None:
+    """Refusals of requests that were sent before the pace was cut do not cut it again."""
+    subject = pacer(concurrency=64)
+    tickets = sent_up_to(subject, 0.0, 2.0)
+    for ticket in tickets[:-4]:
+        subject.succeeded(ticket, 2.0)
+    subject.refused(tickets[-4], 2.0, None)
+    rate = subject.rate
+    for ticket in tickets[-3:]:
+        subject.refused(ticket, 2.01, None)
+    assert subject.rate == rate
+
+
+@pytest.mark.parametrize("rate", [0.5, 7.0, 300.0])
+def test_a_given_rate_is_never_passed(rate: float) -> None:
+    """From any request on, never more leave than the rate and the time of one late timer allow."""
+    subject = pacer(max_rps=rate, concurrency=64)
+    (log,) = simulate([subject], Unlimited(), seconds=40, rng=random.Random(2))
+    for index, start in enumerate(log.sent):
+        later = log.sent[-1]
+        assert len(log.sent) - index <= rate * (later - start + 0.02) + 1 + 1e-6
+    assert len(log.sent) >= 0.9 * min(rate, 64 / 0.26) * 40 - 20
+
+
+def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() -> None:
+    """Eight failures open it; pauses grow; one trial at a time; an answer closes it."""
+    subject = pacer(concurrency=64)
+    answered, now = send(subject, 0.0)
+    subject.succeeded(answered, now + 0.1)
+    tickets = sent_up_to(subject, now + 0.1, 3.0)
+    assert len(tickets) == 8
+    rate = subject.rate
+    for ticket in tickets:
+        assert not subject.broken
+        subject.failed(ticket, 3.1)
+    assert subject.broken
+    now, pauses = 3.1, []
+    for _ in range(6):
+        trial, left = send(subject, now)
+        assert trial.trial
+        assert subject.wait(left) is None
+        pauses.append(left - now)
+        now = left + 0.1
+        subject.failed(trial, now)
+    assert all(0.75 * full <= pause <= full for pause, full in zip(pauses, [1, 2, 4, 8, 8, 8], strict=True))
+    trial, left = send(subject, now)
+    subject.succeeded(trial, left + 0.1)
+    assert not subject.broken
+    assert subject.rate == pytest.approx(rate / 2)
+
+
+def test_a_cancelled_trial_makes_way_for_the_next() -> None:
+    """A trial that nobody waits for any more does not keep the breaker shut for ever."""
+    subject = pacer(concurrency=64)
+    for ticket in sent_up_to(subject, 0.0, 1.0):
+        subject.failed(ticket, 1.0)
+    trial, now = send(subject, 1.0)
+    assert subject.wait(now) is None
+    subject.cancelled(trial, now)
+    assert send(subject, now)[1] < now + 1
+
+
+def test_failures_do_not_change_the_pace() -> None:
+    """Single failures are no rate signal."""
+    subject = pacer(concurrency=64)
+    ticket, now = send(subject, 0.0)
+    rate = subject.rate
+    subject.failed(ticket, now + 0.1)
+    assert subject.rate == rate
+    assert not subject.broken
+
+
+def test_no_more_are_in_flight_than_asked_for() -> None:
+    """With two allowed the third waits, without a time, until one returns."""
+    subject = pacer(concurrency=2)
+    first, now = send(subject, 0.0)
+    _, now = send(subject, now)
+    assert subject.wait(now + 10) is None
+    subject.cancelled(first, now)
+    assert subject.wait(now + 10) == 0
+
+
+def test_an_unlimited_server_gets_all_that_may_be_in_flight() -> None:
+    """Without a number given, the limit grows to the most while latency stays."""
+    subject = pacer(max_concurrency=200)
+    simulate([subject], Unlimited(), seconds=30, rng=random.Random(3))
+    assert subject.limit_in_flight == 200
+
+
+def test_bundles_of_other_sizes_do_not_look_like_a_slower_server() -> None:
+    """Latency is compared among bundles of like size only."""
+    limit = InFlight(64)
+    for index in range(2000):
+        weight = 1 if index < 1000 else 100
+        limit.admits(64)
+        limit.succeeded(0.1 * weight, weight, index + 1, index + 2)
+    assert limit.limit == 64
+
+
+def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
+    """After refusals a server whose limit is gone is asked faster again."""
+    subject = pacer(concurrency=64)
+    changes = [(20.0, 200.0)]
+    (log,) = simulate([subject], TokenBucket(20, 20, changes=changes), seconds=60, rng=random.Random(4))
+    assert log.refused
+    assert log.used(200, 50, 60) >= 0.7
