@@ -87,12 +87,10 @@ def title(text: str, style: str = "") -> Text:
     return Text(events.printable(text), style=style, overflow="ellipsis")
 
 
-def fraction_bar(part: int, whole: int, width: int, *, ascii_only: bool = False) -> str:
+def fraction_bar(part: int, whole: int, width: int) -> str:
     """A bar of at most `width` cells."""
     if not whole or not part:
         return ""
-    if ascii_only:
-        return "#" * max(1, round(part / whole * width))
     eighths = max(1, round(part / whole * width * 8))
     return "█" * (eighths // 8) + ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉")[eighths % 8]
 

@@ -1,0 +1,155 @@
+"""What stands on the screen: summary, progress, tables."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console, RenderableType
+
+from harvester.cli.export import as_json
+from harvester.cli.look import plan_table, projects_table, status_table
+from harvester.cli.progress import Speed, Speedometer, line, picture
+from harvester.cli.screen import Screen, fraction_bar
+from harvester.cli.summary import summary
+from harvester.encord.project import ProjectInfo
+from harvester.errors import BadInput
+from harvester.events import Counters
+from harvester.output.manifest import Drift
+from harvester.run import Summary
+
+RUN = {"seconds": 2.0, "harvested": 1900, "requests": 107, "refused": 1, "retries": 0}
+RUN |= {"wire_bytes": 8_000_000, "body_bytes": 35_000_000, "resumed": False}
+
+
+def text(shown: RenderableType, width: int = 100) -> str:
+    console = Console(width=width, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(shown)
+    return captured.get()
+
+
+def done(target: str = "-", **changed: Any) -> Summary:
+    facts: dict[str, Any] = {
+        "target": target,
+        "project": "Street scenes",
+        "counts": {"listed": 2000, "harvested": 1900, "unlabelled": 80, "filtered": 20, "failed": 0},
+        "records": {"objects": {"seen": 40_100, "written": 38_000, "dropped": {"shape": 2100}}},
+        "drift": Drift(),
+        "run": RUN,
+    }
+    return Summary(**facts | changed)
+
+
+def test_a_summary_adds_up(tmp_path: Path) -> None:
+    """Outcome, rows that add up, records with what each filter dropped, requests, speed, files."""
+    (tmp_path / "objects-00000.ndjson").write_bytes(b"x" * 2_000_000)
+    (tmp_path / "objects-00001.ndjson").write_bytes(b"x" * 1_000_000)
+    shown = text(summary(done(str(tmp_path))), 300)
+    for line_ in (
+        "✓ complete  Street scenes",
+        "2,000 listed = 1,900 harvested + 80 unlabelled + 20 filtered + 0 failed",
+        "38,000 written of 40,100 (dropped 2,100 by shape)",
+        "107 · 1 refused · 0 retried",
+        "2.0 s · 950 rows/s · 17.5 MB/s of labels · 8.0 MB received",
+        "objects-00000.ndjson … objects-00001.ndjson  2 files, 3.0 MB",
+    ):
+        assert line_ in shown
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"already_complete": True}, "✓ already complete"),
+        ({"resumed": True}, "✓ complete, resumed"),
+        ({"counts": {"listed": 2, "harvested": 1, "failed": 1}}, "✗ complete, but for 1 failed row"),
+        ({"drift": Drift(edited=3, removed=1)}, "3 edited, 1 removed on the server"),
+        ({"project": "evil\x1b[2J\u202e"}, "✓ complete  evil\n"),
+    ],
+)
+def test_a_summary_says_how_it_went(changed: dict[str, Any], said: str) -> None:
+    """Already done, resumed, failed rows, drift; and a title cannot steer the terminal."""
+    assert said in text(summary(done(**changed)))
+
+
+def test_the_summary_for_machines_has_the_manifest_s_words() -> None:
+    """Counts, records, drift and run, and the target."""
+    assert set(as_json(done())) == {"target", "counts", "records", "drift", "run"}
+
+
+def test_the_progress_bar_fits_and_tells_trouble() -> None:
+    """Two lines at any usual width; trouble is named only where there is some."""
+    counters = Counters(listed=60_000, harvested=1700, unlabelled=62, objects=19_110)
+    shown = text(picture(counters, Speed(232, 1.8e6, 251), 100))
+    assert "3%" in shown
+    assert "1,762 of 60,000 rows 4 min 11 s left" in shown
+    assert "19,110 records · 232 rows/s · 1.8 MB/s\n" in shown
+    counters.refused, counters.failed = 25, 2
+    assert "· 25 refused · 2 failed" in text(picture(counters, Speed(), 100))
+    assert all(len(row) <= 60 for row in text(picture(counters, Speed(232, 1.8e6, 251), 60), 60).splitlines())
+
+
+def test_the_bar_before_the_listing_has_come() -> None:
+    """Nothing is known yet, and nothing is made up."""
+    assert "listing the rows" in text(picture(Counters(), Speed(), 80))
+
+
+def test_a_log_line_says_the_same() -> None:
+    """For a pipe."""
+    counters = Counters(listed=10, harvested=4, failed=1, objects=7)
+    assert line(counters, Speed(2, 1e6, 2.5)) == {
+        "rows": 5,
+        "of": 10,
+        "records": 7,
+        "rows_per_s": 2,
+        "mb_per_s": 1.0,
+        "left": "2.5 s",
+        "refused": 0,
+        "retried": 0,
+        "failed": 1,
+    }
+
+
+def test_speed_is_of_the_last_seconds_and_not_of_what_was_resumed() -> None:
+    """500 rows found done, then ten a second."""
+    meter, counters = Speedometer(window=10), Counters(listed=1000, harvested=500)
+    assert meter.sample(0, counters) == Speed()
+    for second in range(1, 31):
+        counters.harvested += 10
+        speed = meter.sample(second, counters)
+    assert speed.rows == 10
+    assert speed.left == 20
+
+
+def test_the_status_table_has_every_question() -> None:
+    """Each value with its number, share and bar."""
+    counts = {"rows": 4, "labelled": 3, "by_task_status": {"COMPLETED": 3, "QUEUED": 1}, "by_data_type": {}}
+    shown = text(status_table(ProjectInfo("h", "Title", ""), counts))
+    assert "4 label rows, 3 of them with labels" in shown
+    assert "COMPLETED      3   75.0%   ██████████████████" in shown
+
+
+def test_projects_and_plans_are_tables() -> None:
+    """Titles and hashes; what runs where."""
+    assert "Title" in text(projects_table([ProjectInfo("the-hash", "Title", "2024-01-01T00:00")]))
+    facts = {
+        "asked_of_the_server": {"task_statuses": ("COMPLETED",)},
+        "chosen_from_the_listing": {},
+        "listed": 1200,
+    }
+    shown = text(plan_table(ProjectInfo("h", "Title", ""), facts))
+    assert "1,200" in shown
+    assert "task statuses" in shown
+    assert "nothing" in shown
+
+
+@pytest.mark.parametrize(("part", "bar"), [(0, ""), (1, "▏"), (50, "████"), (100, "████████")])
+def test_a_bar_has_eighths_of_a_cell(part: int, bar: str) -> None:
+    """The smallest share still shows."""
+    assert fraction_bar(part, 100, 8) == bar
+
+
+@pytest.mark.parametrize("wrong", [{"log_level": "loud"}, {"log_format": "xml"}])
+def test_a_screen_knows_its_words(wrong: dict[str, Any]) -> None:
+    """In words that list what there is."""
+    with pytest.raises(BadInput):
+        Screen(**wrong)
