@@ -1,6 +1,7 @@
 """What the pacer reaches against servers of every kind, in virtual time, over 20 seeds each.
 
-Medians hold the targets; the worst seed may miss them by little.
+Medians hold the targets, but for the fairness among processes, which is at 0.96 of the 0.98 wished for;
+the worst seed of the twenty may miss them by as much as is said here.
 """
 
 import random
@@ -89,7 +90,8 @@ def test_a_capacity_that_drops_and_returns_is_followed_both_ways() -> None:
         back.append(back_after(log, 85))
     assert median(used) >= 0.95
     assert min(used) >= 0.92
-    assert median(refused) <= 0.011
+    assert median(refused) <= 0.01
+    assert max(refused) <= 0.014
     assert median(back) <= 12
     assert max(back) <= 30
 
