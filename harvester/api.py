@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, I
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import msgspec
@@ -28,10 +28,13 @@ from harvester.fetch.pool import FailedRow
 from harvester.filters.own import OwnFilter, load_filter
 from harvester.run import Summary
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
+from harvester.stopping import stopping_when
 from harvester.streaming import stream_rows, write_stream
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session
+
+T = TypeVar("T")
 
 Record = dict[str, Any]
 Filters = Iterable[str | OwnFilter]
@@ -114,7 +117,7 @@ async def export_async(
     if limits.processes > 1:
         _check_importable(functions)
     counters = counters or Counters()
-    async with _opened(project, connection) as (session, info):
+    async with _opened(project, connection, stopping) as (session, info):
         if target == "-":
             return await write_stream(
                 session, info, selection, format, limits, sys.stdout.buffer,
@@ -129,14 +132,20 @@ async def export_async(
 
 @asynccontextmanager
 async def _opened(
-    project: str, connection: Connection | None
+    project: str, connection: Connection | None, stopping: anyio.Event | None = None
 ) -> AsyncIterator[tuple["Session", ProjectInfo]]:
     """A session, closed at the end, and the project of that hash or title."""
-    session = await in_thread(_open, connection or connection_from_environment(), abandon_on_cancel=True)
+    session = await _in_thread(partial(_open, connection or connection_from_environment()), stopping)
     try:
-        yield session, await in_thread(session.find_project, project, abandon_on_cancel=True)
+        yield session, await _in_thread(partial(session.find_project, project), stopping)
     finally:
         session.close()
+
+
+async def _in_thread(call: Callable[[], T], stopping: anyio.Event | None) -> T:
+    """What `call` returns; its thread is left behind once `stopping` is set."""
+    async with stopping_when(stopping, None) as ending:
+        return await ending.cut_short(partial(in_thread, call, abandon_on_cancel=True))
 
 
 def _open(connection: Connection) -> "Session":

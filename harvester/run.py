@@ -155,14 +155,19 @@ class Run:
                 target=self._target,
                 extractor=Extractor(self._selection, self._format, self._project.ontology, functions),
             )
-        await run(
-            parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
-            counters=self._counters,
-            on_event=self._on_event,
-            on_commit=self._committed,
-            stopping=self._stopping.event,
-            grace=GRACE,
-        )
+        try:
+            await run(
+                parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
+                counters=self._counters,
+                on_event=self._on_event,
+                on_commit=self._committed,
+                stopping=self._stopping.event,
+                grace=GRACE,
+            )
+        except BaseException:
+            with anyio.CancelScope(shield=True):  # a process that had to be killed leaves its drafts
+                await in_thread(self._target.sweep)
+            raise
 
     def _committed(self, commit: Commit) -> None:
         self._standing.commits[commit.part] = commit

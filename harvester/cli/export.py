@@ -100,10 +100,10 @@ def run(
     def on_event(event: str, fields: Mapping[str, Any]) -> None:
         nonlocal failed
         failed += event == "row.failed"
-        if event != "row.failed" or failed <= FAILED_ROWS_TOLD:
+        if event != "row.failed" or failed <= FAILED_ROWS_TOLD or output == "-":
             events.say(event, fields)
-        if event == "row.failed" and failed == FAILED_ROWS_TOLD:
-            events.say("rows.failed", {"more": "not shown here"})
+        elif failed == FAILED_ROWS_TOLD + 1:
+            events.say("rows.failed", {"more": f"not told one by one, but listed in {output}"})
 
     async def work() -> "Summary":
         async with interruptible(announce) as stopping, progress(screen, console, counters):

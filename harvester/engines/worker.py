@@ -9,6 +9,7 @@ import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 import anyio
@@ -55,7 +56,8 @@ def main() -> None:
         ended = Ended()
     except BaseException as error:
         ended = ended_by(error)
-    outgoing.write(packed(ended))
+    with suppress(OSError):  # nobody may be there any more to be told
+        outgoing.write(packed(ended))
     os._exit(0)  # a thread may still be reading
 
 

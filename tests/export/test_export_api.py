@@ -1,5 +1,6 @@
 """The Python API, on a platform in memory."""
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -121,3 +122,26 @@ def test_stopping_ends_an_export_from_outside(platform: Served, tmp_path: Path) 
 
     with pytest.raises(CannotFinishNow, match="stopped"):
         anyio.run(main)
+
+
+def test_stopping_ends_the_wait_for_a_server_that_does_not_answer(platform: Served, tmp_path: Path) -> None:
+    """Its thread is left behind; nothing has been made."""
+    answered = threading.Event()
+
+    def find_project(wanted: str) -> ProjectInfo:
+        answered.wait(10)
+        return PROJECT
+
+    async def main() -> None:
+        stopping = anyio.Event()
+        stopping.set()
+        try:
+            await harvester.export_async("p", tmp_path / "out", stopping=stopping)
+        finally:
+            answered.set()
+
+    platform.find_project = find_project  # type: ignore[method-assign]
+    platform.closed = 1
+    with pytest.raises(CannotFinishNow, match="stopped"):
+        anyio.run(main)
+    assert not (tmp_path / "out").exists()
