@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -225,6 +224,8 @@ class Run:
             "harvested": self._counters.harvested - self._harvested_before,
             **self._counters.work(),
         }
+        from importlib.metadata import version  # not before it is needed: `--help` does without
+
         self._standing.manifest = build_manifest(
             self._plan,
             self._standing.commits,
