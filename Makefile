@@ -10,8 +10,9 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.run
 	$(BIN)/harvester demo
 
+# Three at a time on two cores: end-to-end tests wait for other processes most of the time.
 test: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
