@@ -150,6 +150,9 @@ def unsorted_rows(
             data_type=row.data_type or "",
             dataset_title=row.dataset_title or "",
             last_edited_at=row.last_edited_at,
+            task_status=row.annotation_task_status,
+            label_status=row.label_status,
+            stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
             outcome=decide(row),
             **({"metadata": item} if keep_metadata else {}),
         )

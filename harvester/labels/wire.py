@@ -29,7 +29,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A row of the frozen plan.
 
     `outcome` is decided while planning for rows that are never asked for: ``unlabelled`` (no label yet)
-    or ``filtered`` (the listing rules it out). `metadata` is the listing item as sent, kept only where
+    or ``filtered`` (the listing rules it out). `stage` is the title of its task's stage in the workflow.
+    `metadata` is the listing item as sent, kept only where
     row records are emitted.
     """
 
@@ -41,6 +42,9 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data_type: str = ""
     dataset_title: str = ""
     last_edited_at: str | None = None
+    task_status: str | None = None
+    label_status: str | None = None
+    stage: str | None = None
     outcome: str | None = None
     metadata: msgspec.Raw = msgspec.Raw(b"null")  # no `| None`: msgspec decodes no union with Raw
 
