@@ -64,6 +64,7 @@ _RECORD_FIELDS = (
     "min_confidence",
     "authors",
     "manual",
+    "where",
     "filters",
 )
 _ASKED_ALONG_FIELDS = ("include_reviews", "signed_urls")

@@ -126,6 +126,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     min_confidence: float | None = None
     authors: tuple[str, ...] = ()
     manual: bool | None = None
+    where: str | None = None
     filters: tuple[str, ...] = ()
     # Asked along with each label row.
     include_reviews: bool = False
@@ -154,6 +155,10 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.min_confidence is not None:
             _within("minimum confidence", self.min_confidence, 0, 1)
+        if self.where is not None:
+            from harvester.filters.where import Where  # only here: filters know the settings
+
+            Where(self.where)
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):

@@ -137,6 +137,7 @@ SELECTION = Group(
         Flag("min_confidence", "--min-confidence", "... of at least this confidence, 0 to 1.", "NUMBER"),
         Flag("authors", "--author", "... created by this user. *", "EMAIL"),
         Flag("manual", "--manual/--automated", "... made by hand, or by a model."),
+        Flag("where", "--where", "... that this CEL expression is true of.", "EXPRESSION"),
         Flag("filters", "--filter", "... that your function package.module:callable keeps. *", "FUNCTION"),
         Flag("include_reviews", "--include-reviews", "Ask for reviews and keep them in the records."),
         Flag("signed_urls", "--signed-urls", "Ask for signed data URLs: they are secrets, in the output."),

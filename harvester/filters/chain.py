@@ -10,6 +10,7 @@ from harvester.errors import BadInput
 from harvester.events import one_line
 from harvester.filters.builtin import builtin_filters
 from harvester.filters.own import OwnFilter, load_filter
+from harvester.filters.where import Where
 from harvester.settings import Selection
 
 Label = TypeVar("Label")
@@ -18,8 +19,9 @@ Label = TypeVar("Label")
 class Chain:
     """The filters over records of one kind. Holds no state, so it may be used from many threads.
 
-    The built-in filters come first: they look at a few fields only. The user's own functions get the
-    whole record, decoded, in the order in which they were named.
+    The built-in filters come first: they look at a few fields only. Then the expression, which looks at
+    what it names. The user's own functions get the whole record, decoded, in the order in which they were
+    named.
     """
 
     def __init__(
@@ -31,16 +33,19 @@ class Chain:
     ) -> None:
         """`functions` are filters of `selection` that are at hand and need no import, by their names.
 
-        Raises BadInput where a function of `selection.filters` does not import.
+        Raises BadInput where a function of `selection.filters` does not import, or the expression is none.
         """
         self._kind = kind
         self._builtin = [f for f in builtin_filters(selection, feature_names) if kind in f.kinds]
+        where = Where(selection.where) if selection.where else None
+        self._where = where if where and kind in where.kinds else None
         at_hand = functions or {}
         self._own = [(path, at_hand.get(path) or load_filter(path)) for path in selection.filters]
-        self.names = tuple([f.name for f in self._builtin] + [path for path, _ in self._own])
+        last = [Where.name] * bool(self._where) + [path for path, _ in self._own]
+        self.names = (*(f.name for f in self._builtin), *last)
         self.needs = frozenset(field for f in self._builtin for field in f.needs)
         self.looks_at_fields = bool(self._builtin)
-        self.looks_at_records = bool(self._own)
+        self.looks_at_records = bool(last)
 
     def sift(
         self, labels: list[Label], fields: list[Any], dropped: dict[str, int]
@@ -56,12 +61,16 @@ class Chain:
                 dropped[name] += len(kept) - len(labels)
         return labels, fields
 
-    def refused_by_own(self, record: bytes, label_hash: str | None) -> str | None:
-        """The path of the first of the user's functions that refuses `record` (its line), or None.
+    def refused_by(self, record: bytes, label_hash: str | None) -> str | None:
+        """The expression or the path of the first of the user's functions that refuses `record` (its line).
+
+        None where all keep it.
 
         Raises:
-            BadInput: a function raised; the message names it and the row.
+            BadInput: a function raised, or the expression makes no sense here; the message names the row.
         """
+        if self._where is not None and not self._where.matches(record, label_hash):
+            return Where.name
         for path, keeps in self._own:
             # Decoded anew for each: a function that changes its record cannot mislead the next one.
             decoded = msgspec.json.decode(record)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from harvester.filters.where import Where
 from harvester.settings import Selection
 
 
@@ -28,9 +29,10 @@ def server_side(
     """
     named = frozenset(selection.feature_hashes)
     narrow = named and named <= object_features | classification_features
+    reads_reviews = selection.where is not None and Where(selection.where).reads_reviews
     return ServerSide(
         include_object_feature_hashes=(narrow and named & object_features) or None,
         include_classification_feature_hashes=(narrow and named & classification_features) or None,
-        include_reviews=selection.include_reviews or selection.approved,
+        include_reviews=selection.include_reviews or selection.approved or reads_reviews,
         get_signed_url=selection.signed_urls,
     )

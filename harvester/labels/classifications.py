@@ -73,7 +73,7 @@ class ClassificationReader:
                 line = b'%b%b%b,"ranges":%b,"classification":%b,"answers":%b}\n' % (
                     head, place.head, number(frame), ranges, sent, answers,
                 )  # fmt: skip
-                name = chain.refused_by_own(line, row.label_hash)
+                name = chain.refused_by(line, row.label_hash)
                 if name is None:
                     sheet.written += 1
                     sheet.pieces.append(line)

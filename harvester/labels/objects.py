@@ -118,13 +118,13 @@ class _Reading:
         objects, fields = chain.sift(objects, fields, sheet.dropped)
         tails = [tail_of(one.object_hash) or self._tail(one.object_hash, frame, place) for one in fields]
         if chain.looks_at_records:
-            kept = [self._own_filters_keep(before, *record) for record in zip(objects, tails, strict=True)]
+            kept = [self._is_kept(before, *record) for record in zip(objects, tails, strict=True)]
             objects, tails = list(compress(objects, kept)), list(compress(tails, kept))
         sheet.written += len(objects)
         sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, tails, strict=False))
 
-    def _own_filters_keep(self, *record: JSON) -> bool:
-        name = self._chain.refused_by_own(b"".join(record), self._label_hash)
+    def _is_kept(self, *record: JSON) -> bool:
+        name = self._chain.refused_by(b"".join(record), self._label_hash)
         if name is not None:
             self.sheet.dropped[name] += 1
         return name is None

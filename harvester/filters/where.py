@@ -1,0 +1,230 @@
+"""`--where`: an expression over the record that would be written, in CEL, the Common Expression Language.
+
+Only what the expression reads is decoded. Numbers inside `object`, `classification` and the answers are
+doubles, as CEL has it for JSON, however the server spelt them: whether 1 came as 1 or as 1.0 never matters.
+A record whose field is missing or null where a value is needed does not match.
+"""
+
+import math
+import re
+from typing import TYPE_CHECKING, Any, TypedDict
+
+import msgspec
+
+from harvester.errors import BadInput
+from harvester.events import one_line
+from harvester.labels.records import CLASSIFICATION_KEYS, HEAD_KEYS, OBJECT_KEYS
+
+if TYPE_CHECKING:
+    from cel import Program
+
+_OF_OBJECTS = frozenset(OBJECT_KEYS) - frozenset(HEAD_KEYS)
+_OF_CLASSIFICATIONS = frozenset(CLASSIFICATION_KEYS) - frozenset(HEAD_KEYS)
+_VARIABLES = (*OBJECT_KEYS, *(key for key in CLASSIFICATION_KEYS if key not in OBJECT_KEYS))
+# Of these only the fields that are named are decoded, where the expression names fields.
+_BY_FIELD = ("object", "classification")
+
+# What the library has; a test calls each.
+FUNCTIONS = frozenset(
+    (
+        "contains", "startsWith", "endsWith", "matches", "size",
+        "string", "int", "uint", "double", "bytes", "timestamp", "duration", "type", "dyn",
+        "getFullYear", "getMonth", "getDayOfYear", "getDayOfMonth", "getDate", "getDayOfWeek",
+        "getHours", "getMinutes", "getSeconds", "getMilliseconds",
+    )
+)  # fmt: skip
+_TYPES = frozenset(("int", "uint", "double", "string", "bytes", "bool", "list", "map"))
+
+_BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,")
+_SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
+_UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
+_QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+_AROUND = 20  # characters shown of where an error is
+
+# A record in which what is usually there has the usual type: what an expression gives shows at the start.
+_LABEL = {
+    "name": "",
+    "value": "",
+    "featureHash": "",
+    "confidence": 1.0,
+    "createdBy": "",
+    "manualAnnotation": True,
+}
+_USUAL = {
+    **dict.fromkeys(HEAD_KEYS, ""),
+    "frame": 0,
+    "object": _LABEL | {"objectHash": "", "shape": ""},
+    "classification": _LABEL | {"classificationHash": ""},
+}
+
+
+class Where:
+    """An expression, ready to be evaluated on the lines of records. May be used from many threads.
+
+    It concerns records of the `kinds` that have what it names: one that names `object` leaves
+    classifications alone, one that names `answers` leaves objects alone.
+    """
+
+    name = "where"
+
+    def __init__(self, expression: str) -> None:
+        """Raises BadInput, with the column, where the expression cannot be used."""
+        self._program = _compiled(expression)
+        self._reads = frozenset(self._program.variables()) & frozenset(_VARIABLES)
+        objects, classifications = self._reads & _OF_OBJECTS, self._reads & _OF_CLASSIFICATIONS
+        alone = "objects" if objects else "classifications"
+        self.kinds = (alone,) if bool(objects) != bool(classifications) else ("objects", "classifications")
+        fields = {name: _named_fields(expression, name) for name in _BY_FIELD}
+        self.reads_reviews = any(
+            name in self._reads and (named is None or "reviews" in named) for name, named in fields.items()
+        )
+        self._of_json = self._reads - {*HEAD_KEYS, "ranges"}
+        self._decode = msgspec.json.Decoder(self._record_type(fields)).decode
+        self._check_result(expression)
+
+    def _record_type(self, fields: dict[str, frozenset[str] | None]) -> Any:
+        types: dict[str, Any] = dict.fromkeys(self._reads, Any)
+        for name in self._reads.intersection(_BY_FIELD):
+            if (named := fields[name]) is not None:
+                types[name] = _partly(name, dict.fromkeys(named, Any))
+        return _partly("record", types)
+
+    def _check_result(self, expression: str) -> None:
+        try:
+            result = self._program.execute(_USUAL)
+        except Exception:
+            return  # the example is not the record that it is meant for
+        if not isinstance(result, bool | None):
+            raise BadInput(
+                f"--where: column 1 (at {_excerpt(expression, 0)}): gives {result!r}, not true or false"
+            )
+
+    def matches(self, line: bytes, label_hash: str | None) -> bool:
+        """Whether the record that would be written as `line` is kept.
+
+        Raises:
+            BadInput: it cannot be said, for another reason than that something is missing.
+        """
+        values = self._decode(line)
+        for name in self._of_json & values.keys():
+            values[name] = _doubles(values[name])
+        try:
+            result = self._program.execute(values)
+        except KeyError:
+            return False
+        except Exception:
+            result = self._without_nulls(values, label_hash)
+        if result is None or isinstance(result, bool):
+            return bool(result)
+        raise self._failed(f"it gives {one_line(repr(result), limit=40)}, not true or false", label_hash)
+
+    def _without_nulls(self, values: dict[str, Any], label_hash: str | None) -> Any:
+        """The result with all null fields taken for missing ones; None where it needs one of these."""
+        values = _pruned(values)
+        try:
+            return self._program.execute(values)
+        except KeyError:
+            return None
+        except Exception as exc:
+            reason = str(exc)
+            undefined = _UNDEFINED.match(reason)
+            if undefined and undefined[1] in self._reads:
+                return None
+            raise self._failed(_explained(exc), label_hash) from exc
+
+    def _failed(self, reason: str, label_hash: str | None) -> BadInput:
+        where = f"one of the records of row {label_hash}"
+        return BadInput(f"--where cannot be used on {where}: {reason}", operation="filter", row=label_hash)
+
+
+def _compiled(expression: str) -> "Program":
+    import cel  # not before it is needed: with it come the libraries of its own command line
+
+    try:
+        program = cel.compile(expression)
+    except ValueError as exc:
+        raise _syntax_error(expression, str(exc)) from exc
+    known = {*_VARIABLES, *_TYPES, *_BOUND.findall(expression)}
+    variables = [name for name in program.variables() if name not in known]
+    functions = [name for name in program.functions() if name.isidentifier() and name not in FUNCTIONS]
+    if not variables and not functions:
+        return program
+    blank = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+    places = {name: _first(name, blank) for name in (*variables, *functions)}
+    name = min(places, key=places.__getitem__)
+    if name in variables:
+        what = f"no such key of a record: {name}; there are {', '.join(_VARIABLES)}"
+    else:
+        what = f"no such function: {name}; there are {', '.join(sorted(FUNCTIONS))}"
+    raise BadInput(f"--where: column {places[name] + 1} (at {_excerpt(expression, places[name])}): {what}")
+
+
+def _first(name: str, text: str) -> int:
+    found = re.search(rf"(?<!\w){name}(?!\w)", text)
+    return found.start() if found else 0
+
+
+def _syntax_error(expression: str, said: str) -> BadInput:
+    """The first error that the parser names, in one line."""
+    found = _SYNTAX.search(said)
+    if found is None:
+        return BadInput(f"--where: {one_line(said)}")
+    line, column, reason = int(found[1]), int(found[2]), found[3]
+    place = sum(len(text) + 1 for text in expression.split("\n")[: line - 1]) + column - 1
+    reason = reason.partition(" expecting ")[0].replace("mismatched input '<EOF>'", "something is missing")
+    spot = f"column {column}" if line == 1 else f"line {line}, column {column}"
+    return BadInput(f"--where: {spot} (at {_excerpt(expression, place)}): {reason}")
+
+
+def _excerpt(expression: str, place: int) -> str:
+    rest = " ".join(expression[place:].split())
+    if not rest:
+        return "its end"
+    return repr(rest if len(rest) <= _AROUND else rest[:_AROUND] + "...")
+
+
+def _named_fields(expression: str, variable: str) -> frozenset[str] | None:
+    """The fields of `variable` that the expression reads; None: all of them, as it is used as a whole.
+
+    Searched for in the text, quotes and all: what only looks like a field costs time, and nothing else.
+    """
+    uses = len(re.findall(rf"(?<!\w){variable}(?!\w)", expression))
+    selected = rf"(?<!\w){variable}\s*(?:\.\s*(\w+)\b(?!\s*\()|\[\s*(?:\"(\w+)\"|'(\w+)')\s*\])"
+    fields = re.findall(selected, expression)
+    return frozenset(max(names) for names in fields) if len(fields) == uses else None
+
+
+def _partly(name: str, types: dict[str, Any]) -> Any:
+    """The type of a JSON object of which only these keys are decoded, into a dict."""
+    return TypedDict(name, types, total=False)  # type: ignore[operator]  # made while we run
+
+
+def _doubles(value: Any) -> Any:
+    """`value` with all its numbers as doubles."""
+    if type(value) is int:
+        try:
+            return float(value)
+        except OverflowError:
+            return math.inf if value > 0 else -math.inf
+    if isinstance(value, dict):
+        return {key: _doubles(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_doubles(item) for item in value]
+    return value
+
+
+def _pruned(value: Any) -> Any:
+    """`value` without the null fields in it."""
+    if isinstance(value, dict):
+        return {key: _pruned(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list):
+        return [_pruned(item) for item in value]
+    return value
+
+
+def _explained(exc: Exception) -> str:
+    reason = one_line(str(exc))
+    if isinstance(exc, TypeError):
+        reason = f"types that do not go together: {reason.partition(': ')[2].partition('. ')[0] or reason}"
+        reason += "; the numbers of objects and answers are doubles: write 2.0, not 2, to calculate with them"
+    return reason
