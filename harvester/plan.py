@@ -4,10 +4,8 @@ The listing arrives in one answer, in any order, as large as the project. It is 
 on disk (SQLite's sorter), so a million rows take no more memory than a thousand.
 """
 
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,12 +13,13 @@ import msgspec
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import ListedRow, PlanRow
 from harvester.settings import Format, Selection
+from harvester.sorting import sorter
 
 if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
-_SORTER_CACHE_KIB = 32 * 1024
+_TOLD_EVERY = 1000  # rows
 
 
 class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,20 +118,40 @@ def plan_rows(
 
     Blocking; memory stays flat. Raises as `listed_rows`.
     """
-    encode = msgspec.json.Encoder().encode
-    with closing(_sorter()) as sorter:
-        batch: list[tuple[bytes, ...]] = []
-        listed = 0
-        for row in unsorted_rows(session, project, selection, format):
-            batch.append((*_sort_key(row), encode(row)))
-            if len(batch) == 1000:
-                listed += len(batch)
-                _add(sorter, batch)
-                on_listed(listed)
-        listed += len(batch)
-        _add(sorter, batch)
-        on_listed(listed)
-        yield from _sorted_rows(sorter)
+    yield from sorted_rows(
+        unsorted_rows(session, project, selection, format), plan_order, on_taken=on_listed
+    )
+
+
+# What rows are sorted by: as many texts for each of them.
+Order = Callable[[PlanRow], tuple[str, str, str, str, str]]
+
+
+def plan_order(row: PlanRow) -> tuple[str, str, str, str, str]:
+    """The order of a plan: dataset, data title, label, branch."""
+    return (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
+
+
+def sorted_rows(
+    rows: Iterable[PlanRow],
+    order: Order,
+    *,
+    on_taken: Callable[[int], None] = lambda count: None,
+) -> Iterator[PlanRow]:
+    """`rows` in that order, those that agree in it once. `on_taken` hears how many have come so far.
+
+    Blocking; memory stays flat. Raises CannotFinishNow where the temporary directory has no room.
+    """
+    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(PlanRow).decode
+    taken = 0
+    with sorter(5) as by_order:
+        for taken, row in enumerate(rows, 1):
+            by_order.add(order(row), encode(row))
+            if taken % _TOLD_EVERY == 0:
+                on_taken(taken)
+        on_taken(taken)
+        for item in by_order:
+            yield decode(item)
 
 
 def unsorted_rows(
@@ -220,39 +239,3 @@ def _listing_filter(selection: Selection) -> Callable[[ListedRow], str | None]:
 
 def _ranked(counts: Counter[str]) -> dict[str, int]:
     return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _sorter() -> sqlite3.Connection:
-    """A private database on disk (the empty name), deleted by SQLite when it is closed or killed."""
-    sorter = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-    sorter.execute("PRAGMA journal_mode = OFF")
-    sorter.execute("PRAGMA synchronous = OFF")
-    sorter.execute("PRAGMA temp_store = FILE")
-    sorter.execute(f"PRAGMA cache_size = -{_SORTER_CACHE_KIB}")
-    sorter.execute("CREATE TABLE listing (dataset, title, label, branch, data, row)")
-    return sorter
-
-
-def _sort_key(row: PlanRow) -> tuple[bytes, ...]:
-    # Bytes, so that the order is the code points' on every machine, whatever SQLite is built with.
-    key = (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
-    return tuple(text.encode() for text in key)
-
-
-def _add(sorter: sqlite3.Connection, batch: list[tuple[bytes, ...]]) -> None:
-    try:
-        sorter.execute("BEGIN")
-        sorter.executemany("INSERT INTO listing VALUES (?, ?, ?, ?, ?, ?)", batch)
-        sorter.execute("COMMIT")
-    except sqlite3.OperationalError as error:
-        raise CannotFinishNow(f"no room to sort the listing in the temporary directory: {error}") from error
-    batch.clear()
-
-
-def _sorted_rows(sorter: sqlite3.Connection) -> Iterator[PlanRow]:
-    decode = msgspec.json.Decoder(PlanRow).decode
-    last: tuple[bytes, ...] | None = None
-    ordered = sorter.execute("SELECT * FROM listing ORDER BY dataset, title, label, branch, data, row")
-    for *key, row in ordered:
-        if last != (last := tuple(key)):
-            yield decode(row)
