@@ -33,10 +33,11 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
+_PACE = 120  # points of a run's pace that are kept, at most
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export came to. `counts`, `records`, `drift` and `run` are the manifest's."""
+    """What an export came to. `counts`, `records`, `drift` and `run` are the manifest's, but for its pace."""
 
     target: str
     project: str
@@ -62,6 +63,7 @@ class Run:
     _resumed = False
     _harvested = False
     _harvested_before = 0
+    _committed_rows = 0
 
     def __init__(
         self,
@@ -85,6 +87,7 @@ class Run:
         self._on_event = on_event
         self._stopping = stopping
         self._began = anyio.current_time()
+        self._pace: list[tuple[float, int]] = []
 
     # -- plan ---------------------------------------------------------------------------------------
 
@@ -170,6 +173,10 @@ class Run:
 
     def _committed(self, commit: Commit) -> None:
         self._standing.commits[commit.part] = commit
+        self._committed_rows += commit.rows["harvested"]
+        self._pace.append((round(anyio.current_time() - self._began, 3), self._committed_rows))
+        if len(self._pace) > _PACE:
+            del self._pace[:-1:2]  # half as fine, however many parts there are; the last one stays
         self._on_event("part.committed", {"part": commit.part, **commit.rows})
 
     # -- drift --------------------------------------------------------------------------------------
@@ -223,6 +230,7 @@ class Run:
             "resumed": self._resumed,
             "harvested": self._counters.harvested - self._harvested_before,
             **self._counters.work(),
+            "pace": self._pace,
         }
         from importlib.metadata import version  # not before it is needed: `--help` does without
 
@@ -247,7 +255,7 @@ class Run:
             counts=manifest.counts,
             records=msgspec.to_builtins(manifest.records),
             drift=manifest.drift,
-            run=manifest.run,
+            run={name: value for name, value in manifest.run.items() if name != "pace"},
             resumed=self._resumed,
             already_complete=not self._harvested,
         )

@@ -17,13 +17,14 @@ from harvester.cli.export import export
 from harvester.cli.flags import Verb
 from harvester.cli.interrupt import Interrupted, leave
 from harvester.cli.look import plan, projects, status
+from harvester.cli.report import report
 from harvester.cli.simulate import simulate
 from harvester.cli.verify import verify
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
 from harvester.settings import flag_from_environment
 
-VERBS = (demo, projects, status, plan, export, verify, simulate)
+VERBS = (demo, projects, status, plan, export, verify, report, simulate)
 
 ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
 EPILOG = (

@@ -1,0 +1,180 @@
+"""Reads object and classification records, as far as the report looks into them."""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from harvester.filters.fields import Review
+from harvester.report.numbers import Labels
+from harvester.report.tally import MOST_KEYS, Answers, BoxTally, FrameTally, Given, ReviewTally, Values
+
+_RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
+_NONE = msgspec.Raw(b"null")
+
+
+class _Box(msgspec.Struct, gc=False):
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+class _Label(msgspec.Struct, rename="camel", gc=False):
+    """An object or classification as sent."""
+
+    object_hash: str | None = None
+    classification_hash: str | None = None
+    feature_hash: str | None = None
+    name: str | None = None
+    shape: str | None = None
+    created_by: str | None = None
+    manual_annotation: bool | None = None
+    bounding_box: _Box | None = None
+    rotatable_bounding_box: _Box | None = None
+    reviews: msgspec.Raw = _NONE
+
+
+class _Record(msgspec.Struct, gc=False):
+    label_hash: str | None = None
+    data_type: str | None = None
+    unit_hash: str | None = None
+    space_id: str | None = None
+    frame: int | None = None
+
+
+class _ObjectRecord(_Record, gc=False):
+    object: _Label = msgspec.field(default_factory=_Label)
+    attributes: msgspec.Raw = _NONE
+
+
+class _ClassificationRecord(_Record, gc=False):
+    classification: _Label = msgspec.field(default_factory=_Label)
+    answers: msgspec.Raw = _NONE
+
+
+_decode_answers = msgspec.json.Decoder(list[Given] | None).decode
+_decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
+
+
+class LabelTally:
+    """Counts the records of one kind. One row's labels are told apart, so that each counts once."""
+
+    def __init__(self) -> None:
+        self._records = self._distinct = self._unread = 0
+        self._by_name, self._by_data_type, self._by_author = Values(), Values(), Values()
+        self._by_hand = self._automated = 0
+        self._answers, self._reviews = Answers(), ReviewTally()
+        self._names: dict[str, str] = {}  # of classes that are told apart by feature hash
+        self._row: str | None = None
+        self._seen: set[str | None] = set()
+
+    def _count(self, record: _Record, label: _Label, name: str | None, answers: msgspec.Raw) -> bool:
+        """Counts one record; whether its label is met for the first time."""
+        if record.label_hash != self._row:
+            self._row, self._seen = record.label_hash, set()
+        label_id = label.object_hash or label.classification_hash
+        new = label_id is None or label_id not in self._seen
+        if new:
+            # First what may fail: a record that cannot be read counts as that alone.
+            given, reviews = _decode_answers(answers) or [], _decode_reviews(label.reviews) or []
+            self._seen.add(label_id)
+            self._answers.add(name, given)
+            self._reviews.add(reviews)
+            self._distinct += 1
+            if label.manual_annotation is False:
+                self._automated += 1
+            else:
+                self._by_hand += 1
+        self._by_name.add(name, new)
+        self._by_data_type.add(record.data_type, new)
+        self._by_author.add(label.created_by, new)
+        return new
+
+    def _read(
+        self, lines: Iterable[bytes], decoder: "msgspec.json.Decoder[Any]", count: Callable[[Any], None]
+    ) -> int:
+        """Reads records; gives how many. Raises ValueError where a line is no JSON."""
+        decode, read = decoder.decode, 0
+        for line in lines:
+            read += 1
+            try:
+                count(decode(line))
+            except msgspec.MsgspecError:
+                # msgspec refuses lone surrogates, which the grammar allows; what is no JSON fails here too.
+                whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
+                try:
+                    count(decode(whole))
+                except msgspec.MsgspecError:
+                    self._unread += 1
+        self._records += read
+        return read
+
+    def labels(self) -> Labels:
+        """What was counted."""
+        return Labels(
+            records=self._records,
+            distinct=self._distinct,
+            unread=self._unread,
+            by_name=self._by_name.ranking(self._names),
+            by_data_type=self._by_data_type.ranking(),
+            by_author=self._by_author.ranking(),
+            by_hand=self._by_hand,
+            automated=self._automated,
+            reviews=self._reviews.reviews(),
+            missing=self._answers.missing(self._names),
+        )
+
+
+class ObjectTally(LabelTally):
+    """Counts object records."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_shape, self._boxes, self._frames = Values(), BoxTally(), FrameTally()
+        self._decoder = msgspec.json.Decoder(_ObjectRecord)
+
+    def read(self, lines: Iterable[bytes]) -> int:
+        """Counts records; gives how many. Raises ValueError where a line is no JSON."""
+        return self._read(lines, self._decoder, self._object)
+
+    def _object(self, record: _ObjectRecord) -> None:
+        label = record.object
+        new = self._count(record, label, label.name, record.attributes)
+        self._by_shape.add(label.shape, new)
+        if (box := label.bounding_box or label.rotatable_bounding_box) is not None:
+            self._boxes.add(box.x, box.y, box.w, box.h)
+        if label.shape not in _RANGE_SHAPES:
+            self._frames.add((record.label_hash, record.unit_hash, record.space_id, record.frame))
+
+    def labels(self) -> Labels:
+        return msgspec.structs.replace(
+            super().labels(),
+            by_shape=self._by_shape.ranking(),
+            boxes=self._boxes.boxes(),
+            per_frame=self._frames.frames(),
+        )
+
+
+class ClassificationTally(LabelTally):
+    """Counts classification records.
+
+    A record says its class's name on its answers only. Those without any are called like the others of
+    their feature hash.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = msgspec.json.Decoder(_ClassificationRecord)
+
+    def read(self, lines: Iterable[bytes]) -> int:
+        """Counts records; gives how many. Raises ValueError where a line is no JSON."""
+        return self._read(lines, self._decoder, self._classification)
+
+    def _classification(self, record: _ClassificationRecord) -> None:
+        label, feature = record.classification, record.classification.feature_hash
+        name = label.name or next((answer.name for answer in _decode_answers(record.answers) or ()), None)
+        if feature and name and len(self._names) < MOST_KEYS:
+            self._names.setdefault(feature, name)
+        self._count(record, label, feature or name, record.answers)

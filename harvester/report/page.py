@@ -1,0 +1,135 @@
+"""The report as one HTML page that needs nothing else: no script, no font, no network."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from harvester.errors import BadInput
+from harvester.events import printable
+from harvester.report.numbers import Numbers, Ranking
+
+_LONGEST = 160  # characters of a name
+_SHOWN = 15  # values of a ranking that stand on the page at once
+_LEAST_POINTS = 3  # of the run's pace, for a curve
+
+
+def write_page(numbers: Numbers) -> str:
+    """The whole page. Raises BadInput where what draws it is not installed."""
+    try:
+        from jinja2 import Environment, StrictUndefined
+        from markupsafe import Markup
+
+        from harvester.report import charts
+
+        drawn = {name: Markup(chart) for name, chart in _charts(charts, numbers).items()}
+    except ModuleNotFoundError as error:
+        raise BadInput(f"{error.name} is missing: pip install 'harvester[charts]'") from error
+    # Every value is escaped but the charts, which hold numbers alone.
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
+    )
+    filters = {"n": _number, "pct": _percent, "shown": _shown, "took": _took}
+    # Long names break where their words end; joining escapes them.
+    breakable = partial(re.split, r"(?<=[_@/.-])")
+    environment.filters |= filters | {"breakable": lambda name: Markup("<wbr>").join(breakable(name))}
+    template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+    return template.render(
+        numbers=numbers,
+        charts=drawn,
+        kinds=_kinds(numbers),
+        cut=_cut,
+        fields=_FIELDS,
+        dropped=_dropped(numbers),
+        run=_run(numbers.run),
+    )
+
+
+_FIELDS = {
+    "task_status": "Task status",
+    "label_status": "Label status",
+    "stage": "Workflow stage",
+    "data_type": "Data type",
+    "dataset": "Dataset",
+}
+
+
+def _charts(charts: Any, numbers: Numbers) -> dict[str, str]:
+    drawn = dict[str, str]()
+    if (objects := numbers.objects) is not None:
+        if objects.boxes is not None and objects.boxes.boxes:
+            drawn |= {"positions": charts.positions(objects.boxes), "sizes": charts.sizes(objects.boxes)}
+        if objects.per_frame is not None and objects.per_frame.frames:
+            drawn["frames"] = charts.objects_a_frame(objects.per_frame)
+    pace = numbers.run.get("pace") or []
+    if len(pace) >= _LEAST_POINTS:
+        drawn["pace"] = charts.pace(pace)
+    return drawn
+
+
+def _kinds(numbers: Numbers) -> list[tuple[str, Any]]:
+    kinds = (("objects", numbers.objects), ("classifications", numbers.classifications))
+    return [(kind, labels) for kind, labels in kinds if labels is not None]
+
+
+def _dropped(numbers: Numbers) -> list[tuple[str, str, int, int]]:
+    """Kind, filter, records dropped, records seen."""
+    return [
+        (kind, name, dropped, counts.seen)
+        for kind, counts in numbers.records.items()
+        for name, dropped in counts.dropped.items()
+    ]
+
+
+def _run(run: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What the run says of itself; other versions may say less."""
+    facts = []
+    if seconds := run.get("seconds"):
+        facts.append(("taken", _took(seconds), ""))
+        if "harvested" in run:
+            facts.append(("rows a second", f"{run['harvested'] / seconds:,.0f}", ""))
+    for name, shown in (("requests", "requests"), ("refused", "refused"), ("retries", "retried")):
+        if name in run:
+            facts.append((shown, _number(run[name]), ""))
+    if "wire_bytes" in run:
+        facts.append(("MB received", f"{run['wire_bytes'] / 1e6:,.1f}", ""))
+    return facts
+
+
+def _cut(ranking: Ranking) -> dict[str, Any]:
+    """The values that stand on the page at once, those behind a click, and the sum of what is left out."""
+    first = ranking.top[:_SHOWN]
+    return {
+        "first": first,
+        "further": ranking.top[_SHOWN:],
+        "most": max((share.records for share in ranking.top), default=0) or 1,
+        "total": sum(share.records for share in ranking.top) + ranking.other_records or 1,
+    }
+
+
+def _number(value: float) -> str:
+    return f"{value:,}"
+
+
+def _percent(part: float, whole: float) -> str:
+    if not whole:
+        return "–"
+    share = part / whole * 100
+    if 0 < share < 0.1:
+        return "<0.1 %"
+    if 99.9 < share < 100:
+        return ">99.9 %"
+    return f"{share:.0f} %" if share in (0, 100) else f"{share:.1f} %"
+
+
+def _shown(text: str) -> str:
+    """A name from the server: on one line, nothing that turns the text around it, not endless."""
+    line = printable(text).strip()
+    return (line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…") or "(blank)"
+
+
+def _took(seconds: float) -> str:
+    """``6.2 s``, ``2:14:05``."""
+    return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

@@ -1,0 +1,235 @@
+"""Counts records as they pass. What is remembered is bounded, whatever the records hold."""
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
+
+from harvester.filters.fields import Review
+from harvester.report.numbers import (
+    GRID,
+    SMALLEST,
+    Bin,
+    Boxes,
+    Frames,
+    Missing,
+    MissingAnswers,
+    Ranking,
+    Reviews,
+    Share,
+)
+
+MOST_KEYS = 10_000  # different values that are told apart
+TOP = 200  # values that the numbers name
+_BINS = 24
+_EMPTY = (b"null", b'""', b"[]")
+_DECADES = -math.log10(SMALLEST)
+
+# A value that a record does not have, and what came after the last value that could be told apart.
+NONE, REST = "(none)", "(others)"
+
+
+class Given(msgspec.Struct, gc=False):
+    """An answer to one attribute."""
+
+    name: str | None = None
+    answers: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class Values:
+    """How often each value of one field comes: in records, and on different labels."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, int] = {}
+        self.distinct: dict[str, int] = {}
+
+    def add(self, value: str | None, new: bool) -> None:
+        """One more record; `new`, if of a label not met before."""
+        key = value or NONE
+        records = self.records
+        if key in records:
+            records[key] += 1
+        else:
+            if len(records) >= MOST_KEYS:
+                key = REST
+            records[key] = records.get(key, 0) + 1
+        if new:
+            self.distinct[key] = self.distinct.get(key, 0) + 1
+
+    def ranking(self, names: Mapping[str, str] = MappingProxyType({})) -> Ranking:
+        """The most frequent first; those alike by name. `names` are what to call values that are hashes."""
+        ranked = sorted(
+            (
+                Share(names.get(key, key), count, self.distinct.get(key, 0))
+                for key, count in self.records.items()
+            ),
+            key=lambda share: (-share.records, share.name),
+        )
+        rest = ranked[TOP:]
+        return Ranking(
+            top=ranked[:TOP],
+            others=len(rest),
+            other_records=sum(share.records for share in rest),
+            other_distinct=sum(share.distinct for share in rest),
+            folded=REST in self.records,
+        )
+
+
+class Answers:
+    """Which attributes the labels of each class answer."""
+
+    def __init__(self) -> None:
+        self._labels = Counter[str]()
+        self._answered = Counter[tuple[str, str]]()
+        self._silent = Counter[str]()
+
+    def add(self, name: str | None, answers: Iterable[Given]) -> None:
+        """One more label of the class `name`, with its answers."""
+        key = name or NONE
+        if key not in self._labels and len(self._labels) >= MOST_KEYS:
+            key = REST
+        self._labels[key] += 1
+        said = {given.name or NONE: bytes(given.answers) not in _EMPTY for given in answers}
+        if not any(said.values()):
+            self._silent[key] += 1
+        for attribute, answered in said.items():
+            pair = (key, attribute)
+            if pair in self._answered or len(self._answered) < MOST_KEYS:
+                self._answered[pair] += answered
+
+    def missing(self, names: Mapping[str, str] = MappingProxyType({})) -> MissingAnswers:
+        """The pairs of class and attribute that lack most answers first; `names` as for `Values.ranking`."""
+        pairs = [
+            Missing(names.get(name, name), attribute, self._labels[name], self._labels[name] - answered)
+            for (name, attribute), answered in self._answered.items()
+        ]
+        pairs.sort(key=lambda pair: (-pair.unanswered, pair.name, pair.attribute))
+        lacking = sum(pair.unanswered > 0 for pair in pairs)
+        return MissingAnswers(
+            top=pairs[: min(lacking, TOP)],
+            asked=sum(pair.asked for pair in pairs),
+            unanswered=sum(pair.unanswered for pair in pairs),
+            silent=sum(self._silent[name] for name in {name for name, _ in self._answered}),
+            more=max(0, lacking - TOP),
+        )
+
+
+class ReviewTally:
+    """The last review of each label."""
+
+    def __init__(self) -> None:
+        self._counts = Counter[str]()
+
+    def add(self, reviews: list[Review]) -> None:
+        """One more label, with its reviews in the order sent."""
+        self._counts[_decision(reviews)] += 1
+
+    def reviews(self) -> Reviews:
+        return Reviews(**self._counts)
+
+
+def _decision(reviews: list[Review]) -> str:
+    if not reviews:
+        return "unreviewed"
+    last = reviews[-1]
+    if last.approved is not None:
+        return "approved" if last.approved else "rejected"
+    return {"APPROVED": "approved", "REJECTED": "rejected"}.get((last.status or "").upper(), "undecided")
+
+
+class BoxTally:
+    """Where boxes stand, and how large they are."""
+
+    def __init__(self) -> None:
+        self._boxes = self._outside = self._empty = 0
+        self._positions = [0] * GRID**2
+        self._sizes = [0] * GRID**2
+
+    def add(self, x: float, y: float, w: float, h: float) -> None:
+        """One more box; its corner and sides as shares of the image's sides."""
+        self._boxes += 1
+        if not (x >= 0 and y >= 0 and x + w <= 1.000001 and y + h <= 1.000001):
+            self._outside += 1
+        across, down = x + w / 2, y + h / 2
+        if 0 <= across <= 1 and 0 <= down <= 1:
+            self._positions[min(GRID - 1, int(down * GRID)) * GRID + min(GRID - 1, int(across * GRID))] += 1
+        if 0 < w < math.inf and 0 < h < math.inf:
+            self._sizes[_size_cell(h) * GRID + _size_cell(w)] += 1
+        else:
+            self._empty += 1
+
+    def boxes(self) -> Boxes:
+        return Boxes(self._boxes, self._outside, self._empty, _rows(self._positions), _rows(self._sizes))
+
+
+def _size_cell(side: float) -> int:
+    return max(0, min(GRID - 1, int((1 + math.log10(side) / _DECADES) * GRID)))
+
+
+def _rows(cells: list[int]) -> list[list[int]]:
+    return [cells[start : start + GRID] for start in range(0, len(cells), GRID)]
+
+
+class FrameTally:
+    """Objects a frame. The records of a frame follow one another."""
+
+    def __init__(self) -> None:
+        self._frame: object = None
+        self._here = 0
+        self._counts = Counter[int]()
+
+    def add(self, frame: object) -> None:
+        """One more object on this frame."""
+        if frame == self._frame:
+            self._here += 1
+        else:
+            self._leave()
+            self._frame, self._here = frame, 1
+
+    def frames(self) -> Frames:
+        self._leave()
+        self._frame, self._here = None, 0
+        counts = sorted(self._counts.items())
+        frames = sum(self._counts.values())
+        return Frames(
+            frames=frames,
+            mean=round(sum(objects * times for objects, times in counts) / frames, 2) if frames else 0.0,
+            median=_quantile(counts, frames * 0.5),
+            p95=_quantile(counts, frames * 0.95),
+            most=counts[-1][0] if counts else 0,
+            histogram=_histogram(counts, _quantile(counts, frames * 0.99)),
+        )
+
+    def _leave(self) -> None:
+        if self._here:
+            self._counts[min(self._here, MOST_KEYS)] += 1
+
+
+def _quantile(counts: list[tuple[int, int]], wanted: float) -> int:
+    seen = 0
+    for value, times in counts:
+        seen += times
+        if seen >= wanted:
+            return value
+    return 0
+
+
+def _histogram(counts: list[tuple[int, int]], high: int) -> list[Bin]:
+    """Bins of equal width up to `high`, and one for what is beyond."""
+    if not counts:
+        return []
+    width = -(-high // _BINS)
+    last = -(-high // width)
+    binned = Counter[int]()
+    for value, times in counts:
+        binned[min((value - 1) // width, last)] += times
+    bins = [Bin(i * width + 1, (i + 1) * width, binned[i]) for i in range(last)]
+    return [*bins, Bin(last * width + 1, counts[-1][0], binned[last])] if binned[last] else bins
+
+
+def ranked(counts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """The largest first; those alike by name."""
+    return dict(sorted(counts, key=lambda item: (-item[1], item[0])))
