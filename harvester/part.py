@@ -5,6 +5,7 @@ from collections.abc import AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Protocol
 
+import anyio
 import anyio.to_thread
 import msgspec
 
@@ -35,7 +36,9 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Keep(Protocol):
-    """Where a part's lines go. Blocking, and quick: writes are buffered."""
+    """Where a part's lines go. Blocking; `write` is quick, as it is buffered, unless this one `fills` it."""
+
+    def fills(self, kind: str, size: int) -> bool: ...
 
     def write(self, kind: str, lines: bytes, records: int) -> None: ...
 
@@ -78,7 +81,7 @@ async def harvest_part(
     outcomes = Counter(row.outcome for row in rows)
     counters.unlabelled += outcomes["unlabelled"]
     counters.filtered += outcomes["filtered"]
-    writer = PartWriter(target, part)
+    writer = PartWriter(target, part, work.format.compress)
     try:
         tally = await harvest_rows(
             (row for row in rows if row.outcome is None),
@@ -101,7 +104,8 @@ async def harvest_part(
         )
         await anyio.to_thread.run_sync(write_commit, target, commit)
     except BaseException:
-        writer.discard()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(writer.discard)
         raise
     return commit
 
@@ -131,7 +135,10 @@ async def harvest_rows(
             counters.harvested += 1
             for kind, lines in outcome.lines.items():
                 if lines:
-                    keep.write(kind, lines, outcome.written[kind])
+                    if keep.fills(kind, len(lines)):  # in a thread: it compresses, and waits for the target
+                        await anyio.to_thread.run_sync(keep.write, kind, lines, outcome.written[kind])
+                    else:
+                        keep.write(kind, lines, outcome.written[kind])
                     counters.out_bytes += len(lines)
                     setattr(counters, kind, getattr(counters, kind) + outcome.written[kind])
     return tally

@@ -22,6 +22,7 @@ DEFAULT_ROWS_PER_PART = 1000
 
 Kind = Literal["objects", "classifications", "rows"]
 Transport = Literal["pooled", "sdk"]
+Compression = Literal["gzip", "zstd"]
 
 # The platform's own words, as the SDK's enums spell them; a test holds them to the SDK.
 TASK_STATUSES = ("QUEUED", "ASSIGNED", "IN_REVIEW", "RETURNED", "COMPLETED")
@@ -167,9 +168,12 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
     emit: tuple[Kind, ...] = ("objects", "classifications")
     per_frame: bool = False
     rows_per_part: int = DEFAULT_ROWS_PER_PART
+    compress: Compression | None = None
 
     def __post_init__(self) -> None:
         _within("rows per part", self.rows_per_part, 1, 1_000_000)
+        if self.compress is not None:
+            _one_of("compression", [self.compress], get_args(Compression))
         if not self.emit:
             raise BadInput("nothing to emit: name objects, classifications or rows")
         _one_of("record kind", self.emit, get_args(Kind))

@@ -16,6 +16,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
+from harvester.output.compression import compressor
 from harvester.output.stdout import StreamKeep
 from harvester.part import Tally
 from harvester.plan import plan_rows
@@ -99,6 +100,8 @@ async def write_stream(
 ) -> Summary:
     """Writes a project's records to `stream`, in the order of the plan. Failed rows are only reported.
 
+    With `format.compress` it is one compressed stream.
+
     Raises:
         BrokenPipeError: the reader has gone.
         CannotFinishNow, and others: as `harvester.export.export` does.
@@ -106,10 +109,12 @@ async def write_stream(
     began = anyio.current_time()
     tally = Tally()
     keep = StreamKeep(stream, on_failed=lambda row: None)
+    compressing = compressor(format.compress)
 
-    async def put(lines: list[bytes]) -> None:
+    async def put(lines: list[bytes], last: bool = False) -> None:
+        data = compressing.compress(b"".join(lines)) + (compressing.flush() if last else b"")
         # In a thread, so that a reader who takes his time does not keep us from hearing a signal.
-        await in_thread(keep.write, "", b"".join(lines), 0, abandon_on_cancel=True)
+        await in_thread(keep.write, "", data, 0, abandon_on_cancel=True)
         await in_thread(keep.flush, abandon_on_cancel=True)
 
     async def work() -> None:
@@ -128,7 +133,7 @@ async def write_stream(
                 if size >= _WRITE_AT_ONCE:
                     await put(waiting)
                     waiting, size = [], 0
-        await put(waiting)
+        await put(waiting, last=True)
 
     async with stopping_when(stopping, limits.max_duration) as ending:
         await ending.cut_short(work)

@@ -160,6 +160,7 @@ FORMAT = Group(
         ),
         Flag("per_frame", "--per-frame", "One classification line a frame, not one a placement."),
         Flag("rows_per_part", "--rows-per-part", "Label rows a file.", "NUMBER"),
+        Flag("compress", "--compress", "Compress the files.", "gzip|zstd"),
     ),
     Format,
 )

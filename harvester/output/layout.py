@@ -3,6 +3,9 @@
 import re
 from typing import NamedTuple
 
+from harvester.output.compression import SUFFIXES
+from harvester.settings import Compression
+
 FORMAT = 1  # version of everything that a target holds
 
 STATE = ".harvester"
@@ -14,7 +17,7 @@ COMMITS = f"{STATE}/commits"
 FAILED = "failed"
 
 _KINDS = ("objects", "classifications", "rows", FAILED)
-_SUFFIXES = (".ndjson", ".ndjson.gz", ".ndjson.zst")
+_SUFFIXES = tuple(f".ndjson{suffix}" for suffix in SUFFIXES.values())
 _PART = re.compile(rf"({'|'.join(_KINDS)})-([0-9]{{5,9}})(?:{'|'.join(map(re.escape, _SUFFIXES))})")
 _COMMIT = re.compile(r"([0-9]{5,9})\.json")
 
@@ -26,9 +29,9 @@ class PartName(NamedTuple):
     part: int
 
 
-def part_name(kind: str, part: int) -> str:
-    """``objects-00000.ndjson``."""
-    return f"{kind}-{part:05}.ndjson"
+def part_name(kind: str, part: int, compression: Compression | None = None) -> str:
+    """``objects-00000.ndjson``, ``objects-00000.ndjson.zst``."""
+    return f"{kind}-{part:05}.ndjson{SUFFIXES[compression]}"
 
 
 def possible_names(part: int) -> list[str]:

@@ -2,14 +2,17 @@
 
 import codecs
 import hashlib
+import io
 import json
 from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO, cast
 
 import msgspec
 
 from harvester.errors import CannotFinishNow
 from harvester.labels.records import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.output.commit import PartFile
+from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import FAILED
 from harvester.output.target import Target
 
@@ -27,21 +30,27 @@ _WORD = {"objects": "object", "classifications": "classification", "rows": "row"
 def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) -> str | None:
     """What is wrong with a part's file; None if nothing is. Reads it once; one line in memory.
 
+    The bytes are those of the file, the lines what they decompress to.
+
     `expected` is asked about each record's label hash, a run of equal ones once.
     """
     check = _LineCheck(file.kind, expected)
-    hashed, records, problem = hashlib.sha256(), 0, None
+    records, problem = 0, None
     try:
-        for lines in _batches(target, file.name):
-            hashed.update(b"".join(lines))
-            for line in lines:
-                records += 1
-                # The first bad line says enough; the hash goes on.
-                if problem is None and (wrong := check.wrong_with(line)):
-                    problem = f"line {records:,}: {wrong}"
+        with target.open(file.name) as stream:
+            hashed = _Hashed(stream)
+            try:
+                for line in _lines(hashed, file.name):
+                    records += 1
+                    # The first bad line says enough; the hash goes on.
+                    if problem is None and (wrong := check.wrong_with(line)):
+                        problem = f"line {records:,}: {wrong}"
+            except DAMAGE as error:
+                problem = problem or f"cannot be decompressed: {error}"
+            sha256 = hashed.of_all()
     except (OSError, CannotFinishNow) as error:
         return f"cannot be read: {error}"
-    if hashed.hexdigest() != file.sha256:
+    if sha256 != file.sha256:
         return "its bytes are not those that were committed" + (f" ({problem})" if problem else "")
     if problem is None and records != file.records:
         return f"{records:,} lines, not {file.records:,}"
@@ -107,7 +116,31 @@ def _check_utf8(line: bytes) -> None:
         decoder.decode(line[start : start + _PIECE], final=start + _PIECE >= len(line))
 
 
-def _batches(target: Target, name: str) -> Iterator[list[bytes]]:
-    with target.open(name) as stream:
-        while lines := stream.readlines(_PIECE):
-            yield lines
+class _Hashed(io.RawIOBase):
+    """A stream that is hashed as it is read."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        self._hash.update(data)
+        buffer[: len(data)] = data
+        return len(data)
+
+    def of_all(self) -> str:
+        """The hash, once whatever nobody asked for is read as well."""
+        while rest := self._stream.read(_PIECE):
+            self._hash.update(rest)
+        return self._hash.hexdigest()
+
+
+def _lines(stream: io.RawIOBase, name: str) -> Iterator[bytes]:
+    buffered = cast(BinaryIO, io.BufferedReader(stream, _PIECE))
+    lines = decompressed(buffered, name)
+    while batch := lines.readlines(_PIECE):
+        yield from batch

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harvester.output.commit import PartFile
+from harvester.output.compression import compressor
 from harvester.output.layout import FAILED, part_name
 from harvester.output.target import Target
+from harvester.settings import Compression
 
 if TYPE_CHECKING:
     from harvester.fetch.pool import FailedRow
 
-_BUFFER = 1024**2  # bytes a file; an open part has at most four
+_BUFFER = 1024**2  # bytes a file, before they are compressed; an open part has at most four
 
 
 class PartWriter:
@@ -21,16 +23,22 @@ class PartWriter:
     Nothing of it is seen before `close`. Every method may raise CannotFinishNow; call `discard` then.
     """
 
-    def __init__(self, target: Target, part: int) -> None:
+    def __init__(self, target: Target, part: int, compression: Compression | None = None) -> None:
         self._target = target
         self._part = part
+        self._compression = compression
         self._files: dict[str, _KindFile] = {}
+
+    def fills(self, kind: str, size: int) -> bool:
+        """Whether `size` bytes more of one kind are so many that `write` sends on what is buffered."""
+        file = self._files.get(kind)
+        return size + (file.buffered if file else 0) >= _BUFFER
 
     def write(self, kind: str, lines: bytes, records: int) -> None:
         """Takes in one row's `lines` of one kind, each ending in a newline."""
         file = self._files.get(kind)
         if file is None:
-            file = self._files[kind] = _KindFile(self._target, kind, self._part)
+            file = self._files[kind] = _KindFile(self._target, kind, self._part, self._compression)
         file.write(lines, records)
 
     def fail(self, row: "FailedRow") -> None:
@@ -48,12 +56,13 @@ class PartWriter:
 
 
 class _KindFile:
-    def __init__(self, target: Target, kind: str, part: int) -> None:
-        self.name = part_name(kind, part)
+    def __init__(self, target: Target, kind: str, part: int, compression: Compression | None) -> None:
+        self.name = part_name(kind, part, compression)
         self.kind = kind
         self.draft = target.create(self.name)
         self._buffer: list[bytes] = []
-        self._buffered = 0
+        self.buffered = 0
+        self._compressor = compressor(compression)
         self._hash = hashlib.sha256()
         self._rows = self._records = self._bytes = 0
 
@@ -61,12 +70,13 @@ class _KindFile:
         self._rows += 1
         self._records += records
         self._buffer.append(lines)
-        self._buffered += len(lines)
-        if self._buffered >= _BUFFER:
+        self.buffered += len(lines)
+        if self.buffered >= _BUFFER:
             self._flush()
 
     def close(self) -> PartFile:
         self._flush()
+        self._keep(self._compressor.flush())
         self.draft.commit()
         return PartFile(
             name=self.name,
@@ -80,7 +90,11 @@ class _KindFile:
     def _flush(self) -> None:
         data = b"".join(self._buffer)
         self._buffer.clear()
-        self._buffered = 0
-        self._hash.update(data)
-        self._bytes += len(data)
-        self.draft.write(data)
+        self.buffered = 0
+        self._keep(self._compressor.compress(data))
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._hash.update(data)
+            self._bytes += len(data)
+            self.draft.write(data)

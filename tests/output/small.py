@@ -58,7 +58,8 @@ def row_line(row: PlanRow) -> bytes:
 
 def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) -> None:
     """Writes and commits one part."""
-    writer, ids, objects, harvested, failed = PartWriter(target, part), IdDigest(), 0, 0, 0
+    writer, ids = PartWriter(target, part, header.format.compress), IdDigest()
+    objects = harvested = failed = 0
     try:
         for row in rows:
             if row.outcome is not None or row.label_hash is None:
