@@ -11,7 +11,7 @@ demo: $(VENV)/.run
 	$(BIN)/harvester demo
 
 # Three at a time on two cores: end-to-end tests wait for other processes most of the time.
-test: $(VENV)/.test
+test: $(VENV)/.test $(VENV)/.browser
 	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: $(VENV)/.lint
@@ -26,6 +26,18 @@ $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# The report's page is tested in a browser, and that is no Python package.
+$(VENV)/.browser: | $(VENV)/bin/python
+	@for browser in chromium chromium-browser google-chrome google-chrome-stable; do \
+	  if command -v $$browser > /dev/null; then touch $@; exit 0; fi; \
+	done; \
+	as_root=$$(test "$$(id -u)" = 0 || echo sudo -n); \
+	echo "installing Chromium, which tests look at the report with"; \
+	$$as_root apt-get -qq update && \
+	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends \
+	  chromium fonts-liberation > /dev/null && touch $@ || \
+	{ echo "make test needs Chromium or Google Chrome on the PATH: install one, then run it again" >&2; exit 1; }
 
 # Locks every dependency with hashes and without index addresses. Needs `uv`.
 lock:

@@ -40,7 +40,10 @@ def test_the_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "demo-out" / "thesis.txt").read_text() == "mine"
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", README.read_text(), re.S))
+SECTION = README.read_text(encoding="utf-8").split("\n## Python\n")[1].split("\n## ")[0]
+
+
+@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", SECTION, re.S))
 def test_the_readme_s_code_runs(harvester: Command, tmp_path: Path, code: str) -> None:
     """Each block as it stands, with credentials from the environment."""
     done = subprocess.run(
