@@ -26,10 +26,13 @@ from harvester.events import Counters, say
 from harvester.export import export as export_project
 from harvester.fetch.pool import FailedRow
 from harvester.filters.own import OwnFilter, load_filter
+from harvester.output.target import open_target
 from harvester.run import Summary
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
 from harvester.stopping import stopping_when
 from harvester.streaming import stream_rows, write_stream
+from harvester.sync import SyncSummary, purpose_of
+from harvester.sync import sync as sync_export
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session
@@ -119,14 +122,48 @@ async def export_async(
     counters = counters or Counters()
     async with _opened(project, connection, stopping) as (session, info):
         if target == "-":
+            # Unbuffered: whoever flushes a buffer waits for the thread that is stuck in writing it.
+            stdout = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
             return await write_stream(
-                session, info, selection, format, limits, sys.stdout.buffer,
+                session, info, selection, format, limits, stdout,
                 counters=counters, on_event=on_event, stopping=stopping, functions=functions,
             )  # fmt: skip
         return await export_project(
             session, info, selection, format, limits, target,
             counters=counters, on_event=on_event, stopping=stopping, functions=functions,
             retry_failed=retry_failed, settle=settle,
+        )  # fmt: skip
+
+
+def sync(target: Path | str, **options: Any) -> SyncSummary:
+    """`sync_async` for code that is not async; takes the same options."""
+    return anyio.run(partial(sync_async, target, **options))
+
+
+async def sync_async(
+    target: Path | str,
+    *,
+    filters: Iterable[OwnFilter] = (),
+    limits: Limits = Limits(),
+    connection: Connection | None = None,
+    stopping: anyio.Event | None = None,
+    counters: Counters | None = None,
+    on_event: OnEvent = say,
+) -> SyncSummary:
+    """Brings the finished export in `target` up to date. Its project and selection are its own.
+
+    `filters` are the functions that it was made with, where they cannot be imported by their names.
+    For the rest see `harvester.sync.sync`.
+    """
+    _, functions = _with_filters(Selection(), filters)
+    if limits.processes > 1:
+        _check_importable(functions)
+    counters = counters or Counters()
+    purpose = await in_thread(purpose_of, open_target(target))
+    async with _opened(purpose.project.hash, connection, stopping) as (session, info):
+        return await sync_export(
+            session, info, target, limits,
+            counters=counters, on_event=on_event, stopping=stopping, functions=functions,
         )  # fmt: skip
 
 

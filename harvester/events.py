@@ -20,6 +20,7 @@ LEVELS: Mapping[str, int] = {
     "export.progress": logging.INFO,
     "export.finished": logging.INFO,
     "plan.frozen": logging.INFO,
+    "changes.frozen": logging.INFO,
     "part.started": logging.DEBUG,
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,

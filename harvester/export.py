@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.events import Counters, say
+from harvester.errors import BadInput
+from harvester.events import Counters, one_line, say
 from harvester.filters.own import OwnFilter
 from harvester.output.target import open_target
 from harvester.run import Run, Summary
@@ -56,6 +57,9 @@ async def export(
         async with stopping_when(stopping, limits.max_duration) as ending:
             run = Run(session, project, selection, format, limits, store, counters, on_event, ending)
             await run.freeze_plan()
+            if (retry_failed or settle) and run.synced:
+                raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
+            await run.mend_generations(functions or {})
             if retry_failed:
                 await run.reopen_failed()
             if run.complete and not settle:

@@ -19,7 +19,8 @@ from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
-from harvester.output.manifest import Drift, build_manifest, write_manifest
+from harvester.output.generations import folder_of, generation_count, read_generations
+from harvester.output.manifest import Drift, build_manifest, with_generations, write_manifest
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
@@ -179,6 +180,32 @@ class Run:
             del self._pace[:-1:2]  # half as fine, however many parts there are; the last one stays
         self._on_event("part.committed", {"part": commit.part, **commit.rows})
 
+    # -- generations --------------------------------------------------------------------------------
+
+    @property
+    def synced(self) -> bool:
+        """Whether syncs have brought the export up to date since it ended."""
+        return generation_count(self._target) > 0
+
+    async def mend_generations(self, functions: Mapping[str, OwnFilter]) -> None:
+        """Harvests again what is damaged in what syncs have brought."""
+        mended = False
+        for number in range(1, await in_thread(generation_count, self._target) + 1):
+            folder = await in_thread(folder_of, self._target, number)
+            run = Run(
+                self._session, self._project, self._selection, self._format, self._limits, folder, Counters(),
+                self._on_event, self._stopping,
+            )  # fmt: skip
+            await run.freeze_plan()
+            if not run.complete:
+                await run.harvest_parts(functions)
+                await run.write_manifest()
+                mended = True
+        if mended and self._standing.manifest:
+            generations = await in_thread(read_generations, self._target)
+            self._standing.manifest = with_generations(self._standing.manifest, generations)
+            await in_thread(write_manifest, self._target, self._standing.manifest)
+
     # -- drift --------------------------------------------------------------------------------------
 
     async def look_for_drift(self, *, settle: bool) -> bool:
@@ -196,7 +223,7 @@ class Run:
         return settled
 
     def _compare(self, settle: bool) -> bool:
-        planned = planfile.rows(self._target, self._plan)
+        planned = self._frozen_rows()
         listed = unsorted_rows(self._session, self._project, self._selection, self._format)
         with compared(planned, listed) as comparison:
             self._drift = comparison.drift()
@@ -204,6 +231,10 @@ class Run:
                 self._settle(comparison)
                 return True
         return False
+
+    def _frozen_rows(self) -> Iterator[PlanRow]:
+        """What drift is measured against."""
+        return planfile.rows(self._target, self._plan)
 
     def _settle(self, comparison: Comparison) -> None:
         assert self._drift is not None
@@ -241,6 +272,7 @@ class Run:
             sdk=version("encord"),
             drift=self._drift,
             run=run,
+            generations=await in_thread(read_generations, self._target),
         )
         await in_thread(write_manifest, self._target, self._standing.manifest)
         self._on_event("export.finished", self._standing.manifest.counts)
@@ -267,7 +299,11 @@ class Run:
         return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True))
 
     def _list(self) -> Iterator[PlanRow]:
-        rows = plan_rows(self._session, self._project, self._selection, self._format, on_listed=self._listed)
+        return self._while_wanted(
+            plan_rows(self._session, self._project, self._selection, self._format, on_listed=self._listed)
+        )
+
+    def _while_wanted(self, rows: Iterator[PlanRow]) -> Iterator[PlanRow]:
         for number, row in enumerate(rows):
             if number % 1000 == 0:
                 anyio.from_thread.check_cancelled()  # a thread that was left behind must not go on writing

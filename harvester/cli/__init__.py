@@ -19,12 +19,13 @@ from harvester.cli.interrupt import Interrupted, leave
 from harvester.cli.look import plan, projects, status
 from harvester.cli.report import report
 from harvester.cli.simulate import simulate
+from harvester.cli.sync import sync
 from harvester.cli.verify import verify
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
 from harvester.settings import flag_from_environment
 
-VERBS = (demo, projects, status, plan, export, verify, report, simulate)
+VERBS = (demo, projects, status, plan, export, sync, verify, report, simulate)
 
 ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
 EPILOG = (
@@ -164,8 +165,8 @@ def _of_system(error: OSError) -> str:
 
 
 def _to_go_on(argv: list[str]) -> str:
-    """The command that goes on with an interrupted export; nothing for what cannot be resumed."""
-    if argv[:1] != ["export"] or _to_stdout(argv):
+    """The command that goes on with an interrupted run; nothing for what cannot be resumed."""
+    if argv[:1] not in (["export"], ["sync"]) or _to_stdout(argv):
         return ""
     again = shlex.join(["harvester", *argv])
     return f"; to go on: {again}" if redact(again) == again else "; run the same command again to go on"

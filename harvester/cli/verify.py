@@ -58,18 +58,19 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
 
 
 def _drift(directory: Path, connection: Connection) -> "Drift":
-    """What has changed on the server since the export's plan was frozen."""
+    """What has changed on the server since it was listed last, for the export or for a sync."""
     from harvester.drift import compared
     from harvester.output import planfile
+    from harvester.output.generations import last_listing
     from harvester.output.target import open_target
     from harvester.plan import unsorted_rows
 
     target = open_target(directory)
-    header = planfile.read_header(target)
+    folder, header = last_listing(target)
     if header is None:
         raise BadInput(one_line(f"{directory} has no plan that could be compared with the server"))
     with connected(connection) as session:
         project = session.find_project(header.project.hash)
         listed = unsorted_rows(session, project, header.selection, header.format)
-        with compared(planfile.rows(target, header), listed) as comparison:
+        with compared(planfile.rows(folder, header), listed) as comparison:
             return comparison.drift()

@@ -14,6 +14,10 @@ PLAN = f"{STATE}/plan.json"
 PLAN_ROWS = f"{STATE}/plan.ndjson.zst"
 PLAN_ROWS_SETTLED = f"{STATE}/plan-settled.ndjson.zst"  # takes turns with the other: see `replace_rows`
 COMMITS = f"{STATE}/commits"
+LISTED = f"{STATE}/listed.json"  # of a generation: the listing that it brings the export up to
+LISTED_ROWS = f"{STATE}/listed.ndjson.zst"
+CHANGED = f"{STATE}/changed.json"  # of a generation: what it changes
+CHANGES = "changes"
 FAILED = "failed"
 
 _KINDS = ("objects", "classifications", "rows", FAILED)
@@ -43,6 +47,11 @@ def parse_part(name: str) -> PartName | None:
     """The kind and number of a part's file; None for any other file."""
     found = _PART.fullmatch(name)
     return PartName(found[1], int(found[2])) if found else None
+
+
+def generation_folder(number: int) -> str:
+    """``generations/00001``: a place like the export's own, with its plan, parts and manifest."""
+    return f"generations/{number:05}"
 
 
 def commit_name(part: int) -> str:

@@ -9,11 +9,12 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from harvester.changes import Change
 from harvester.errors import CannotFinishNow
 from harvester.labels.records import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
-from harvester.output.layout import FAILED
+from harvester.output.layout import CHANGES, FAILED
 from harvester.output.target import Target
 
 _PIECE = 1024**2
@@ -23,8 +24,15 @@ _KEYS = {
     "classifications": CLASSIFICATION_KEYS,
     "rows": ROW_KEYS,
     FAILED: ("label_hash", "data_title", "error", "message", "attempts", "trace_id"),
+    CHANGES: Change.__struct_fields__,
 }
-_WORD = {"objects": "object", "classifications": "classification", "rows": "row", FAILED: None}
+_WORD = {
+    "objects": "object",
+    "classifications": "classification",
+    "rows": "row",
+    FAILED: None,
+    CHANGES: "change",
+}
 
 
 def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) -> str | None:
@@ -55,6 +63,18 @@ def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) 
     if problem is None and records != file.records:
         return f"{records:,} lines, not {file.records:,}"
     return problem
+
+
+def read_lines(target: Target, name: str) -> Iterator[bytes]:
+    """The lines of a part's file, each with its newline, decompressed as they are asked for.
+
+    Raises CannotFinishNow where the file is damaged.
+    """
+    with target.open(name) as stream:
+        try:
+            yield from decompressed(stream, name)
+        except DAMAGE as error:
+            raise CannotFinishNow(f"{name} cannot be decompressed: {error}") from error
 
 
 class _LineCheck:

@@ -29,12 +29,27 @@ class Drift(msgspec.Struct, frozen=True):
     named: dict[str, list[str]] = {}
 
 
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sync brought: see `harvester.output.generations`.
+
+    `counts` are the rows of the whole export as of then, as in `Manifest.counts`; `changes` counts the
+    lines of the change `feed` by what they tell. `manifest` is the digest of the generation's own one.
+    """
+
+    number: int
+    counts: dict[str, int]
+    changes: dict[str, int]
+    feed: list[PartFile]
+    manifest: str
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an export holds.
 
     `format` is the version of the target's format, `plan` the digest of the frozen plan. `counts` are
     rows: ``listed`` = ``harvested + unlabelled + filtered + failed``. `parts` stand in the order of the
-    plan. `drift` is None where nobody looked. `digest` is the same for every run that brings the same;
+    plan. `drift` is None where nobody looked. `generations` are the syncs since: all else is as the
+    export left it. `digest` is the same for every run that brings the same;
     it leaves out `run` (times, requests) and the files of failed rows (attempts, trace ids).
     """
 
@@ -50,6 +65,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     drift: Drift | None
     parts: list[PartFile]
     run: dict[str, Any]
+    generations: list[Generation] = []
     digest: str = ""
 
 
@@ -61,6 +77,7 @@ def build_manifest(
     sdk: str,
     drift: Drift | None,
     run: Mapping[str, Any],
+    generations: Iterable[Generation] = (),
 ) -> Manifest:
     """The manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
     ordered = [commits[part] for part in range(plan.parts)]
@@ -77,8 +94,14 @@ def build_manifest(
         drift=drift,
         parts=list_files(ordered),
         run=dict(run),
+        generations=list(generations),
     )
-    return msgspec.structs.replace(manifest, digest=manifest_digest(msgspec.to_builtins(manifest)))
+    return _sealed(manifest)
+
+
+def with_generations(manifest: Manifest, generations: Iterable[Generation]) -> Manifest:
+    """The manifest of the same export, brought up to date by these."""
+    return _sealed(msgspec.structs.replace(manifest, generations=list(generations)))
 
 
 def count_rows(commits: Iterable[Commit]) -> dict[str, int]:
@@ -111,6 +134,10 @@ def manifest_digest(fields: Mapping[str, Any]) -> str:
     """sha256 over the canonical JSON of what does not vary from run to run. `fields` as in the file."""
     steady = [file for file in fields["parts"] if file["kind"] != FAILED]
     return digest({**fields, "parts": steady}, without=("run", "digest"))
+
+
+def _sealed(manifest: Manifest) -> Manifest:
+    return msgspec.structs.replace(manifest, digest=manifest_digest(msgspec.to_builtins(manifest)))
 
 
 def write_manifest(target: Target, manifest: Manifest) -> None:

@@ -100,6 +100,7 @@ def freeze(
     *,
     known: Container[str] = (),
     rows_file: str = PLAN_ROWS,
+    header_file: str = PLAN,
 ) -> PlanHeader:
     """Writes `rows`, in their order, as the target's plan. Blocking, flat in memory.
 
@@ -119,7 +120,7 @@ def freeze(
     except BaseException:
         draft.discard()
         raise
-    target.put(PLAN, indented(header))
+    target.put(header_file, indented(header))
     return header
 
 
@@ -135,13 +136,13 @@ def replace_rows(target: Target, header: PlanHeader, rows: Iterable[PlanRow]) ->
     return replaced
 
 
-def read_header(target: Target) -> PlanHeader | None:
+def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
     """The header, if it is there, whole, and its seal says so.
 
     Raises:
         TargetRefused: the plan is of a newer format than this version reads.
     """
-    data = target.read(PLAN)
+    data = target.read(header_file)
     if data is None:
         return None
     try:

@@ -52,6 +52,9 @@ class Target(Protocol):
     def ensure(self) -> None:
         """Makes the place if need be. Raises BadInput where nothing can be written there."""
 
+    def within(self, folder: str) -> "Target":
+        """A folder of this place as a place of its own. The lock on this one holds for it too."""
+
     def lock(self) -> AbstractContextManager[None]:
         """Keeps others out until it is left or the process dies. TargetRefused says who holds it."""
 
@@ -123,6 +126,9 @@ class LocalTarget:
             self._make_directory(self._path)
             if not os.access(self._path, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "not writable")
+
+    def within(self, folder: str) -> "LocalTarget":
+        return LocalTarget(self._path / folder, files=self._files)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -9,18 +9,29 @@ from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, parse_commit_record
+from harvester.output.generations import describe, folder_of, read_changed, read_listing
 from harvester.output.layout import (
+    CHANGED,
     COMMITS,
     FAILED,
+    LISTED,
     MANIFEST,
     PLAN,
     STATE,
     commit_name,
+    generation_folder,
     parse_commit,
     parse_part,
 )
 from harvester.output.lines import check_file
-from harvester.output.manifest import Manifest, count_records, count_rows, list_files, read_manifest
+from harvester.output.manifest import (
+    Generation,
+    Manifest,
+    count_records,
+    count_rows,
+    list_files,
+    read_manifest,
+)
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
@@ -59,7 +70,39 @@ def verify(target: Target) -> Report:
     """
     if target.read(MANIFEST) is None and not target.names(STATE):
         raise BadInput(f"{one_line(target.name)} holds no export")
-    return Report(list(_problems(target)))
+    return Report([*_problems(target), *_of_generations(target)])
+
+
+def _of_generations(target: Target) -> Iterator[Problem]:
+    """What is wrong with what syncs have brought."""
+    manifest, _ = _manifest(target)
+    generations = manifest.generations if manifest else []
+    for generation in generations:
+        folder, where = folder_of(target, generation.number), generation_folder(generation.number)
+        last = generation.number == len(generations)
+        for problem in (*_problems(folder), *_of_generation(folder, generation, last=last)):
+            yield msgspec.structs.replace(problem, name=f"{where}/{problem.name}")
+    begun = len(generations) + 1
+    if folder_of(target, begun).read(LISTED) is not None:
+        yield Problem(generation_folder(begun), "a sync is not finished: run it again")
+
+
+def _of_generation(folder: Target, named: Generation, *, last: bool) -> Iterator[Problem]:
+    """What is wrong with a generation, beside its parts. `named` is as the export's manifest has it."""
+    changed = read_changed(folder)
+    manifest, _ = _manifest(folder)
+    if changed is None:
+        yield Problem(CHANGED, "missing or damaged")
+    elif manifest and describe(changed, manifest) != named:
+        yield Problem(MANIFEST, "it is not what the export's manifest names")
+    sizes = dict(folder.names())
+    for file in named.feed:
+        if file.name not in sizes:
+            yield Problem(file.name, "missing")
+        elif wrong := check_file(folder, file, lambda label_hash: True):
+            yield Problem(file.name, wrong)
+    if last and read_listing(folder) is None:
+        yield Problem(LISTED, "missing or damaged: the next sync cannot tell what has changed")
 
 
 def _problems(target: Target) -> Iterator[Problem]:

@@ -1,0 +1,81 @@
+"""The verb that keeps an export fresh."""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli import screen as on
+from harvester.cli import summary as shown
+from harvester.cli import values
+from harvester.cli.flags import CONNECTION, LIMITS, SCREEN, takes
+from harvester.cli.interrupt import interruptible
+from harvester.cli.progress import progress
+from harvester.cli.screen import Screen
+from harvester.events import Counters
+from harvester.settings import Connection, Limits
+
+if TYPE_CHECKING:
+    from harvester.sync import SyncSummary
+
+Target = Annotated[str, typer.Argument(metavar="DIR", help="Directory of a finished export.")]
+
+
+@takes(CONNECTION, LIMITS, SCREEN)
+def sync(target: Target, *, connection: Connection, limits: Limits, screen: Screen) -> None:
+    """Bring an export up to date: fetch what was added or edited since, and write what changed."""
+    from harvester.api import sync_async
+
+    console = screen.listen()
+    sys.path.append(os.getcwd())  # where the user's filters are; last, so that they shadow nothing
+    counters = Counters()
+
+    def announce() -> None:
+        console.print(Text("interrupted: keeping what is done; again to stop at once", style="yellow"))
+
+    async def work() -> "SyncSummary":
+        async with interruptible(announce) as stopping, progress(screen, console, counters):
+            return await sync_async(
+                target, connection=connection, limits=limits, stopping=stopping, counters=counters
+            )
+
+    done = anyio.run(work)
+    if not screen.quiet:
+        on.show(summary(done), console)
+    if screen.json:
+        on.put_json(done)
+    if done.exit_code:
+        raise typer.Exit(done.exit_code)
+
+
+def summary(done: "SyncSummary") -> RenderableType:
+    """A short block: what changed, what the export holds now, requests."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    facts.add_row("rows", shown.rows(done.counts))
+    for kind, counts in done.records.items():
+        facts.add_row(kind, shown.records(counts))
+    if done.drift is not None and (changed := shown.drift(done.drift)):
+        facts.add_row("since then", changed)
+    facts.add_row("requests", shown.requests(done.run))
+    facts.add_row("time", values.show_duration(done.run["seconds"]))
+    return Group(head(done), facts)
+
+
+def head(done: "SyncSummary") -> Text:
+    """``✓ up to date, resumed  Street scenes  3 added, 12 edited (generation 2)``."""
+    failed = done.counts["failed"]
+    mark, style = ("✗", "bold yellow") if failed else ("✓", "bold green")
+    word = "up to date" + (", but for " + values.show_count(failed, "failed row") if failed else "")
+    changes = ", ".join(f"{number:,} {what}" for what, number in done.changes.items() if number)
+    changes = f"{changes or 'no label row changed'} (generation {done.generation})"
+    if done.is_unchanged:
+        changes = "nothing has changed"
+    word += ", resumed" if done.resumed else ""
+    return Text.assemble((f"{mark} {word}", style), "  ", on.title(done.project, "bold"), "  ", changes)

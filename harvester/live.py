@@ -1,0 +1,101 @@
+"""The live records of an export that is kept fresh: those that a new export would have."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harvester.changes import Change
+from harvester.errors import BadInput, CannotFinishNow, Unsound
+from harvester.events import one_line
+from harvester.output.generations import folder_of
+from harvester.output.layout import FAILED
+from harvester.output.lines import read_lines
+from harvester.output.manifest import Manifest, read_manifest
+from harvester.output.target import Target, open_target
+
+_VOIDS = ("edited", "removed")
+
+
+def live_records(target: Path | str, *, kinds: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
+    """The records of a finished export as of its last sync, of all `kinds` or of those named.
+
+    Those of the export itself come first, then what each sync brought, less what later ones made void.
+    Blocking; memory stays flat.
+
+    Raises:
+        BadInput: there is no finished export.
+        Unsound: it is damaged: see `harvester verify`.
+    """
+    store = open_target(target)
+    manifest = read_manifest(store)
+    if manifest is None:
+        raise BadInput(f"{one_line(store.name)} holds no finished export")
+    wanted = None if kinds is None else set(kinds)
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
+        void = _Void(table, store, manifest)
+        for generation in range(len(manifest.generations) + 1):
+            folder = folder_of(store, generation)
+            for file in _own(folder, manifest, generation).parts:
+                if file.kind != FAILED and (wanted is None or file.kind in wanted):
+                    for line in read_lines(folder, file.name):
+                        record = json.loads(line)
+                        if not void.holds(_label_row(record), generation):
+                            yield record
+
+
+def _own(folder: Target, manifest: Manifest, generation: int) -> Manifest:
+    """A generation's own manifest, which must be the one that the export's manifest names."""
+    if generation == 0:
+        return manifest
+    own = read_manifest(folder)
+    if own is None or own.digest != manifest.generations[generation - 1].manifest:
+        raise Unsound(f"{one_line(folder.name)} is not what the manifest names: see harvester verify")
+    return own
+
+
+def _label_row(record: dict[str, Any]) -> tuple[str, str]:
+    """Label hash and branch of the row that a record is of."""
+    if record["kind"] == "row":
+        record = (record["metadata"] or {}) | {key: value for key, value in record["row"].items() if value}
+    return record["label_hash"], record.get("branch_name") or ""
+
+
+class _Void:
+    """For each label row that was edited or removed, the last generation that says so. On disk."""
+
+    def __init__(self, table: sqlite3.Connection, target: Target, manifest: Manifest) -> None:
+        self._table = table
+        self._last: tuple[str, str] | None = None
+        self._since = 0
+        table.execute("PRAGMA journal_mode = OFF")
+        table.execute("PRAGMA synchronous = OFF")
+        table.execute("CREATE TABLE void (label, branch, since, PRIMARY KEY (label, branch)) WITHOUT ROWID")
+        try:
+            table.execute("BEGIN")
+            table.executemany("INSERT OR REPLACE INTO void VALUES (?, ?, ?)", _voided(target, manifest))
+            table.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            raise CannotFinishNow(f"no room in the temporary directory: {error}") from error
+
+    def holds(self, label_row: tuple[str, str], generation: int) -> bool:
+        """Whether the records of that label row that `generation` brought are void."""
+        if label_row != self._last:  # a row's records stand side by side
+            found = self._table.execute("SELECT since FROM void WHERE label = ? AND branch = ?", label_row)
+            self._last, (self._since,) = label_row, found.fetchone() or (0,)
+        return self._since > generation
+
+
+def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, str, int]]:
+    decode = msgspec.json.Decoder(Change).decode
+    for generation in manifest.generations:
+        folder = folder_of(target, generation.number)
+        for file in generation.feed:
+            for line in read_lines(folder, file.name):
+                change = decode(line)
+                if change.change in _VOIDS:
+                    yield change.label_hash, change.branch_name or "", generation.number

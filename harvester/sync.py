@@ -1,0 +1,284 @@
+"""The sync, which keeps an export fresh: list again -> what has changed -> harvest that -> a generation."""
+
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.from_thread
+import msgspec
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.changes import Step, changes_between, label_order
+from harvester.encord.project import ProjectInfo
+from harvester.errors import BadInput, Unsound
+from harvester.events import Counters, one_line, say
+from harvester.filters.own import OwnFilter
+from harvester.labels.wire import PlanRow
+from harvester.output import planfile
+from harvester.output.generations import (
+    Changed,
+    FeedWriter,
+    describe,
+    drop_generation,
+    drop_listing,
+    feed_is_there,
+    folder_of,
+    read_changed,
+    read_failed,
+    read_listing,
+    write_changed,
+)
+from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
+from harvester.output.manifest import Drift, Manifest, read_manifest, with_generations, write_manifest
+from harvester.output.planfile import PlanHeader
+from harvester.output.purpose import Project, Purpose
+from harvester.output.target import Target, open_target
+from harvester.plan import plan_order, sorted_rows, unsorted_rows
+from harvester.run import Run
+from harvester.settings import Limits
+from harvester.sorting import sorter
+from harvester.stopping import Stopping, stopping_when
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
+
+
+class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sync came to.
+
+    `generation` is the last one, `changes` what it changed; where nothing had changed, `is_unchanged`,
+    none was added. `counts` are the rows of the whole export as it is now; `records`, `drift` and `run` are of
+    this sync alone.
+    """
+
+    target: str
+    project: str
+    generation: int
+    changes: dict[str, int]
+    counts: dict[str, int]
+    records: dict[str, Any]
+    drift: Drift | None
+    run: dict[str, Any]
+    resumed: bool = False
+    is_unchanged: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """3 where rows of the export could not be had."""
+        return 3 if self.counts["failed"] else 0
+
+
+async def sync(
+    session: "Session",
+    project: ProjectInfo,
+    target: Path | str,
+    limits: Limits,
+    *,
+    counters: Counters,
+    on_event: Callable[[str, Mapping[str, Any]], None] = say,
+    stopping: anyio.Event | None = None,
+    functions: Mapping[str, OwnFilter] | None = None,
+) -> SyncSummary:
+    """Brings a finished export up to date, or goes on where an earlier sync stopped.
+
+    The export's own project (see `purpose_of`), selection and format hold. The other arguments are those
+    of `harvester.export.export`.
+
+    Raises:
+        BadInput: there is no export, or it is not finished.
+        Unsound: it is damaged, so that what has changed since cannot be told.
+        CannotFinishNow, and others: as `harvester.export.export` does; the same call goes on.
+    """
+    store = open_target(target)
+    purpose = await in_thread(purpose_of, store)
+    with store.lock():
+        async with stopping_when(stopping, limits.max_duration) as ending:
+            manifest = await in_thread(_finished, store)
+            run = _SyncRun(session, project, purpose, limits, store, manifest, counters, on_event, ending)
+            if not await run.freeze_changes():
+                return run.unchanged()
+            await run.harvest_parts(functions or {})
+            await run.look_for_drift(settle=False)
+            await run.write_manifest()
+            return await run.publish()
+
+
+def purpose_of(target: Target) -> Purpose:
+    """What the export in `target` is of. Blocking. Raises BadInput where there is none."""
+    header = planfile.read_header(target)
+    if header is None:
+        raise BadInput(f"{one_line(target.name)} holds no export that could be synced")
+    return header.purpose
+
+
+def _finished(target: Target) -> Manifest:
+    try:
+        manifest = read_manifest(target)
+    except Unsound as error:
+        raise Unsound(f"{one_line(target.name)}: its manifest {error.message}; export it again") from error
+    if manifest is None:
+        raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
+    return manifest
+
+
+class _SyncRun(Run):
+    """A run whose target is the next generation's folder, and whose plan is the rows that changed."""
+
+    _listing: PlanHeader
+    _changed: Changed
+
+    def __init__(
+        self,
+        session: "Session",
+        project: ProjectInfo,
+        purpose: Purpose,
+        limits: Limits,
+        whole: Target,
+        manifest: Manifest,
+        counters: Counters,
+        on_event: Callable[[str, Mapping[str, Any]], None],
+        stopping: Stopping,
+    ) -> None:
+        self._whole = whole
+        self._before = manifest
+        self._number = len(manifest.generations) + 1
+        self._purpose = Purpose(
+            project=Project(project.project_hash, project.title),
+            selection=purpose.selection,
+            format=purpose.format,
+        )
+        folder = folder_of(whole, self._number)
+        super().__init__(
+            session, project, purpose.selection, purpose.format, limits, folder, counters, on_event, stopping
+        )
+
+    async def freeze_changes(self) -> bool:
+        """Lists again, compares, and freezes what has changed; or takes up what is there.
+
+        Whether anything has changed. Where not, nothing is left of it.
+        """
+        await self._ask(self._freeze_listing)
+        await self.freeze_plan()
+        changed = await in_thread(read_changed, self._target)
+        assert changed is not None
+        self._changed = changed
+        if not any(changed.changes.values()) and changed.rows.items() <= self._counts_before().items():
+            await in_thread(drop_generation, self._target)
+            return False
+        self._on_event("changes.frozen", {"generation": self._number, **changed.changes})
+        return True
+
+    async def publish(self) -> SyncSummary:
+        """Has the export's manifest name the generation: from here on it counts."""
+        assert self._standing.manifest is not None
+        generation = describe(self._changed, self._standing.manifest)
+        whole = with_generations(self._before, [*self._before.generations, generation])
+        await in_thread(write_manifest, self._whole, whole)
+        if self._number > 1:
+            await in_thread(drop_listing, self._whole, self._number - 1)
+        own = self.summary()
+        return SyncSummary(
+            target=self._whole.name,
+            project=own.project,
+            generation=self._number,
+            changes=generation.changes,
+            counts=generation.counts,
+            records=own.records,
+            drift=own.drift,
+            run=own.run,
+            resumed=own.resumed,
+        )
+
+    def unchanged(self) -> SyncSummary:
+        """The export is as it should be."""
+        return SyncSummary(
+            target=self._whole.name,
+            project=self._project.title,
+            generation=self._number - 1,
+            changes=self._changed.changes,
+            counts=self._counts_before(),
+            records={},
+            drift=None,
+            run={"seconds": round(anyio.current_time() - self._began, 3), **self._counters.work()},
+            is_unchanged=True,
+        )
+
+    def _counts_before(self) -> dict[str, int]:
+        return self._before.generations[-1].counts if self._before.generations else self._before.counts
+
+    # -- blocking -----------------------------------------------------------------------------------
+
+    def _freeze_listing(self) -> None:
+        if self._number > 2:  # a run may have been killed before it did so itself
+            drop_listing(self._whole, self._number - 2)
+        listing = read_listing(self._target)
+        if listing is None:
+            drop_generation(self._target)
+            listed = unsorted_rows(self._session, self._project, self._selection, self._format)
+            rows = sorted_rows(listed, label_order, on_taken=self._listed)
+            listing = planfile.freeze(
+                self._target,
+                self._while_wanted(rows),
+                self._purpose,
+                rows_file=LISTED_ROWS,
+                header_file=LISTED,
+            )
+        self._listing = listing
+        changed = read_changed(self._target)
+        if changed is None or not feed_is_there(self._target, changed):
+            self._target.delete(PLAN)  # so that all of it is made anew
+
+    def _list(self) -> Iterator[PlanRow]:
+        """Writes the change feed, and gives the rows to ask for in the order of a plan."""
+        decode, encode = msgspec.json.Decoder(PlanRow).decode, msgspec.json.encode
+        feed = FeedWriter(self._target)
+        with sorter(5) as wanted:
+            try:
+                with closing(self._steps()) as steps:
+                    for step in steps:
+                        feed.write(step.changes)
+                        if step.wanted:
+                            wanted.add(plan_order(step.wanted), encode(step.wanted))
+                changes, files = feed.close()
+            except BaseException:
+                feed.discard()
+                raise
+            outcomes = self._listing.outcomes
+            rows = {name: outcomes.get(name, 0) for name in ("unlabelled", "filtered")}
+            write_changed(
+                self._target,
+                Changed(
+                    generation=self._number,
+                    listing=self._listing.digest,
+                    rows={"listed": self._listing.rows, **rows},
+                    changes=changes,
+                    feed=files,
+                ),
+            )
+            for item in wanted:
+                yield decode(item)
+
+    def _steps(self) -> Generator[Step, None, None]:
+        folder = folder_of(self._whole, self._number - 1)
+        with closing(read_failed(folder)) as failed:
+            yield from changes_between(
+                self._rows_before(folder),
+                self._while_wanted(self._frozen_rows()),
+                generation=self._number,
+                failed=failed,
+                whole_rows="rows" in self._format.emit,
+            )
+
+    def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
+        header = planfile.read_header(folder) if self._number == 1 else read_listing(folder)
+        if header is None:
+            raise Unsound(
+                f"{one_line(folder.name)}: what was listed last is lost; export into another directory"
+            )
+        rows = planfile.rows(folder, header)
+        return sorted_rows(rows, label_order) if self._number == 1 else rows
+
+    def _frozen_rows(self) -> Iterator[PlanRow]:
+        return planfile.rows(self._target, self._listing)

@@ -1,0 +1,153 @@
+"""A simulated project in memory, served as a session serves it, and edited at random."""
+
+import json
+import random
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
+from harvester.errors import SkipRow
+from harvester.events import Counters
+from harvester.export import export
+from harvester.fetch.source import Answer
+from harvester.live import live_records
+from harvester.run import Summary
+from harvester.settings import Connection, Format, Limits, Selection
+from harvester.simulator.world import World, WorldSpec
+from harvester.sync import SyncSummary, sync
+
+SMALL_PARTS = Format(rows_per_part=10)
+LIMITS = Limits(bundle_size=5, concurrency=4)
+
+
+class LiveWorld:
+    """A session of one project, whose rows change."""
+
+    connection = Connection(domain="http://127.0.0.1:9")
+
+    def __init__(self, rows: int = 60, seed: int = 1, **spec: Any) -> None:
+        self.world = World(WorldSpec(rows=rows, seed=seed, objects=1.0, **spec))
+        self.project = ProjectInfo(
+            self.world.project_hash, "Small", "2024-01-01", json.dumps(self.world.ontology()).encode()
+        )
+        self.changed: dict[str, dict[str, Any]] = {}  # by data hash: what the listing says otherwise
+        self.broken: set[str] = set()
+        self.asked: list[str] = []
+        self.before_answer: Callable[[], object] = lambda: None
+        self._lock = threading.Lock()
+
+    def items(self) -> list[dict[str, Any]]:
+        """The listing."""
+        found = map(json.loads, self.world.listing({"include_all_label_branches": True}))
+        return [item | self.changed.get(item["data_hash"], {}) for item in found]
+
+    @contextmanager
+    def listing(self, project_hash: str, selection: Selection, **_: Any) -> Iterator[Any]:
+        items = [item for item in self.items() if _takes(selection, item)]
+        yield [[msgspec.Raw(json.dumps(item).encode()) for item in items]]
+
+    def label_rows(self, project: ProjectInfo, selection: Selection) -> "LiveWorld":
+        return self
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        return self.get_label_rows([label_hash])
+
+    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+        self.before_answer()
+        with self._lock:
+            self.asked += label_hashes
+        if bad := [name for name in label_hashes if name in self.broken]:
+            raise SkipRow("the row is corrupt", row=bad[0])
+        found = [self.world.label_row(name) for name in label_hashes]
+        rows = [row for row in found if row is not None]
+        if not rows:
+            raise SkipRow("there is no such label row", row=label_hashes[0])
+        return Answer(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
+
+    async def export(
+        self, target: Path, *, selection: Selection = Selection(), format: Format = SMALL_PARTS, **options: Any
+    ) -> Summary:
+        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
+        session = cast(Session, self)
+        return await export(session, self.project, selection, format, LIMITS, target, **options)
+
+    async def sync(self, target: Path, **options: Any) -> SyncSummary:
+        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
+        return await sync(cast(Session, self), self.project, target, LIMITS, **options)
+
+    # -- changes ------------------------------------------------------------------------------------
+
+    def labels(self) -> list[str]:
+        """The label hashes of all rows that have a label."""
+        return [item["label_hash"] for item in self.items() if item.get("label_hash")]
+
+    def change(self, label_hash: str, **fields: Any) -> None:
+        """Has the listing say something else of a data unit: its stage, its title."""
+        item = next(item for item in self.items() if item.get("label_hash") == label_hash)
+        self.changed.setdefault(item["data_hash"], {}).update(fields)
+
+    def move(self, label_hash: str, stage: str) -> None:
+        """Moves a data unit to another stage of the workflow."""
+        self.change(label_hash, workflow_graph_node={"uuid": stage, "title": stage})
+
+    def change_at_random(self, dice: random.Random) -> None:
+        """Some rows edited, removed, moved, renamed; some added, some labelled for the first time."""
+        labels = self.labels()
+
+        def some(most: int) -> list[str]:
+            return dice.sample(labels, min(len(labels), dice.randint(0, most)))
+
+        for label_hash in some(3):
+            self.move(label_hash, dice.choice(["Annotate", "Review", "Complete"]))
+        for label_hash in some(2):
+            self.change(label_hash, data_title=f"renamed {dice.random()}")
+        unlabelled = [item["data_hash"] for item in self.items() if not item.get("label_hash")]
+        for data_hash in dice.sample(unlabelled, min(len(unlabelled), 2)):
+            self.world.create(data_hash)
+        edited = some(6)
+        self.world.edit(rows=edited, removed=some(4), added=dice.randint(0, 5))
+        self.broken = set(edited[:1])  # what is not edited is not asked for
+
+
+def _takes(selection: Selection, item: dict[str, Any]) -> bool:
+    wanted = selection.workflow_graph_node_title_eq
+    return wanted is None or (item.get("workflow_graph_node") or {}).get("title") == wanted
+
+
+def live(target: Path, **options: Any) -> list[str]:
+    """All live records, in an order of their own."""
+    return sorted(json.dumps(record, sort_keys=True) for record in live_records(target, **options))
+
+
+def contents(target: Path) -> dict[str, bytes]:
+    """The bytes of every file but for what varies from run to run."""
+    found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    return {
+        name: _steady(data) if name.endswith("manifest.json") else data
+        for name, data in found.items()
+        if "failed-" not in name
+    }
+
+
+def _steady(manifest: bytes) -> bytes:
+    fields = json.loads(manifest)
+    return json.dumps(
+        {name: value for name, value in fields.items() if name not in ("run", "drift")}
+    ).encode()
+
+
+def feed(target: Path, generation: int) -> list[dict[str, Any]]:
+    """The lines of a change feed."""
+    path = target / "generations" / f"{generation:05}" / "changes-00000.ndjson"
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def whats(lines: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
+    """What each line tells of which label row."""
+    return sorted((line["change"], line["label_hash"]) for line in lines)
