@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +36,10 @@ def live_records(target: Path | str, *, kinds: Iterable[str] | None = None) -> I
     if manifest is None:
         raise BadInput(f"{one_line(store.name)} holds no finished export")
     wanted = None if kinds is None else set(kinds)
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
-        void = _Void(table, store, manifest)
+    with void_rows(store, manifest) as void:
         for generation in range(len(manifest.generations) + 1):
             folder = folder_of(store, generation)
-            for file in _own(folder, manifest, generation).parts:
+            for file in own_manifest(folder, manifest, generation).parts:
                 if file.kind != FAILED and (wanted is None or file.kind in wanted):
                     for line in read_lines(folder, file.name):
                         record = json.loads(line)
@@ -48,7 +47,7 @@ def live_records(target: Path | str, *, kinds: Iterable[str] | None = None) -> I
                             yield record
 
 
-def _own(folder: Target, manifest: Manifest, generation: int) -> Manifest:
+def own_manifest(folder: Target, manifest: Manifest, generation: int) -> Manifest:
     """A generation's own manifest, which must be the one that the export's manifest names."""
     if generation == 0:
         return manifest
@@ -65,7 +64,14 @@ def _label_row(record: dict[str, Any]) -> tuple[str, str]:
     return record["label_hash"], record.get("branch_name") or ""
 
 
-class _Void:
+@contextmanager
+def void_rows(target: Target, manifest: Manifest) -> Iterator["Void"]:
+    """What later generations made void. Raises CannotFinishNow where there is no room to note it."""
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
+        yield Void(table, target, manifest)
+
+
+class Void:
     """For each label row that was edited or removed, the last generation that says so. On disk."""
 
     def __init__(self, table: sqlite3.Connection, target: Target, manifest: Manifest) -> None:

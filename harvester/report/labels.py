@@ -1,6 +1,7 @@
 """Reads object and classification records, as far as the report looks into them."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,6 +13,9 @@ from harvester.report.tally import MOST_KEYS, Answers, BoxTally, FrameTally, Giv
 
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 _NONE = msgspec.Raw(b"null")
+
+# Whether the records of a label row, given by its hash and its branch, no longer count.
+IsVoid = Callable[[tuple[str, str]], bool]
 
 
 class _Box(msgspec.Struct, gc=False):
@@ -38,6 +42,7 @@ class _Label(msgspec.Struct, rename="camel", gc=False):
 
 class _Record(msgspec.Struct, gc=False):
     label_hash: str | None = None
+    branch_name: str | None = None
     data_type: str | None = None
     unit_hash: str | None = None
     space_id: str | None = None
@@ -58,8 +63,10 @@ _decode_answers = msgspec.json.Decoder(list[Given] | None).decode
 _decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
 
 
-class LabelTally:
+class LabelTally(ABC):
     """Counts the records of one kind. One row's labels are told apart, so that each counts once."""
+
+    _decoder: "msgspec.json.Decoder[Any]"
 
     def __init__(self) -> None:
         self._records = self._distinct = self._unread = 0
@@ -67,13 +74,17 @@ class LabelTally:
         self._by_hand = self._automated = 0
         self._answers, self._reviews = Answers(), ReviewTally()
         self._names: dict[str, str] = {}  # of classes that are told apart by feature hash
-        self._row: str | None = None
+        self._row: tuple[str | None, str | None] | None = None
         self._seen: set[str | None] = set()
+
+    @abstractmethod
+    def _add(self, record: Any) -> None:
+        """Counts one record. Raises msgspec's errors where its form is unknown."""
 
     def _count(self, record: _Record, label: _Label, name: str | None, answers: msgspec.Raw) -> bool:
         """Counts one record; whether its label is met for the first time."""
-        if record.label_hash != self._row:
-            self._row, self._seen = record.label_hash, set()
+        if (row := (record.label_hash, record.branch_name)) != self._row:
+            self._row, self._seen = row, set()
         label_id = label.object_hash or label.classification_hash
         new = label_id is None or label_id not in self._seen
         if new:
@@ -92,23 +103,24 @@ class LabelTally:
         self._by_author.add(label.created_by, new)
         return new
 
-    def _read(
-        self, lines: Iterable[bytes], decoder: "msgspec.json.Decoder[Any]", count: Callable[[Any], None]
-    ) -> int:
-        """Reads records; gives how many. Raises ValueError where a line is no JSON."""
-        decode, read = decoder.decode, 0
+    def read(self, lines: Iterable[bytes], is_void: IsVoid | None = None) -> int:
+        """Counts the records that are not void; gives how many there are. ValueError: a line is no JSON."""
+        decode, read = self._decoder.decode, 0
         for line in lines:
             read += 1
             try:
-                count(decode(line))
-            except msgspec.MsgspecError:
+                record = decode(line)
+                if is_void is not None and is_void((record.label_hash or "", record.branch_name or "")):
+                    continue
+                self._add(record)
+                self._records += 1
+            except msgspec.ValidationError:
+                self._unread += 1
+                self._records += 1
+            except msgspec.DecodeError:
                 # msgspec refuses lone surrogates, which the grammar allows; what is no JSON fails here too.
                 whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
-                try:
-                    count(decode(whole))
-                except msgspec.MsgspecError:
-                    self._unread += 1
-        self._records += read
+                read += self.read([whole], is_void) - 1
         return read
 
     def labels(self) -> Labels:
@@ -135,11 +147,7 @@ class ObjectTally(LabelTally):
         self._by_shape, self._boxes, self._frames = Values(), BoxTally(), FrameTally()
         self._decoder = msgspec.json.Decoder(_ObjectRecord)
 
-    def read(self, lines: Iterable[bytes]) -> int:
-        """Counts records; gives how many. Raises ValueError where a line is no JSON."""
-        return self._read(lines, self._decoder, self._object)
-
-    def _object(self, record: _ObjectRecord) -> None:
+    def _add(self, record: _ObjectRecord) -> None:
         label = record.object
         new = self._count(record, label, label.name, record.attributes)
         self._by_shape.add(label.shape, new)
@@ -168,11 +176,7 @@ class ClassificationTally(LabelTally):
         super().__init__()
         self._decoder = msgspec.json.Decoder(_ClassificationRecord)
 
-    def read(self, lines: Iterable[bytes]) -> int:
-        """Counts records; gives how many. Raises ValueError where a line is no JSON."""
-        return self._read(lines, self._decoder, self._classification)
-
-    def _classification(self, record: _ClassificationRecord) -> None:
+    def _add(self, record: _ClassificationRecord) -> None:
         label, feature = record.classification, record.classification.feature_hash
         name = label.name or next((answer.name for answer in _decode_answers(record.answers) or ()), None)
         if feature and name and len(self._names) < MOST_KEYS:

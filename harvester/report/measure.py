@@ -1,44 +1,27 @@
-"""One pass over an export: its frozen plan, then every file of records that its manifest lists."""
+"""One pass over an export: its frozen listing, then every file of records that its manifest lists."""
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-
-import msgspec
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
-from harvester.labels.wire import PlanRow
-from harvester.output.commit import PartFile
-from harvester.output.layout import FAILED, PLAN, STATE, parse_part
+from harvester.live import own_manifest, void_rows
+from harvester.output.commit import KindCounts, PartFile
+from harvester.output.generations import folder_of
+from harvester.output.layout import MANIFEST, STATE
+from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
-from harvester.output.planfile import read_header, slices
 from harvester.output.target import Target
-from harvester.report.labels import ClassificationTally, ObjectTally
-from harvester.report.numbers import FailedSample, Failures, Labels, Numbers, Outcomes
-from harvester.report.tally import MOST_KEYS, NONE, REST, ranked
+from harvester.report.labels import ClassificationTally, LabelTally, ObjectTally
+from harvester.report.numbers import Labels, Numbers
+from harvester.report.rows import failures, rows_by_field
 from harvester.settings import Selection
 
-_PIECE = 1024**2  # bytes of lines read at once
-_SAMPLE = 100  # failed rows that are named
-
-_FIELDS: Mapping[str, Callable[[PlanRow], str | None]] = {
-    "task_status": lambda row: row.task_status,
-    "label_status": lambda row: row.label_status,
-    "stage": lambda row: row.stage,
-    "data_type": lambda row: row.data_type.lower(),
-    "dataset": lambda row: row.dataset_title or row.dataset_hash,
-}
-
-
-class _FailedRow(msgspec.Struct):
-    label_hash: str | None = None
-    data_title: str | None = None
-    error: str | None = None
-    message: str | None = None
+Generation = tuple[Target, Manifest]
 
 
 def measure(target: Target) -> Numbers:
-    """The numbers of a finished export. Blocking; one part's rows in memory, and one line.
+    """The numbers of a finished export, as of its last sync. Blocking; memory does not grow with the records.
 
     Raises:
         BadInput: there is no export.
@@ -46,139 +29,87 @@ def measure(target: Target) -> Numbers:
         TargetRefused: it is of a newer format.
     """
     name = one_line(target.name)
+    what = f"{MANIFEST}: "
     try:
         manifest = read_manifest(target)
-    except Unsound as error:
-        raise _damaged(name, f"manifest.json {error.message}") from error
-    if manifest is None:
-        if not target.names(STATE):
-            raise BadInput(f"{name} holds no export")
-        raise Unsound(f"{name}: the export is not finished; run it again, then report")
-    try:
-        return _measured(target, manifest)
+        what = ""
+        if manifest is not None:
+            return _measured(target, manifest)
     except (CannotFinishNow, Unsound) as error:
-        raise _damaged(name, error.message) from error
-
-
-def _damaged(name: str, what: str) -> Unsound:
-    return Unsound(f"{name} is damaged: {what}; run its export again to repair it")
+        raise Unsound(f"{name} is damaged: {what}{error.message}; see harvester verify") from error
+    if not target.names(STATE):
+        raise BadInput(f"{name} holds no export")
+    raise Unsound(f"{name}: the export is not finished; run it again, then report")
 
 
 def _measured(target: Target, manifest: Manifest) -> Numbers:
-    _check_sizes(target, manifest)
-    failures, rows_by = _rows(target, manifest)
-    found: dict[str, Labels] = {}
-    tallies: dict[str, ObjectTally | ClassificationTally] = {
-        "objects": ObjectTally(),
-        "classifications": ClassificationTally(),
-    }
-    for kind, tally in tallies.items():
-        if kind in manifest.options.emit:
-            for file in manifest.parts:
-                if file.kind == kind:
-                    _read(target, file, tally.read)
-            found[kind] = tally.labels()
+    generations: list[Generation] = []
+    for number in range(len(manifest.generations) + 1):
+        folder = folder_of(target, number)
+        generations.append((folder, own_manifest(folder, manifest, number)))
+        _check_sizes(*generations[-1])
+    last = generations[-1][1]
+    rows_by = rows_by_field(target, manifest)
+    labels = _labels(target, manifest, generations)
+    files = [file for _, own in generations for file in own.parts]
     return Numbers(
         target=target.name,
         project=manifest.project,
         harvester=manifest.harvester,
         digest=manifest.digest,
+        syncs=len(manifest.generations),
         selection=_chosen(manifest.selection),
-        files=len(manifest.parts),
-        bytes=sum(file.bytes for file in manifest.parts),
-        rows=manifest.counts,
+        files=len(files),
+        bytes=sum(file.bytes for file in files),
+        rows=manifest.generations[-1].counts if manifest.generations else manifest.counts,
         rows_by=rows_by,
-        records=manifest.records,
-        objects=found.get("objects"),
-        classifications=found.get("classifications"),
-        failures=failures,
-        drift=manifest.drift,
-        run=manifest.run,
+        records=_records(generations),
+        objects=labels.get("objects"),
+        classifications=labels.get("classifications"),
+        failures=failures(*generations[-1]),
+        drift=last.drift,
+        run=last.run,
     )
 
 
-def _check_sizes(target: Target, manifest: Manifest) -> None:
-    sizes = dict(target.names())
+def _labels(target: Target, manifest: Manifest, generations: list[Generation]) -> dict[str, Labels]:
+    """What stands in the records that are live, by kind."""
+    tallies: dict[str, LabelTally] = {"objects": ObjectTally(), "classifications": ClassificationTally()}
+    emit: tuple[str, ...] = manifest.options.emit
+    wanted = {kind: tally for kind, tally in tallies.items() if kind in emit}
+    with void_rows(target, manifest) as void:
+        for number, (folder, own) in enumerate(generations):
+            is_void = partial(void.holds, generation=number) if manifest.generations else None
+            for file in own.parts:
+                if (tally := wanted.get(file.kind)) is not None:
+                    _read(folder, file, partial(tally.read, is_void=is_void))
+    return {kind: tally.labels() for kind, tally in wanted.items()}
+
+
+def _check_sizes(folder: Target, manifest: Manifest) -> None:
+    sizes = dict(folder.names())
     for file in manifest.parts:
         if sizes.get(file.name) != file.bytes:
             raise Unsound(f"{file.name} is missing or cut off")
 
 
-def _lines(target: Target, file: PartFile) -> Iterator[bytes]:
-    with target.open(file.name) as stream:
-        while lines := stream.readlines(_PIECE):
-            yield from lines
-
-
-def _read(target: Target, file: PartFile, read: Callable[[Iterator[bytes]], int]) -> None:
+def _read(folder: Target, file: PartFile, read: Callable[[Iterator[bytes]], int]) -> None:
     """Has a file's lines read. Raises Unsound where they are not as they were written."""
     try:
-        records = read(_lines(target, file))
+        records = read(read_lines(folder, file.name))
     except (ValueError, RecursionError) as error:
         raise Unsound(f"{file.name} holds a line that is no record") from error
     if records != file.records:
         raise Unsound(f"{file.name} has {records:,} lines, not {file.records:,}")
 
 
-class _RowTally:
-    """Rows by the values of one listing field, and by outcome."""
-
-    def __init__(self) -> None:
-        self._counts: dict[str, Counter[str]] = {}
-
-    def add(self, value: str | None, outcome: str) -> None:
-        key = value or NONE
-        if key not in self._counts and len(self._counts) >= MOST_KEYS:
-            key = REST
-        self._counts.setdefault(key, Counter())[outcome] += 1
-
-    def outcomes(self) -> list[Outcomes]:
-        counted = [
-            Outcomes(
-                value, counts.total(), counts["harvested"], counts["unlabelled"], counts["filtered"],
-                counts["failed"],
-            )
-            for value, counts in self._counts.items()
-        ]  # fmt: skip
-        return sorted(counted, key=lambda row: (-row.listed, row.name))
-
-
-def _rows(target: Target, manifest: Manifest) -> tuple[Failures, dict[str, list[Outcomes]]]:
-    """Failed rows, and the plan's rows by what the listing says of them."""
-    header = read_header(target)
-    if header is None or header.digest != manifest.plan:
-        raise Unsound(f"{PLAN} is missing, or of another export")
-    by_part = {
-        parsed.part: file
-        for file in manifest.parts
-        if file.kind == FAILED and (parsed := parse_part(file.name))
-    }
-    errors, first = Counter[str](), list[FailedSample]()
-    tallies = {field: _RowTally() for field in _FIELDS}
-    for part, rows in slices(target, header, range(header.parts)):
-        lost = set[str | None]()
-
-        def fail(lines: Iterator[bytes], lost: set[str | None] = lost) -> int:
-            for line in lines:
-                row = msgspec.json.decode(line, type=_FailedRow)
-                lost.add(row.label_hash)
-                errors[row.error or NONE] += 1
-                if len(first) < _SAMPLE:
-                    first.append(
-                        FailedSample(
-                            row.label_hash or "", row.data_title or "", row.error or "", row.message or ""
-                        )
-                    )
-            return len(lost)
-
-        if part in by_part:
-            _read(target, by_part[part], fail)
-        for row in rows:
-            outcome = row.outcome or ("failed" if row.label_hash in lost else "harvested")
-            for field, value in _FIELDS.items():
-                tallies[field].add(value(row), outcome)
-    by_field = {field: tally.outcomes() for field, tally in tallies.items()}
-    return Failures(ranked(errors.items()), first), by_field
+def _records(generations: list[Generation]) -> dict[str, KindCounts]:
+    """What filters saw and dropped, by kind: in the export, and in each sync."""
+    sums: dict[str, KindCounts] = {}
+    for _, own in generations:
+        for kind, counts in own.records.items():
+            sums.setdefault(kind, KindCounts()).add(counts)
+    return sums
 
 
 def _chosen(selection: Selection) -> dict[str, object]:

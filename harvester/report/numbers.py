@@ -158,8 +158,12 @@ class Failures(msgspec.Struct, frozen=True):
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     """All of a report. `rows` are by outcome; `rows_by` by value of each listing field, then by outcome.
 
+    Of an export that was synced, rows and labels are as of its last sync, and `records`, `files` and `bytes`
+    those of the export and all of its syncs: what a later sync made void is still there.
+
     `objects` and `classifications` are None where the export does not have them. `run` is what the manifest
-    says of the run that ended the export; its `pace` are points of seconds and rows harvested by then.
+    says of the run that ended the export, or its last sync; its `pace` are points of seconds and rows
+    harvested by then.
     """
 
     schema: int = SCHEMA_VERSION
@@ -167,6 +171,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     project: Project
     harvester: str
     digest: str
+    syncs: int
     selection: dict[str, Any]
     files: int
     bytes: int

@@ -184,7 +184,7 @@ def test_what_is_no_finished_export_is_said_so(tmp_path: Path) -> None:
     part.write_bytes(whole)
     manifest = tmp_path / "out" / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"Streets"', '"Strasse"'))
-    with pytest.raises(Unsound, match=r"damaged: manifest\.json its digest"):
+    with pytest.raises(Unsound, match=r"damaged: manifest\.json: its digest"):
         measure(target)
     manifest.unlink()
     with pytest.raises(Unsound, match="not finished"):
