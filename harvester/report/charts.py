@@ -57,7 +57,7 @@ def sizes(boxes: Boxes) -> str:
         ticks = [GRID * i / decades for i in range(decades + 1)]
         labels = [f"{SMALLEST * 10**i * 100:g} %" for i in range(decades + 1)]
         axes.set_xticks(ticks, labels)
-        axes.set_yticks(ticks, labels)
+        axes.set_yticks(ticks, ["", *labels[1:]])  # the corner's stands under it
         axes.set_xlabel("width, of the image's")
         axes.set_ylabel("height, of the image's")
 
