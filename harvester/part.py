@@ -23,7 +23,8 @@ from harvester.settings import Connection, Format, Limits, Selection
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """All that it takes to harvest the parts of one export, here or in another process.
 
-    `target` names the target, `plan` is the digest of its frozen plan.
+    `target` names the target, `plan` is the digest of its frozen plan. `row_bytes` is what a label row
+    weighed on average in an earlier run, if that is known.
     """
 
     connection: Connection
@@ -33,6 +34,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits
     target: str
     plan: str
+    row_bytes: float | None = None
 
 
 class Keep(Protocol):

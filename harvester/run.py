@@ -61,6 +61,7 @@ class Run:
     _plan: PlanHeader
     _standing: Standing
     _drift: Drift | None = None
+    _row_bytes: float | None = None
     _resumed = False
     _harvested = False
     _harvested_before = 0
@@ -148,6 +149,7 @@ class Run:
             limits=self._limits,
             target=self._target.name,
             plan=self._plan.digest,
+            row_bytes=self._row_bytes,
         )
         run: Callable[..., Any] = partial(processes.run, work)
         if self._limits.processes == 1:

@@ -150,6 +150,8 @@ class _SyncRun(Run):
             format=purpose.format,
         )
         folder = folder_of(whole, self._number)
+        if manifest.run.get("harvested"):
+            self._row_bytes = manifest.run["body_bytes"] / manifest.run["harvested"]
         super().__init__(
             session, project, purpose.selection, purpose.format, limits, folder, counters, on_event, stopping
         )
@@ -211,6 +213,7 @@ class _SyncRun(Run):
     # -- blocking -----------------------------------------------------------------------------------
 
     def _freeze_listing(self) -> None:
+        self._whole.sweep()
         if self._number > 2:  # a run may have been killed before it did so itself
             drop_listing(self._whole, self._number - 2)
         listing = read_listing(self._target)

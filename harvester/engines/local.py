@@ -43,9 +43,13 @@ async def run(
     Once `stopping` is set no part is begun; those that are open have `grace` seconds to end, then they
     are cancelled. An error in one part cancels the others and is raised as itself.
     """
-    deadline = work.connection.request_deadline
     async with Pool(
-        source, work.limits, counters=counters, on_event=on_event, request_deadline=deadline
+        source,
+        work.limits,
+        counters=counters,
+        on_event=on_event,
+        request_deadline=work.connection.request_deadline,
+        row_bytes=work.row_bytes,
     ) as pool:
 
         async def harvest(index: int, rows: Sequence[PlanRow]) -> None:

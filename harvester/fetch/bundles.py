@@ -35,16 +35,17 @@ class BundleSizer:
     Args:
         cap: rows at most, as the user says; later also as the server says.
         max_memory: bytes that may be in flight.
+        row_bytes: what a row weighed on average in an earlier run; the start is at full size then.
     """
 
-    def __init__(self, *, cap: int = MOST_ROWS, max_memory: int) -> None:
+    def __init__(self, *, cap: int = MOST_ROWS, max_memory: int, row_bytes: float | None = None) -> None:
         self.cap = cap
         self._target = min(TARGET_BYTES, max_memory // 8)  # several bundles and their lines fit at once
         self._unknown = max_memory // 2
-        self._most = 1
+        self._most = 1 if row_bytes is None else MOST_ROWS
         self._careful_from = 2 * MOST_ROWS
-        self._mean: float | None = None
-        self._deviation = 0.0
+        self._mean = row_bytes
+        self._deviation = (row_bytes or 0.0) / 2  # rows differ; how much shows soon
         self._inflation = _INFLATION
 
     @property

@@ -52,6 +52,7 @@ class Pool:
         counters: requests, refused, retries, wire_bytes and body_bytes are counted here.
         on_event: hears of ``request.refused``, ``request.retried``, ``bundle.split``, ``row.failed``.
         request_deadline: seconds after which a call should have ended by itself.
+        row_bytes: what a row weighed on average in an earlier run, if that is known.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Pool:
         on_event: Callable[[str, Mapping[str, Any]], None] = lambda event, fields: None,
         rng: random.Random | None = None,
         request_deadline: float = 600.0,
+        row_bytes: float | None = None,
     ) -> None:
         rng = rng or random.Random()
         most = limits.concurrency or _MOST_IN_FLIGHT
@@ -72,7 +74,9 @@ class Pool:
         self._counters = counters
         self._on_event = on_event
         self._gate = Gate(self.pacer)
-        self._sizer = BundleSizer(cap=limits.bundle_size or MOST_ROWS, max_memory=limits.max_memory)
+        self._sizer = BundleSizer(
+            cap=limits.bundle_size or MOST_ROWS, max_memory=limits.max_memory, row_bytes=row_bytes
+        )
         self._budget = ByteBudget(limits.max_memory)
         self._retry = RetryPolicy(
             limits.max_attempts, rng=rng, broken=lambda: self.pacer.broken, on_retry=self._tell_retry

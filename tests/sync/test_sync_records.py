@@ -30,9 +30,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seed", range(6))
-async def test_export_and_syncs_hold_the_records_of_a_new_export(
-    tmp_path: Path, seed: int, way: str
-) -> None:
+async def test_export_and_syncs_hold_the_records_of_a_new_export(tmp_path: Path, seed: int, way: str) -> None:
     """After each of several rounds of random edits: the same live records, the same counts, and sound."""
     world, dice = LiveWorld(rows=60, seed=seed), random.Random(seed)
     selection, format = WAYS[way]

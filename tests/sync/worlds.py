@@ -71,7 +71,12 @@ class LiveWorld:
         return Answer(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
 
     async def export(
-        self, target: Path, *, selection: Selection = Selection(), format: Format = SMALL_PARTS, **options: Any
+        self,
+        target: Path,
+        *,
+        selection: Selection = Selection(),
+        format: Format = SMALL_PARTS,
+        **options: Any,
     ) -> Summary:
         options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
         session = cast(Session, self)
