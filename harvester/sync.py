@@ -49,8 +49,8 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a sync came to.
 
     `generation` is the last one, `changes` what it changed; where nothing had changed, `is_unchanged`,
-    none was added. `counts` are the rows of the whole export as it is now; `records`, `drift` and `run` are of
-    this sync alone.
+    none was added. `counts` are the rows of the whole export as it is now; `records`, `drift` and `run`
+    are of this sync alone.
     """
 
     target: str

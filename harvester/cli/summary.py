@@ -1,5 +1,6 @@
 """What an export says when it is over. Pure: values in, something to print out."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,6 +32,8 @@ def summary(done: "Summary") -> RenderableType:
     if not done.already_complete:
         facts.add_row("requests", requests(done.run))
         facts.add_row("speed", speed(done.run))
+    elif done.target != "-":
+        facts.add_row("to keep it fresh", title(f"harvester sync {shlex.quote(done.target)}"))
     if done.target != "-":
         for kind, shown in files(Path(done.target)).items():
             facts.add_row("files" if kind != "failed" else "failed rows", shown)

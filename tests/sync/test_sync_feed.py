@@ -12,7 +12,7 @@ from harvester.live import live_records
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from harvester.settings import Format
-from tests.sync.worlds import LiveWorld, feed, live, whats
+from tests.sync.worlds import LiveWorld, contents, feed, live, whats
 
 pytestmark = pytest.mark.anyio
 
@@ -86,10 +86,10 @@ async def test_where_nothing_has_changed_nothing_is_added(out: Path) -> None:
     assert (await world.sync(out)).is_unchanged
     world.world.edit(rows=world.labels()[:3])
     assert (await world.sync(out)).generation == 1
-    before = sorted(path for path in out.rglob("*") if path.is_file())
+    before = contents(out)
     done = await world.sync(out)
     assert (done.is_unchanged, done.generation) == (True, 1)
-    assert sorted(path for path in out.rglob("*") if path.is_file()) == before
+    assert contents(out) == before
 
 
 async def test_a_moved_row_is_fetched_again_where_records_hold_its_listing(out: Path) -> None:
