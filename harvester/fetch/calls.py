@@ -65,7 +65,7 @@ class Caller:
     async def ask(self, batch: Batch, extractor: Extractor, ticket: Ticket | None) -> Fetched:
         """Asks for the rows of `batch`, on a `ticket` for that or at its next turn.
 
-        `batch.spent` grows by one if the request counts: it was not refused, and no trial that failed.
+        `batch.spent` grows by one if the request counts: it was not refused, and did not fail in an outage.
 
         Raises:
             RateLimited, Unavailable, TooMuchAsked, SkipRow: of the batch.
@@ -79,7 +79,7 @@ class Caller:
         except RateLimited:
             raise
         except Unavailable:
-            batch.spent += not ticket.trial
+            batch.spent += not (ticket.trial or self._gate.pacer.broken)
             self._sizer.failed(len(batch.rows), anyio.current_time() - started)
             raise
         except HarvesterError:

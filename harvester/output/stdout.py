@@ -1,8 +1,9 @@
 """Lines to standard output instead of files: nothing to resume, nothing to verify."""
 
 import errno
+import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from harvester.errors import CannotFinishNow
 from harvester.events import one_line
@@ -23,9 +24,11 @@ class StreamKeep:
         self._on_failed = on_failed
 
     def write(self, kind: str, lines: bytes, records: int) -> None:
-        """Writes one row's `lines`."""
+        """Writes `lines`, all of them."""
+        left = memoryview(lines)
         try:
-            self._stream.write(lines)
+            while left:  # an unbuffered stream takes as much as it has room for
+                left = left[self._stream.write(left) or _nothing_taken() :]
         except OSError as error:
             raise _translate(error) from error
 
@@ -39,6 +42,10 @@ class StreamKeep:
             self._stream.flush()
         except OSError as error:
             raise _translate(error) from error
+
+
+def _nothing_taken() -> NoReturn:
+    raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
 
 def _translate(error: OSError) -> Exception:
