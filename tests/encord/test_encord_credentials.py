@@ -48,6 +48,14 @@ def test_an_ed25519_key_is_loaded_in_every_form(
     assert public_half(loaded) == public_half(key)
 
 
+def test_a_key_that_ssh_keygen_locked_opens_with_its_passphrase() -> None:
+    """The usual form of a key with a passphrase, from a file's text."""
+    connection = Connection(ssh_key=LOCKED_OPENSSH, ssh_key_passphrase="open sesame")
+    key = load_credentials(connection)
+    assert isinstance(key, Ed25519PrivateKey)
+    assert public_half(key).hex() == "66f36461fc86fd32cf486a40d2d3a015df7142dd67223065f2c20b00542eaffd"
+
+
 def test_a_key_file_goes_before_a_key_text_and_a_token(tmp_path: Path) -> None:
     """The most explicit credential wins."""
     key = Ed25519PrivateKey.generate()
@@ -91,7 +99,7 @@ REFUSED = {
     ),
     "locked, no passphrase": (lambda: LOCKED_OPENSSH, None, "locked with a passphrase, and none was given"),
     "locked PEM, no passphrase": (locked_text, None, "locked with a passphrase, and none was given"),
-    "locked, wrong passphrase": (lambda: LOCKED_OPENSSH, "wrong", "passphrase does not open|needs .* bcrypt"),
+    "locked, wrong passphrase": (lambda: LOCKED_OPENSSH, "wrong", "passphrase does not open"),
     "locked PEM, wrong passphrase": (locked_text, "wrong", "passphrase does not open"),
     "open, a passphrase": (private_key_text, "idle", "has no passphrase"),
     "damaged": (cut_text, None, "damaged"),
