@@ -13,7 +13,7 @@ from harvester.filters.own import OwnFilter
 from harvester.output.target import open_target
 from harvester.run import Run, Summary
 from harvester.settings import Format, Limits, Selection
-from harvester.stopping import stopping_when
+from harvester.stopping import held, stopping_when
 
 if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
@@ -53,19 +53,18 @@ async def export(
     """
     store = open_target(target)
     await in_thread(store.ensure)
-    with store.lock():
-        async with stopping_when(stopping, limits.max_duration) as ending:
-            run = Run(session, project, selection, format, limits, store, counters, on_event, ending)
-            await run.freeze_plan()
-            if (retry_failed or settle) and run.synced:
-                raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
-            await run.mend_generations(functions or {})
-            if retry_failed:
-                await run.reopen_failed()
-            if run.complete and not settle:
-                return run.summary()
-            await run.harvest_parts(functions or {})
-            if await run.look_for_drift(settle=settle):
-                await run.harvest_parts(functions or {})
-            await run.write_manifest()
+    async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
+        run = Run(session, project, selection, format, limits, store, counters, on_event, ending)
+        await run.freeze_plan()
+        if (retry_failed or settle) and run.synced:
+            raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
+        await run.mend_generations(functions or {})
+        if retry_failed:
+            await run.reopen_failed()
+        if run.complete and not settle:
             return run.summary()
+        await run.harvest_parts(functions or {})
+        if await run.look_for_drift(settle=settle):
+            await run.harvest_parts(functions or {})
+        await run.write_manifest()
+        return run.summary()

@@ -236,6 +236,46 @@ def connection_from_environment(environ: Mapping[str, str] = os.environ, **given
     return Connection(**{**found, **given})
 
 
+# Where each kind of object store may be told to be.
+_STORE_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT", "AZURITE_BLOB_STORAGE_URL"),
+}
+
+
+def object_store_plain_http(scheme: str, environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether the environment puts the object stores of a kind (``s3``) at an http address of this machine.
+
+    Raises:
+        BadInput: it puts them at an http address elsewhere.
+    """
+    plain = False
+    for variable in _STORE_ENDPOINTS[scheme]:
+        try:
+            endpoint = urlsplit(environ.get(variable, ""))
+        except ValueError:
+            raise BadInput(f"{variable} is no URL: write https://host") from None
+        if endpoint.scheme == "http":
+            if endpoint.hostname not in LOOPBACK:
+                raise BadInput(
+                    f"{variable} must be https: http is for loopback only, not {endpoint.hostname}"
+                )
+            plain = True
+    return plain
+
+
+def object_store_ca_bundle(environ: Mapping[str, str] = os.environ) -> bytes | None:
+    """The certificates that AWS_CA_BUNDLE names, for a store behind an authority of one's own."""
+    path = environ.get("AWS_CA_BUNDLE")
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise BadInput(f"AWS_CA_BUNDLE cannot be read: {error.strerror}") from error
+
+
 def _one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
     for value in values:
         if value not in allowed:

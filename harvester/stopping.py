@@ -1,10 +1,12 @@
 """How a run is asked to end before it is complete: by its caller, or by the clock."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
+from functools import partial
 from typing import TypeVar
 
 import anyio
+from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import CannotFinishNow, first_of
 
@@ -70,3 +72,14 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
             tasks.cancel_scope.cancel()
     except BaseExceptionGroup as errors:
         raise first_of(errors) from None
+
+
+@asynccontextmanager
+async def held(lock: AbstractContextManager[None], ending: Stopping) -> AsyncIterator[None]:
+    """Holds a blocking `lock`, which may take its time to be had; waiting for it ends when the run is to."""
+    await ending.cut_short(partial(in_thread, lock.__enter__))
+    try:
+        yield
+    finally:
+        with anyio.CancelScope(shield=True):
+            await in_thread(lock.__exit__, None, None, None)

@@ -39,7 +39,7 @@ from harvester.plan import plan_order, sorted_rows, unsorted_rows
 from harvester.run import Run
 from harvester.settings import Limits
 from harvester.sorting import sorter
-from harvester.stopping import Stopping, stopping_when
+from harvester.stopping import Stopping, held, stopping_when
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session
@@ -93,16 +93,15 @@ async def sync(
     """
     store = open_target(target)
     purpose = await in_thread(purpose_of, store)
-    with store.lock():
-        async with stopping_when(stopping, limits.max_duration) as ending:
-            manifest = await in_thread(_finished, store)
-            run = _SyncRun(session, project, purpose, limits, store, manifest, counters, on_event, ending)
-            if not await run.freeze_changes():
-                return run.unchanged()
-            await run.harvest_parts(functions or {})
-            await run.look_for_drift(settle=False)
-            await run.write_manifest()
-            return await run.publish()
+    async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
+        manifest = await in_thread(_finished, store)
+        run = _SyncRun(session, project, purpose, limits, store, manifest, counters, on_event, ending)
+        if not await run.freeze_changes():
+            return run.unchanged()
+        await run.harvest_parts(functions or {})
+        await run.look_for_drift(settle=False)
+        await run.write_manifest()
+        return await run.publish()
 
 
 def purpose_of(target: Target) -> Purpose:

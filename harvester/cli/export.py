@@ -31,7 +31,8 @@ FAILED_ROWS_TOLD = 20  # as they fail; the summary counts them all, and the expo
 Output = Annotated[
     str,
     typer.Option(
-        "--output", "-o", metavar="DIR", help="Directory for the export, or - for standard output.",
+        "--output", "-o", metavar="DIR",
+        help="Directory for the export, or s3://, gs://, az://bucket/prefix; - for standard output.",
         show_default=False,
     ),
 ]  # fmt: skip

@@ -1,8 +1,8 @@
-"""What an export says when it is over. Pure: values in, something to print out."""
+"""What an export says when it is over: values in, something to print out."""
 
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -11,9 +11,11 @@ from rich.text import Text
 
 from harvester.cli import values
 from harvester.cli.screen import joined, title
+from harvester.errors import HarvesterError
 
 if TYPE_CHECKING:
     from harvester.output.manifest import Drift
+    from harvester.output.target import Target
     from harvester.run import Summary
 
 KINDS = ("objects", "classifications", "rows", "failed")
@@ -35,8 +37,11 @@ def summary(done: "Summary") -> RenderableType:
     elif done.target != "-":
         facts.add_row("to keep it fresh", title(f"harvester sync {shlex.quote(done.target)}"))
     if done.target != "-":
-        for kind, shown in files(Path(done.target)).items():
-            facts.add_row("files" if kind != "failed" else "failed rows", shown)
+        from harvester.output.target import open_target
+
+        with suppress(HarvesterError):  # the export is complete, even if its store cannot be reached now
+            for kind, shown in files(open_target(done.target)).items():
+                facts.add_row("files" if kind != "failed" else "failed rows", shown)
     return Group(head(done), facts)
 
 
@@ -106,15 +111,17 @@ def speed(run: Mapping[str, Any]) -> Text:
     )
 
 
-def files(target: Path) -> dict[str, Text]:
+def files(target: "Target") -> dict[str, Text]:
     """Each kind of file in `target`: its name, or the first and last, how many and how large."""
-    shown = {}
+    from harvester.output.layout import parse_part
+
+    shown, there = {}, target.names()
     for kind in KINDS:
-        found = sorted(path for path in target.glob(f"{kind}-[0-9]*.ndjson*") if path.is_file())
+        found = [(name, size) for name, size in there if (part := parse_part(name)) and part.kind == kind]
         if not found:
             continue
-        names = str(target / found[0].name) + (f" … {found[-1].name}" if len(found) > 1 else "")
-        size = values.show_bytes(sum(path.stat().st_size for path in found))
+        names = f"{target.name}/{found[0][0]}" + (f" … {found[-1][0]}" if len(found) > 1 else "")
+        size = values.show_bytes(sum(size for _, size in found))
         shown[kind] = Text.assemble(
             title(names), (f"  {values.show_count(len(found), 'file')}, {size}", "dim")
         )

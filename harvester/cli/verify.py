@@ -1,6 +1,5 @@
 """The verb that checks an export against its own manifest, and against the server if asked."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 SHOWN = 20  # problems, and rows of each kind, named on the terminal; --json names all that are known
 UNSOUND = 3
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="Directory of an export.")]
+Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or address of an export.")]
 Server = Annotated[
     bool, typer.Option("--server", help="List again: which rows were edited, added, removed since.")
 ]
@@ -57,7 +56,7 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
         raise typer.Exit(UNSOUND)
 
 
-def _drift(directory: Path, connection: Connection) -> "Drift":
+def _drift(directory: str, connection: Connection) -> "Drift":
     """What has changed on the server since it was listed last, for the export or for a sync."""
     from harvester.drift import compared
     from harvester.output import planfile

@@ -9,12 +9,8 @@ import fcntl
 import os
 import re
 import secrets
-import shlex
-import socket
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -23,7 +19,9 @@ import msgspec
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.output.filesystem import FileSystem
+from harvester.output.holder import Holder
 from harvester.output.layout import COMMITS, STATE
+from harvester.output.objects import is_address
 
 
 class Draft(Protocol):
@@ -84,9 +82,21 @@ class Target(Protocol):
 
 
 def open_target(name: Path | str) -> Target:
-    """The target of that name, as the user or another process gives it. Touches nothing yet."""
+    """The target of that name, as the user or another process gives it. Touches nothing yet.
+
+    Raises:
+        BadInput: it is an address, but not of an object store that can be used here.
+    """
+    if _MANGLED_ADDRESS.match(str(name)) and isinstance(name, Path):
+        raise BadInput(one_line(f"{name} is no path: give the address of an object store as text"))
+    if is_address(str(name)):
+        from harvester.output.objectstore import ObjectStoreTarget
+
+        return ObjectStoreTarget(str(name))
     return LocalTarget(name)
 
+
+_MANGLED_ADDRESS = re.compile(r"(s3|gs|az):/")  # what becomes of an address that is taken for a path
 
 # Errors that waiting does not mend: the user gave a path that cannot be.
 _USERS_TO_MEND = {
@@ -143,7 +153,7 @@ class LocalTarget:
                 except BlockingIOError:
                     raise TargetRefused(f"{one_line(self.name)} is in use by {_holder(descriptor)}") from None
                 os.ftruncate(descriptor, 0)
-                self._files.write(descriptor, msgspec.json.encode(_Holder.this_process()))
+                self._files.write(descriptor, msgspec.json.encode(Holder.this_process()))
             try:
                 yield
             finally:
@@ -270,26 +280,11 @@ class _LocalDraft:
             self._files.close(descriptor)
 
 
-class _Holder(msgspec.Struct):
-    """Who holds the lock, for the message to whoever comes second."""
-
-    pid: int
-    host: str
-    since: str
-    command: str
-
-    @classmethod
-    def this_process(cls) -> "_Holder":
-        since = datetime.now(UTC).isoformat(timespec="seconds")
-        return cls(os.getpid(), socket.gethostname(), since, one_line(shlex.join(sys.argv), limit=300))
-
-
 def _holder(descriptor: int) -> str:
     try:
-        holder = msgspec.json.decode(os.pread(descriptor, 4096, 0), type=_Holder)
+        return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder))
     except msgspec.DecodeError:
         return "another process"
-    return one_line(f"process {holder.pid} on {holder.host} since {holder.since}: {holder.command}")
 
 
 def _scan(path: Path) -> Iterator["os.DirEntry[str]"]:

@@ -1,0 +1,195 @@
+"""The lock on an object store: a lease in one object, taken and renewed by conditional writes.
+
+Its holder writes the object anew every few seconds. Who finds it written by somebody else watches it: as
+soon as it changes the holder lives, and the newcomer is refused; when it has stayed the same for a whole
+lease, by the newcomer's own clock, the holder is taken for dead and the lease taken over. No clocks are
+compared. On the holder's own machine it is seen at once whether it lives.
+
+A holder that was only asleep must not go on writing. Before each write it makes sure of the lease, and
+the write itself is conditional (see `harvester.output.objectstore`): whichever object its successor has
+written since is left alone.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.from_thread
+import msgspec
+
+from harvester.errors import BadInput, CannotFinishNow, HarvesterError, TargetRefused
+from harvester.events import one_line, say
+from harvester.output.holder import Holder
+from harvester.output.layout import STATE
+from harvester.output.objects import Changed, Objects
+
+if TYPE_CHECKING:
+    from obstore import UpdateVersion
+
+LOCK = f"{STATE}/lock"
+
+LEASE = 30.0  # seconds after its last sign of life when a holder is taken for dead
+_RENEWAL = 10.0  # seconds between two signs of life
+_MARGIN = 10.0  # seconds before the end when a holder makes sure again, ahead of a write
+_POLL = 0.5
+
+
+class _Lock(msgspec.Struct, frozen=True):
+    """What the object holds. `token` is another for each holding, `beat` for each sign of life."""
+
+    token: str
+    beat: int = 0
+    holder: Holder | None = None  # None: free
+
+
+class Lease:
+    """The lease on one target, as one process sees it."""
+
+    def __init__(self, objects: Objects, name: str) -> None:
+        self._objects = objects
+        self._name = one_line(name)
+        self._mutex = threading.Lock()  # the renewal is a thread
+        self._held: _Lock | None = None
+        self._version: UpdateVersion | None = None
+        self._until = 0.0
+        self._lost = False
+        self._for: str | None = None
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Takes the lease, waiting for a dead holder's to end, and keeps it.
+
+        Raises:
+            TargetRefused: somebody else has it.
+            BadInput: the store does not honour conditional writes.
+        """
+        self._acquire()
+        ended = threading.Event()
+        renewal = threading.Thread(target=self._keep_renewing, args=(ended,), name="lease", daemon=True)
+        renewal.start()
+        try:
+            self._check_conditions()
+            yield
+        finally:
+            ended.set()
+            renewal.join()
+            self._release()
+
+    def assure(self) -> None:
+        """Returns if this process may write now: it holds the lease, or works for the one that does.
+
+        Raises:
+            TargetRefused: the lease has gone to somebody else.
+            CannotFinishNow: it cannot be renewed.
+        """
+        if self._held is None:
+            return self._assure_same_holder()
+        with self._mutex:
+            if not self._lost and _now() > self._until - _MARGIN:
+                self._renew()
+            if self._lost:
+                raise TargetRefused(f"{self._name} was taken over by {self._who()}")
+        return None
+
+    def _acquire(self) -> None:
+        seen, since = None, 0.0
+        while True:
+            found = self._objects.get(LOCK)
+            lock = _parse(found[0]) if found else None
+            if (
+                lock is not None
+                and lock.holder is not None
+                and (alive := lock.holder.is_alive()) is not False
+            ):
+                if alive or (seen is not None and lock != seen):
+                    raise TargetRefused(f"{self._name} is in use by {lock.holder}")
+                if seen is None:
+                    seen, since = lock, _now()
+                    say("target.waiting", {"for": str(lock.holder), "seconds": LEASE})
+                if _now() - since < LEASE:
+                    _pause(_POLL)
+                    continue
+            with suppress(Changed):
+                taken = _Lock(secrets.token_hex(16), 0, Holder.this_process())
+                return self._write(taken, found[1] if found else None)
+
+    def _check_conditions(self) -> None:
+        try:
+            self._objects.put(LOCK, b"{}", over=None)
+        except Changed:
+            return
+        raise BadInput(f"{self._name}: its store takes no conditional writes, which an export there needs")
+
+    def _write(self, lock: _Lock, over: "UpdateVersion | None") -> None:
+        """Raises Changed where somebody else has written it."""
+        data, began = msgspec.json.encode(lock), _now()
+        try:
+            version = self._objects.put(LOCK, data, over=over)
+        except Changed:
+            found = self._objects.get(LOCK)
+            if found is None or found[0] != data:  # else it was sent twice, and written the first time
+                raise
+            version = found[1]
+        self._held, self._version, self._until, self._lost = lock, version, began + LEASE, False
+
+    def _renew(self) -> None:
+        assert self._held is not None
+        try:
+            self._write(msgspec.structs.replace(self._held, beat=self._held.beat + 1), self._version)
+        except Changed:
+            self._lost = True
+
+    def _keep_renewing(self, ended: threading.Event) -> None:
+        while not ended.wait(_RENEWAL):
+            with self._mutex, suppress(HarvesterError):  # whoever writes next hears of it
+                if not self._lost:
+                    self._renew()
+
+    def _release(self) -> None:
+        assert self._held is not None
+        lost, held = self._lost, self._held
+        if not lost:
+            with suppress(Changed, HarvesterError):  # then it ends by itself
+                self._write(msgspec.structs.replace(held, beat=held.beat + 1, holder=None), self._version)
+        self._held = None
+
+    def _assure_same_holder(self) -> None:
+        found = self._objects.get(LOCK)
+        lock = _parse(found[0]) if found else None
+        token = lock.token if lock and lock.holder else ""
+        if self._for is None:
+            self._for = token
+        if self._for != token:
+            raise TargetRefused(
+                f"{self._name} is no longer in the hands of the export that this process works for"
+            )
+
+    def _who(self) -> str:
+        with suppress(CannotFinishNow):
+            found = self._objects.get(LOCK)
+            lock = _parse(found[0]) if found else None
+            if lock and lock.holder:
+                return str(lock.holder)
+        return "another process"
+
+
+def _parse(data: bytes) -> _Lock | None:
+    try:
+        return msgspec.json.decode(data, type=_Lock)
+    except msgspec.DecodeError:
+        return None
+
+
+def _now() -> float:
+    return time.monotonic()  # noqa: TID251  # threads that block have no event loop's clock
+
+
+def _pause(seconds: float) -> None:
+    """Sleeps, unless an event loop's task waits for this thread, and is cancelled."""
+    with suppress(anyio.NoEventLoopError):
+        anyio.from_thread.check_cancelled()
+    threading.Event().wait(seconds)

@@ -1,0 +1,253 @@
+"""Objects in a bucket: all that knows obstore, and its errors translated into our tree.
+
+Credentials come from each cloud's own chain, as obstore has it: environment variables, web identity,
+and the instance's or container's metadata. Messages are made of what the store's error is called, never
+of its text, which may hold addresses and keys.
+"""
+
+import io
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
+from urllib.parse import urlsplit
+
+from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError
+from harvester.events import one_line
+from harvester.settings import object_store_ca_bundle, object_store_plain_http
+
+if TYPE_CHECKING:
+    from obstore import UpdateVersion
+    from obstore.store import ObjectStore
+
+CHUNK = 5 * 1024**2  # bytes: the least that S3 takes as a part of an upload
+_CHUNKS_IN_FLIGHT = 2
+_PIECE = 1024**2
+_SCHEMES: Mapping[str, str] = {"s3": "bucket", "gs": "bucket", "az": "container"}
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+
+
+class Changed(Exception):
+    """The object is not, or no longer, in the state that a write was meant for."""
+
+
+class Address(NamedTuple):
+    """Where objects are: ``s3://bucket/prefix``."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}" + (f"/{self.prefix}" if self.prefix else "")
+
+
+def is_address(name: str) -> bool:
+    """Whether a target's name is an address, and no path."""
+    return _ADDRESS.match(name) is not None
+
+
+def parse_address(name: str) -> Address:
+    """An object store's address. Raises BadInput for any other."""
+    try:
+        parts = urlsplit(name)
+    except ValueError:
+        raise BadInput("the target is no address: write s3://bucket/prefix") from None
+    if parts.scheme not in _SCHEMES:
+        raise BadInput(one_line(f"no target is at {parts.scheme}://: use s3://, gs://, az:// or a directory"))
+    what = _SCHEMES[parts.scheme]
+    if "@" in parts.netloc or ":" in parts.netloc or parts.query or parts.fragment:
+        raise BadInput(
+            f"the target may hold no user, port, query or fragment: write {parts.scheme}://{what}/prefix"
+        )
+    names = [name for name in parts.path.split("/") if name]
+    if not parts.netloc or {".", ".."} & set(names):
+        raise BadInput(f"the target names no {what}: write {parts.scheme}://{what}/prefix")
+    return Address(parts.scheme, parts.netloc, "/".join(names))
+
+
+class Objects:
+    """The objects below an address. Blocking, and safe to use from several threads."""
+
+    def __init__(self, address: Address, store: "ObjectStore | None" = None) -> None:
+        try:
+            import obstore
+        except ModuleNotFoundError as error:
+            raise BadInput(f"{address} needs more than is here: pip install 'harvester[cloud]'") from error
+        self._obstore = obstore
+        self.address = address
+        self._hasty = store or self._open(retries=1)
+        self._store = store or self._open(retries=10)
+
+    def _open(self, *, retries: int) -> "ObjectStore":
+        from obstore.store import from_url
+
+        client: dict[str, Any] = {
+            "allow_http": object_store_plain_http(self.address.scheme),
+            "allow_invalid_certificates": False,
+            "connect_timeout": timedelta(seconds=10),
+            "read_timeout": timedelta(seconds=60),
+            "timeout": timedelta(minutes=10),  # a whole answer; what is cut off is asked for again
+        }
+        if (bundle := object_store_ca_bundle()) is not None:
+            client["root_certificate"] = bundle
+        backoff = {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=15), "base": 2}
+        retry: Any = {"max_retries": retries, "retry_timeout": timedelta(minutes=2), "backoff": backoff}
+        with self._translated():
+            return from_url(str(self.address), client_options=cast(Any, client), retry_config=retry)
+
+    def check(self) -> None:
+        """Raises at once, without trying for long, where the store cannot be used."""
+        with self._translated():
+            for _ in self._obstore.list(self._hasty, chunk_size=1):
+                break
+
+    def get(self, name: str) -> "tuple[bytes, UpdateVersion] | None":
+        """An object and its version; None if there is none."""
+        try:
+            with self._translated():
+                found = self._obstore.get(self._store, name)
+                return bytes(found.bytes()), _version(found.meta)
+        except FileNotFoundError:
+            return None
+
+    def stream(self, name: str) -> BinaryIO:
+        """An object to be read in pieces. Raises FileNotFoundError."""
+        with self._translated():
+            pieces = iter(self._obstore.get(self._store, name).stream(min_chunk_size=_PIECE))
+        return cast(BinaryIO, io.BufferedReader(_Stream(pieces, self), _PIECE))
+
+    def version(self, name: str) -> "UpdateVersion | None":
+        """The version of an object; None if there is none."""
+        try:
+            with self._translated():
+                return _version(self._obstore.head(self._store, name))
+        except FileNotFoundError:
+            return None
+
+    def put(self, name: str, data: bytes, *, over: "UpdateVersion | None") -> "UpdateVersion":
+        """Writes an object over that version of it, or where there is none.
+
+        Raises:
+            Changed: it is of another version. It may be of the one that this call wrote: a request whose
+                answer is lost is sent again.
+        """
+        with self._translated():
+            return _version(
+                self._obstore.put(self._store, name, data, mode=over or "create", use_multipart=False)
+            )
+
+    def upload(self, name: str, pieces: Iterable[bytes]) -> None:
+        """Writes an object in pieces, whatever was there. If `pieces` raises, so does this, and what was
+        sent is dropped by the store.
+        """
+        with self._translated():
+            self._obstore.put(
+                self._store,
+                name,
+                cast("Iterator[bytes]", pieces),
+                use_multipart=True,
+                chunk_size=CHUNK,
+                max_concurrency=_CHUNKS_IN_FLIGHT,
+            )
+
+    def names(self, folder: str) -> list[tuple[str, int]]:
+        """The objects right in a folder, by their names in it, with their sizes in bytes. Sorted."""
+        with self._translated():
+            found = self._obstore.list_with_delimiter(self._store, folder or None)["objects"]
+        return sorted((meta["path"].rpartition("/")[2], meta["size"]) for meta in found)
+
+    def delete(self, name: str) -> None:
+        """Deletes an object, if there is one."""
+        try:
+            with self._translated():
+                self._obstore.delete(self._store, name)
+        except FileNotFoundError:
+            return
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Raises our own errors; also Changed, and FileNotFoundError, which the caller asks for."""
+        from obstore import exceptions as theirs
+
+        try:
+            yield
+        except (theirs.AlreadyExistsError, theirs.PreconditionError) as error:
+            raise Changed from error
+        except theirs.BaseError as error:
+            raise translate(self.address, error) from error
+        except FileNotFoundError as error:
+            if _BUCKET_MISSING.search(str(error)):
+                raise translate(self.address, error) from error
+            raise
+
+
+class _Stream(io.RawIOBase):
+    def __init__(self, pieces: Iterator[Any], objects: Objects) -> None:
+        self._pieces = pieces
+        self._objects = objects
+        self._rest = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            with self._objects._translated():
+                self._rest = memoryview(next(self._pieces, b""))
+        size = min(len(buffer), len(self._rest))
+        buffer[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+# What a store's error says of itself: a code in XML or JSON, a status, or words of obstore's own.
+_CODE = re.compile(r"<Code>(\w{1,60})</Code>")
+_STATUS = re.compile(r"status code: (\d{3})")
+_BUCKET_MISSING = re.compile(r"NoSuchBucket|ContainerNotFound|specified bucket does not exist")
+_NO_CREDENTIALS = re.compile(
+    r"169\.254\.|/computeMetadata/|metadata\.google|MissingAccessKey|MissingSecretAccessKey|Missing.{0,20}[Cc]redential"
+)
+_REFUSED = re.compile(
+    r"ExpiredToken|InvalidToken|InvalidAccessKeyId|SignatureDoesNotMatch|AuthenticationFailed|TokenRefreshRequired"
+)
+_WRONG_REGION = re.compile(
+    r"configured region|AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocation"
+)
+_NO_ACCOUNT = re.compile(r"Account must be specified|MissingAccount")
+_CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_KEY",
+}
+
+
+def translate(address: Address, error: Exception) -> HarvesterError:
+    """An error of the store in our words. Nothing of its text is kept but the name of its code."""
+    text = str(error)
+    code, status = _CODE.search(text), _STATUS.search(text)
+    called = f" ({code[1]})" if code else ""
+    what = _SCHEMES[address.scheme]
+    if _BUCKET_MISSING.search(text):
+        return BadInput(f"{address}: there is no such {what}")
+    if _NO_ACCOUNT.search(text):
+        return BadInput(f"{address}: the account is not named: set AZURE_STORAGE_ACCOUNT_NAME")
+    if _WRONG_REGION.search(text):
+        return BadInput(f"{address}: the {what} is in another region{called}: set AWS_REGION")
+    if _NO_CREDENTIALS.search(text):
+        return CredentialsRefused(f"{address}: no credentials found: set {_CREDENTIALS[address.scheme]}")
+    refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or _REFUSED.search(
+        text
+    )
+    if refused or (status and status[1] in ("401", "403")):
+        return CredentialsRefused(f"{address}: the store refuses these credentials{called}")
+    if status:
+        return CannotFinishNow(f"{address}: the store answers {status[1]}{called}")
+    return CannotFinishNow(f"{address}: the store cannot be reached")
+
+
+def _version(found: Mapping[str, Any]) -> "UpdateVersion":
+    """What a conditional write names. obstore takes no None here, though it gives some."""
+    named = {key: found[key] for key in ("e_tag", "version") if found.get(key) is not None}
+    return cast("UpdateVersion", named)

@@ -1,0 +1,194 @@
+"""A target in an object store: ``s3://``, ``gs://``, ``az://``.
+
+The store makes objects appear whole and durable or not at all. What rename and flock do for a directory,
+conditional writes do here: each write names the version that it replaces, read while the lease was ours,
+so that a process that has lost the lease without noticing overwrites nothing of its successor's. Only a
+large file, which is uploaded in pieces, is not covered by that (obstore has no condition there): it is
+checked against the lease when its last piece is handed over.
+
+An upload that a killed process leaves behind is seen by nobody, and cannot be listed through obstore:
+let a lifecycle rule of the bucket abort incomplete uploads.
+"""
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import TYPE_CHECKING, BinaryIO
+
+from harvester.errors import CannotFinishNow
+from harvester.output.lease import Lease
+from harvester.output.objects import Changed, Objects, parse_address
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
+
+LARGE = 8 * 1024**2  # bytes from which on a file is uploaded in pieces, and so no longer held in memory
+_TRIES = 5  # of a write that finds another version each time
+_PIECES_AHEAD = 2
+
+
+class ObjectStoreTarget:
+    """The objects below an address. `store` stands in for the one at the address, in tests."""
+
+    def __init__(self, name: str, *, store: "ObjectStore | None" = None) -> None:
+        address = parse_address(name)
+        self._objects = Objects(address, store)
+        self._lease = Lease(self._objects, str(address))
+        self._folder = ""
+
+    @property
+    def name(self) -> str:
+        return str(self._objects.address) + f"/{self._folder}".rstrip("/")
+
+    def ensure(self) -> None:
+        self._objects.check()
+
+    def within(self, folder: str) -> "ObjectStoreTarget":
+        inner = object.__new__(ObjectStoreTarget)
+        inner._objects, inner._lease = self._objects, self._lease
+        inner._folder = self._key(folder) + "/"
+        return inner
+
+    def lock(self) -> AbstractContextManager[None]:
+        return self._lease.hold()
+
+    def read(self, name: str) -> bytes | None:
+        found = self._objects.get(self._key(name))
+        return found[0] if found else None
+
+    def open(self, name: str) -> BinaryIO:
+        try:
+            return self._objects.stream(self._key(name))
+        except FileNotFoundError as error:
+            raise CannotFinishNow(f"{self.name}/{name}: there is no such object") from error
+
+    def put(self, name: str, data: bytes) -> None:
+        key, over = self._key(name), None
+        for _ in range(_TRIES):
+            self._lease.assure()  # after the version was read: see above
+            try:
+                self._objects.put(key, data, over=over)
+                return
+            except Changed:
+                over = self._objects.version(key)  # most are new: those that are not are looked at now
+        raise CannotFinishNow(f"{self.name}/{name} is being written by somebody else")
+
+    def create(self, name: str) -> "_ObjectDraft":
+        return _ObjectDraft(self, name)
+
+    def upload(self, name: str) -> "_Upload":
+        """Begins a file that is sent in pieces, in place of a former one."""
+        return _Upload(partial(self._objects.upload, self._key(name)), self._lease.assure)
+
+    def names(self, folder: str = "") -> list[tuple[str, int]]:
+        prefix = f"{folder}/" if folder else ""
+        return [(prefix + name, size) for name, size in self._objects.names(self._key(folder).rstrip("/"))]
+
+    def delete(self, name: str) -> None:
+        self._lease.assure()
+        self._objects.delete(self._key(name))
+
+    def leftovers(self) -> list[str]:
+        return []
+
+    def sweep(self) -> None:
+        """Nothing that could be seen is left by a process that dies."""
+
+    def _key(self, name: str) -> str:
+        return self._folder + name
+
+
+class _ObjectDraft:
+    """A file in memory, as long as it is small; then an upload that is under way."""
+
+    def __init__(self, target: ObjectStoreTarget, name: str) -> None:
+        self._target = target
+        self._name = name
+        self._buffer: bytearray | None = bytearray()
+        self._upload: _Upload | None = None
+
+    def write(self, data: bytes) -> None:
+        if self._upload is not None:
+            self._upload.send(data)
+            return
+        assert self._buffer is not None
+        self._buffer += data
+        if len(self._buffer) >= LARGE:
+            self._upload = self._target.upload(self._name)
+            self._upload.send(bytes(self._buffer))
+            self._buffer = bytearray()
+
+    def commit(self) -> None:
+        assert self._buffer is not None
+        try:
+            if self._upload is not None:
+                self._upload.finish()
+            else:
+                self._target.put(self._name, bytes(self._buffer))
+        finally:
+            self._buffer = self._upload = None
+
+    def discard(self) -> None:
+        if self._upload is not None:
+            self._upload.drop()
+        self._buffer = self._upload = None
+
+
+class _Dropped(Exception):
+    pass
+
+
+class _Upload:
+    """Pieces handed to a thread that uploads them, a few ahead of it at most."""
+
+    def __init__(self, upload: Callable[[Iterator[bytes]], None], assure: Callable[[], None]) -> None:
+        self._assure = assure
+        self._pieces: queue.Queue[bytes | _Dropped | None] = queue.Queue(_PIECES_AHEAD)
+        self._error: BaseException | None = None
+        self._ended = False  # nothing is handed over any more
+        self._thread = threading.Thread(target=self._run, args=(upload,), name="upload", daemon=True)
+        self._thread.start()
+
+    def send(self, data: bytes) -> None:
+        """Hands over a piece; waits while the store is slow. Raises what the upload ended with."""
+        self._pieces.put(data)
+        if self._error is not None:
+            raise self._error
+
+    def finish(self) -> None:
+        """Waits until the file is there. Raises what the upload ended with."""
+        try:
+            self._assure()
+        except BaseException:
+            self.drop()
+            raise
+        self._pieces.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def drop(self) -> None:
+        """Ends the upload; the store forgets it."""
+        self._pieces.put(_Dropped())
+        self._thread.join()
+
+    def _run(self, upload: Callable[[Iterator[bytes]], None]) -> None:
+        try:
+            upload(self._take())
+        except BaseException as error:
+            self._error = error
+            while not self._ended:  # whoever sends must not wait for room
+                self._next()
+
+    def _take(self) -> Iterator[bytes]:
+        while (piece := self._next()) is not None:
+            if isinstance(piece, _Dropped):
+                raise piece
+            yield piece
+
+    def _next(self) -> bytes | _Dropped | None:
+        piece = self._pieces.get()
+        self._ended = not isinstance(piece, bytes)
+        return piece

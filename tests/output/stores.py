@@ -1,0 +1,107 @@
+"""An S3 server on loopback, over HTTP, and stores that fail in ways of their own."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+from typing import Any
+
+import boto3
+import pytest
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import make_server
+
+BUCKET = "labels"
+_REACHED_BY = {
+    "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
+    "AWS_SECRET_ACCESS_KEY": "hunter2hunter2",
+    "AWS_REGION": "us-east-1",
+}
+
+
+class S3:
+    """moto's server with one empty bucket. `environment` is what a client needs to reach it."""
+
+    def __init__(self, url: str) -> None:
+        self.environment = {**_REACHED_BY, "AWS_ENDPOINT_URL": url}
+        self.client: Any = boto3.client(
+            "s3",
+            endpoint_url=url,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            region_name="us-east-1",
+        )
+        self.client.create_bucket(Bucket=BUCKET)
+
+    def contents(self, prefix: str) -> dict[str, bytes]:
+        """Every object below a prefix, by its name below it."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=f"{prefix}/")
+        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
+        return {
+            key.removeprefix(f"{prefix}/"): self.client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+            for key in keys
+        }
+
+    def uploads(self) -> list[str]:
+        """The names of the uploads that are under way, or were left behind."""
+        return [each["Key"] for each in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
+
+    def put(self, name: str, data: bytes) -> None:
+        self.client.put_object(Bucket=BUCKET, Key=name, Body=data)
+
+
+@contextmanager
+def s3_server() -> Iterator[S3]:
+    """A server on any free port. moto keeps its buckets by process: tests use prefixes of their own."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    app = DomainDispatcherApplication(create_backend_app)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    running = S3(f"http://127.0.0.1:{server.server_port}")
+    try:
+        yield running
+    finally:
+        running.client.close()
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def reach(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process's environment, as a user of the store has it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+@contextmanager
+def answering(status: int, body: bytes) -> Iterator[str]:
+    """A server that has one answer for everything."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            self.rfile.read(int(self.headers.get("content-length") or 0))
+            self.send_response(status)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(body)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = answer  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
