@@ -12,6 +12,7 @@ from typing import Any
 import typer
 import typer.main
 
+from harvester.cli.bench import bench
 from harvester.cli.demo import demo
 from harvester.cli.export import export
 from harvester.cli.flags import Verb
@@ -25,7 +26,7 @@ from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
 from harvester.settings import flag_from_environment
 
-VERBS = (demo, projects, status, plan, export, sync, verify, report, simulate)
+VERBS = (demo, projects, status, plan, export, sync, verify, report, simulate, bench)
 
 ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
 EPILOG = (

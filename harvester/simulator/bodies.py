@@ -36,7 +36,10 @@ class Bodies:
 
     def _media(self, recipe: int, variant: int) -> Json:
         """What the listing says of the medium."""
-        return RECIPES[recipe].media(Dice(blend(self._spec.seed, 1, recipe, variant)), Traps(variant))
+        return RECIPES[recipe].media(Dice(blend(self._spec.seed, 1, recipe, variant)), self._traps(variant))
+
+    def _traps(self, variant: int | None) -> Traps:
+        return Traps(variant if self._spec.odd else None)
 
     def _body(self, recipe: int, variant: int, edition: int, wanted: Wanted) -> Body:
         kind, media, spec = RECIPES[recipe], self.media(recipe, variant), self._spec
@@ -48,7 +51,7 @@ class Bodies:
             count = spec.objects_per_row
         labels = Labels(
             dice,
-            Traps(None if blank else variant),
+            self._traps(None if blank else variant),
             wanted,
             count=0 if blank else count,
             blank=blank,

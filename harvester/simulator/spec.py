@@ -18,6 +18,7 @@ class WorldSpec(msgspec.Struct, frozen=True):
         reviews: share of objects that have been reviewed.
         branches: further branches; a quarter of the labelled rows has a label row of its own on each.
         giant_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
+        odd: whether rows have the oddities of real projects (see `traps.TRAPS`), which trip some clients.
     """
 
     rows: int = 5000
@@ -31,3 +32,4 @@ class WorldSpec(msgspec.Struct, frozen=True):
     reviews: float = 0.5
     branches: tuple[str, ...] = ("model-predictions",)
     giant_bytes: int = 0
+    odd: bool = True

@@ -1,0 +1,111 @@
+"""The bars that an export is held to, each with what was measured. Pure."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from harvester.bench.results import Figure, RunResult, ScenarioResult
+
+
+class Bar(msgspec.Struct, frozen=True):
+    """One promise: `value` is to be at most, or at least, `bar`."""
+
+    what: str
+    value: float
+    bar: float
+    unit: str
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        return self.value >= self.bar if self.at_least else self.value <= self.bar
+
+
+def bars(scenarios: list[ScenarioResult]) -> list[Bar]:
+    """The bars of the scenarios that ran."""
+    by_name = {scenario.name: scenario for scenario in scenarios}
+    return [bar for name, of in _BARS.items() if name in by_name for bar in of(by_name[name])]
+
+
+def _singles(found: ScenarioResult) -> list[Bar]:
+    return [
+        Bar("client CPU a row, one row a request", _cpu(found.ours), 1.5, "ms"),
+        *_below(found, "threads", 20),
+    ]
+
+
+def _bundles(found: ScenarioResult) -> list[Bar]:
+    return [
+        Bar("client CPU a row, a hundred rows a request", _cpu(found.ours), 0.15, "ms"),
+        *_below(found, "threads_of_chunks", 10),
+        *_below(found, "platform_export", 40),
+    ]
+
+
+def _latency(found: ScenarioResult) -> list[Bar]:
+    possible = 64 / found.latency
+    share = _median(found.ours.rows_per_s) / possible * 100
+    return [Bar(f"of {possible:.0f} rows/s, 64 in flight at 150 ms", share, 95, "%", at_least=True)]
+
+
+def _limit(found: ScenarioResult) -> list[Bar]:
+    used, refused = found.ours.limit_used or 0.0, found.ours.refused_share or 0.0
+    told = {"limit": "limit", "retry-after": "limit with Retry-After", "capacity": "changing limit"}[
+        found.name
+    ]
+    least = 95 if found.capacity else 97
+    return [
+        Bar(f"{told} used", used * 100, least, "%", at_least=True),
+        Bar(f"{told}, requests refused", refused * 100, 1, "%"),
+    ]
+
+
+def _memory(found: ScenarioResult) -> list[Bar]:
+    few, many = (_median(run.peak_mb) for run in found.runs)
+    return [Bar("peak memory, growth from 10,000 to 300,000 rows", many - few, 60, "MB")]
+
+
+def _listing(found: ScenarioResult) -> list[Bar]:
+    return [Bar("peak memory, a million rows listed", _median(found.ours.peak_mb), 700, "MB")]
+
+
+def _giant(found: ScenarioResult) -> list[Bar]:
+    return [Bar("peak memory, one row of 200 MB", _median(found.ours.peak_mb), 2.5 * 200 + 150, "MB")]
+
+
+def _processes(found: ScenarioResult) -> list[Bar]:
+    one, two = (_median(run.seconds) for run in found.runs)
+    return [
+        Bar("speed of two processes against one", one / two if two else 0.0, 1, "x", at_least=True),
+        Bar("two processes write the same bytes", float(bool(found.same_bytes)), 1, "", at_least=True),
+    ]
+
+
+_BARS: Mapping[str, Callable[[ScenarioResult], list[Bar]]] = {
+    "singles": _singles,
+    "bundles": _bundles,
+    "latency": _latency,
+    "limit": _limit,
+    "retry-after": _limit,
+    "capacity": _limit,
+    "memory": _memory,
+    "listing": _listing,
+    "giant": _giant,
+    "processes": _processes,
+}
+
+
+def _below(found: ScenarioResult, tool: str, times: float) -> list[Bar]:
+    peer = next((run for run in found.runs if run.tool == tool and run.cpu_ms_per_row), None)
+    if peer is None:
+        return []
+    ratio = _cpu(peer) / (_cpu(found.ours) or 1.0)
+    return [Bar(f"CPU a row below {peer.name}", ratio, times, "x", at_least=True)]
+
+
+def _cpu(run: RunResult) -> float:
+    return _median(run.cpu_ms_per_row)
+
+
+def _median(figure: Figure | None) -> float:
+    return figure.median if figure else 0.0

@@ -1,0 +1,205 @@
+"""The figures as a picture: what a row costs, how fast it goes, how the limit was followed, memory."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harvester.bench.measure import Sample
+from harvester.bench.results import Figure, Report, RunResult, ScenarioResult
+from harvester.bench.scenarios import OURS
+from harvester.bench.table import machine_line, milliseconds, short
+from harvester.errors import BadInput
+
+_OURS, _PEER, _INK, _FAINT, _GRID = "#0f766e", "#b8bec7", "#1f2933", "#6b7280", "#e5e7eb"
+_LIMIT, _REFUSED = "#9ca3af", "#dc2626"
+_WINDOW = 1.0  # seconds over which requests are counted
+# Inches: the picture and the bars of a panel across; a row of panels, the titles in it, the last line down.
+_WIDTH, _PANEL = 13.0, 4.05
+_HEIGHT, _HEAD, _FOOT = 3.5, 0.85, 0.35
+_LINES = ("limit", "retry-after", "capacity")
+_MEMORY = ("memory", "listing", "giant")
+
+Panel = Callable[[Any], None]
+
+
+def draw(report: Report, path: Path) -> None:
+    """Writes a PNG. Raises BadInput where matplotlib is missing."""
+    try:
+        import matplotlib
+    except ModuleNotFoundError as error:
+        raise BadInput("matplotlib is missing: pip install 'harvester[charts]'") from error
+    from matplotlib.figure import Figure as Picture
+
+    panels = _panels(report)
+    rows = max(1, (len(panels) + 1) // 2)
+    style: Any = {
+        "font.family": "sans-serif",
+        "font.size": 10,
+        "text.color": _INK,
+        "axes.labelcolor": _FAINT,
+        "xtick.color": _FAINT,
+        "ytick.color": _INK,
+        "axes.edgecolor": _GRID,
+    }
+    with matplotlib.rc_context(style):
+        height = _HEIGHT * rows + _FOOT
+        picture = Picture(figsize=(_WIDTH, height), dpi=144)
+        # Inches, as shares of the picture: every panel is as large, however many there are.
+        picture.subplots_adjust(
+            left=2.1 / _WIDTH,
+            right=1 - 0.4 / _WIDTH,
+            top=1 - _HEAD / height,
+            bottom=(_FOOT + 0.35) / height,
+            wspace=2.4 / _PANEL,
+            hspace=(_HEAD + 0.35) / (_HEIGHT - _HEAD - 0.35),
+        )
+        axes = picture.subplots(rows, 2, squeeze=False).flatten()
+        for axis in axes[len(panels) :]:
+            axis.set_visible(False)
+        for axis, panel in zip(axes, panels, strict=False):
+            panel(axis)
+        about = str(machine_line(report.machine))
+        picture.text(0.35 / _WIDTH, 0.2 / height, about, color=_FAINT, fontsize=8)
+        picture.savefig(path, format="png", facecolor="white")
+
+
+def _panels(report: Report) -> list[Panel]:
+    by_name = {scenario.name: scenario for scenario in report.scenarios}
+    panels: list[Panel] = []
+    for name in ("singles", "bundles", "latency"):
+        if (found := by_name.get(name)) is not None:
+            panels.append(_speed(found) if found.latency else _cost(found))
+    panels += [_follow(by_name[name]) for name in _LINES if name in by_name]
+    sized = [by_name[name] for name in _MEMORY if name in by_name]
+    if sized:
+        panels.append(_peaks(sized))
+    panels += [_speed(by_name[name]) for name in ("processes", "filters") if name in by_name]
+    return panels
+
+
+def _cost(scenario: ScenarioResult) -> Panel:
+    """Client CPU a row, and how many times ours."""
+    base = scenario.ours.cpu_ms_per_row
+
+    def said(value: float) -> str:
+        times = value / base.median if base and base.median else 1.0
+        return milliseconds(value) + (f"   {times:,.0f}×" if times >= 1.5 else "")
+
+    bars = [(run.name, run.cpu_ms_per_row, run.tool == OURS) for run in scenario.runs]
+    return lambda axis: _bars(axis, "Client CPU a row", scenario.title, bars, said)
+
+
+def _speed(scenario: ScenarioResult) -> Panel:
+    alone = all(run.tool == OURS for run in scenario.runs)
+    bars = [
+        (run.name.partition(", ")[2] if alone else run.name, run.rows_per_s, run.tool == OURS)
+        for run in scenario.runs
+    ]
+    return lambda axis: _bars(axis, "Rows a second", scenario.title, bars, short)
+
+
+def _peaks(scenarios: list[ScenarioResult]) -> Panel:
+    bars = [
+        (_sized(scenario, run), run.peak_mb, run.tool == OURS)
+        for scenario in scenarios
+        for run in scenario.runs
+    ]
+    return lambda axis: _bars(
+        axis, "Peak memory", "Of the whole process", bars, lambda value: f"{value:,.0f} MB"
+    )
+
+
+def _sized(scenario: ScenarioResult, run: RunResult) -> str:
+    what = {"listing": "1,000,000 rows listed", "giant": "one row of 200 MB"}.get(scenario.name)
+    return f"{run.name.partition(',')[0]}, {what}" if what else run.name
+
+
+def _bars(
+    axis: Any,
+    title: str,
+    about: str,
+    bars: list[tuple[str, Figure | None, bool]],
+    said: Callable[[float], str],
+) -> None:
+    """Horizontal bars with their values, the first on top; logarithmic where they differ a lot."""
+    shown = [(name, figure, ours) for name, figure, ours in bars if figure]
+    values = [figure.median for _, figure, _ in shown]
+    places = range(len(shown))
+    axis.barh(places, values, height=0.62, color=[_OURS if ours else _PEER for *_, ours in shown])
+    _head(axis, title, about)
+    axis.set_yticks(places, [name.replace(", ", "\n") if len(shown) < 6 else name for name, *_ in shown])
+    axis.invert_yaxis()
+    axis.set_ylim(max(2.6, len(shown) - 0.4), -0.6)
+    axis.tick_params(length=0)
+    axis.set_xticks([])
+    axis.spines[:].set_visible(False)
+    if values and max(values) > 12 * min(values) > 0:
+        axis.set_xscale("log")
+        axis.set_xlim(min(values) / 4, max(values) * 12)
+        axis.set_xticks([])
+        axis.minorticks_off()
+    elif values:
+        axis.set_xlim(0, max(values) * 1.35)
+    for place, (_, figure, ours) in zip(places, shown, strict=True):
+        axis.annotate(
+            said(figure.median),
+            (figure.median, place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=_OURS if ours else _INK,
+            fontweight="bold" if ours else "normal",
+        )
+
+
+def _follow(scenario: ScenarioResult) -> Panel:
+    """Requests a second against the server's limit, all along."""
+    samples = scenario.ours.samples
+
+    def panel(axis: Any) -> None:
+        used, refused = scenario.ours.limit_used or 0.0, scenario.ours.refused_share or 0.0
+        _head(axis, f"{used:.1%} of the limit used, {refused:.2%} refused", scenario.title)
+        if len(samples) < 2 or scenario.rate is None:
+            return
+        end = samples[-1].at
+        times = [0.0, *(at for at, _ in scenario.capacity if at < end), end]
+        shares = [1.0, *(share for at, share in scenario.capacity if at < end)]
+        limits = [scenario.rate * share for share in [*shares, shares[-1]]]
+        axis.step(times, limits, where="post", color=_LIMIT, linewidth=1.2, linestyle=(0, (4, 2)))
+        axis.plot(*_per_second(samples, lambda s: s.asked - s.refused), color=_OURS, linewidth=1.8)
+        axis.plot(*_per_second(samples, lambda s: s.refused), color=_REFUSED, linewidth=1.4)
+        axis.set_ylim(0, scenario.rate * 1.5)
+        axis.set_xlim(0, end)
+        axis.set_xlabel("seconds")
+        axis.tick_params(length=0, labelcolor=_FAINT)
+        axis.grid(axis="y", color=_GRID, linewidth=0.8)
+        axis.set_axisbelow(True)
+        axis.spines[["top", "right", "left"]].set_visible(False)
+        handles = axis.get_lines()
+        axis.legend(
+            handles, ("limit", "admitted a second", "refused a second"),
+            loc="upper right", ncols=3, frameon=False, labelcolor=_FAINT, fontsize=8,
+        )  # fmt: skip
+
+    return panel
+
+
+def _per_second(samples: list[Sample], count: Callable[[Sample], int]) -> tuple[list[float], list[float]]:
+    """A rate over the last second at each sample."""
+    times, rates, since = [], [], 0
+    for place, sample in enumerate(samples):
+        while sample.at - samples[since].at > _WINDOW:
+            since += 1
+        took = sample.at - samples[since].at
+        if place and took:
+            times.append(sample.at)
+            rates.append((count(sample) - count(samples[since])) / took)
+    return times, rates
+
+
+def _head(axis: Any, title: str, about: str) -> None:
+    axis.set_title(about, loc="left", fontsize=9, color=_FAINT, pad=10)
+    axis.annotate(
+        title, (0, 1), xycoords="axes fraction", xytext=(0, 24), textcoords="offset points",
+        fontsize=12, fontweight="bold", color=_INK, annotation_clip=False,
+    )  # fmt: skip

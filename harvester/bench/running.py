@@ -1,0 +1,78 @@
+"""Runs scenarios: every command in turn, so that what else the machine does meets all of them alike."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from typing import Protocol
+
+import msgspec
+
+from harvester.bench.measure import Measured, measure
+from harvester.bench.results import Figure, ScenarioResult, summed_up
+from harvester.bench.scenarios import BOXES, IMAGES, OURS, Run, Scenario
+from harvester.errors import CannotFinishNow
+from harvester.simulator import Faults, Simulator
+
+# Told of each command before it runs: the scenario, the command, which repeat, of how many.
+Progress = Callable[[str, str, int, int], None]
+
+
+class Measure(Protocol):
+    """`measure.measure`, or what stands for it."""
+
+    def __call__(
+        self, run: Run, simulator: Simulator, faults: Faults, *, watched: bool = False
+    ) -> Measured: ...
+
+
+def startup(
+    scenarios: Iterable[Scenario], repeats: int, progress: Progress, measured_by: Measure = measure
+) -> dict[str, Figure]:
+    """CPU seconds of an export of a single row, for each tool that the scenarios use."""
+    tools = dict.fromkeys(run.tool for scenario in scenarios for run in scenario.runs)
+    runs = [Run(tool, 1, BOXES if tool == OURS else ()) for tool in tools]
+    seconds: dict[str, list[float]] = {run.tool: [] for run in runs}
+    with Simulator(msgspec.structs.replace(IMAGES, rows=1)) as simulator:
+        for repeat in range(repeats):
+            for run in runs:
+                progress("start-up", run.name, repeat, repeats)
+                seconds[run.tool].append(measured_by(run, simulator, Faults()).cpu_seconds)
+    return {tool: Figure.of(values) for tool, values in seconds.items()}
+
+
+def run_scenario(
+    scenario: Scenario,
+    repeats: int,
+    startup: dict[str, Figure],
+    progress: Progress,
+    measured_by: Measure = measure,
+) -> ScenarioResult:
+    """All runs of a scenario, A B A B; each project is simulated by one process all along.
+
+    A peer that fails is left out from then on.
+
+    Raises:
+        CannotFinishNow: harvester itself failed.
+    """
+    measured: dict[Run, list[Measured]] = {}
+    failed: dict[Run, str] = {}
+    repeats = min(repeats, scenario.most_repeats)
+    with ExitStack() as stack:
+        simulators = {
+            rows: stack.enter_context(Simulator(msgspec.structs.replace(scenario.spec, rows=rows)))
+            for rows in {run.rows for run in scenario.runs}
+        }
+        for repeat in range(repeats):
+            for run in scenario.runs:
+                if run in failed:
+                    continue
+                progress(scenario.name, run.name, repeat, repeats)
+                try:
+                    found = measured_by(run, simulators[run.rows], scenario.faults, watched=scenario.watched)
+                except CannotFinishNow as error:
+                    if run.tool == OURS:
+                        raise
+                    failed[run] = error.message
+                    measured.pop(run, None)
+                else:
+                    measured.setdefault(run, []).append(found)
+    return summed_up(scenario, measured, failed, startup)

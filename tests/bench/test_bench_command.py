@@ -1,0 +1,73 @@
+"""The installed verb, end to end."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.simulator import Faults, Simulator, WorldSpec
+from harvester.simulator.world import World
+
+HARVESTER = Path(sys.executable).with_name("harvester")
+
+
+def bench(*arguments: str | Path, environment: dict[str, str] | None = None) -> Any:
+    argv = [HARVESTER, "bench", *map(str, arguments)]
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:
+    """Peers and harvester fetch the same rows and write the same boxes; JSON, table and PNG come of it."""
+    done = bench("--quick", "--scenario", "bundles", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "platform's export script" in done.stdout
+    found = json.loads((tmp_path / "bench.json").read_text())
+    (scenario,) = found["scenarios"]
+    ours, threads, platform = scenario["runs"]
+    assert [run["failed"] for run in scenario["runs"]] == [None, None, None]
+    assert ours["fetched"] == threads["fetched"] == platform["fetched"] == ours["rows"] > 0
+    assert ours["records"] == threads["records"] > 0
+    assert ours["cpu_ms_per_row"]["median"] > 0
+    assert {"cpu", "cores", "python", "versions"} <= found["machine"].keys()
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_an_unknown_scenario_is_named() -> None:
+    """One line, and what there is."""
+    done = bench("--scenario", "bundels")
+    assert done.returncode == 2
+    assert "unknown scenario 'bundels': one of singles, bundles" in done.stderr
+
+
+@pytest.mark.parametrize(("faults", "refused"), [(Faults(), False), (Faults(rate=30, burst=5), True)])
+def test_a_project_is_measured_within_its_budget(faults: Faults, refused: bool, tmp_path: Path) -> None:
+    """Calls are counted by the server, nothing is written there, and settings are suggested."""
+    with Simulator(WorldSpec(rows=300), faults) as simulator:
+        environment = {
+            "ENCORD_SSH_KEY_FILE": str(simulator.ssh_key_file),
+            "ENCORD_DOMAIN": simulator.url,
+            "REQUESTS_CA_BUNDLE": str(simulator.ca_file),
+        }
+        done = bench(
+            "--project", simulator.project_hash, "--max-calls", "40", "-o", tmp_path, environment=environment
+        )
+        stats = simulator.stats()
+    assert done.returncode == 0, done.stderr
+    assert "harvester export" in done.stdout
+    found = json.loads((tmp_path / "bench.json").read_text())
+    assert stats["requests"] == found["calls"] <= 40
+    assert stats["mutations"] == 0
+    assert [trial["bundle_size"] for trial in found["trials"]] == [1, 10, 50, 100]
+    assert bool(sum(trial["refused"] for trial in found["trials"])) == refused
+    assert found["labelled"] == World(WorldSpec(rows=300)).expected().labelled
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json"]
+
+
+def test_too_small_a_budget_is_refused() -> None:
+    """Nothing could be compared; said before anything is asked."""
+    done = bench("--project", "any", "--max-calls", "5")
+    assert done.returncode == 2
+    assert "--max-calls is at least 20" in done.stderr

@@ -1,0 +1,156 @@
+"""What the bench makes of its measurements."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harvester.bench.bars import bars
+from harvester.bench.chart import draw
+from harvester.bench.measure import Measured, Sample
+from harvester.bench.results import Figure, Report, RunResult, limit_used, summed_up
+from harvester.bench.running import run_scenario
+from harvester.bench.scenarios import OURS, SCENARIOS, Run, Scenario
+from harvester.bench.table import report_table
+from harvester.cli.screen import show
+from harvester.errors import CannotFinishNow
+from harvester.simulator import Faults
+
+MACHINE: dict[str, Any] = {
+    "cpu": "A CPU",
+    "cores": 2,
+    "memory_bytes": 8_000_000_000,
+    "system": "Linux",
+    "python": "CPython 3.11.7",
+    "versions": {"harvester": "0.1.0", "encord": "0.1.211"},
+    "load": 0.5,
+}
+FIGURES = ("seconds", "rows_per_s", "records_per_s", "mb_per_s", "cpu_ms_per_row", "own_cpu_ms_per_row")
+
+
+def as_if(run: Run, *, slower: float = 1.0) -> Measured:
+    """A measurement that nobody made: ours is ten times as fast as the peers."""
+    seconds = slower * (1.0 if run.tool == OURS else 10.0)
+    return Measured(
+        rows=run.rows,
+        records=4 * run.rows,
+        seconds=seconds,
+        cpu_seconds=seconds / 2,
+        peak_bytes=200_000_000,
+        requests=run.rows + 4,
+        refused=1,
+        wire_bytes=1000 * run.rows,
+        json_bytes=10_000 * run.rows if run.tool == OURS else None,
+        digest="same" if run.tool == OURS else None,
+        samples=[Sample(at=at / 2, asked=25 * at, refused=0) for at in range(121)],
+    )
+
+
+def result_of(scenario: Scenario) -> Any:
+    measured = {run: [as_if(run), as_if(run, slower=2)] for run in scenario.runs}
+    startup = {run.tool: Figure(0.1, 0.1, 0.1) for run in scenario.runs}
+    return summed_up(scenario, measured, {}, startup)
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    found = [result_of(scenario) for scenario in SCENARIOS]
+    return Report(
+        command="harvester bench",
+        quick=False,
+        machine=MACHINE,
+        startup_cpu_seconds={OURS: Figure(1, 1, 1)},
+        scenarios=found,
+    )
+
+
+def test_every_scenario_has_every_figure(report: Report) -> None:
+    """In the JSON, for every run of every scenario."""
+    written = msgspec.json.decode(msgspec.json.encode(report))
+    assert [scenario["name"] for scenario in written["scenarios"]] == [one.name for one in SCENARIOS]
+    for scenario in written["scenarios"]:
+        for run in scenario["runs"]:
+            assert run["fetched"] == run["rows"]
+            assert all(run[figure]["median"] > 0 for figure in (*FIGURES, "peak_mb"))
+            assert run["requests"] == run["rows"] + 4
+            assert run["refused"] == 1
+            assert (run["limit_used"] is not None) == (scenario["rate"] is not None)
+
+
+def test_figures_are_medians_with_their_spread() -> None:
+    """Of the whole process; own is less start-up; MB/s of the peers by the weight of our rows."""
+    scenario = next(one for one in SCENARIOS if one.name == "bundles")
+    ours, threads, _ = result_of(scenario).runs
+    assert ours.cpu_ms_per_row == Figure(0.75 / 60, 0.5 / 60, 1 / 60)
+    assert ours.cpu_ms_per_row.spread == pytest.approx(1 / 3)
+    assert ours.own_cpu_ms_per_row.median == pytest.approx(0.65 / 60)
+    assert threads.mb_per_s.high == pytest.approx(3_000 * 0.01 / 10)
+
+
+def test_a_bar_that_is_missed_is_seen(report: Report) -> None:
+    """Ours is cheap enough a row, but no faster in two processes than it is."""
+    found = {bar.what: bar for bar in bars(report.scenarios)}
+    assert found["client CPU a row, a hundred rows a request"].met
+    assert found["peak memory, growth from 10,000 to 300,000 rows"].value == 0
+    limit = found["of 427 rows/s, 64 in flight at 150 ms"]
+    assert limit.met == (limit.value >= 95)
+    scenario = next(one for one in SCENARIOS if one.name == "processes")
+    slow = {run: [as_if(run, slower=2 if "2 processes" in run.name else 1)] for run in scenario.runs}
+    missed = bars([summed_up(scenario, slow, {}, {})])
+    assert [bar.met for bar in missed] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("a_tick", "capacity", "used"),
+    [(10, (), 1.0), (5, (), 0.5), (5, ((5.0, 0.5),), 5 / 7.5)],
+)
+def test_the_share_of_a_limit_follows_its_capacity(
+    a_tick: int, capacity: tuple[tuple[float, float], ...], used: float
+) -> None:
+    """Requests admitted, against what the rate allowed while they were asked for."""
+    samples = [Sample(at=tick / 5, asked=1 + a_tick * tick, refused=0) for tick in range(51)]
+    samples.append(Sample(at=12.0, asked=samples[-1].asked, refused=0))  # the command ends, and asks nothing
+    assert limit_used(samples, Faults(rate=50, capacity=capacity)) == pytest.approx(used, rel=0.03)
+
+
+def test_too_short_a_time_says_nothing_of_a_limit() -> None:
+    """A burst would count for more than the rate."""
+    assert limit_used([Sample(0.0, 1, 0), Sample(1.0, 90, 0)], Faults(rate=50)) is None
+
+
+def test_the_table_and_the_chart_show_it(
+    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every scenario by its title, the machine, the bars; and a picture."""
+    show(report_table(report, bars(report.scenarios)))
+    shown = capsys.readouterr().out
+    for part in (
+        *(scenario.title for scenario in SCENARIOS),
+        "platform's export script",
+        "A CPU",
+        "requests refused",
+    ):
+        assert part in shown
+    draw(report, tmp_path / "bench.png")
+    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_peer_that_fails_is_left_out_and_named() -> None:
+    """One failure of the SDK by hand does not lose the others' figures; one of ours ends the bench."""
+    scenario = next(one for one in SCENARIOS if one.name == "bundles").quick()
+
+    def failing(tool: str) -> Any:
+        def measure(run: Run, *_: Any, watched: bool) -> Measured:
+            if run.tool == tool:
+                raise CannotFinishNow("it gave up")
+            return as_if(run)
+
+        return measure
+
+    def quiet(*_: Any) -> None: ...
+
+    runs: list[RunResult] = run_scenario(scenario, 2, {}, quiet, failing("platform_export")).runs
+    assert [run.failed for run in runs] == [None, None, "it gave up"]
+    with pytest.raises(CannotFinishNow):
+        run_scenario(scenario, 2, {}, quiet, failing(OURS))
