@@ -80,6 +80,8 @@ class Extractor:
             row = msgspec.json.format(bytes(row), indent=-1)
             skeleton = _decode_row(row)
         complete(skeleton, planned)
+        if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
+            raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
         places = Places(skeleton, signed_urls=self._signed_urls)
         sheets: dict[str, Sheet] = {}
