@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from harvester.errors import CannotFinishNow
-from harvester.labels.wire import ListedRow, PlanRow
+from harvester.labels.surrogates import as_text
+from harvester.labels.wire import NOT_AS_SENT, ListedRow, PlanRow
 from harvester.settings import Format, Selection
 from harvester.sorting import sorter
 
@@ -90,6 +91,8 @@ def listed_rows(
 ) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
     """The rows that the server lists for `selection`, in its order, each with its JSON as sent.
 
+    That is `NOT_AS_SENT` for a row whose title, or anything else, stands for no text.
+
     Blocking; memory stays flat. Raises what `Session.listing` raises, and CannotFinishNow for an
     item that is no listed row: a listing that cannot be read whole is not half an export.
     """
@@ -99,8 +102,16 @@ def listed_rows(
             for item in chunk:
                 try:
                     yield decode(item), item
-                except msgspec.DecodeError as error:
-                    raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
+                except (msgspec.DecodeError, UnicodeDecodeError):
+                    yield _read_as_text(decode, item), NOT_AS_SENT
+
+
+def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> ListedRow:
+    """A listed row with U+FFFD for what stands for no text: an odd title must not stop an export."""
+    try:
+        return decode(as_text(bytes(item)))
+    except msgspec.DecodeError as error:
+        raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
 
 
 def plan_rows(

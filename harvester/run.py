@@ -14,6 +14,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
 from harvester.errors import CannotFinishNow
 from harvester.events import Counters
+from harvester.filters import asked_with
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
@@ -156,7 +157,7 @@ class Run:
             run = partial(
                 local.run,
                 work,
-                source=self._session.label_rows(self._project, self._selection),
+                source=self._session.label_rows(self._project, asked_with(self._selection, self._format)),
                 target=self._target,
                 extractor=Extractor(self._selection, self._format, self._project.ontology, functions),
             )

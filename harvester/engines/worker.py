@@ -37,6 +37,7 @@ from harvester.engines.messages import (
 )
 from harvester.errors import HarvesterError, first_of
 from harvester.events import Counters
+from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
 from harvester.output.target import open_target
 
@@ -88,7 +89,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         await local.run(
             work,
             parts(inbox),
-            source=session.label_rows(work.project, work.selection),
+            source=session.label_rows(work.project, asked_with(work.selection, work.format)),
             target=open_target(work.target),
             extractor=Extractor(work.selection, work.format, work.project.ontology),
             counters=counters,

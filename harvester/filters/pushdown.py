@@ -3,7 +3,7 @@
 import msgspec
 
 from harvester.filters.where import Where
-from harvester.settings import Selection
+from harvester.settings import Format, Selection
 
 
 class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +17,11 @@ class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
     include_classification_feature_hashes: frozenset[str] | None = None
     include_reviews: bool = False
     get_signed_url: bool = False
+
+
+def asked_with(selection: Selection, format: Format) -> Selection:
+    """What to ask for label rows with: where rows are emitted, nothing may be left out of them."""
+    return msgspec.structs.replace(selection, feature_hashes=()) if "rows" in format.emit else selection
 
 
 def server_side(

@@ -14,7 +14,7 @@ from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import read_ontology
 from harvester.labels.places import Places
 from harvester.labels.records import Sheet, complete, row_ends, row_head
-from harvester.labels.wire import LabelRow, PlanRow
+from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow
 from harvester.settings import Format, Selection
 
 # A row's text is checked in steps of this many bytes, so that a giant row is not held twice.
@@ -91,7 +91,7 @@ class Extractor:
             elif kind == "classifications":
                 sheets[kind] = self._classifications.read(skeleton, data_type, head, places)
             else:
-                sheets[kind] = _row_sheet(row, planned.metadata)
+                sheets[kind] = _row_sheet(row, planned)
         return Harvest(
             lines={kind: b"".join(sheet.pieces) for kind, sheet in sheets.items()},
             seen={kind: sheet.seen for kind, sheet in sheets.items()},
@@ -100,8 +100,11 @@ class Extractor:
         )
 
 
-def _row_sheet(row: JSON | memoryview, metadata: msgspec.Raw) -> Sheet:
-    listed = bytes(metadata) or b"null"
+def _row_sheet(row: JSON | memoryview, planned: PlanRow) -> Sheet:
+    listed = bytes(planned.metadata) or b"null"
+    if listed == bytes(NOT_AS_SENT):
+        reason = "the listing says of it what is no text, and cannot be written as sent"
+        raise SkipRow(reason, operation="extract", row=planned.label_hash)
     if _has_line_break(listed):
         listed = msgspec.json.format(listed, indent=-1)
     sheet = Sheet()

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from harvester.errors import BadInput
-from harvester.filters import server_side
-from harvester.settings import Selection
+from harvester.filters import asked_with, server_side
+from harvester.settings import Format, Selection
 from tests.labels.rows import (
     EVERYTHING,
     Json,
@@ -279,6 +279,16 @@ def test_the_server_is_asked_for_named_features_only() -> None:
     only_objects = server_side(Selection(feature_hashes=("car",)), **FEATURES)
     assert only_objects.include_object_feature_hashes == {"car"}
     assert only_objects.include_classification_feature_hashes is None
+
+
+def test_rows_that_are_emitted_are_not_narrowed() -> None:
+    """What is written as it was sent is asked for whole; the filter then chooses among its objects."""
+    named = Selection(feature_hashes=("car",), approved=True)
+    for emit in (("rows",), ("objects", "rows")):
+        asked = server_side(asked_with(named, Format(emit=emit)), **FEATURES)
+        assert asked.include_object_feature_hashes is None
+        assert asked.include_reviews
+    assert asked_with(named, Format()) == named
 
 
 @pytest.mark.parametrize("hashes", [(), ("car", "unknown")])

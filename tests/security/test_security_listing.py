@@ -1,0 +1,108 @@
+"""Listing items that stand for no text: an odd title is one row's matter."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import msgspec
+import pytest
+from encord.http.common import RequestContext
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.encord.listing import _checked, _spooled, split
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
+from harvester.errors import CannotFinishNow, SkipRow
+from harvester.labels.surrogates import as_text, with_pairs_only
+from harvester.labels.wire import NOT_AS_SENT, PlanRow
+from harvester.plan import plan_rows
+from harvester.settings import Format, Selection
+from tests.labels.hostile import WORLD, extractor
+
+PROJECT = ProjectInfo("hash", "title", "2024-01-01", None)
+ITEMS = list(WORLD.listing())[:40]
+ODD = {
+    "half a pair": rb"\ud800 odd",
+    "the other half": rb"odd \udfff\ud83d\ude00",
+    "no UTF-8": b"odd \xff\xfe",
+    "a surrogate in UTF-8": b"odd \xed\xa0\x80",
+}
+
+
+class Listed:
+    """A session whose listing comes in pieces."""
+
+    def __init__(self, body: bytes, piece: int) -> None:
+        self._body = body
+        self._piece = piece
+
+    @contextmanager
+    def listing(self, *_: Any, **__: Any) -> Iterator[Iterator[list[msgspec.Raw]]]:
+        pieces = (self._body[at : at + self._piece] for at in range(0, len(self._body), self._piece))
+        yield split(pieces, window=4096)
+
+
+def titled(title: bytes) -> bytes:
+    """The listing with this for the title of its eighth row."""
+    own = json.dumps(json.loads(ITEMS[7])["data_title"]).encode()
+    items = [*ITEMS[:7], ITEMS[7].replace(own, b'"%b"' % title), *ITEMS[8:]]
+    return b'{"status":200,"response":[%b]}' % b", ".join(items)
+
+
+def planned(body: bytes, *emit: Any, piece: int = 1000) -> list[PlanRow]:
+    session = cast(Session, Listed(body, piece))
+    return list(plan_rows(session, PROJECT, Selection(), Format(emit=emit or ("objects",))))
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_one_odd_title_hides_no_row(odd: str) -> None:
+    """All rows are planned, the odd one with U+FFFD in its title, the others as without it."""
+    rows = planned(titled(ODD[odd]))
+    usual = planned(titled(b"usual"))
+    assert len(rows) == len(ITEMS)
+    strange = [row for row in rows if "odd" in row.data_title]
+    assert ["\ufffd" in row.data_title for row in strange] == [True]
+    assert {row.label_hash for row in rows} == {row.label_hash for row in usual}
+    assert [row for row in rows if row not in strange] == [row for row in usual if row.data_title != "usual"]
+    assert planned(titled(ODD[odd]), piece=17) == rows
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_its_listing_item_is_not_written_changed(odd: str) -> None:
+    """Where rows are emitted, that row alone fails: its metadata could not be as sent. Its objects come."""
+    rows = planned(titled(ODD[odd]), "rows")
+    assert sum(row.metadata == NOT_AS_SENT for row in rows) == 1
+    for row in rows:
+        sent = WORLD.label_row(row.label_hash or "") or b""
+        extractor(Format(emit=("objects",))).extract(sent, row)
+        if row.metadata == NOT_AS_SENT:
+            with pytest.raises(SkipRow, match="cannot be written as sent"):
+                extractor(Format(emit=("rows",))).extract(sent, row)
+        else:
+            assert bytes(row.metadata) in extractor(Format(emit=("rows",))).extract(sent, row).lines["rows"]
+
+
+def test_a_small_listing_with_an_odd_title_is_no_error() -> None:
+    """What is read whole at once is read with the same patience."""
+    for title in ODD.values():
+        with _checked(_spooled([titled(title)]), "", RequestContext()) as items:
+            assert sum(map(len, items)) == len(ITEMS)
+
+
+def test_what_is_no_listed_row_still_stops_the_export() -> None:
+    """Patience is for text only."""
+    with pytest.raises(CannotFinishNow, match="cannot be read"):
+        planned(b'{"status":200,"response":[{"data_hash":5}]}')
+
+
+@given(st.text(st.sampled_from('ab\\"\ud800\udc00\ud83d\ude00é\n'), max_size=12))
+def test_half_pairs_are_found_wherever_they_stand(text: str) -> None:
+    """The same length, no half pair left, whole pairs and escaped backslashes untouched."""
+    sent = json.dumps(text).encode()
+    mended = with_pairs_only(sent)
+    assert len(mended) == len(sent)
+    read = json.loads(sent)  # joins halves that came as a pair
+    assert json.loads(mended) == "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in read)
+    assert msgspec.json.decode(as_text(sent)) == json.loads(mended)
