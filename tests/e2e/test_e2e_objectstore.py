@@ -1,0 +1,164 @@
+"""The installed command with an S3 server over HTTP on loopback; and compressed, in files and in a stream."""
+
+import gzip
+import io
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import zstandard
+
+from harvester.simulator import Simulator
+from tests.e2e.conftest import HARVESTER, Command, command_for, wait_for
+from tests.output.stores import BUCKET, S3, answering, s3_server
+
+PROJECT = "Demo street scenes"
+FLAGS = ("--data-title-like", "%12%", "--rows-per-part", "20")
+SLOWLY = ("--max-rps", "4", "--bundle-size", "10", "--concurrency", "1")
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def harvester(simulator: Simulator, s3: S3) -> Command:
+    ours = command_for(simulator).environment
+    kept = {name: value for name, value in ours.items() if not name.startswith("AWS_")}
+    return Command(kept | s3.environment)
+
+
+@pytest.fixture(scope="module")
+def local(harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """The files of the same export into a directory."""
+    target = tmp_path_factory.mktemp("local") / "out"
+    harvester.export(target, PROJECT, *FLAGS)
+    return {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+
+def steady(files: dict[str, bytes]) -> dict[str, bytes]:
+    """What does not vary from run to run."""
+    kept = {name: data for name, data in files.items() if name != ".harvester/lock"}
+    manifest = json.loads(kept.pop("manifest.json"))
+    return kept | {"digest": manifest["digest"].encode()}
+
+
+def test_an_export_to_a_bucket_is_that_to_a_directory(
+    harvester: Command, s3: S3, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The same bytes, by two processes; `verify` finds it sound, and the summary names the objects."""
+    target = f"s3://{BUCKET}/plain"
+    done = harvester("export", PROJECT, *FLAGS, "-o", target, "--processes", "2")
+    assert done.returncode == 0, done.stderr
+    assert f"{target}/objects-00000.ndjson … objects-" in done.stderr
+    assert steady(s3.contents("plain")) == steady(local)
+    assert (
+        harvester("verify", target, "--json").stdout
+        == json.dumps({"target": target, "ok": True, "problems": []}, separators=(",", ":")) + "\n"
+    )
+
+
+def test_a_killed_export_goes_on_elsewhere_with_nothing_but_the_target(
+    harvester: Command, s3: S3, local: dict[str, bytes], tmp_path: Path
+) -> None:
+    """SIGKILL between parts, then the command in another directory: the bytes of a local export."""
+    target = f"s3://{BUCKET}/killed"
+    running = harvester.start(
+        "export", PROJECT, *FLAGS, *SLOWLY, "-o", target, cwd=tmp_path, stderr=subprocess.DEVNULL
+    )
+    wait_for(running, lambda: has(s3, "killed/.harvester/commits/00000.json"))
+    running.kill()
+    assert running.wait() == -signal.SIGKILL
+    assert not has(s3, "killed/manifest.json")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    resumed = harvester.start(
+        "export", PROJECT, *FLAGS, "-o", target, "--json", cwd=elsewhere, stdout=-1, stderr=-1
+    )
+    out, said = resumed.communicate()
+    assert resumed.returncode == 0, said
+    run = json.loads(out)["run"]
+    assert run["resumed"]
+    assert 0 < run["harvested"] < json.loads(out)["counts"]["harvested"]
+    assert steady(s3.contents("killed")) == steady(local)
+    assert list(elsewhere.iterdir()) == []
+
+
+def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(harvester: Command, s3: S3) -> None:
+    """The other ends with 6 and names it. SIGTERM: what is done is kept, the lock free, no upload left."""
+    target = f"s3://{BUCKET}/raced"
+    command = ("export", PROJECT, *FLAGS, *SLOWLY, "-o", target)
+    with (
+        harvester.start(*command, stderr=subprocess.PIPE) as one,
+        harvester.start(*command, stderr=subprocess.PIPE) as other,
+    ):
+        while one.poll() is None and other.poll() is None:
+            has(s3, "raced")  # a request: time passes
+        lost, won = (one, other) if one.poll() is not None else (other, one)
+        _, said = lost.communicate()
+        assert lost.returncode == 6, said
+        assert f"harvester: {target} is in use by process {won.pid} on ".encode() in said.splitlines()[-1]
+        wait_for(won, lambda: has(s3, "raced/.harvester/commits/00000.json"))
+        won.terminate()
+        _, said = won.communicate(timeout=30)
+    assert won.returncode == 128 + signal.SIGTERM
+    assert f"-o {target}".encode() in said, "the command to go on"
+    assert json.loads(s3.contents("raced")[".harvester/lock"])["holder"] is None
+    assert s3.uploads() == []
+    assert not has(s3, "raced/manifest.json")
+
+
+REFUSALS = {403: ("AccessDenied", 4), 404: ("NoSuchBucket", 2), 500: ("InternalError", 5)}
+
+
+def test_a_store_that_refuses_is_one_line(harvester: Command) -> None:
+    """With its exit code, before anything is asked of the platform; no key, no address, no traceback."""
+
+    def ends(status: int) -> int:
+        with answering(status, f"<Error><Code>{REFUSALS[status][0]}</Code></Error>".encode()) as url:
+            done = harvester("export", PROJECT, "-o", "s3://labels/out", AWS_ENDPOINT_URL=url)
+        assert done.stderr.splitlines()[-1].startswith("harvester: s3://labels/out: ")
+        for secret in ("hunter2", "AKIA", url, "Traceback"):
+            assert secret not in done.stderr
+        return done.returncode
+
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(ends, REFUSALS)) == [exit_code for _, exit_code in REFUSALS.values()]
+
+
+def test_a_compressed_stream_is_the_plain_one_compressed(harvester: Command, local: dict[str, bytes]) -> None:
+    """`-o - --compress zstd` is for `zstdcat`, or for a file."""
+
+    def streamed(compression: str) -> bytes:
+        flags = [*FLAGS, "--emit", "objects", "--quiet", "--compress", compression]
+        command = [HARVESTER, "export", PROJECT, *flags, "-o", "-"]
+        return subprocess.run(
+            command, env=harvester.environment, capture_output=True, timeout=60, check=True
+        ).stdout
+
+    plain = b"".join(data for name, data in sorted(local.items()) if name.startswith("objects-"))
+    with ThreadPoolExecutor(2) as pool:
+        packed = dict(zip(("gzip", "zstd"), pool.map(streamed, ("gzip", "zstd")), strict=True))
+    assert gzip.decompress(packed["gzip"]) == plain
+    assert zstandard.ZstdDecompressor().stream_reader(io.BytesIO(packed["zstd"])).read() == plain
+
+
+def test_compressed_parts_are_the_same_in_a_bucket(harvester: Command, s3: S3, tmp_path: Path) -> None:
+    """And are found sound there."""
+    flags, target = (*FLAGS, "--compress", "zstd"), f"s3://{BUCKET}/packed"
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda place: harvester.export(place, PROJECT, *flags), (tmp_path / "out", target)))
+    files = {str(p.relative_to(tmp_path / "out")): p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    assert any(name.endswith(".ndjson.zst") and name.startswith("objects-") for name in files)
+    assert steady(s3.contents("packed")) == steady(files)
+    assert harvester("verify", target).returncode == 0
+
+
+def has(s3: S3, key: str) -> bool:
+    return "Contents" in s3.client.list_objects_v2(Bucket=BUCKET, Prefix=key)
