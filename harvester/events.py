@@ -26,6 +26,7 @@ LEVELS: Mapping[str, int] = {
     "part.repaired": logging.WARNING,
     "bundle.split": logging.DEBUG,
     "answer.foreign": logging.WARNING,
+    "request.answered": logging.DEBUG,
     "request.refused": logging.DEBUG,
     "request.retried": logging.INFO,
     "row.failed": logging.WARNING,

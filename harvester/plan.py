@@ -129,9 +129,7 @@ def plan_rows(
 
     Blocking; memory stays flat. Raises as `listed_rows`.
     """
-    yield from sorted_rows(
-        unsorted_rows(session, project, selection, format), plan_order, on_taken=on_listed
-    )
+    yield from sorted_rows(unsorted_rows(session, project, selection, format), plan_order, on_taken=on_listed)
 
 
 # What rows are sorted by: as many texts for each of them.
@@ -169,23 +167,34 @@ def unsorted_rows(
     session: "Session", project: "ProjectInfo", selection: Selection, format: Format
 ) -> Iterator[PlanRow]:
     """The rows of `plan_rows` in the order in which the server lists them, a row listed twice twice."""
+    for _, row in planned_rows(session, project, selection, format):
+        yield row
+
+
+def planned_rows(
+    session: "Session", project: "ProjectInfo", selection: Selection, format: Format
+) -> Iterator[tuple[ListedRow, PlanRow]]:
+    """`unsorted_rows`, each with what the listing says of it."""
     keep_metadata = "rows" in format.emit
-    decide = _listing_filter(selection)
+    decide = listing_filter(selection)
     for row, item in listed_rows(session, project, selection, with_metadata=keep_metadata):
-        yield PlanRow(
-            dataset_hash=row.dataset_hash,
-            data_title=row.data_title or "",
-            label_hash=row.label_hash or None,
-            branch_name=row.branch_name,
-            data_hash=row.data_hash,
-            data_type=row.data_type or "",
-            dataset_title=row.dataset_title or "",
-            last_edited_at=row.last_edited_at,
-            task_status=row.annotation_task_status,
-            label_status=row.label_status,
-            stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
-            outcome=decide(row),
-            **({"metadata": item} if keep_metadata else {}),
+        yield (
+            row,
+            PlanRow(
+                dataset_hash=row.dataset_hash,
+                data_title=row.data_title or "",
+                label_hash=row.label_hash or None,
+                branch_name=row.branch_name,
+                data_hash=row.data_hash,
+                data_type=row.data_type or "",
+                dataset_title=row.dataset_title or "",
+                last_edited_at=row.last_edited_at,
+                task_status=row.annotation_task_status,
+                label_status=row.label_status,
+                stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
+                outcome=decide(row),
+                **({"metadata": item} if keep_metadata else {}),
+            ),
         )
 
 
@@ -193,7 +202,7 @@ def status(session: "Session", project: "ProjectInfo", selection: Selection) -> 
     """Counts a project's rows from its listing, without asking for a single label row. Blocking."""
     rows = labelled = 0
     task, label, stage, data_type = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    decide = _listing_filter(selection)
+    decide = listing_filter(selection)
     for row, _ in listed_rows(session, project, selection):
         if decide(row) == "filtered":
             continue
@@ -213,10 +222,9 @@ def status(session: "Session", project: "ProjectInfo", selection: Selection) -> 
     )
 
 
-def preview(session: "Session", project: "ProjectInfo", selection: Selection, format: Format) -> Preview:
-    """What `export` would ask for, from the listing alone. Blocking."""
-    decide = _listing_filter(selection)
-    outcomes = Counter[str | None](decide(row) for row, _ in listed_rows(session, project, selection))
+def preview(decided: Iterable[str | None], selection: Selection, format: Format) -> Preview:
+    """What an export would ask for, whose listed rows have these outcomes."""
+    outcomes = Counter(decided)
     listed = outcomes.total()
     where = places(selection)
     return Preview(
@@ -231,7 +239,7 @@ def preview(session: "Session", project: "ProjectInfo", selection: Selection, fo
     )
 
 
-def _listing_filter(selection: Selection) -> Callable[[ListedRow], str | None]:
+def listing_filter(selection: Selection) -> Callable[[ListedRow], str | None]:
     """The outcome that the listing alone decides: ``filtered``, ``unlabelled``, or None: to be asked for."""
     data_types = {data_type.upper() for data_type in selection.data_types}
     datasets, statuses = set(selection.datasets), set(selection.label_statuses)

@@ -17,7 +17,8 @@ from harvester.cli.demo import demo
 from harvester.cli.export import export
 from harvester.cli.flags import Verb
 from harvester.cli.interrupt import Interrupted, leave
-from harvester.cli.look import plan, projects, status
+from harvester.cli.look import projects, status
+from harvester.cli.plan import plan
 from harvester.cli.report import report
 from harvester.cli.simulate import simulate
 from harvester.cli.sync import sync

@@ -1,4 +1,4 @@
-"""Verbs that look and write nothing: projects, status, plan."""
+"""Verbs that look and write nothing: projects, status."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,9 +13,9 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.connect import connected
-from harvester.cli.flags import CONNECTION, FORMAT, SCREEN, SELECTION, takes
+from harvester.cli.flags import CONNECTION, SCREEN, SELECTION, takes
 from harvester.cli.screen import Screen
-from harvester.settings import Connection, Format, Selection
+from harvester.settings import Connection, Selection
 
 if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
@@ -54,23 +54,6 @@ def status(project: Project, *, connection: Connection, selection: Selection, sc
         on.show(status_table(info, counts))
 
 
-@takes(CONNECTION, SELECTION, FORMAT, SCREEN)
-def plan(
-    project: Project, *, connection: Connection, selection: Selection, format: Format, screen: Screen
-) -> None:
-    """Show what an export would fetch, and which filter runs where. Fetches the listing only."""
-    from harvester.plan import preview
-
-    screen.listen()
-    with connected(connection) as session:
-        info = session.find_project(project)
-        facts = msgspec.to_builtins(preview(session, info, selection, format))
-    if screen.json:
-        on.put_json({"project": {"hash": info.project_hash, "title": info.title}, **facts})
-    else:
-        on.show(plan_table(info, facts))
-
-
 def heading(info: "ProjectInfo") -> Text:
     return Text.assemble(on.title(info.title, "bold"), "  ", on.title(info.project_hash, "dim"))
 
@@ -106,24 +89,6 @@ def status_table(info: "ProjectInfo", counts: Mapping[str, Any]) -> RenderableTy
         table.add_section()
     size = f"{values.show_count(total, 'label row')}, {counts['labelled']:,} of them with labels"
     return Group(heading(info), Text(size, style="dim"), table)
-
-
-def plan_table(info: "ProjectInfo", facts: Mapping[str, Any]) -> RenderableType:
-    """How many rows end where without being fetched, and which filter runs where."""
-    numbers = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    numbers.add_column("")
-    numbers.add_column("", justify="right")
-    places = Table.grid(padding=(0, 2))
-    places.add_column("", no_wrap=True)
-    places.add_column("", overflow="fold")
-    for name, fact in facts.items():
-        if not isinstance(fact, Mapping):
-            numbers.add_row(words(name), on.title(said(fact), "bold"))
-            continue
-        places.add_row(Text(words(name), style="bold"), "" if fact else Text("nothing", style="dim"))
-        for key, value in fact.items():
-            places.add_row(Text.assemble("  ", words(key)), on.title(said(value)))
-    return Group(heading(info), "", numbers, "", places)
 
 
 def words(name: str) -> str:

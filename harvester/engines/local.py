@@ -16,6 +16,7 @@ from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
 from harvester.output.target import Target
 from harvester.part import Work, harvest_part
+from harvester.settings import Format, Limits
 
 Part = tuple[int, Sequence[PlanRow]]
 
@@ -60,9 +61,14 @@ async def run(
                 )
             )
 
-        in_flight = (work.limits.concurrency or _USUAL_REQUESTS) * (work.limits.bundle_size or _USUAL_BUNDLE)
-        width = open_parts(in_flight, work.format.rows_per_part)
+        width = usual_width(work.limits, work.format)
         await spread(parts, harvest, width=width, stopping=stopping, grace=grace)
+
+
+def usual_width(limits: Limits, format: Format) -> int:
+    """How many parts to keep open, by the limits, or by what is usual where these are left open."""
+    in_flight = (limits.concurrency or _USUAL_REQUESTS) * (limits.bundle_size or _USUAL_BUNDLE)
+    return open_parts(in_flight, format.rows_per_part)
 
 
 def open_parts(in_flight_rows: int, rows_per_part: int) -> int:

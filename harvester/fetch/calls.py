@@ -149,6 +149,8 @@ class Caller:
         self._counters.wire_bytes += fetched.wire_bytes
         self._counters.body_bytes += fetched.body_bytes
         self._sizer.answered(len(batch.rows), fetched.body_bytes, fetched.weight, took)
+        facts = {"rows": len(batch.rows), "body_bytes": fetched.body_bytes, "seconds": took}
+        self._on_event("request.answered", facts)
         present = (row for row, outcome in zip(batch.rows, fetched.outcomes, strict=True) if outcome)
         if (row := next(present, None)) is not None:
             self._remember(row, fetched.body_bytes / len(batch.rows))

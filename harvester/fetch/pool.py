@@ -50,7 +50,8 @@ class Pool:
 
     Args:
         counters: requests, refused, retries, wire_bytes and body_bytes are counted here.
-        on_event: hears of ``request.refused``, ``request.retried``, ``bundle.split``, ``row.failed``.
+        on_event: hears of ``request.answered``, ``request.refused``, ``request.retried``, ``bundle.split``,
+            ``row.failed``.
         request_deadline: seconds after which a call should have ended by itself.
         row_bytes: what a row weighed on average in an earlier run, if that is known.
     """

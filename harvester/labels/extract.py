@@ -53,9 +53,13 @@ class Extractor:
         nesting = Nesting(known)
         self._signed_urls = selection.signed_urls
         self._emit = format.emit
-        self._objects = ObjectReader(Chain("objects", selection, known.names, functions), nesting)
+        chains = {
+            kind: Chain(kind, selection, known.names, functions) for kind in ("objects", "classifications")
+        }
+        self.filters = {kind: chain.names for kind, chain in chains.items() if kind in format.emit}
+        self._objects = ObjectReader(chains["objects"], nesting)
         self._classifications = ClassificationReader(
-            Chain("classifications", selection, known.names, functions),
+            chains["classifications"],
             nesting,
             known,
             per_frame=format.per_frame,

@@ -25,6 +25,7 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     last_edited_at: str | None = None
 
 
+    number_of_frames: int | float | str | None = None
 # In place of a listing item that no JSON reader takes as it was sent; no item is `false`.
 NOT_AS_SENT = msgspec.Raw(b"false")
 

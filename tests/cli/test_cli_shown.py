@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console, RenderableType
 
 from harvester.cli.export import as_json
-from harvester.cli.look import plan_table, projects_table, status_table
+from harvester.cli.look import projects_table, status_table
+from harvester.cli.plan import plan_table
 from harvester.cli.progress import Speed, Speedometer, line, picture
 from harvester.cli.screen import Screen, fraction_bar
 from harvester.cli.summary import summary

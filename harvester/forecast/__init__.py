@@ -1,0 +1,1 @@
+"""What an export will come to, from the listing and a sample of label rows. Writes nothing."""

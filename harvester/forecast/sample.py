@@ -1,0 +1,125 @@
+"""Looking at a sample of label rows: asked for as an export would, measured, and kept nowhere."""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from statistics import fmean
+from typing import Any
+
+import msgspec
+
+from harvester.events import Counters
+from harvester.fetch.pool import FailedRow, Pool
+from harvester.fetch.source import LabelRows
+from harvester.forecast.rehearsal import Server
+from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.wire import PlanRow
+from harvester.output.compression import compressor
+from harvester.settings import Compression, Format, Limits
+
+
+class Look(msgspec.Struct, frozen=True):
+    """What one label row came to: bytes as sent, bytes of lines by kind, and what became of its records.
+
+    A row that cannot be had has none of it.
+    """
+
+    body: int = 0
+    lines: dict[str, int] = {}
+    seen: dict[str, int] = {}
+    written: dict[str, int] = {}
+    dropped: dict[str, dict[str, int]] = {}
+    failed: bool = False
+
+
+class Sample(msgspec.Struct):
+    """The looks by label hash, what the requests took, and how the server answered.
+
+    `packed` is what a byte of lines takes in a file, by kind: 1 where parts are not compressed.
+    """
+
+    looks: dict[str, Look]
+    packed: dict[str, float]
+    counters: Counters
+    server: Server
+
+
+class Weigher(Extractor):
+    """An extractor that notes how much each row weighs as sent."""
+
+    weights: dict[str, int]
+
+    def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+        self.weights[planned.label_hash or ""] = memoryview(row).nbytes
+        return super().extract(row, planned)
+
+
+async def look_at(
+    rows: list[PlanRow],
+    source: LabelRows,
+    extractor: Weigher,
+    format: Format,
+    limits: Limits,
+    *,
+    counters: Counters,
+    on_event: Callable[[str, Mapping[str, Any]], None],
+    rng: random.Random,
+    request_deadline: float,
+) -> Sample:
+    """Asks for `rows` through a pool of their own. Raises what `Pool.stream` raises."""
+    looks: dict[str, Look] = {}
+    calls: list[tuple[float, int]] = []
+    packing: dict[str, _Packing] = {kind: _Packing(format.compress) for kind in format.emit}
+
+    def hear(event: str, fields: Mapping[str, Any]) -> None:
+        if event == "request.answered":
+            calls.append((fields["seconds"], fields["body_bytes"]))
+        on_event(event, fields)
+
+    pool = Pool(source, limits, counters=counters, on_event=hear, rng=rng, request_deadline=request_deadline)
+    async with pool, aclosing(pool.stream(rows, extractor)) as outcomes:
+        async for row, outcome in outcomes:
+            label_hash = row.label_hash or ""
+            looks[label_hash] = _look(outcome, extractor.weights.get(label_hash, 0))
+            if isinstance(outcome, Harvest):
+                counters.harvested += 1
+                for kind, file in packing.items():
+                    file.add(outcome.lines[kind])
+    latency, per_byte = straight_line(calls)
+    rate = pool.pacer.rate if counters.refused else None
+    packed = {kind: file.ratio() for kind, file in packing.items()}
+    return Sample(looks, packed, counters, Server(latency, per_byte, rate))
+
+
+class _Packing:
+    """How much smaller lines become in a compressed file."""
+
+    def __init__(self, compression: Compression | None) -> None:
+        self._compressor = compressor(compression)
+        self._before = self._after = 0
+
+    def add(self, lines: bytes) -> None:
+        self._before += len(lines)
+        self._after += len(self._compressor.compress(lines))
+
+    def ratio(self) -> float:
+        return (self._after + len(self._compressor.flush())) / self._before if self._before else 1.0
+
+
+def _look(outcome: Harvest | FailedRow, body: int) -> Look:
+    if isinstance(outcome, FailedRow):
+        return Look(failed=True)
+    lines = {kind: len(lines) for kind, lines in outcome.lines.items()}
+    return Look(body, lines, outcome.seen, outcome.written, outcome.dropped)
+
+
+def straight_line(calls: Sequence[tuple[float, int]]) -> tuple[float, float]:
+    """Seconds for any call, and for each byte of its answer: least squares, neither of them negative."""
+    if not calls:
+        return 0.0, 0.0
+    mean_took, mean_bytes = fmean(took for took, _ in calls), fmean(size for _, size in calls)
+    spread = sum((size - mean_bytes) ** 2 for _, size in calls)
+    together = sum((took - mean_took) * (size - mean_bytes) for took, size in calls)
+    per_byte = max(0.0, together / spread) if spread else 0.0
+    per_byte = min(per_byte, mean_took / mean_bytes) if mean_bytes else 0.0
+    return mean_took - per_byte * mean_bytes, per_byte

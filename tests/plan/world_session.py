@@ -1,0 +1,171 @@
+"""A simulated project in this process, in virtual time: what a forecast says of it, and what it comes to."""
+
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing, contextmanager
+from functools import partial
+from typing import Any, cast
+from unittest import mock
+
+import anyio
+import anyio.to_thread
+import msgspec
+
+import harvester.forecast.forecast
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
+from harvester.engines.local import Part, spread, usual_width
+from harvester.errors import RateLimited
+from harvester.events import Counters
+from harvester.fetch.pool import FailedRow, Pool
+from harvester.fetch.source import Answer
+from harvester.forecast.forecast import Forecast, forecast
+from harvester.labels.extract import Extractor
+from harvester.labels.wire import PlanRow
+from harvester.plan import plan_rows
+from harvester.settings import Connection, Format, Limits, Selection
+from harvester.simulator.world import World, WorldSpec
+from tests.fetch.virtual import OK, Server, Unlimited
+from tests.fetch.virtual_loop import VirtualLoop
+
+LATENCY = 0.12
+
+
+class WorldSession:
+    """What a forecast needs of a session, and a server that answers in virtual time."""
+
+    connection = Connection(domain="http://127.0.0.1:9")
+
+    def __init__(self, spec: WorldSpec, server: Server | None = None) -> None:
+        self.world = World(spec)
+        self.project = ProjectInfo(
+            self.world.project_hash, spec.title, "2024-01-01", json.dumps(self.world.ontology()).encode()
+        )
+        self.server = server or Unlimited()
+        self.listings = 0
+        self.asked: Counter[str] = Counter()
+        self._rows: dict[str, bytes] = {}
+
+    @contextmanager
+    def listing(
+        self, project_hash: str, selection: Selection, **_: Any
+    ) -> Iterator[Iterable[list[msgspec.Raw]]]:
+        self.listings += 1
+        statuses = list(selection.task_statuses)
+        query = {"annotation_task_statuses": statuses} if statuses else {}
+        if selection.data_title_like:
+            query |= {"data_title_like": selection.data_title_like}
+        yield ([msgspec.Raw(item)] for item in self.world.listing(query))
+
+    def label_rows(self, project: ProjectInfo, selection: Selection) -> "WorldSession":
+        return self
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        return self.get_label_rows([label_hash])
+
+    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+        if self.server.judge(anyio.current_time())[0] != OK:
+            raise RateLimited("too many requests")
+        self.asked.update(label_hashes)
+        rows = [self._row(label_hash) for label_hash in label_hashes]
+        size = sum(map(len, rows)) + 100
+        return Answer(rows=list(rows), wire_bytes=size // 4, body_bytes=size)
+
+    def _row(self, label_hash: str) -> bytes:
+        if label_hash not in self._rows:
+            self._rows[label_hash] = self.world.label_row(label_hash) or b""
+        return self._rows[label_hash]
+
+
+class Truth(msgspec.Struct):
+    """What an export comes to."""
+
+    requests: int
+    label_bytes: int
+    wire_bytes: int
+    records: dict[str, int]
+    output_bytes: dict[str, int]
+    seconds: float
+    failed: int
+
+
+def foreseen(
+    session: WorldSession,
+    *,
+    sample: int = 100,
+    explain: bool = False,
+    selection: Selection = Selection(),
+    format: Format = Format(),
+    limits: Limits = Limits(),
+    seed: int = 0,
+) -> Forecast:
+    return _virtually(
+        partial(
+            forecast, cast(Session, session), session.project, selection, format, limits,
+            sample=sample, explain=explain, seed=seed, on_event=lambda event, fields: None,
+        )
+    )  # fmt: skip
+
+
+def exported(
+    session: WorldSession,
+    *,
+    selection: Selection = Selection(),
+    format: Format = Format(),
+    limits: Limits = Limits(),
+) -> Truth:
+    """Fetches all of it, part by part, as an export does."""
+    return _virtually(partial(_export, session, selection, format, limits))
+
+
+async def _export(session: WorldSession, selection: Selection, format: Format, limits: Limits) -> Truth:
+    extractor = Extractor(selection, format, session.project.ontology)
+    rows = list(plan_rows(cast(Session, session), session.project, selection, format))
+    counters, written, lines = Counters(), Counter[str](), Counter[str]()
+    counts = Counter[str]()
+
+    async def parts() -> AsyncIterator[Part]:
+        for number, start in enumerate(range(0, len(rows), format.rows_per_part)):
+            yield number, rows[start : start + format.rows_per_part]
+
+    began = anyio.current_time()
+    async with Pool(session, limits, counters=counters) as pool:
+
+        async def harvest(number: int, part: Sequence[PlanRow]) -> None:
+            wanted = [row for row in part if row.outcome is None]
+            async with aclosing(pool.stream(wanted, extractor)) as outcomes:
+                async for _, outcome in outcomes:
+                    if isinstance(outcome, FailedRow):
+                        counts["failed"] += 1
+                        continue
+                    written.update(outcome.written)
+                    lines.update({kind: len(text) for kind, text in outcome.lines.items()})
+
+        await spread(parts(), harvest, width=usual_width(limits, format), stopping=anyio.Event(), grace=1.0)
+    return Truth(
+        requests=counters.requests,
+        label_bytes=counters.body_bytes,
+        wire_bytes=counters.wire_bytes,
+        records=dict(written),
+        output_bytes=dict(lines),
+        seconds=anyio.current_time() - began,
+        failed=counts["failed"],
+    )
+
+
+def _virtually(call: Callable[..., Any]) -> Any:
+    """Runs it in virtual time, with calls that would be made in threads made on the loop."""
+
+    async def in_thread(func: Callable[..., Any], *args: Any, limiter: Any = None, **_: Any) -> Any:
+        if limiter is None:
+            return func(*args)  # no request
+        async with limiter:
+            await anyio.sleep(LATENCY)
+            return func(*args)
+
+    with (
+        mock.patch.object(anyio.to_thread, "run_sync", in_thread),
+        mock.patch.object(harvester.forecast.forecast, "in_thread", in_thread),
+    ):
+        return anyio.run(call, backend_options={"loop_factory": VirtualLoop})
