@@ -54,7 +54,7 @@ class Comparison:
         }
 
     def settled(self) -> Iterator[PlanRow]:
-        """The plan's rows in their order, those edited since as they are listed now."""
+        """The plan's rows in order, those edited since as they are listed now; kept `to_settle` only."""
         decode = msgspec.json.Decoder(PlanRow).decode
         for (row,) in self._tables.execute(_SETTLED):
             yield decode(row)
@@ -68,12 +68,17 @@ class Comparison:
 
 
 @contextmanager
-def compared(planned: Iterable[PlanRow], listed: Iterable[PlanRow]) -> Iterator[Comparison]:
+def compared(
+    planned: Iterable[PlanRow], listed: Iterable[PlanRow], *, to_settle: bool = False
+) -> Iterator[Comparison]:
     """A comparison of the frozen plan with what is `listed` now, in any order.
+
+    `Comparison.settled` has rows only where they were kept `to_settle`.
 
     Raises:
         CannotFinishNow: the temporary directory has no room for it.
     """
+    encode = msgspec.json.encode if to_settle else _nothing
     # The empty name: a private database on disk, gone when it is closed or the process dies.
     with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as tables:
         try:
@@ -81,11 +86,11 @@ def compared(planned: Iterable[PlanRow], listed: Iterable[PlanRow]) -> Iterator[
                 tables.execute(statement)
             tables.executemany(
                 "INSERT INTO planned VALUES (?, ?, ?, ?, ?)",
-                ((_unit(row), i, _version(row), _name(row), _encoded(row)) for i, row in enumerate(planned)),
+                ((_unit(row), i, _version(row), _name(row), encode(row)) for i, row in enumerate(planned)),
             )
             tables.executemany(
                 "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
-                ((_unit(row), _version(row), _name(row), _encoded(row)) for row in listed),
+                ((_unit(row), _version(row), _name(row), encode(row)) for row in listed),
             )
             tables.execute("CREATE INDEX planned_unit ON planned (unit)")
             tables.execute("COMMIT")
@@ -108,5 +113,5 @@ def _name(row: PlanRow) -> str:
     return row.label_hash or row.data_hash
 
 
-def _encoded(row: PlanRow) -> bytes:
-    return msgspec.json.encode(row)
+def _nothing(_: PlanRow) -> None:
+    return None

@@ -61,8 +61,10 @@ class Tally:
         self.harvested += 1
         self.harvested_ids.add(row.label_hash or "")
         for kind, seen in harvest.seen.items():
-            counts = KindCounts(seen, harvest.written[kind], harvest.dropped[kind])
-            self.records.setdefault(kind, KindCounts()).add(counts)
+            counts = self.records.get(kind)
+            if counts is None:
+                counts = self.records[kind] = KindCounts()
+            counts.count(seen, harvest.written[kind], harvest.dropped[kind])
 
 
 async def harvest_part(

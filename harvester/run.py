@@ -228,7 +228,7 @@ class Run:
     def _compare(self, settle: bool) -> bool:
         planned = self._frozen_rows()
         listed = unsorted_rows(self._session, self._project, self._selection, self._format)
-        with compared(planned, listed) as comparison:
+        with compared(planned, listed, to_settle=settle) as comparison:
             self._drift = comparison.drift()
             if self._drift.edited and settle:
                 self._settle(comparison)

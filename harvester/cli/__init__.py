@@ -1,6 +1,7 @@
 """The command line: argv -> settings -> anyio.run -> exit code. The only place that prints or exits."""
 
 import errno
+import gc
 import os
 import shlex
 import sys
@@ -25,7 +26,7 @@ from harvester.cli.sync import sync
 from harvester.cli.verify import verify
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
-from harvester.settings import flag_from_environment
+from harvester.settings import COLLECTIONS, flag_from_environment
 
 VERBS = (demo, projects, status, plan, export, sync, verify, report, simulate, bench)
 
@@ -65,6 +66,8 @@ def command() -> Any:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code. Without `argv`, this process's own."""
     own = argv is None
+    if own:
+        gc.set_threshold(*COLLECTIONS)
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(argv)

@@ -4,6 +4,7 @@ Started by `harvester.engines.processes`. When its standard input ends, the expo
 gone, and so is its lock on the target: the worker ends at once, in the middle of whatever it does.
 """
 
+import gc
 import os
 import signal
 import sys
@@ -40,12 +41,14 @@ from harvester.events import Counters
 from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
 from harvester.output.target import open_target
+from harvester.settings import COLLECTIONS
 
 _TICK = 0.2  # seconds between two reports of the counters
 
 
 def main() -> None:
     """The whole life of a worker process."""
+    gc.set_threshold(*COLLECTIONS)
     # Who started us hears the signals and says what is to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -23,10 +23,14 @@ class KindCounts(msgspec.Struct):
 
     def add(self, other: "KindCounts") -> None:
         """Adds another part's counts."""
-        self.seen += other.seen
-        self.written += other.written
-        for name, dropped in other.dropped.items():
-            self.dropped[name] = self.dropped.get(name, 0) + dropped
+        self.count(other.seen, other.written, other.dropped)
+
+    def count(self, seen: int, written: int, dropped: Mapping[str, int]) -> None:
+        """Adds a row's counts."""
+        self.seen += seen
+        self.written += written
+        for name, number in dropped.items():
+            self.dropped[name] = self.dropped.get(name, 0) + number
 
 
 class PartFile(msgspec.Struct, frozen=True, kw_only=True):
