@@ -96,7 +96,7 @@ SCENARIOS = (
         name="bundles",
         title="A hundred rows a request, no latency",
         runs=(
-            Run("harvester", 60_000, (*BOXES, *HUNDREDS)),
+            Run("harvester", 100_000, (*BOXES, *HUNDREDS)),
             Run("threads_of_chunks", 3_000),
             Run("platform_export", 1_000),
         ),
