@@ -1,0 +1,122 @@
+"""A whole export of bundles, in one process: which stage takes how much of its CPU.
+
+    python benchmarks/bundles.py [ROWS]
+
+Stages are timed by the CPU clock of the thread that they run in, so that waiting counts for nothing. What is
+left is the SDK's import, the event loop, the handing over between threads, and the interpreter's start.
+"""
+
+import resource
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harvester import cli, drift, part, run
+from harvester.encord import answers, envelope, rows
+from harvester.fetch import asking
+from harvester.labels import extract
+from harvester.output import ndjson, planfile
+from harvester.simulator import Simulator, WorldSpec
+
+ROWS = 30_000
+# Each stage: a call that is replaced, and where it stands; stages further in stand below the one around them.
+STAGES: tuple[tuple[str, Any, str], ...] = (
+    ("list, sort and freeze the plan", planfile, "ensure_plan"),
+    ("calls, in threads", asking.Call, "__call__"),
+    ("  the SDK's call and ours below it", rows.ProjectLabelRows, "_ask"),
+    ("    receive, decrypt, decompress", answers, "read_body"),
+    ("    cut into rows", envelope, "answer_of"),
+    ("  extract", asking.Call, "_read"),
+    ("    skeleton", extract, "_decode_row"),
+    ("    check the text", extract, "_has_line_break"),
+    ("hash and write lines", ndjson._KindFile, "_flush"),
+    ("count a row", part.Tally, "add"),
+)
+
+
+class Clock:
+    """CPU seconds by stage, over all threads."""
+
+    def __init__(self) -> None:
+        self.seconds: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def around(self, stage: str, owner: Any, name: str) -> None:
+        """Times every call of `owner.name`."""
+        call = getattr(owner, name)
+
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.thread_time()
+            try:
+                return call(*args, **kwargs)
+            finally:
+                self.add(stage, time.thread_time() - began)
+
+        setattr(owner, name, timed)
+
+    def add(self, stage: str, seconds: float) -> None:
+        with self._lock:
+            self.seconds[stage] += seconds
+
+
+def compared_by(clock: Clock, compared: Callable[..., Any]) -> Callable[..., Any]:
+    """Both sides of the comparison, and the comparison itself, as one stage."""
+
+    def timed(planned: Any, listed: Any, **options: Any) -> Any:
+        manager = compared(planned, listed, **options)
+        began = time.thread_time()
+        entered = manager.__enter__()
+        clock.add("list again and compare", time.thread_time() - began)
+        return _Entered(manager, entered)
+
+    return timed
+
+
+class _Entered:
+    """A context manager that was entered already."""
+
+    def __init__(self, manager: Any, entered: Any) -> None:
+        self._manager, self._entered = manager, entered
+
+    def __enter__(self) -> Any:
+        return self._entered
+
+    def __exit__(self, *error: Any) -> Any:
+        return self._manager.__exit__(*error)
+
+
+def main() -> None:
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
+    spec = WorldSpec(rows=wanted, objects_per_row=20, mix=("image",), unlabelled=0, odd=False)
+    clock = Clock()
+    for stage in STAGES:
+        clock.around(*stage)
+    run.compared = compared_by(clock, drift.compared)  # type: ignore[assignment]
+    with Simulator(spec) as simulator, tempfile.TemporaryDirectory() as directory:
+        before = _cpu()
+        argv = ["export", simulator.project_hash, "-o", str(Path(directory, "out")), "--quiet"]
+        argv += ["--emit", "objects", "--shape", "bounding_box", "--bundle-size", "100"]
+        argv += ["--ssh-key-file", str(simulator.ssh_key_file), "--domain", simulator.url]
+        argv += ["--ca-bundle", str(simulator.ca_file)]
+        assert cli.main(argv) == 0
+        whole = _cpu() - before
+    print(f"{wanted:,} rows, {whole / wanted * 1e6:.0f} µs of CPU each (imports done), of which")
+    for stage in [*(name for name, _, _ in STAGES), "list again and compare"]:
+        print(f"  {stage:40} {clock.seconds[stage] / wanted * 1e6:6.1f} µs")
+    top = (name for name in clock.seconds if not name.startswith(" "))
+    rest = whole - sum(clock.seconds[name] for name in top)
+    print(f"  {'everything else':40} {rest / wanted * 1e6:6.1f} µs")
+
+
+def _cpu() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+if __name__ == "__main__":
+    main()
