@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test crashtest lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -13,6 +13,10 @@ demo: $(VENV)/.run
 # Three at a time on two cores: end-to-end tests wait for other processes most of the time.
 test: $(VENV)/.test $(VENV)/.browser
 	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+# SIGKILL at 200 random moments: the bytes must be those of an export that was never killed.
+crashtest: $(VENV)/.test
+	$(BIN)/python -m tests.crash.crashtest
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .
