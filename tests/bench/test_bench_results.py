@@ -82,9 +82,10 @@ def test_figures_are_medians_with_their_spread() -> None:
     """Of the whole process; own is less start-up; MB/s of the peers by the weight of our rows."""
     scenario = next(one for one in SCENARIOS if one.name == "bundles")
     ours, threads, _ = result_of(scenario).runs
-    assert ours.cpu_ms_per_row == Figure(0.75 / 60, 0.5 / 60, 1 / 60)
+    thousands = ours.rows / 1000
+    assert ours.cpu_ms_per_row == Figure(0.75 / thousands, 0.5 / thousands, 1 / thousands)
     assert ours.cpu_ms_per_row.spread == pytest.approx(1 / 3)
-    assert ours.own_cpu_ms_per_row.median == pytest.approx(0.65 / 60)
+    assert ours.own_cpu_ms_per_row.median == pytest.approx(0.65 / thousands)
     assert threads.mb_per_s.high == pytest.approx(3_000 * 0.01 / 10)
 
 
