@@ -10,6 +10,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.errors import BadInput
 from harvester.events import Counters, one_line, say
 from harvester.filters.own import OwnFilter
+from harvester.labels.extract import Extractor
 from harvester.output.target import open_target
 from harvester.run import Run, Summary
 from harvester.settings import Format, Limits, Selection
@@ -51,6 +52,8 @@ async def export(
         CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
             committed is kept: the same call goes on.
     """
+    # First of all: a filter that does not import is told before anything is listed or made.
+    extractor = Extractor(selection, format, project.ontology, functions)
     store = open_target(target)
     await in_thread(store.ensure)
     async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
@@ -58,13 +61,13 @@ async def export(
         await run.freeze_plan()
         if (retry_failed or settle) and run.synced:
             raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
-        await run.mend_generations(functions or {})
+        await run.mend_generations(extractor)
         if retry_failed:
             await run.reopen_failed()
         if run.complete and not settle:
             return run.summary()
-        await run.harvest_parts(functions or {})
+        await run.harvest_parts(extractor)
         if await run.look_for_drift(settle=settle):
-            await run.harvest_parts(functions or {})
+            await run.harvest_parts(extractor)
         await run.write_manifest()
         return run.summary()

@@ -15,7 +15,6 @@ from harvester.engines import local, processes
 from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.filters import asked_with
-from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
@@ -127,7 +126,7 @@ class Run:
 
     # -- parts --------------------------------------------------------------------------------------
 
-    async def harvest_parts(self, functions: Mapping[str, OwnFilter]) -> None:
+    async def harvest_parts(self, extractor: Extractor) -> None:
         """Harvests the parts of the plan that are not there yet.
 
         Raises:
@@ -136,12 +135,12 @@ class Run:
         missing = set(range(self._plan.parts)) - self._standing.commits.keys()
         if missing:
             self._harvested = True
-            await self._harvest(missing, functions)
+            await self._harvest(missing, extractor)
         kept, parts = len(self._standing.commits), self._plan.parts
         if kept < parts:
             raise CannotFinishNow(f"{self._stopping.reason}: {kept:,} of {parts:,} parts are kept")
 
-    async def _harvest(self, missing: set[int], functions: Mapping[str, OwnFilter]) -> None:
+    async def _harvest(self, missing: set[int], extractor: Extractor) -> None:
         work = Work(
             connection=self._session.connection,
             project=self._project,
@@ -159,7 +158,7 @@ class Run:
                 work,
                 source=self._session.label_rows(self._project, asked_with(self._selection, self._format)),
                 target=self._target,
-                extractor=Extractor(self._selection, self._format, self._project.ontology, functions),
+                extractor=extractor,
             )
         try:
             await run(
@@ -190,7 +189,7 @@ class Run:
         """Whether syncs have brought the export up to date since it ended."""
         return generation_count(self._target) > 0
 
-    async def mend_generations(self, functions: Mapping[str, OwnFilter]) -> None:
+    async def mend_generations(self, extractor: Extractor) -> None:
         """Harvests again what is damaged in what syncs have brought."""
         mended = False
         for number in range(1, await in_thread(generation_count, self._target) + 1):
@@ -201,7 +200,7 @@ class Run:
             )  # fmt: skip
             await run.freeze_plan()
             if not run.complete:
-                await run.harvest_parts(functions)
+                await run.harvest_parts(extractor)
                 await run.write_manifest()
                 mended = True
         if mended and self._standing.manifest:

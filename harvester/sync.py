@@ -15,6 +15,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, Unsound
 from harvester.events import Counters, one_line, say
 from harvester.filters.own import OwnFilter
+from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.generations import (
@@ -93,12 +94,13 @@ async def sync(
     """
     store = open_target(target)
     purpose = await in_thread(purpose_of, store)
+    extractor = Extractor(purpose.selection, purpose.format, project.ontology, functions)
     async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
         manifest = await in_thread(_finished, store)
         run = _SyncRun(session, project, purpose, limits, store, manifest, counters, on_event, ending)
         if not await run.freeze_changes():
             return run.unchanged()
-        await run.harvest_parts(functions or {})
+        await run.harvest_parts(extractor)
         await run.look_for_drift(settle=False)
         await run.write_manifest()
         return await run.publish()

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from harvester.errors import CannotFinishNow, TargetRefused
+from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
@@ -33,6 +33,13 @@ async def test_every_listed_row_is_accounted_for(tmp_path: Path) -> None:
     assert done.exit_code == 3
     assert json.loads(files(tmp_path)["failed-00000.ndjson"])["label_hash"] == "label-0003"
     assert verify(LocalTarget(tmp_path)).ok
+
+
+async def test_a_filter_that_does_not_import_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    """Nothing is listed for it, and no target is left behind."""
+    with pytest.raises(BadInput, match="does not import"):
+        await Platform().export(tmp_path / "out", selection=Selection(filters=("no.such:thing",)))
+    assert not (tmp_path / "out").exists()
 
 
 async def test_rows_ruled_out_by_the_listing_are_never_asked_for(tmp_path: Path) -> None:
