@@ -153,11 +153,10 @@ def test_an_upload_that_fails_says_so(s3: S3, monkeypatch: pytest.MonkeyPatch) -
     with answering(403, b"<Error><Code>AccessDenied</Code></Error>") as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL", url)
         target = open_target(f"s3://{BUCKET}/fails")
-        for go_on in (write_for_ever, lambda draft: draft.commit()):
+        for keep in (write_for_ever, write_and_commit):
             draft = target.create("objects-00000.ndjson")
-            draft.write(bytes(LARGE))
             with pytest.raises(CredentialsRefused, match="AccessDenied"):
-                go_on(draft)
+                keep(draft)
             draft.discard()
         small = target.create("rows-00000.ndjson")
         small.write(b"1\n")
@@ -168,6 +167,11 @@ def test_an_upload_that_fails_says_so(s3: S3, monkeypatch: pytest.MonkeyPatch) -
 def write_for_ever(draft: Draft) -> None:
     while True:
         draft.write(bytes(LARGE))
+
+
+def write_and_commit(draft: Draft) -> None:
+    draft.write(bytes(LARGE))
+    draft.commit()
 
 
 # -- two writers ----------------------------------------------------------------------------------
