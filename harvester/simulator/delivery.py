@@ -68,6 +68,7 @@ class Delivery:
             return
         for piece in pieces:
             if self._transport.is_closing():
+                await self._until_gone()
                 return
             await self._body(piece, more=True)
             await asyncio.sleep(0)  # others come first now and then

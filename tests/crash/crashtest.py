@@ -126,7 +126,8 @@ class Lane:
         while True:
             running = self.start(command, target)
             moment, delay = self.choose(target)
-            if killed < at_most and strike(running, target, moment, delay):
+            spared = commits(target) == PARTS and self.random.random() < 0.5
+            if killed < at_most and not spared and strike(running, target, moment, delay):
                 killed += 1
                 hit = found_at(target)
                 tally.moments[hit] = tally.moments.get(hit, 0) + 1
@@ -137,10 +138,10 @@ class Lane:
     def choose(self, target: Path) -> tuple[int, float]:
         """The moment to kill at, and how many seconds after it."""
         there, chance = commits(target), self.random.random()
-        if chance < 0.1 or there == PARTS:
-            return STARTING, self.random.uniform(0.0, 2.0)  # too late, now and then: then it ends well
+        if chance < 0.05:
+            return STARTING, self.random.uniform(0.0, 2.0)
         delay = self.random.uniform(0.0, 0.05)
-        if chance < 0.25:
+        if chance < 0.2 or there == PARTS:
             return PLANNING, delay
         return min(ENDING, there + self.random.randrange(1, 11)), delay
 

@@ -52,7 +52,7 @@ def start(command: Command, target: Path, *flags: str) -> "subprocess.Popen[byte
 @pytest.mark.parametrize(
     ("number", "code", "processes"), [(signal.SIGINT, 130, "1"), (signal.SIGTERM, 143, "2")]
 )
-def test_a_signal_keeps_what_is_done(
+def test_fault_16_a_signal_keeps_what_is_done(
     command: Command, whole: dict[str, bytes], tmp_path: Path, number: int, code: int, processes: str
 ) -> None:
     """Open parts are committed, the command to go on is printed, and it leads to the same bytes."""
@@ -67,7 +67,7 @@ def test_a_signal_keeps_what_is_done(
     assert parts(tmp_path / "out") == whole
 
 
-def test_a_kill_in_the_middle_loses_nothing(
+def test_fault_15_a_kill_in_the_middle_loses_nothing(
     command: Command, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
     """SIGKILL, then the same command: the bytes of a run that was never killed, and no leftovers."""
@@ -93,7 +93,9 @@ def test_a_worker_that_is_killed_ends_the_export_resumable(
     assert parts(tmp_path / "out") == whole
 
 
-def test_the_second_one_on_a_target_is_told_who_works_there(command: Command, tmp_path: Path) -> None:
+def test_fault_18_the_second_one_on_a_target_is_told_who_works_there(
+    command: Command, tmp_path: Path
+) -> None:
     """Exit 6 for the second; the first is not disturbed."""
     running = start(command, tmp_path / "out", "--max-rps", "5")
     second = command("export", PROJECT, "-o", tmp_path / "out", *SMALL_PARTS)
@@ -111,7 +113,7 @@ def test_out_of_time_is_resumable(command: Command, tmp_path: Path) -> None:
     assert "to go on: harvester export" in done.stderr
 
 
-def test_edited_rows_are_settled_and_verified(tmp_path: Path) -> None:
+def test_fault_20_edited_rows_are_settled_and_verified(tmp_path: Path) -> None:
     """`verify --server` names a row edited since; `--settle` harvests it again; then nothing has changed."""
     with Simulator(WorldSpec(rows=100)) as simulator:
         command = command_for(simulator)

@@ -110,7 +110,7 @@ def test_duckdb_reads_the_parts(exported: Path) -> None:
     assert found[0][0] == manifest(exported)["records"]["objects"]["written"]
 
 
-def test_a_reader_that_has_enough_ends_it_quietly(harvester: Command) -> None:
+def test_fault_21_a_reader_that_has_enough_ends_it_quietly(harvester: Command) -> None:
     """`export -o - | head -1` prints one valid record and no traceback."""
     shell = f"{HARVESTER} export '{PROJECT}' -o - --emit objects --shape polygon | head -1"
     done = subprocess.run(

@@ -1,80 +1,17 @@
 """A server that refuses, fails, lies or goes away, against the installed command: the matrix of faults."""
 
 import json
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
-from tests.e2e.conftest import command_for, parts, wait_for
+from harvester.simulator.faults import HOSTILE_TITLES, RowTrouble
+from tests.e2e.platform import PROJECT, SMALL, Ended, Platform
 
-PROJECT = "Demo street scenes"
-SPEC = WorldSpec(rows=120, objects=2, branches=())
-SMALL = ("--bundle-size", "4", "--concurrency", "8", "--rows-per-part", "20")
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How an export ended, and what the server counted meanwhile."""
-
-    code: int
-    said: str
-    seconds: float
-    counts: dict[str, int]
-    parts: dict[str, bytes]
-    stats: dict[str, Any]
-
-    @property
-    def failed(self) -> dict[str, dict[str, Any]]:
-        """The failed rows, by the number in their title."""
-        lines = b"".join(lines for name, lines in self.parts.items() if name.startswith("failed-"))
-        rows = [json.loads(line) for line in lines.splitlines()]
-        return {row["data_title"].rpartition("_")[2].partition(".")[0]: row for row in rows}
-
-    def kept(self, kind: str = "objects") -> bytes:
-        return b"".join(lines for name, lines in self.parts.items() if name.startswith(kind))
-
-
-class Platform:
-    """A simulator, and the installed command that exports from it while something is the matter."""
-
-    def __init__(self, simulator: Simulator) -> None:
-        self.simulator = simulator
-        self.command = command_for(simulator)
-
-    def export(self, target: Path, *flags: str, faults: Faults | None = None, **changes: Any) -> Ended:
-        self.simulator.set_faults(faults, **changes)
-        before = self.simulator.stats()
-        done = self.command("export", PROJECT, "-o", target, "--json", *flags, timeout=60)
-        summary = json.loads(done.stdout) if done.stdout else {"counts": {}, "run": {"seconds": 0}}
-        assert "Traceback" not in done.stderr
-        return Ended(
-            done.returncode,
-            done.stderr,
-            summary["run"]["seconds"],
-            summary["counts"],
-            parts(target),
-            since(before, self.simulator.stats()),
-        )
-
-    def start(self, target: Path, *flags: str) -> "subprocess.Popen[bytes]":
-        """An export under way: a part is committed."""
-        running = self.command.start("export", PROJECT, "-o", target, *flags, stderr=subprocess.PIPE)
-        wait_for(running, lambda: any(target.glob(".harvester/commits/*.json")))
-        return running
-
-
-def since(before: dict[str, Any], after: dict[str, Any]) -> dict[str, Any]:
-    """What was counted between two snapshots."""
-    return {
-        name: since(before[name], value) if isinstance(value, dict) else value - before.get(name, 0)
-        for name, value in after.items()
-        if name in before or not isinstance(value, dict)
-    }
+SPEC = WorldSpec(rows=120, objects=2, branches=(), unlabelled=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -150,75 +87,111 @@ def test_fault_03_retry_after_of_a_day_ends_it_at_once(
     assert platform.export(tmp_path / "out", *SMALL).parts == whole
 
 
-TROUBLES = {
-    5: ("too_large", "SkipRow", "Request Entity Too Large"),
-    10: ("foreign", "SkipRow", "leave this row out"),
-    11: ("corrupt", "SkipRow", "corrupted"),
-    12: ("deleted", "SkipRow", "not found"),
-    13: ("forbidden", "SkipRow", "not authorised"),
-    22: ("bomb", "SkipRow", "unpacks to over 1000 times"),
-    23: ("nested", "SkipRow", "nested too deep"),
-    31: ("nan", "SkipRow", "JSON"),
-    32: ("broken", "SkipRow", "no valid JSON"),
+TROUBLES: dict[int, tuple[RowTrouble, str]] = {
+    5: ("too_large", "Request Entity Too Large"),
+    10: ("foreign", "leave this row out"),
+    30: ("corrupt", "The label blurb is corrupted"),
+    40: ("deleted", "was not found"),
+    50: ("forbidden", "You are not authorised"),
+    60: ("bomb", "unpacks to over 1000 times its size"),
+    70: ("nested", "nested too deep"),
+    35: ("surrogate", "no valid JSON"),
+    80: ("nan", "no valid JSON"),
+    90: ("broken", "no valid JSON"),
+}
+# Row 23: what stays as it was sent, byte by byte.
+ODD_VALUES: dict[int, tuple[RowTrouble, bytes]] = {
+    15: ("pretty", b""),
+    25: ("line_separator", '"simulator":"one\u2028two\u2029three\u0085four"'.encode()),
+    45: ("big_integer", b'"simulator":123456789012345678901234567890'),
+    55: ("duplicate_keys", b'"simulator":1,"simulator":2'),
 }
 
 
 @pytest.fixture(scope="module")
 def troubled(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Ended:
-    """All troubles at once, each in a row of its own, all rows in one bundle."""
-    rows: dict[str, Any] = {str(number): trouble for number, (trouble, _, _) in TROUBLES.items()}
+    """All troubles that rows can have at once, each in a row of its own, asked for in bundles."""
+    rows = {str(number): trouble for number, (trouble, _) in {**TROUBLES, **ODD_VALUES}.items()}
     target = tmp_path_factory.mktemp("troubled") / "out"
-    return platform.export(target, "--concurrency", "1", rows=rows, seed=1)
+    return platform.export(target, "--emit", "rows,objects", rows=rows)
 
 
-def test_fault_05_10_11_12_22_and_23_cost_their_own_row_only(troubled: Ended) -> None:
-    """Each troubled row is listed as failed with its reason, exit 3, and all the others are harvested."""
-    assert troubled.code == 3, troubled.said
-    assert troubled.counts["failed"] == len(TROUBLES)
-    assert troubled.counts["harvested"] == sum(
-        troubled.counts[name] * sign for name, sign in (("listed", 1), ("unlabelled", -1), ("failed", -1))
-    )
-    by_title = [row for _, row in sorted(troubled.failed.items())]
-    for row, (trouble, error, words) in zip(by_title, TROUBLES.values(), strict=True):
-        assert row["error"] == error, trouble
-        assert words in row["message"], trouble
+def expect_failed(troubled: Ended, *numbers: int) -> None:
+    """Those rows are listed as failed, with the reason; and only troubled rows are."""
+    assert troubled.code == 3
+    assert troubled.failed.keys() == {f"{number:07}" for number in TROUBLES}
+    assert troubled.counts["failed"] + troubled.counts["harvested"] == SPEC.rows
+    for number in numbers:
+        row = troubled.failed[f"{number:07}"]
+        assert TROUBLES[number][1] in row["message"]
+        assert row["error"] == "SkipRow"
         assert row["attempts"] >= 1
+        assert row["label_hash"].encode() not in troubled.kept("objects") + troubled.kept("rows")
 
 
-def test_fault_07_an_outage_is_waited_out(
-    platform: Platform, whole: dict[str, bytes], tmp_path: Path
-) -> None:
-    """Few requests are spent on a server that is down, no row fails, and the bytes are the same."""
-    ended = platform.export(
-        tmp_path / "out", *SMALL, "--concurrency", "2", latency=0.5, outages=((2.5, 6.5),)
-    )
-    assert ended.code == 0, ended.said
-    assert ended.counts["failed"] == 0
-    assert 0 < ended.stats["in_outage"] <= 2 + 20
-    assert ended.parts == whole
+def test_fault_05_a_row_too_large_for_the_server(troubled: Ended) -> None:
+    """That row failed, exit 3."""
+    expect_failed(troubled, 5)
 
 
-def test_fault_13_credentials_revoked_in_mid_run_end_it_at_once(
-    platform: Platform, whole: dict[str, bytes], tmp_path: Path
-) -> None:
-    """Exit 4 within seconds and no storm of requests; once they are good again, the export goes on."""
-    target = tmp_path / "out"
-    platform.simulator.set_faults(latency=0.4)
-    running = platform.start(target, *SMALL, "--concurrency", "1")
-    before = platform.simulator.stats()
-    platform.simulator.set_faults(latency=0.4, revoked=True)
-    _, said = running.communicate(timeout=10)
-    assert running.returncode == 4, said
-    assert since(before, platform.simulator.stats())["requests"] <= 3
-    assert not (target / "manifest.json").exists()
-    assert platform.export(target, *SMALL).parts == whole
+def test_fault_10_a_row_that_never_comes(troubled: Ended) -> None:
+    """Another row always comes in its place: it is asked for again, then it has failed."""
+    expect_failed(troubled, 10)
 
 
-def test_fault_24_hostile_titles_are_data_and_nothing_else(platform: Platform, tmp_path: Path) -> None:
-    """No title becomes a path, and none steers the terminal."""
-    target = tmp_path / "in" / "out"
-    ended = platform.export(target, *SMALL, hostile_titles=True)
-    assert ended.code == 0, ended.said
-    assert [path.name for path in tmp_path.iterdir()] == ["in"]
-    assert all(name.partition("-")[0] in ("objects", "classifications") for name in ended.parts)
-    assert ended.said.isprintable() or not set(ended.said) & set("\x1b\x00\u202e\x07")
+def test_fault_11_a_corrupt_row_in_a_bundle(troubled: Ended) -> None:
+    """Bisected down to it; its neighbours are harvested."""
+    expect_failed(troubled, 30)
+    assert all(f"_{number:07}." in troubled.kept("rows").decode() for number in (28, 29, 31, 32))
+
+
+def test_fault_12_a_row_deleted_or_forbidden(troubled: Ended) -> None:
+    """Failed with the server's reason; the rest goes on."""
+    expect_failed(troubled, 40, 50)
+
+
+def test_fault_22_a_bomb_and_json_nested_deep(troubled: Ended) -> None:
+    """100 MB of zeros and 100,000 brackets: capped, and those rows failed."""
+    expect_failed(troubled, 60, 70)
+
+
+def test_fault_23_values_that_trip_parsers(troubled: Ended) -> None:
+    """One valid line each with the value as sent, or the row failed: NaN, half a surrogate pair."""
+    expect_failed(troubled, 35, 80, 90)
+    lines = troubled.kept("rows").split(b"\n")[:-1]
+    assert len(lines) == SPEC.rows - len(TROUBLES)
+    for line in lines:
+        json.loads(line)
+    for number, (trouble, sent) in ODD_VALUES.items():
+        (line,) = (line for line in lines if f"_{number:07}.".encode() in line)
+        assert sent in line, trouble
+
+
+def test_fault_13_credentials_refused_at_the_start(platform: Platform, tmp_path: Path) -> None:
+    """Exit 4 with what to do, after one request."""
+    ended = platform.export(tmp_path / "out", revoked=True)
+    assert (ended.code, ended.stats["requests"]) == (4, 1)
+    assert "does not accept these credentials" in ended.said
+
+
+def test_fault_14_an_unknown_host(platform: Platform, tmp_path: Path) -> None:
+    """Exit 5 at once: nothing is tried again."""
+    domain = "https://no-such-host.invalid"
+    done = platform.command("export", PROJECT, "-o", tmp_path / "out", timeout=10, ENCORD_DOMAIN=domain)
+    assert done.returncode == 5
+    assert f"the host of {domain} is not known" in done.stderr
+    assert "retried" not in done.stderr
+
+
+def test_fault_24_titles_that_want_to_be_more(platform: Platform, tmp_path: Path) -> None:
+    """`../`, escapes, NUL, 255 bytes, bidi marks: never a path, stripped on the terminal, kept."""
+    rows = {str(number): "corrupt" for number in range(len(HOSTILE_TITLES))}
+    ended = platform.export(tmp_path / "out", hostile_titles=True, rows=rows)
+    assert ended.code == 3
+    assert {row["data_title"] for row in ended.failed.values()} <= set(HOSTILE_TITLES)
+    assert sum(1 for line in ended.kept("failed").splitlines()) == len(HOSTILE_TITLES)
+    listed = platform.command("projects")
+    for said in (ended.said, listed.stdout):
+        assert not set(said) & set("\x00\x07\x1b\u202e\u2028\u2029")
+    names = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert all(name.isascii() and name[0] not in "-x" for name in names)
