@@ -36,7 +36,7 @@ LEVELS: Mapping[str, int] = {
 
 # Loggers of the libraries beneath. The SDK logs the start of every request at INFO, urllib3 every URL
 # at DEBUG: warnings only, whatever level the user asks of us.
-FOREIGN_LOGGERS = ("encord", "urllib3", "requests", "asyncio")
+FOREIGN_LOGGERS = ("encord", "urllib3", "requests", "asyncio", "distributed")
 
 
 @dataclass(slots=True)

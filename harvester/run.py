@@ -12,7 +12,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.drift import Comparison, compared
 from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
-from harvester.errors import CannotFinishNow
+from harvester.errors import BadInput, CannotFinishNow
 from harvester.events import Counters
 from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
@@ -152,7 +152,9 @@ class Run:
             row_bytes=self._row_bytes,
         )
         run: Callable[..., Any] = partial(processes.run, work)
-        if self._limits.processes == 1:
+        if self._limits.engine == "dask":
+            run = partial(_cluster().run, work, target=self._target)
+        elif self._limits.processes == 1:
             run = partial(
                 local.run,
                 work,
@@ -162,7 +164,7 @@ class Run:
             )
         try:
             await run(
-                parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
+                parts=_in_thread_each(self._slices(missing)),
                 counters=self._counters,
                 on_event=self._on_event,
                 on_commit=self._committed,
@@ -173,6 +175,11 @@ class Run:
             with anyio.CancelScope(shield=True):  # a process that had to be killed leaves its drafts
                 await in_thread(self._target.sweep)
             raise
+
+    def _slices(self, missing: set[int]) -> Iterator[local.Part]:
+        if self._limits.engine == "dask":
+            return ((part, ()) for part in sorted(missing))  # a cluster's workers read the rows themselves
+        return planfile.slices(self._target, self._plan, missing)
 
     def _committed(self, commit: Commit) -> None:
         self._standing.commits[commit.part] = commit
@@ -330,6 +337,14 @@ class Run:
             setattr(self._counters, outcome, getattr(self._counters, outcome) + times * number)
         for kind, counts in commit.records.items():
             setattr(self._counters, kind, getattr(self._counters, kind) + times * counts.written)
+
+
+def _cluster() -> Any:
+    try:
+        from harvester.engines import dask  # here: few need it, and it takes long to import
+    except ModuleNotFoundError as error:
+        raise BadInput(f"the engine dask needs {error.name}: pip install 'harvester[dask]'") from error
+    return dask
 
 
 async def _in_thread_each(iterator: Iterator[local.Part]) -> AsyncIterator[local.Part]:

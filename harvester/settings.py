@@ -23,6 +23,7 @@ DEFAULT_ROWS_PER_PART = 1000
 Kind = Literal["objects", "classifications", "rows"]
 Transport = Literal["pooled", "sdk"]
 Compression = Literal["gzip", "zstd"]
+Engine = Literal["local", "dask"]
 
 # The platform's own words, as the SDK's enums spell them; a test holds them to the SDK.
 TASK_STATUSES = ("QUEUED", "ASSIGNED", "IN_REVIEW", "RETURNED", "COMPLETED")
@@ -189,6 +190,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How hard to ask. `None` means: find out by itself.
 
     `max_rps` is in requests a second, `max_memory` in bytes in flight, `max_duration` in seconds.
+    `engine` is where parts are harvested: by `processes` of this machine, or by the Dask cluster whose
+    scheduler's address is `scheduler`.
     """
 
     concurrency: int | None = None
@@ -198,6 +201,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_duration: float | None = None
     max_attempts: int = 6
     processes: int = 1
+    engine: Engine = "local"
+    scheduler: str | None = None
 
     def __post_init__(self) -> None:
         _within("concurrency", self.concurrency, 1, 1024)
@@ -207,6 +212,13 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         _within("duration in seconds", self.max_duration, 0.001, 10 * 365 * 86_400)
         _within("attempts", self.max_attempts, 1, 100)
         _within("processes", self.processes, 1, 256)
+        _one_of("engine", [self.engine], get_args(Engine))
+        if self.engine == "dask" and not self.scheduler:
+            raise BadInput("the engine dask needs the address of a scheduler, e.g. tcp://host:8786")
+        if self.engine != "dask" and self.scheduler is not None:
+            raise BadInput("a scheduler is for the engine dask only")
+        if self.engine == "dask" and self.processes > 1:
+            raise BadInput("processes are of this machine: a cluster has its own workers")
 
 
 def flag_from_environment(flag: str, environ: Mapping[str, str] = os.environ) -> str | None:

@@ -57,7 +57,7 @@ def export(
 ) -> None:
     """Export a project's labels to newline-delimited JSON. Run it again to go on where it stopped."""
     if output == "-":
-        _check_for_standard_output(screen.json, limits.processes, retry_failed, settle)
+        _check_for_standard_output(screen.json, limits, retry_failed, settle)
     if selection.filters:
         sys.path.append(os.getcwd())  # where the user's functions are; last, so that they shadow nothing
     done = run(
@@ -134,12 +134,13 @@ def as_json(done: "Summary") -> dict[str, object]:
     }
 
 
-def _check_for_standard_output(json: bool, processes: int, retry_failed: bool, settle: bool) -> None:
+def _check_for_standard_output(json: bool, limits: Limits, retry_failed: bool, settle: bool) -> None:
     """Raises BadInput for what only makes sense where the export is kept."""
     if json:
         raise BadInput("--json and -o - both want standard output: write to a directory, or leave --json out")
     for flag, given in (
-        ("--processes", processes > 1),
+        ("--processes", limits.processes > 1),
+        ("--engine dask", limits.engine == "dask"),
         ("--retry-failed", retry_failed),
         ("--settle", settle),
     ):

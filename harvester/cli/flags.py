@@ -185,6 +185,10 @@ LIMITS = Group(
             "N|auto",
             values.processes,
         ),
+        Flag(
+            "engine", "--engine", "local: on this machine; dask: on a cluster.", "local|dask", words="lower"
+        ),
+        Flag("scheduler", "--scheduler", "The Dask cluster's, e.g. tcp://host:8786.", "ADDRESS"),
     ),
     Limits,
 )

@@ -77,20 +77,30 @@ FromWorker = Ask | Counted | Said | Committed | Ended
 
 def packed(message: ToWorker | FromWorker) -> bytes:
     """`message` as it goes through a pipe."""
-    body = msgspec.json.encode(message, enc_hook=str)
+    body = encoded(message)
     return len(body).to_bytes(PREFIX, "big") + body
 
 
 def to_worker(body: bytes) -> ToWorker:
     """The message that a worker got."""
-    message: ToWorker = msgspec.json.decode(body, type=ToWorker, dec_hook=_path)
+    message: ToWorker = decoded(body, ToWorker)
     return message
 
 
 def from_worker(body: bytes) -> FromWorker:
     """The message that a worker sent."""
-    message: FromWorker = msgspec.json.decode(body, type=FromWorker)
+    message: FromWorker = decoded(body, FromWorker)
     return message
+
+
+def encoded(message: Any) -> bytes:
+    """A struct as JSON, whatever it holds of paths."""
+    return msgspec.json.encode(message, enc_hook=str)
+
+
+def decoded(body: bytes, kind: Any) -> Any:
+    """The `kind` of struct that was encoded."""
+    return msgspec.json.decode(body, type=kind, dec_hook=_path)
 
 
 def _path(wanted: type, value: Any) -> Path:

@@ -105,6 +105,12 @@ def read_commits(target: Target, plan: str) -> dict[int, Commit]:
     return dict(sorted(commits.items()))
 
 
+def read_commit(target: Target, plan: str, part: int) -> Commit | None:
+    """The record of one part of that plan, if there is a whole one. Its files are not looked at."""
+    commit = parse_commit_record(target.read(commit_name(part)) or b"")
+    return commit if commit and commit.part == part and commit.plan == plan else None
+
+
 def drop_part(target: Target, part: int) -> None:
     """Deletes a part, its commit record first: it has never existed."""
     target.delete(commit_name(part))

@@ -1,0 +1,183 @@
+"""An export on a cluster: a scheduler and workers, real processes, one of which is killed."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from distributed import Client
+
+from harvester.simulator import Faults, Simulator
+from harvester.simulator.world import WorldSpec
+from tests.e2e.conftest import Command, command_for, parts, wait_for
+from tests.engines.cluster import Cluster
+
+PROJECT = "Demo street scenes"
+FLAGS = ("--rows-per-part", "25")
+PARTS = 24
+
+
+@pytest.fixture(scope="module")
+def slow() -> Iterator[Simulator]:
+    """600 rows of a server that lets parts take a second or so: long enough to be caught in the middle."""
+    with Simulator(WorldSpec(rows=600), faults=Faults(latency_per_row=0.02)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def harvester(slow: Simulator) -> Command:
+    """The command where the key is a text in the environment, and only there."""
+    command = command_for(slow)
+    environment = {k: v for k, v in command.environment.items() if k != "ENCORD_SSH_KEY_FILE"}
+    return Command(environment | {"ENCORD_SSH_KEY": slow.ssh_key_file.read_text()})
+
+
+@pytest.fixture(scope="module")
+def cluster(slow: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two workers, whose key is in a file of their own."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with Cluster(folder, command_for(slow).environment) as running:
+        running.add_worker()
+        running.add_worker()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def alone(slow: Simulator, harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same export by this machine alone."""
+    target = tmp_path_factory.mktemp("alone") / "out"
+    harvester.export(target, PROJECT, *FLAGS, "--concurrency", "64")
+    return target
+
+
+def start(harvester: Command, cluster: Cluster, target: Path) -> "subprocess.Popen[bytes]":
+    """The export under way, with a part there already."""
+    running = harvester.start(
+        "export", PROJECT, "-o", target, *FLAGS, "--engine", "dask", "--scheduler", cluster.address, "--json",
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    wait_for(running, lambda: len(commits(target)) > 0)
+    return running
+
+
+def commits(target: Path) -> list[Path]:
+    return sorted((target / ".harvester" / "commits").glob("[0-9]*.json"))
+
+
+def digest(target: Path) -> str:
+    return str(json.loads((target / "manifest.json").read_text())["digest"])
+
+
+def leftovers(target: Path) -> list[Path]:
+    return list(target.rglob("*.tmp"))
+
+
+def asked(address: str, ask: Callable[[Client], Awaitable[Any]]) -> Any:
+    """What a cluster answers."""
+
+    async def connect_and_ask() -> Any:
+        async with Client(address, asynchronous=True, set_as_default=False) as client:
+            return await ask(client)
+
+    return anyio.run(connect_and_ask)
+
+
+def scheduler_state(address: str) -> bytes:
+    """All that the scheduler knows of its tasks, as bytes."""
+
+    def dump(dask_scheduler: Any) -> bytes:
+        from distributed.protocol.pickle import dumps
+
+        tasks = dask_scheduler.tasks.values()
+        known = [dumps([task.key, task.run_spec, task.annotations, task.metadata]) for task in tasks]
+        known += [dumps(dask_scheduler.worker_plugins), repr(dask_scheduler.identity()).encode()]
+        return b"".join(known)
+
+    return bytes(asked(address, lambda client: client.run_on_scheduler(dump)))
+
+
+def held(address: str) -> int:
+    """How many exports the workers have a session open for."""
+
+    def count(dask_worker: Any) -> int:
+        return len(dask_worker.plugins["harvester"]._exports)
+
+    return sum(asked(address, lambda client: client.run(count)).values())
+
+
+def test_the_bytes_are_those_of_one_machine_though_a_worker_is_killed(
+    harvester: Command, cluster: Cluster, alone: Path, slow: Simulator, tmp_path: Path
+) -> None:
+    """Its parts go to the other worker. No line of the key is with the scheduler, or in any log."""
+    running = start(harvester, cluster, tmp_path / "out")
+    known = scheduler_state(cluster.address)
+    cluster.workers[0].send_signal(signal.SIGKILL)
+    assert len(commits(tmp_path / "out")) < PARTS
+    said, logged = running.communicate(timeout=60)
+    assert running.returncode == 0, logged.decode()
+    assert json.loads(said)["counts"] == json.loads((alone / "manifest.json").read_text())["counts"]
+    assert parts(tmp_path / "out") == parts(alone)
+    assert digest(tmp_path / "out") == digest(alone)
+    assert leftovers(tmp_path / "out") == []
+    assert str(tmp_path / "out").encode() in known  # it was looked into
+    seen = known + logged + said + cluster.logs().encode()
+    for line in slow.ssh_key_file.read_bytes().splitlines()[1:-1]:
+        assert line not in seen
+
+
+def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(
+    harvester: Command, cluster: Cluster, alone: Path, tmp_path: Path
+) -> None:
+    """Exit 130 without leftovers; nothing is written any more; later the same bytes."""
+    running = start(harvester, cluster, tmp_path / "out")
+    running.send_signal(signal.SIGINT)
+    _, logged = running.communicate(timeout=30)
+    assert running.returncode == 130, logged.decode()
+    assert b"to go on: harvester export" in logged
+    kept = commits(tmp_path / "out")
+    assert 0 < len(kept) < PARTS
+    assert leftovers(tmp_path / "out") == []
+    harvester.export(tmp_path / "out", PROJECT, *FLAGS, "--concurrency", "64")
+    assert parts(tmp_path / "out") == parts(alone)
+    assert digest(tmp_path / "out") == digest(alone)
+
+
+def test_workers_let_go_of_an_export_whose_process_is_killed(
+    harvester: Command, cluster: Cluster, alone: Path, tmp_path: Path
+) -> None:
+    """They drop what they were writing, and hold no session any more; another machine may go on."""
+    running = start(harvester, cluster, tmp_path / "out")
+    assert held(cluster.address) > 0
+    running.kill()
+    running.communicate()
+    while held(cluster.address):
+        pass
+    assert leftovers(tmp_path / "out") == []
+    assert len(commits(tmp_path / "out")) < PARTS
+    harvester.export(tmp_path / "out", PROJECT, *FLAGS, "--concurrency", "64")
+    assert parts(tmp_path / "out") == parts(alone)
+
+
+def test_a_worker_without_credentials_is_named(harvester: Command, cluster: Cluster, tmp_path: Path) -> None:
+    """Exit 4, one line."""
+    with Cluster(tmp_path, {k: v for k, v in harvester.environment.items() if k != "ENCORD_SSH_KEY"}) as bare:
+        bare.add_worker()
+        done = harvester(
+            "export",
+            PROJECT,
+            "-o",
+            tmp_path / "out",
+            "--engine",
+            "dask",
+            "--scheduler",
+            bare.address,
+            "--quiet",
+        )
+    assert done.returncode == 4
+    assert "harvester: worker tcp://127.0.0.1:" in done.stderr
+    assert "no credentials" in done.stderr
+    assert done.stderr.count("\n") == 1, done.stderr

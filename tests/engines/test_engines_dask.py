@@ -1,0 +1,198 @@
+"""Parts on a Dask cluster: what is said where it cannot be, and what its workers keep to themselves."""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from harvester.encord.project import ProjectInfo
+from harvester.engines import dask, dask_worker
+from harvester.engines.messages import Ended, Said, decoded, encoded
+from harvester.errors import BadInput, CannotFinishNow
+from harvester.labels.wire import PlanRow
+from harvester.output import planfile
+from harvester.output.commit import Commit, KindCounts
+from harvester.output.planfile import PlanHeader
+from harvester.output.purpose import Project, Purpose
+from harvester.output.target import LocalTarget
+from harvester.part import Work
+from harvester.run import _cluster
+from harvester.settings import Connection, Format, Limits, Selection
+from tests.engines.cluster import Cluster
+
+pytestmark = pytest.mark.anyio
+
+CANARY = "canary-in-a-key"
+WORK = Work(
+    connection=Connection(
+        ssh_key=CANARY, ssh_key_passphrase=CANARY, bearer_token=CANARY, ca_bundle=Path("/ca"), read_timeout=7
+    ),
+    project=ProjectInfo("hash", "Title ❄", "2024", b'{"objects": []}'),
+    selection=Selection(shapes=("polygon",)),
+    format=Format(rows_per_part=2),
+    limits=Limits(max_rps=6, concurrency=5, engine="dask", scheduler="tcp://127.0.0.1:1"),
+    target="out",
+    plan="digest",
+)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a scheduler without workers."""
+    with Cluster(tmp_path_factory.mktemp("cluster"), os.environ) as cluster:
+        yield cluster.address
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"engine": "dask"}, "address of a scheduler"),
+        ({"scheduler": "tcp://h:1"}, "for the engine dask only"),
+        ({"engine": "dask", "scheduler": "tcp://h:1", "processes": 2}, "its own workers"),
+        ({"engine": "spark"}, "unknown engine 'spark'"),
+    ],
+)
+def test_settings_that_make_no_sense_together_are_refused(given: dict, said: str) -> None:
+    """A scheduler goes with the engine dask, and only with it."""
+    with pytest.raises(BadInput, match=said):
+        Limits(**given)
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line, with the command."""
+    for name in [name for name in sys.modules if name.startswith("harvester.engines.dask")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delattr("harvester.engines.dask")
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(BadInput, match=r"pip install 'harvester\[dask\]'"):
+        _cluster()
+
+
+async def test_a_scheduler_that_does_not_answer_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CannotFinishNow names the address, soon."""
+    monkeypatch.setattr(dask, "_TO_CONNECT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        address = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
+    async with AsyncExitStack() as stack:
+        with pytest.raises(CannotFinishNow, match=f"no Dask scheduler answers at {address}"):
+            await dask._connect(address, stack)
+
+
+async def test_what_is_no_address_is_refused() -> None:
+    """BadInput says how one looks."""
+    async with AsyncExitStack() as stack:
+        with pytest.raises(BadInput, match="cannot be used as a scheduler's address: unknown address scheme"):
+            await dask._connect("nonsense://h", stack)
+
+
+async def test_a_cluster_without_workers_is_named_as_such(
+    scheduler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dask would wait for ever."""
+    async with AsyncExitStack() as stack:
+        client = await dask._connect(scheduler, stack)
+        monkeypatch.setattr(dask, "_TO_CONNECT", 0.2)
+        with pytest.raises(CannotFinishNow, match="has no workers"):
+            await dask._workers(client, scheduler)
+        assert (await dask._common_versions(client)).keys() == set(dask_worker.PACKAGES)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "said"),
+    [
+        ({"packages": {"harvester": "0.0.1"}}, "worker w has harvester 0.0.1: install harvester 9 there"),
+        (
+            {"packages": {"harvester": None}},
+            "worker w lacks the package harvester: install harvester 9 there",
+        ),
+        (None, "worker w lacks"),
+    ],
+)
+def test_a_worker_of_another_version_is_refused(theirs: dict | None, said: str) -> None:
+    """Another version could write other bytes."""
+    with pytest.raises(BadInput, match=said):
+        dask._check("worker w", {"harvester": "9"}, theirs)
+
+
+def test_a_worker_that_joins_later_checks_its_versions_too() -> None:
+    """By what the task says of the others'."""
+    with pytest.raises(BadInput, match=r"orjson is .* here, but 0.0 where the export was started"):
+        dask_worker._check_versions({"orjson": "0.0"})
+
+
+def test_a_worker_that_cannot_see_the_target_says_so(tmp_path: Path) -> None:
+    """A folder of the same name is not the same folder."""
+    with pytest.raises(BadInput, match="does not hold the export here: name a folder that all workers share"):
+        dask_worker._header(LocalTarget(tmp_path), WORK)
+
+
+def test_limits_are_divided_and_the_target_is_named_in_full(tmp_path: Path) -> None:
+    """Each worker process has its share of what the user set, and its own working directory."""
+    share = dask._for_one_of(2, WORK, LocalTarget("out"))
+    assert (share.limits.max_rps, share.limits.concurrency, share.limits.engine) == (3, 2, "local")
+    assert share.target == str(Path("out").absolute())
+
+
+def test_no_secret_is_in_a_task() -> None:
+    """Keys, passphrase and token stay where the export was started."""
+    order = encoded(dask_worker.Order(dask._for_one_of(1, WORK, LocalTarget("out")), {}))
+    assert CANARY not in order.decode()
+    assert decoded(order, dask_worker.Order).work.connection.read_timeout == 7
+
+
+def test_a_worker_takes_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of its environment; else the files of the names that were given where the export was started."""
+    for name in ("ENCORD_SSH_KEY_FILE", "ENCORD_SSH_KEY", "HARVESTER_BEARER_TOKEN", "REQUESTS_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+    given = Connection(domain="https://d", ssh_key_file=Path("/key"), ca_bundle=Path("/ca"), read_timeout=7)
+    assert dask_worker.with_own_credentials(given) == given
+    monkeypatch.setenv("ENCORD_SSH_KEY_FILE", "/own")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/own-ca")
+    own = dask_worker.with_own_credentials(given)
+    assert (own.ssh_key_file, own.ca_bundle, own.domain) == (Path("/own"), Path("/own-ca"), "https://d")
+
+
+def test_what_a_task_gives_arrives() -> None:
+    """Commit, end, counts and events."""
+    commit = Commit(
+        part=3, plan="p", rows={"failed": 1}, harvested_ids="i", files=[],
+        records={"rows": KindCounts(2, 1, {"f": 1})},
+    )  # fmt: skip
+    done = dask_worker.Done(commit, Ended("BadInput", "m"), {"requests": 2}, [Said("row.failed", {"a": 1})])
+    assert decoded(encoded(done), dask_worker.Done) == done
+
+
+def frozen(target: LocalTarget) -> tuple[PlanHeader, list[PlanRow]]:
+    rows = [
+        PlanRow(dataset_hash="d", data_title="t", label_hash=f"l{n}", branch_name=None, data_hash="x")
+        for n in range(7)
+    ]
+    purpose = Purpose(project=Project("h", "T"), selection=WORK.selection, format=WORK.format)
+    return planfile.freeze(target, rows, purpose), rows
+
+
+def test_parts_in_their_order_cost_one_pass_over_the_plan(tmp_path: Path) -> None:
+    """However many; one that comes back from a lost worker costs one more."""
+    opened = []
+
+    class Counting(LocalTarget):
+        def open(self, name: str):
+            opened.append(name)
+            return super().open(name)
+
+    target = Counting(tmp_path)
+    header, rows = frozen(target)
+    plan = dask_worker._PlanRows(target, header)
+    assert [plan.of(part) for part in (0, 2, 3)] == [rows[:2], rows[4:6], rows[6:]]
+    assert len(opened) == 1
+    assert plan.of(1) == rows[2:4]
+    assert len(opened) == 2
