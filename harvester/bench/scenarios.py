@@ -106,11 +106,11 @@ SCENARIOS = (
         title="One row a request, 150 ms latency, 64 in flight",
         faults=Faults(latency=0.15),
         runs=(
-            Run("harvester", 20_000, (*BOXES, *SINGLES, "--concurrency", "64")),
+            Run("harvester", 30_000, (*BOXES, *SINGLES, "--concurrency", "64")),
             Run("threads", 300),
             Run("one_by_one", 50),
         ),
-        most_repeats=2,
+        most_repeats=1,
     ),
     Scenario(
         name="limit",
