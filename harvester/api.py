@@ -219,7 +219,7 @@ async def _batches(
             async with aclosing(rows):
                 async for _, outcome in rows:
                     if not isinstance(outcome, FailedRow):
-                        lines = b"".join(outcome.lines.values()).split(b"\n")[:-1]
+                        lines = b"".join(map(bytes, outcome.lines.values())).split(b"\n")[:-1]
                         await send.send([json.loads(line) for line in lines])
                     elif on_failed is not None:
                         on_failed(outcome)

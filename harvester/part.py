@@ -42,7 +42,7 @@ class Keep(Protocol):
 
     def fills(self, kind: str, size: int) -> bool: ...
 
-    def write(self, kind: str, lines: bytes, records: int) -> None: ...
+    def write(self, kind: str, lines: Iterable[bytes], records: int) -> None: ...
 
     def fail(self, row: FailedRow) -> None: ...
 
@@ -138,11 +138,11 @@ async def harvest_rows(
             tally.add(row, outcome)
             counters.harvested += 1
             for kind, lines in outcome.lines.items():
-                if lines:
-                    if keep.fills(kind, len(lines)):  # in a thread: it compresses, and waits for the target
-                        await anyio.to_thread.run_sync(keep.write, kind, lines, outcome.written[kind])
+                if lines.size:
+                    if keep.fills(kind, lines.size):  # in a thread: it compresses, and waits for the target
+                        await anyio.to_thread.run_sync(keep.write, kind, lines.chunks, outcome.written[kind])
                     else:
-                        keep.write(kind, lines, outcome.written[kind])
-                    counters.out_bytes += len(lines)
+                        keep.write(kind, lines.chunks, outcome.written[kind])
+                    counters.out_bytes += lines.size
                     setattr(counters, kind, getattr(counters, kind) + outcome.written[kind])
     return tally

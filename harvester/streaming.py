@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import anyio
@@ -82,7 +82,7 @@ async def stream_rows(
                 counters.harvested += 1
                 for kind, written in outcome.written.items():
                     setattr(counters, kind, getattr(counters, kind) + written)
-                    counters.out_bytes += len(outcome.lines[kind])
+                    counters.out_bytes += outcome.lines[kind].size
             yield row, outcome
 
 
@@ -129,11 +129,12 @@ async def write_stream(
                 if isinstance(outcome, FailedRow):
                     continue
                 tally.add(row, outcome)
-                waiting += outcome.lines.values()
-                size += sum(map(len, outcome.lines.values()))
-                if size >= _WRITE_AT_ONCE:
-                    await put(waiting)
-                    waiting, size = [], 0
+                for chunk in chain.from_iterable(lines.chunks for lines in outcome.lines.values()):
+                    waiting.append(chunk)
+                    size += len(chunk)
+                    if size >= _WRITE_AT_ONCE:
+                        await put(waiting)
+                        waiting, size = [], 0
         await put(waiting, last=True)
 
     async with stopping_when(stopping, limits.max_duration) as ending:

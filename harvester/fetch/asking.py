@@ -83,7 +83,7 @@ class Call:
             if at is not None:
                 fetched.outcomes[i] = outcome = self._read(answer.rows[at], self._rows[i])
                 if isinstance(outcome, Harvest):
-                    fetched.weight += sum(map(len, outcome.lines.values()))
+                    fetched.weight += sum(lines.size for lines in outcome.lines.values())
         return fetched
 
     def _ask(self, asked: list[str]) -> Answer:

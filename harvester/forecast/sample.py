@@ -13,6 +13,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
 from harvester.forecast.rehearsal import Server
 from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.records import Lines
 from harvester.labels.wire import PlanRow
 from harvester.output.compression import compressor
 from harvester.settings import Compression, Format, Limits
@@ -98,9 +99,9 @@ class _Packing:
         self._compressor = compressor(compression)
         self._before = self._after = 0
 
-    def add(self, lines: bytes) -> None:
-        self._before += len(lines)
-        self._after += len(self._compressor.compress(lines))
+    def add(self, lines: Lines) -> None:
+        self._before += lines.size
+        self._after += sum(len(self._compressor.compress(chunk)) for chunk in lines.chunks)
 
     def ratio(self) -> float:
         return (self._after + len(self._compressor.flush())) / self._before if self._before else 1.0
@@ -109,7 +110,7 @@ class _Packing:
 def _look(outcome: Harvest | FailedRow, body: int) -> Look:
     if isinstance(outcome, FailedRow):
         return Look(failed=True)
-    lines = {kind: len(lines) for kind, lines in outcome.lines.items()}
+    lines = {kind: lines.size for kind, lines in outcome.lines.items()}
     return Look(body, lines, outcome.seen, outcome.written, outcome.dropped)
 
 

@@ -13,7 +13,7 @@ from harvester.labels.classifications import ClassificationReader
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import read_ontology
 from harvester.labels.places import Places
-from harvester.labels.records import Sheet, complete, row_ends, row_head
+from harvester.labels.records import Lines, Sheet, complete, row_ends, row_head
 from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow
 from harvester.settings import Format, Selection
 
@@ -24,9 +24,9 @@ _decode_row = msgspec.json.Decoder(LabelRow).decode
 
 
 class Harvest(msgspec.Struct):
-    """What one label row gave, by kind: its lines, ready for the file, and what became of its records."""
+    """What one label row gave, by kind: its lines, and what became of its records."""
 
-    lines: dict[str, bytes]
+    lines: dict[str, Lines]
     seen: dict[str, int]
     written: dict[str, int]
     dropped: dict[str, dict[str, int]]
@@ -81,7 +81,7 @@ class Extractor:
         # Decoded first: only in valid JSON is a line break never part of a value.
         skeleton = _decode_row(row)
         if _has_line_break(row):
-            row = msgspec.json.format(bytes(row), indent=-1)
+            row = msgspec.json.format(row, indent=-1)
             skeleton = _decode_row(row)
         complete(skeleton, planned)
         if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
@@ -97,7 +97,7 @@ class Extractor:
             else:
                 sheets[kind] = _row_sheet(row, planned)
         return Harvest(
-            lines={kind: b"".join(sheet.pieces) for kind, sheet in sheets.items()},
+            lines={kind: sheet.lines(len(row)) for kind, sheet in sheets.items()},
             seen={kind: sheet.seen for kind, sheet in sheets.items()},
             written={kind: sheet.written for kind, sheet in sheets.items()},
             dropped={kind: sheet.dropped for kind, sheet in sheets.items()},

@@ -1,6 +1,6 @@
 """Records: their kinds, their keys in order, and how a line is put together from ready-made bytes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
 
 import msgspec
@@ -31,7 +31,20 @@ OBJECT_KEYS = (*HEAD_KEYS, "object", "attributes", "dynamic_attributes")
 CLASSIFICATION_KEYS = (*HEAD_KEYS, "ranges", "classification", "answers")
 ROW_KEYS = ("kind", "metadata", "row")
 
+# Bytes of lines that are joined at once, where not all of a row's are.
+_CHUNK = 1024**2
+
 _encode = msgspec.json.encode
+
+
+class Lines(msgspec.Struct):
+    """The lines of one kind that a row gives: `size` bytes for the file, in chunks to be taken once."""
+
+    size: int
+    chunks: Iterable[bytes]
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.chunks)
 
 
 class Sheet:
@@ -48,6 +61,36 @@ class Sheet:
         self.seen += len(sent)
         self.written += len(sent)
         self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
+
+    def lines(self, row_bytes: int) -> Lines:
+        """The lines, of a row of so many bytes.
+
+        Those of a giant row that outweigh it are joined only as they are taken: till then its bytes stay,
+        and never lie in memory beside all that is made of them.
+        """
+        if row_bytes > _CHUNK and (size := sum(map(len, self.pieces))) > row_bytes:
+            return Lines(size, _joined(self.pieces))
+        lines = b"".join(self.pieces)
+        return Lines(len(lines), [lines])
+
+
+def _joined(pieces: Iterable[JSON | memoryview]) -> Iterator[bytes]:
+    chunk = bytearray()
+    for piece in _cut(pieces):
+        chunk += piece
+        if len(chunk) >= _CHUNK:
+            yield bytes(chunk)
+            chunk.clear()
+    yield bytes(chunk)
+
+
+def _cut(pieces: Iterable[JSON | memoryview]) -> Iterator[JSON | memoryview]:
+    for piece in pieces:
+        if len(piece) <= _CHUNK:
+            yield piece
+        else:
+            view = memoryview(piece)
+            yield from (view[start : start + _CHUNK] for start in range(0, len(view), _CHUNK))
 
 
 def complete(row: LabelRow, planned: PlanRow) -> None:

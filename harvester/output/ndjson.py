@@ -1,6 +1,7 @@
 """Writes the files of one part: ``objects-00000.ndjson`` and its like, counted and hashed on the way."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -34,8 +35,8 @@ class PartWriter:
         file = self._files.get(kind)
         return size + (file.buffered if file else 0) >= _BUFFER
 
-    def write(self, kind: str, lines: bytes, records: int) -> None:
-        """Takes in one row's `lines` of one kind, each ending in a newline."""
+    def write(self, kind: str, lines: Iterable[bytes], records: int) -> None:
+        """Takes in one row's `lines` of one kind, each ending in a newline, in pieces cut anywhere."""
         file = self._files.get(kind)
         if file is None:
             file = self._files[kind] = _KindFile(self._target, kind, self._part, self._compression)
@@ -43,7 +44,7 @@ class PartWriter:
 
     def fail(self, row: "FailedRow") -> None:
         """Lists a row that could not be had."""
-        self.write(FAILED, msgspec.json.encode(row) + b"\n", 1)
+        self.write(FAILED, [msgspec.json.encode(row) + b"\n"], 1)
 
     def close(self) -> list[PartFile]:
         """Makes the files durable, one after another. The part exists once its commit record does."""
@@ -66,13 +67,14 @@ class _KindFile:
         self._hash = hashlib.sha256()
         self._rows = self._records = self._bytes = 0
 
-    def write(self, lines: bytes, records: int) -> None:
+    def write(self, lines: Iterable[bytes], records: int) -> None:
         self._rows += 1
         self._records += records
-        self._buffer.append(lines)
-        self.buffered += len(lines)
-        if self.buffered >= _BUFFER:
-            self._flush()
+        for piece in lines:
+            self._buffer.append(piece)
+            self.buffered += len(piece)
+            if self.buffered >= _BUFFER:
+                self._flush()
 
     def close(self) -> PartFile:
         self._flush()

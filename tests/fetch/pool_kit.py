@@ -11,6 +11,7 @@ from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
 from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.records import Lines
 from harvester.labels.wire import PlanRow
 from harvester.settings import Limits
 
@@ -42,7 +43,8 @@ class Copying:
         if b"unreadable" in data:
             raise SkipRow("the row cannot be read", row=planned.label_hash)
         kind = "objects"
-        return Harvest(lines={kind: data + b"\n"}, seen={kind: 1}, written={kind: 1}, dropped={kind: {}})
+        lines = Lines(len(data) + 1, [data + b"\n"])
+        return Harvest(lines={kind: lines}, seen={kind: 1}, written={kind: 1}, dropped={kind: {}})
 
 
 COPYING = cast(Extractor, Copying())
@@ -74,7 +76,7 @@ async def collect(
     """All of a stream: each row's label hash with its line or its failure."""
     async with aclosing(pool.stream(rows, extractor)) as outcomes:
         return [
-            (row.label_hash, outcome if isinstance(outcome, FailedRow) else outcome.lines["objects"])
+            (row.label_hash, outcome if isinstance(outcome, FailedRow) else bytes(outcome.lines["objects"]))
             async for row, outcome in outcomes
         ]
 

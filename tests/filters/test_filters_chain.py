@@ -210,7 +210,7 @@ def test_an_own_function_gets_the_record_as_it_would_be_written(module: str) -> 
         object_actions=actions,
     )
     harvest = extract(sent, selection=selection)
-    assert sys.modules[module].seen == [json.loads(harvest.lines["objects"])]
+    assert sys.modules[module].seen == [json.loads(bytes(harvest.lines["objects"]))]
     [record] = sys.modules[module].seen
     assert (record["frame"], record["file_name"], record["data_type"]) == (4, "unit-1.file", "video")
     assert record["object"]["confidence"] == 10**30

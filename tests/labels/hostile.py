@@ -188,7 +188,8 @@ def check(sent: bytes, planned: PlanRow, harvest: Harvest, emit: Sequence[str] =
     """Raises AssertionError unless `harvest` is a true reading of the row: whole lines, values as sent."""
     squeezed = _squeezed(sent)
     assert set(harvest.lines) == set(emit)
-    for kind, lines in harvest.lines.items():
+    for kind in harvest.lines:
+        lines = bytes(harvest.lines[kind])
         assert lines == b"" or lines.endswith(b"\n")
         rows = lines.split(b"\n")[:-1]
         assert b"\r" not in lines
@@ -206,7 +207,7 @@ def check(sent: bytes, planned: PlanRow, harvest: Harvest, emit: Sequence[str] =
             metadata = [written(parsed(line).last("metadata")) for line in rows]
             assert metadata == [written(parsed(bytes(planned.metadata)))]
     if "objects" in emit and not harvest.dropped["objects"]:
-        _check_none_lost(parsed(sent), planned, harvest.lines["objects"])
+        _check_none_lost(parsed(sent), planned, bytes(harvest.lines["objects"]))
 
 
 def _check_none_lost(row: Pairs, planned: PlanRow, lines: bytes) -> None:

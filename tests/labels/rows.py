@@ -208,7 +208,7 @@ def extract(
 
 def records(harvest: Harvest, kind: str) -> list[Json]:
     """The records of one kind, after checking that each stands on a line of its own and is counted."""
-    lines = harvest.lines[kind]
+    lines = bytes(harvest.lines[kind])
     assert lines.count(b"\n") == harvest.written[kind]
     assert harvest.seen[kind] == harvest.written[kind] + sum(harvest.dropped[kind].values())
     return [json.loads(line) for line in lines.splitlines()]

@@ -67,7 +67,7 @@ async def test_mutated_rows_fail_alone(tmp_path: Path) -> None:
             except SkipRow:
                 continue
             readable += 1
-            expected = {kind: expected[kind] + lines[kind] for kind in EVERY_KIND}
+            expected = {kind: expected[kind] + bytes(lines[kind]) for kind in EVERY_KIND}
     target = LocalTarget(tmp_path / "out")
     target.ensure()
     writer = PartWriter(target, 0, None)

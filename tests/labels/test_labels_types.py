@@ -232,7 +232,7 @@ def test_a_row_record_holds_the_listing_item_and_the_row_as_sent() -> None:
     [record] = records(harvest, "rows")
     assert tuple(record) == ROW_KEYS
     assert record == {"kind": "row", "metadata": {"data_title": "é"}, "row": sent}
-    assert wire in harvest.lines["rows"]
+    assert wire in bytes(harvest.lines["rows"])
     assert list(harvest.lines) == ["rows"]
 
 

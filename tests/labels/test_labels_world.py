@@ -56,7 +56,7 @@ def test_a_world_of_every_data_type_is_counted_as_it_was_made(world: World) -> N
     classified = 0
     for planned, sent in rows(world):
         harvest = extractor.extract(sent, planned)
-        for line in harvest.lines["objects"].splitlines():
+        for line in bytes(harvest.lines["objects"]).splitlines():
             thing = json.loads(line)["object"]
             shapes[thing["shape"]] += 1
             features[thing["featureHash"]] += 1
@@ -75,7 +75,7 @@ def test_what_is_written_is_what_was_sent(world: World) -> None:
         harvest = extractor.extract(sent, planned)
         one_line = msgspec.json.format(sent, indent=-1) if b"\n" in sent else sent
         for kind in ("objects", "classifications"):
-            for line in harvest.lines[kind].splitlines():
+            for line in bytes(harvest.lines[kind]).splitlines():
                 record = msgspec.json.decode(line, type=Copied)
                 compared += 1
                 assert bytes(record.object or record.classification) in one_line
@@ -99,5 +99,5 @@ def test_the_copies_that_the_sdks_getters_add_count_for_nothing(world: World) ->
 
 
 def placements(extractor: Extractor, sent: bytes, planned: PlanRow) -> list[object]:
-    lines = extractor.extract(sent, planned).lines["classifications"]
+    lines = bytes(extractor.extract(sent, planned).lines["classifications"])
     return [json.loads(line) for line in lines.splitlines()]

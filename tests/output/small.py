@@ -71,9 +71,9 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
             harvested += 1
             ids.add(row.label_hash)
             if lines := object_lines(row):
-                writer.write("objects", b"".join(lines), len(lines))
+                writer.write("objects", lines, len(lines))
                 objects += len(lines)
-            writer.write("rows", row_line(row), 1)
+            writer.write("rows", [row_line(row)], 1)
         files = writer.close()
     except BaseException:
         writer.discard()

@@ -140,7 +140,7 @@ async def _export(session: WorldSession, selection: Selection, format: Format, l
                         counts["failed"] += 1
                         continue
                     written.update(outcome.written)
-                    lines.update({kind: len(text) for kind, text in outcome.lines.items()})
+                    lines.update({kind: text.size for kind, text in outcome.lines.items()})
 
         await spread(parts(), harvest, width=usual_width(limits, format), stopping=anyio.Event(), grace=1.0)
     return Truth(

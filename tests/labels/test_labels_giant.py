@@ -1,0 +1,42 @@
+"""Giant rows: held once, however much is made of them."""
+
+import json
+import tracemalloc
+
+import pytest
+
+from harvester.labels.extract import Extractor
+from harvester.settings import Format, Selection
+from tests.labels.rows import PLANNED, extract, flat, label, records, row, unit
+
+
+def giant(objects: int, size: int) -> bytes:
+    """A row of so many objects of about `size` bytes each."""
+    sent = [label(f"o{number}", padding="x" * size) for number in range(objects)]
+    return json.dumps(row("image", unit(flat(*sent)))).encode()
+
+
+@pytest.mark.parametrize(("kind", "objects", "size"), [("objects", 4000, 4000), ("rows", 1, 16_000_000)])
+def test_the_lines_of_a_giant_row_never_lie_beside_it(kind: str, objects: int, size: int) -> None:
+    """Its lines outweigh it; while they are taken, much less than the row is needed besides it."""
+    sent = giant(objects, size)
+    extractor = Extractor(Selection(), Format(emit=(kind,)), None)
+    tracemalloc.start()
+    try:
+        lines = extractor.extract(sent, PLANNED).lines[kind]
+        taken = sum(map(len, lines.chunks))
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken == lines.size > len(sent)
+    assert peak < len(sent) / 2
+
+
+@pytest.mark.parametrize("objects", [1, 400, 4000])
+def test_a_row_of_any_size_gives_the_same_records(objects: int) -> None:
+    """Joined at once or as they are taken, an object's line is the same."""
+    harvest = extract(giant(objects, 1000), format=Format(emit=("objects",)))
+    found = records(harvest, "objects")
+    assert [record["object"]["objectHash"] for record in found] == [f"o{i}" for i in range(objects)]
+    [small] = records(extract(giant(1, 1000), format=Format(emit=("objects",))), "objects")
+    assert found[0] == small
