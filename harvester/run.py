@@ -164,7 +164,7 @@ class Run:
             )
         try:
             await run(
-                parts=_in_thread_each(self._slices(missing)),
+                parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
                 counters=self._counters,
                 on_event=self._on_event,
                 on_commit=self._committed,
@@ -175,11 +175,6 @@ class Run:
             with anyio.CancelScope(shield=True):  # a process that had to be killed leaves its drafts
                 await in_thread(self._target.sweep)
             raise
-
-    def _slices(self, missing: set[int]) -> Iterator[local.Part]:
-        if self._limits.engine == "dask":
-            return ((part, ()) for part in sorted(missing))  # a cluster's workers read the rows themselves
-        return planfile.slices(self._target, self._plan, missing)
 
     def _committed(self, commit: Commit) -> None:
         self._standing.commits[commit.part] = commit

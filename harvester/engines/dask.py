@@ -10,7 +10,7 @@ those alone get parts, so that nothing that joins later makes them more.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -20,34 +20,31 @@ import dask
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.engines.dask_worker import (
-    PACKAGES,
-    Done,
-    Order,
-    begin_no_more,
-    harvest,
-    leave,
-    without_secrets,
-)
 from harvester.engines.local import Part
 from harvester.engines.messages import decoded, encoded
 from harvester.engines.processes import WorkerFailed, raise_ended
 from harvester.errors import BadInput, CannotFinishNow, first_of
 from harvester.events import Counters, one_line
+from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
 from harvester.output.target import Target
 from harvester.part import Work
 
-# Who configured the process's logging keeps it: distributed would send its own lines to standard error.
-with dask.config.set({"logging": {"version": 1, "incremental": True}}):
+# As it is imported, distributed has its loggers write to standard error. What matters is raised.
+with dask.config.set(
+    {"logging": {"version": 1, "incremental": True, "loggers": {"distributed": {"level": "CRITICAL"}}}}
+):
     from distributed import Client, Future, KilledWorker, as_completed
+    from distributed.comm.core import CommClosedError
+
+    from harvester.engines import dask_worker
+    from harvester.engines.dask_worker import Done
 
 _TO_CONNECT = 8.0  # seconds for the scheduler to answer, and as many for a first worker to be there
 _WITHOUT_WORKERS = 60.0  # seconds in which a cluster that has lost all its workers may get new ones
 _LOOK = 2.0  # seconds between two looks at the workers
 _TO_LEAVE = 5.0  # seconds for workers to drop what is cancelled
 _PARTS_A_THREAD = 2  # one under way and one that waits, so that no thread does
-_RETRIES = 2  # of a task that fails without having begun; workers that are lost do not count
 
 
 async def run(
@@ -61,7 +58,7 @@ async def run(
     stopping: anyio.Event,
     grace: float,
 ) -> None:
-    """Harvests and commits `parts`, whose rows are not used, on the cluster. Stops as the local engine does.
+    """Harvests and commits `parts` on the cluster. Stops as the local engine does.
 
     Raises:
         Stop: what ended a part on a worker, as itself.
@@ -72,15 +69,15 @@ async def run(
     async with AsyncExitStack() as stack:
         client = await _connect(address, stack)
         threads = await _workers(client, address)
-        versions = await _common_versions(client)
-        order = Order(_for_one_of(len(threads), work, target), versions)
-        tasks = _Tasks(client, order, threads, counters, on_event, on_commit)
+        await _check_packages(client)
+        share = _for_one_of(len(threads), work, target)
+        tasks = _Tasks(client, share, threads, counters, on_event, on_commit)
         try:
             await tasks.run(parts, stopping, grace)
         except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
-        except OSError as error:
-            raise CannotFinishNow(f"the scheduler at {address} is lost: {one_line(str(error))}") from error
+            if isinstance(error := first_of(errors), CommClosedError):
+                raise CannotFinishNow(f"the scheduler at {one_line(address)} is lost") from error
+            raise error from None
         finally:
             with anyio.CancelScope(shield=True):
                 await tasks.leave()
@@ -97,7 +94,7 @@ def _for_one_of(workers: int, work: Work, target: Target) -> Work:
     )
     name = target.name if "://" in target.name else str(Path(target.name).absolute())
     return msgspec.structs.replace(
-        work, connection=without_secrets(work.connection), limits=limits, target=name
+        work, connection=dask_worker.without_secrets(work.connection), limits=limits, target=name
     )
 
 
@@ -134,23 +131,12 @@ async def _workers(client: Client, address: str) -> dict[str, int]:
     return dict(await client.nthreads())
 
 
-async def _common_versions(client: Client) -> dict[str, str | None]:
-    """The versions of `PACKAGES`, which are the same everywhere."""
-    found: Any = await cast(Awaitable[Any], client.get_versions(packages=list(PACKAGES)))
-    own = {name: found["client"]["packages"][name] for name in PACKAGES}
-    # The scheduler reads tasks, and so needs harvester, but no more than that.
-    _check("the scheduler", {"harvester": own["harvester"]}, found["scheduler"])
-    for address, theirs in found["workers"].items():
-        _check(f"worker {address}", own, theirs)
-    return own
-
-
-def _check(who: str, own: Mapping[str, str | None], theirs: Mapping[str, Any] | None) -> None:
-    for name, version in own.items():
-        other = ((theirs or {}).get("packages") or {}).get(name)
-        if other != version:
-            has = f"has {name} {other}" if other else f"lacks the package {name}"
-            raise BadInput(f"{who} {has}: install {name} {version} there, as here")
+async def _check_packages(client: Client) -> None:
+    """Scheduler and workers can read a task at all; the versions are compared where one is run."""
+    found: Any = await cast(Awaitable[Any], client.get_versions(packages=["harvester"]))
+    for who, theirs in {"the scheduler": found["scheduler"], **found["workers"]}.items():
+        if not theirs["packages"].get("harvester"):
+            raise BadInput(f"{who} lacks the package harvester: install it there, as here")
 
 
 class _Tasks:
@@ -159,17 +145,17 @@ class _Tasks:
     def __init__(
         self,
         client: Client,
-        order: Order,
+        work: Work,
         threads: dict[str, int],
         counters: Counters,
         on_event: Callable[[str, Mapping[str, Any]], None],
         on_commit: Callable[[Commit], None],
     ) -> None:
-        limits = order.work.limits
         self._client = client
-        self._order = order
+        self._work = encoded(work)
+        self._versions = dask_worker.versions()
         self._threads = threads
-        self._bound = sorted(threads) if limits.max_rps or limits.concurrency else None
+        self._bound = sorted(threads) if work.limits.max_rps or work.limits.concurrency else None
         self._counters = counters
         self._on_event = on_event
         self._on_commit = on_commit
@@ -181,13 +167,12 @@ class _Tasks:
         async with anyio.create_task_group() as watches:
             watches.start_soon(self._watch_workers)
             watches.start_soon(self._stop_in_time, stopping, grace, watches.cancel_scope)
-            order = encoded(self._order)
             completed = as_completed(loop=self._client.loop)
             more = True
             while True:
                 while more and not stopping.is_set() and len(self._under_way) < self._width:
                     if more := (part := await anext(parts, None)) is not None:
-                        self._begin(part[0], order, completed)
+                        self._begin(*part, completed)
                 if not self._under_way:
                     break
                 await self._take(await anext(completed))
@@ -195,30 +180,29 @@ class _Tasks:
 
     async def leave(self) -> None:
         """Cancels what is under way, and has the workers forget this run."""
-        with (
-            anyio.move_on_after(_TO_LEAVE),
-            suppress(Exception),
-        ):  # a cluster that is gone has nothing to forget
+        # A cluster that is gone has nothing to forget.
+        with anyio.move_on_after(_TO_LEAVE), suppress(Exception):
             await self._client.cancel(list(self._under_way.values()), force=True)
-            await self._client.run(leave, self._name, on_error="ignore")
+            await self._client.run(dask_worker.leave, self._name, on_error="ignore")
 
     @property
     def _width(self) -> int:
         return _PARTS_A_THREAD * max(1, sum(self._threads.values()))
 
-    def _begin(self, part: int, order: bytes, completed: as_completed) -> None:
+    def _begin(self, part: int, rows: Sequence[PlanRow], completed: as_completed) -> None:
         future = self._client.submit(
-            harvest,
-            order,
+            dask_worker.harvest,
+            self._versions,
+            self._work,
             part,
+            encoded(rows),
             key=f"{self._name}/{part}",
             pure=False,
-            retries=_RETRIES,
             workers=self._bound,
         )
         self._under_way[str(future.key)] = future
         completed.add(future)
-        self._on_event("part.started", {"part": part})
+        self._on_event("part.started", {"part": part, "rows": len(rows)})
 
     async def _take(self, future: Future[Any]) -> None:
         key = str(future.key)
@@ -262,7 +246,7 @@ class _Tasks:
 
     async def _stop_in_time(self, stopping: anyio.Event, grace: float, scope: anyio.CancelScope) -> None:
         await stopping.wait()
-        await self._client.run(begin_no_more, self._name, on_error="ignore")
+        await self._client.run(dask_worker.begin_no_more, self._name, on_error="ignore")
         await anyio.sleep(grace)
         scope.cancel()
 

@@ -1,8 +1,8 @@
 """What runs on the workers of a Dask cluster: a part is a task. `harvester.engines.dask` submits them.
 
-A task's arguments are the export's settings and the number of its part. The worker reads the part's rows
-from the plan in the target, and takes its credentials from its own environment: nothing secret is ever in
-a task, which the scheduler keeps and shows.
+A task's arguments are the export's settings, the number of a part and its rows of the plan. The worker
+takes its credentials from its own environment: nothing secret is ever in a task, which the scheduler
+keeps and shows.
 
 Between tasks a worker process keeps open what they need: a session, a pool, and a loop in a thread of its
 own, so that Dask's is never held up. It is closed when the export is over, or its process is gone.
@@ -11,7 +11,7 @@ own, so that Dask's is never held up. It is closed when the export is over, or i
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future, wait
 from contextlib import ExitStack
 from typing import Any
@@ -24,7 +24,7 @@ from distributed.utils import sync
 from distributed.versions import get_package_info
 
 from harvester.engines.messages import Ended, Said, decoded, encoded
-from harvester.errors import BadInput, CannotFinishNow, Stop
+from harvester.errors import BadInput, Stop
 from harvester.events import LEVELS, Counters
 from harvester.fetch.pool import Pool
 from harvester.filters import asked_with
@@ -32,7 +32,6 @@ from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, read_commit
-from harvester.output.planfile import PlanHeader
 from harvester.output.target import Target, open_target
 from harvester.part import Work, harvest_part
 from harvester.settings import Connection, connection_from_environment
@@ -47,13 +46,6 @@ _ENDED = 1000  # exports that are over, and of which no task may begin
 _TO_END = 3.0  # seconds in which parts that were cancelled drop what they have written
 
 
-class Order(msgspec.Struct, frozen=True):
-    """To the workers, once an export: what to do, and the versions of `PACKAGES` to do it with."""
-
-    work: Work
-    versions: dict[str, str | None]
-
-
 class Done(msgspec.Struct, frozen=True):
     """From a task: its part's commit, or what ended it; neither if it was not begun any more.
 
@@ -66,11 +58,15 @@ class Done(msgspec.Struct, frozen=True):
     said: list[Said] = []
 
 
-def harvest(order: bytes, part: int) -> bytes:
-    """The task: harvests and commits a part. Gives a `Done`, as JSON; all that it raises are bugs."""
+def harvest(versions: dict[str, str | None], work: bytes, part: int, rows: bytes) -> bytes:
+    """The task: harvests and commits a part. Gives a `Done`, as JSON; all that it raises are bugs.
+
+    `versions` are those of `PACKAGES` where the export was started; `work` and `rows` are JSON.
+    """
     worker = get_worker()
     plugin = sync(worker.loop, _installed, worker)
-    return encoded(plugin.harvest(order, part, str(worker.get_current_task())))
+    key = str(worker.get_current_task())
+    return encoded(plugin.harvest(key, versions, work, part, rows))
 
 
 async def begin_no_more(export: str, dask_worker: Worker) -> None:
@@ -107,7 +103,9 @@ class HarvestingPlugin(WorkerPlugin):
         for export in list(self._exports):
             await self.leave(export)
 
-    def harvest(self, order: bytes, part: int, key: str) -> Done:
+    def harvest(
+        self, key: str, versions: Mapping[str, str | None], work: bytes, part: int, rows: bytes
+    ) -> Done:
         """In a thread of the worker's. `key` is the task's, and begins with its export's."""
         name = export_of(key)
         try:
@@ -115,9 +113,9 @@ class HarvestingPlugin(WorkerPlugin):
                 if name in self.ended:
                     return Done()
                 if name not in self._exports:
-                    self._exports[name] = _Export(order)
+                    self._exports[name] = _Export(versions, work)
                 export = self._exports[name]
-            future = self._running[key] = export.begin(part)
+            future = self._running[key] = export.begin(part, rows)
             if self._released(key):  # before it was in there to be found
                 future.cancel()
             return future.result()
@@ -161,15 +159,14 @@ def export_of(key: str) -> str:
 class _Export:
     """A worker process's session, pool and loop, for one export."""
 
-    def __init__(self, order: bytes) -> None:
+    def __init__(self, versions: Mapping[str, str | None], encoded_work: bytes) -> None:
         """Blocking. Raises BadInput, CredentialsRefused: this worker cannot do it."""
         from harvester.encord.session import Session  # the scheduler imports this module, and needs no SDK
 
-        found: Order = decoded(order, Order)
-        _check_versions(found.versions)
-        self._work = work = found.work
+        check_versions(versions)
+        self._work = work = decoded(encoded_work, Work)
         self._target = open_target(work.target)
-        self._rows = _PlanRows(self._target, _header(self._target, work))
+        _check_target(self._target, work)
         self._counters, self._told = Counters(), Counters().snapshot()
         self._said: list[Said] = []
         self._extractor = Extractor(work.selection, work.format, work.project.ontology)
@@ -185,19 +182,18 @@ class _Export:
             self._pool = stack.enter_context(self._portal.wrap_async_context_manager(pool))
             self._stack = stack.pop_all()
 
-    def begin(self, part: int) -> "Future[Done]":
+    def begin(self, part: int, rows: bytes) -> "Future[Done]":
         """Begins to harvest a part; what it gives may be cancelled."""
-        return self._portal.start_task_soon(self._harvest, part)
+        return self._portal.start_task_soon(self._harvest, part, decoded(rows, list[PlanRow]))
 
     def close(self) -> None:
         """Blocking. No part may be under way."""
         self._stack.close()
 
-    async def _harvest(self, part: int) -> Done:
+    async def _harvest(self, part: int, rows: list[PlanRow]) -> Done:
         # It is there if the worker that had the task before was lost after it had committed.
         commit = await in_thread(read_commit, self._target, self._work.plan, part)
         if commit is None:
-            rows = await in_thread(self._rows.of, part)
             commit = await harvest_part(
                 part, rows, self._work,
                 target=self._target, pool=self._pool, extractor=self._extractor, counters=self._counters,
@@ -211,40 +207,6 @@ class _Export:
     def _say(self, event: str, fields: Mapping[str, Any]) -> None:
         if len(self._said) < _MOST_EVENTS and LEVELS.get(event, _INFO) >= _INFO:
             self._said.append(Said(event, dict(fields)))
-
-
-class _PlanRows:
-    """The rows of one part after the other: parts in their order cost one pass over the plan in all."""
-
-    def __init__(self, target: Target, plan: PlanHeader) -> None:
-        self._target = target
-        self._plan = plan
-        self._turn = threading.Lock()
-        self._wanted = -1
-        self._slices: Iterator[tuple[int, list[PlanRow]]] = iter(())
-        self._next = plan.parts
-
-    def of(self, part: int) -> list[PlanRow]:
-        """Blocking."""
-        with self._turn:
-            begin_anew = part < self._next
-            if not begin_anew:
-                try:
-                    return self._read(part)
-                except CannotFinishNow:
-                    pass  # a stream that has been open for long may have been cut
-            self._slices, self._next = planfile.slices(self._target, self._plan, self), 0
-            return self._read(part)
-
-    def _read(self, part: int) -> list[PlanRow]:
-        self._wanted, self._next = part, part + 1
-        found = next(self._slices, None)
-        if found is None:
-            raise CannotFinishNow(f"the plan has no part {part}")
-        return found[1]
-
-    def __contains__(self, part: object) -> bool:
-        return part == self._wanted
 
 
 def with_own_credentials(given: Connection) -> Connection:
@@ -267,22 +229,28 @@ def without_secrets(connection: Connection) -> Connection:
     return msgspec.structs.replace(connection, **dict.fromkeys(SECRETS))
 
 
-def _check_versions(wanted: Mapping[str, str | None]) -> None:
-    for name, own in get_package_info(wanted).items():
-        if name in wanted and own != wanted[name]:
+def versions() -> dict[str, str | None]:
+    """Those of `PACKAGES` here; None of what is missing."""
+    found = get_package_info(PACKAGES)
+    return {name: found.get(name) for name in PACKAGES}
+
+
+def check_versions(wanted: Mapping[str, str | None]) -> None:
+    """Raises BadInput where this machine has others."""
+    for name, own in versions().items():
+        if own != wanted[name]:
             raise BadInput(
                 f"{name} is {own or 'missing'} here, but {wanted[name]} where the export was started"
             )
 
 
-def _header(target: Target, work: Work) -> PlanHeader:
+def _check_target(target: Target, work: Work) -> None:
     header = planfile.read_header(target)
     if header is None or header.digest != work.plan:
         raise BadInput(
             f"{work.target} does not hold the export here: name a folder that all workers share under this "
             "path, or an object store"
         )
-    return header
 
 
 def _ended_by(error: Exception, address: str) -> Ended:

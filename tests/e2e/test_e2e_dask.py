@@ -21,43 +21,53 @@ FLAGS = ("--rows-per-part", "25")
 PARTS = 24
 
 
+SLOW = Faults(latency_per_row=0.1)  # 24 parts of 2.5 seconds: time enough to be caught in the middle
+
+
 @pytest.fixture(scope="module")
-def slow() -> Iterator[Simulator]:
-    """600 rows of a server that lets parts take a second or so: long enough to be caught in the middle."""
-    with Simulator(WorldSpec(rows=600), faults=Faults(latency_per_row=0.02)) as running:
+def simulator() -> Iterator[Simulator]:
+    with Simulator(WorldSpec(rows=600)) as running:
         yield running
 
 
+@pytest.fixture
+def slow(simulator: Simulator, alone: Path) -> Iterator[Simulator]:
+    """The server, slow until a test has seen what it was to see."""
+    simulator.set_faults(SLOW)
+    yield simulator
+    simulator.set_faults()
+
+
 @pytest.fixture(scope="module")
-def harvester(slow: Simulator) -> Command:
+def harvester(simulator: Simulator) -> Command:
     """The command where the key is a text in the environment, and only there."""
-    command = command_for(slow)
+    command = command_for(simulator)
     environment = {k: v for k, v in command.environment.items() if k != "ENCORD_SSH_KEY_FILE"}
-    return Command(environment | {"ENCORD_SSH_KEY": slow.ssh_key_file.read_text()})
+    return Command(environment | {"ENCORD_SSH_KEY": simulator.ssh_key_file.read_text()})
 
 
 @pytest.fixture(scope="module")
-def cluster(slow: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Two workers, whose key is in a file of their own."""
     folder = tmp_path_factory.mktemp("cluster")
-    with Cluster(folder, command_for(slow).environment) as running:
+    with Cluster(folder, command_for(simulator).environment) as running:
         running.add_worker()
         running.add_worker()
         yield running
 
 
 @pytest.fixture(scope="module")
-def alone(slow: Simulator, harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def alone(harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same export by this machine alone."""
     target = tmp_path_factory.mktemp("alone") / "out"
-    harvester.export(target, PROJECT, *FLAGS, "--concurrency", "64")
+    harvester.export(target, PROJECT, *FLAGS)
     return target
 
 
-def start(harvester: Command, cluster: Cluster, target: Path) -> "subprocess.Popen[bytes]":
+def start(harvester: Command, cluster: Cluster, target: Path, *more: str) -> "subprocess.Popen[bytes]":
     """The export under way, with a part there already."""
     running = harvester.start(
-        "export", PROJECT, "-o", target, *FLAGS, "--engine", "dask", "--scheduler", cluster.address, "--json",
+        "export", PROJECT, "-o", target, *FLAGS, "--engine", "dask", "--scheduler", cluster.address, *more,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     wait_for(running, lambda: len(commits(target)) > 0)
@@ -100,23 +110,32 @@ def scheduler_state(address: str) -> bytes:
     return bytes(asked(address, lambda client: client.run_on_scheduler(dump)))
 
 
-def held(address: str) -> int:
+async def held(client: Client) -> int:
     """How many exports the workers have a session open for."""
 
     def count(dask_worker: Any) -> int:
-        return len(dask_worker.plugins["harvester"]._exports)
+        plugin = dask_worker.plugins.get("harvester")
+        return len(plugin._exports) if plugin else 0
 
-    return sum(asked(address, lambda client: client.run(count)).values())
+    return sum((await client.run(count)).values())
+
+
+async def until_none_is_held(client: Client) -> None:
+    """Until no worker has a session open."""
+    with anyio.fail_after(60):
+        while await held(client):  # noqa: ASYNC110  # of other processes, which set no event here
+            await anyio.sleep(0.05)
 
 
 def test_the_bytes_are_those_of_one_machine_though_a_worker_is_killed(
     harvester: Command, cluster: Cluster, alone: Path, slow: Simulator, tmp_path: Path
 ) -> None:
     """Its parts go to the other worker. No line of the key is with the scheduler, or in any log."""
-    running = start(harvester, cluster, tmp_path / "out")
+    running = start(harvester, cluster, tmp_path / "out", "--json")
     known = scheduler_state(cluster.address)
-    cluster.workers[0].send_signal(signal.SIGKILL)
+    cluster.workers[0].kill()
     assert len(commits(tmp_path / "out")) < PARTS
+    slow.set_faults()
     said, logged = running.communicate(timeout=60)
     assert running.returncode == 0, logged.decode()
     assert json.loads(said)["counts"] == json.loads((alone / "manifest.json").read_text())["counts"]
@@ -130,7 +149,7 @@ def test_the_bytes_are_those_of_one_machine_though_a_worker_is_killed(
 
 
 def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(
-    harvester: Command, cluster: Cluster, alone: Path, tmp_path: Path
+    harvester: Command, cluster: Cluster, alone: Path, slow: Simulator, tmp_path: Path
 ) -> None:
     """Exit 130 without leftovers; nothing is written any more; later the same bytes."""
     running = start(harvester, cluster, tmp_path / "out")
@@ -141,24 +160,44 @@ def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(
     kept = commits(tmp_path / "out")
     assert 0 < len(kept) < PARTS
     assert leftovers(tmp_path / "out") == []
-    harvester.export(tmp_path / "out", PROJECT, *FLAGS, "--concurrency", "64")
+    slow.set_faults()
+    harvester.export(tmp_path / "out", PROJECT, *FLAGS)
     assert parts(tmp_path / "out") == parts(alone)
     assert digest(tmp_path / "out") == digest(alone)
 
 
 def test_workers_let_go_of_an_export_whose_process_is_killed(
-    harvester: Command, cluster: Cluster, alone: Path, tmp_path: Path
+    harvester: Command, cluster: Cluster, alone: Path, slow: Simulator, tmp_path: Path
 ) -> None:
     """They drop what they were writing, and hold no session any more; another machine may go on."""
     running = start(harvester, cluster, tmp_path / "out")
-    assert held(cluster.address) > 0
+    assert asked(cluster.address, held) > 0
     running.kill()
     running.communicate()
-    while held(cluster.address):
-        pass
+    asked(cluster.address, until_none_is_held)
     assert leftovers(tmp_path / "out") == []
     assert len(commits(tmp_path / "out")) < PARTS
-    harvester.export(tmp_path / "out", PROJECT, *FLAGS, "--concurrency", "64")
+    slow.set_faults()
+    harvester.export(tmp_path / "out", PROJECT, *FLAGS)
+    assert parts(tmp_path / "out") == parts(alone)
+
+
+def test_a_scheduler_that_is_lost_ends_the_export_resumable(
+    harvester: Command, simulator: Simulator, alone: Path, slow: Simulator, tmp_path: Path
+) -> None:
+    """Exit 5 and one line, none of Dask's own; the same bytes by another run."""
+    with Cluster(tmp_path, command_for(simulator).environment) as lost:
+        lost.add_worker()
+        running = start(harvester, lost, tmp_path / "out", "--quiet")
+        lost.scheduler.kill()
+        _, logged = running.communicate(timeout=60)
+    assert running.returncode == 5, logged.decode()
+    assert b"the scheduler" in logged or b"its scheduler" in logged
+    assert b"to go on: harvester export" in logged
+    assert logged.count(b"\n") == 1, logged.decode()
+    assert 0 < len(commits(tmp_path / "out")) < PARTS
+    slow.set_faults()
+    harvester.export(tmp_path / "out", PROJECT, *FLAGS)
     assert parts(tmp_path / "out") == parts(alone)
 
 

@@ -20,13 +20,13 @@ class Cluster:
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> "Cluster":
-        self._scheduler = self._start(
+        self.scheduler = self._start(
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--scheduler-file", self._file
         )
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in [*self.workers, self._scheduler]:
+        for process in [*self.workers, self.scheduler]:
             process.send_signal(signal.SIGKILL)
             process.wait()
 
@@ -35,7 +35,7 @@ class Cluster:
         """The scheduler's, once it has said so."""
         while not (text := self._said()):
             try:
-                self._scheduler.wait(0.02)
+                self.scheduler.wait(0.02)
             except subprocess.TimeoutExpired:
                 continue
             raise AssertionError(self.logs())

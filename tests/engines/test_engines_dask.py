@@ -13,11 +13,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.engines import dask, dask_worker
 from harvester.engines.messages import Ended, Said, decoded, encoded
 from harvester.errors import BadInput, CannotFinishNow
-from harvester.labels.wire import PlanRow
-from harvester.output import planfile
 from harvester.output.commit import Commit, KindCounts
-from harvester.output.planfile import PlanHeader
-from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.part import Work
 from harvester.run import _cluster
@@ -103,36 +99,33 @@ async def test_a_cluster_without_workers_is_named_as_such(
         monkeypatch.setattr(dask, "_TO_CONNECT", 0.2)
         with pytest.raises(CannotFinishNow, match="has no workers"):
             await dask._workers(client, scheduler)
-        assert (await dask._common_versions(client)).keys() == set(dask_worker.PACKAGES)
+        await dask._check_packages(client)
 
 
-@pytest.mark.parametrize(
-    ("theirs", "said"),
-    [
-        ({"packages": {"harvester": "0.0.1"}}, "worker w has harvester 0.0.1: install harvester 9 there"),
-        (
-            {"packages": {"harvester": None}},
-            "worker w lacks the package harvester: install harvester 9 there",
-        ),
-        (None, "worker w lacks"),
-    ],
-)
-def test_a_worker_of_another_version_is_refused(theirs: dict | None, said: str) -> None:
+async def test_a_machine_without_harvester_is_named() -> None:
+    """Before anything is sent to it that it could not read."""
+
+    class Answering:
+        async def get_versions(self, packages: list[str]) -> dict:
+            assert packages == ["harvester"]
+            lacking, there = ({"packages": {"harvester": found}} for found in (None, "9"))
+            return {"scheduler": there, "workers": {"tcp://one": there, "tcp://other": lacking}}
+
+    with pytest.raises(BadInput, match="tcp://other lacks the package harvester: install it there"):
+        await dask._check_packages(Answering())
+
+
+def test_a_worker_of_another_version_refuses() -> None:
     """Another version could write other bytes."""
-    with pytest.raises(BadInput, match=said):
-        dask._check("worker w", {"harvester": "9"}, theirs)
-
-
-def test_a_worker_that_joins_later_checks_its_versions_too() -> None:
-    """By what the task says of the others'."""
+    dask_worker.check_versions(dask_worker.versions())
     with pytest.raises(BadInput, match=r"orjson is .* here, but 0.0 where the export was started"):
-        dask_worker._check_versions({"orjson": "0.0"})
+        dask_worker.check_versions(dask_worker.versions() | {"orjson": "0.0"})
 
 
 def test_a_worker_that_cannot_see_the_target_says_so(tmp_path: Path) -> None:
     """A folder of the same name is not the same folder."""
     with pytest.raises(BadInput, match="does not hold the export here: name a folder that all workers share"):
-        dask_worker._header(LocalTarget(tmp_path), WORK)
+        dask_worker._check_target(LocalTarget(tmp_path), WORK)
 
 
 def test_limits_are_divided_and_the_target_is_named_in_full(tmp_path: Path) -> None:
@@ -144,9 +137,9 @@ def test_limits_are_divided_and_the_target_is_named_in_full(tmp_path: Path) -> N
 
 def test_no_secret_is_in_a_task() -> None:
     """Keys, passphrase and token stay where the export was started."""
-    order = encoded(dask_worker.Order(dask._for_one_of(1, WORK, LocalTarget("out")), {}))
-    assert CANARY not in order.decode()
-    assert decoded(order, dask_worker.Order).work.connection.read_timeout == 7
+    work = encoded(dask._for_one_of(1, WORK, LocalTarget("out")))
+    assert CANARY not in work.decode()
+    assert decoded(work, Work).connection.read_timeout == 7
 
 
 def test_a_worker_takes_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,30 +162,3 @@ def test_what_a_task_gives_arrives() -> None:
     )  # fmt: skip
     done = dask_worker.Done(commit, Ended("BadInput", "m"), {"requests": 2}, [Said("row.failed", {"a": 1})])
     assert decoded(encoded(done), dask_worker.Done) == done
-
-
-def frozen(target: LocalTarget) -> tuple[PlanHeader, list[PlanRow]]:
-    rows = [
-        PlanRow(dataset_hash="d", data_title="t", label_hash=f"l{n}", branch_name=None, data_hash="x")
-        for n in range(7)
-    ]
-    purpose = Purpose(project=Project("h", "T"), selection=WORK.selection, format=WORK.format)
-    return planfile.freeze(target, rows, purpose), rows
-
-
-def test_parts_in_their_order_cost_one_pass_over_the_plan(tmp_path: Path) -> None:
-    """However many; one that comes back from a lost worker costs one more."""
-    opened = []
-
-    class Counting(LocalTarget):
-        def open(self, name: str):
-            opened.append(name)
-            return super().open(name)
-
-    target = Counting(tmp_path)
-    header, rows = frozen(target)
-    plan = dask_worker._PlanRows(target, header)
-    assert [plan.of(part) for part in (0, 2, 3)] == [rows[:2], rows[4:6], rows[6:]]
-    assert len(opened) == 1
-    assert plan.of(1) == rows[2:4]
-    assert len(opened) == 2
