@@ -6,19 +6,27 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import HARVESTER, Command
+from harvester.simulator import Simulator
+from harvester.simulator.world import WorldSpec
+from tests.e2e.conftest import HARVESTER, Command, command_for
+from tests.engines.cluster import Cluster
+from tests.output.stores import S3, s3_server
 
 TESTS = Path(__file__).parents[1]
 SECTION = (
     (TESTS.parent / "README.md").read_text(encoding="utf-8").split("\n## Recipes\n")[1].split("\n## ")[0]
 )
 RECIPES = {text.split("\n")[0]: text for text in SECTION.split("\n### ")[1:]}
-HERE = ("DuckDB", "polars", "pandas", "Boxes to COCO", "What an export holds, on one page")
+HERE = (
+    "DuckDB", "polars", "pandas", "To S3", "Nightly sync", "On a cluster", "Boxes to COCO",
+    "What an export holds, on one page",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +50,25 @@ def run(title: str, folder: Path, harvester: Command) -> str:
         assert done.returncode == 0, done.stderr
         said += done.stdout + done.stderr
     return said
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def few() -> Iterator[Simulator]:
+    """A small project of that title."""
+    with Simulator(WorldSpec(rows=60)) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def with_store(few: Simulator, s3: S3) -> Command:
+    """The command where a bucket can be reached."""
+    return Command(command_for(few).environment | s3.environment)
 
 
 def objects(folder: Path) -> list[dict[str, Any]]:
@@ -84,6 +111,43 @@ def test_boxes_become_coco(exported: Path, harvester: Command) -> None:
     boxes = sum(record["object"]["shape"] == "bounding_box" for record in objects(exported))
     assert max(annotation["bbox"][2] for annotation in annotations) > 1
     assert len(annotations) > boxes * 0.8
+
+
+def test_an_export_to_s3_is_found_sound(s3: S3, with_store: Command, tmp_path: Path) -> None:
+    """Compressed, in the bucket, nothing on this machine."""
+    said = run("To S3", tmp_path, with_store)
+    assert "s3://labels/street-scenes" in said
+    assert {"manifest.json", "objects-00000.ndjson.zst"} < s3.contents("street-scenes").keys()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_nightly_sync_leaves_its_summary_and_a_page(
+    few: Simulator, with_store: Command, tmp_path: Path
+) -> None:
+    """One line a night; the second says that an edited row was harvested again."""
+    with_store.export(tmp_path / "out", "Demo street scenes")
+    run("Nightly sync", tmp_path, with_store)
+    record = json.loads((tmp_path / "out" / "objects-00000.ndjson").read_bytes().splitlines()[0])
+    few.edit(rows=[record["label_hash"]])
+    run("Nightly sync", tmp_path, with_store)
+    first, second = map(json.loads, (tmp_path / "nightly.ndjson").read_text().splitlines())
+    assert first["changes"]["edited"] == 0
+    assert second["changes"]["edited"] == 1
+    assert (tmp_path / "report.html").exists()
+
+
+def test_a_cluster_fills_a_bucket_with_the_bytes_of_one_machine(
+    s3: S3, with_store: Command, tmp_path: Path
+) -> None:
+    """Its worker reaches both the platform and the store."""
+    with_store.export(tmp_path / "out", "Demo street scenes")
+    alone = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("*.ndjson")}
+    with Cluster(tmp_path, with_store.environment) as cluster:
+        run("On a cluster", tmp_path, Command(with_store.environment | {"SCHEDULER": cluster.address}))
+    there = s3.contents("clustered")
+    assert alone
+    assert {name: data for name, data in there.items() if name.endswith(".ndjson")} == alone
+    assert "manifest.json" in there
 
 
 def test_the_report_is_written(exported: Path, harvester: Command) -> None:
