@@ -1,7 +1,7 @@
 """List the rows, sort them, decide which are asked for.
 
 The listing arrives in one answer, in any order, as large as the project. It is read in pieces and sorted
-on disk (SQLite's sorter), so a million rows take no more memory than a thousand.
+on disk, so a million rows take little more memory than a thousand.
 """
 
 from collections import Counter
@@ -153,7 +153,7 @@ def sorted_rows(
     """
     encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(PlanRow).decode
     taken = 0
-    with sorter(5) as by_order:
+    with sorter() as by_order:
         for taken, row in enumerate(rows, 1):
             by_order.add(order(row), encode(row))
             if taken % _TOLD_EVERY == 0:

@@ -238,7 +238,7 @@ class _SyncRun(Run):
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
         decode, encode = msgspec.json.Decoder(PlanRow).decode, msgspec.json.encode
         feed = FeedWriter(self._target)
-        with sorter(5) as wanted:
+        with sorter() as wanted:
             try:
                 with closing(self._steps()) as steps:
                     for step in steps:

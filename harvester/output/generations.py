@@ -104,7 +104,7 @@ def feed_is_there(folder: Target, changed: Changed) -> bool:
 def read_failed(folder: Target) -> Generator[str, None, None]:
     """The label hashes of the rows that could not be had when the generation was harvested, sorted."""
     manifest = read_manifest(folder)
-    with sorter(1) as failed:
+    with sorter() as failed:
         for file in manifest.parts if manifest else ():
             if file.kind == FAILED:
                 for line in read_lines(folder, file.name):

@@ -1,0 +1,123 @@
+"""Planning and the drift check: CPU a row from the listing's bytes to the frozen plan, and to the comparison.
+
+    python benchmarks/plan.py [ROWS]             # by stage
+    python benchmarks/plan.py [ROWS] --profile   # where the time goes, by function
+
+No network. The listing is the simulator's, gzipped as it comes. Each figure is the median of several passes
+of this process's CPU time, so that what else the machine does counts little.
+"""
+
+import argparse
+import cProfile
+import gzip
+import io
+import pstats
+import statistics
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from harvester.drift import compared
+from harvester.encord.listing import Spool
+from harvester.encord.project import ProjectInfo
+from harvester.encord.session import Session
+from harvester.output import planfile
+from harvester.output.purpose import Project, Purpose
+from harvester.output.target import LocalTarget
+from harvester.plan import plan_rows, unsorted_rows
+from harvester.settings import Format, Selection
+from harvester.simulator import WorldSpec
+from harvester.simulator.world import World
+
+ROWS = 100_000
+PASSES = 5
+SELECTION, FORMAT = Selection(), Format()
+
+
+class Listed:
+    """What planning needs of a session: a listing, spooled already."""
+
+    def __init__(self, rows: int) -> None:
+        world = World(WorldSpec(rows=rows, objects_per_row=20, mix=("image",), unlabelled=0, odd=False))
+        body = b'{"status": 200, "response": [' + b",".join(world.listing()) + b"]}"
+        self._body = gzip.compress(body, 6)
+
+    @contextmanager
+    def listing(self, *_: Any, **__: Any) -> Iterator[Iterator[list[msgspec.Raw]]]:
+        with Spool(io.BytesIO(self._body), "gzip") as items:
+            yield items
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("rows", type=int, nargs="?", default=ROWS)
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    session, project = cast(Session, Listed(arguments.rows)), ProjectInfo("hash", "title", "")
+    purpose = Purpose(project=Project("hash", "title"), selection=SELECTION, format=FORMAT)
+    with tempfile.TemporaryDirectory() as directory:
+        target = LocalTarget(Path(directory))
+        header = planfile.freeze(target, plan_rows(session, project, SELECTION, FORMAT), purpose)
+
+        def cut() -> None:
+            with session.listing("hash", SELECTION) as chunks:
+                drain(chunks)
+
+        def read() -> None:
+            drain(unsorted_rows(session, project, SELECTION, FORMAT))
+
+        def sort() -> None:
+            drain(plan_rows(session, project, SELECTION, FORMAT))
+
+        def freeze() -> None:
+            planfile.freeze(target, plan_rows(session, project, SELECTION, FORMAT), purpose)
+
+        def compare() -> None:
+            listed = unsorted_rows(session, project, SELECTION, FORMAT)
+            with compared(planfile.rows(target, header), listed) as comparison:
+                assert not comparison.drift().edited
+
+        stages = {
+            "unzip and cut into items": cut,
+            "... and read": read,
+            "... and sort": sort,
+            "... and freeze: the plan": freeze,
+            "read again and compare: the drift": compare,
+        }
+        for name, stage in stages.items():
+            print(f"{name:36} {median(stage) / arguments.rows * 1e6:6.1f} µs a row")
+        if arguments.profile:
+            print(by_function(freeze), by_function(compare), sep="\n")
+
+
+def drain(items: Any) -> None:
+    deque(items, maxlen=0)
+
+
+def median(work: Callable[[], object]) -> float:
+    """Seconds of CPU of several passes."""
+    times = []
+    for _ in range(PASSES):
+        began = time.process_time()
+        work()
+        times.append(time.process_time() - began)
+    return statistics.median(times)
+
+
+def by_function(work: Callable[[], object]) -> str:
+    """The functions that take the most time themselves."""
+    profiler = cProfile.Profile()
+    profiler.runcall(work)
+    text = io.StringIO()
+    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("tottime").print_stats(18)
+    return "\n".join("    " + line for line in text.getvalue().splitlines() if line.strip())
+
+
+if __name__ == "__main__":
+    main()
