@@ -1,6 +1,7 @@
 """The export: plan -> parts -> manifest. Read this first."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,21 +54,22 @@ async def export(
             committed is kept: the same call goes on.
     """
     # First of all: a filter that does not import is told before anything is listed or made.
-    extractor = Extractor(selection, format, project.ontology, functions)
+    reader = partial(Extractor, selection, format, functions=functions)
+    reader(project.ontology)
     store = open_target(target)
     await in_thread(store.ensure)
     async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
-        run = Run(session, project, selection, format, limits, store, counters, on_event, ending)
+        run = Run(session, project, selection, format, limits, store, reader, counters, on_event, ending)
         await run.freeze_plan()
         if (retry_failed or settle) and run.synced:
             raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
-        await run.mend_generations(extractor)
+        await run.mend_generations()
         if retry_failed:
             await run.reopen_failed()
         if run.complete and not settle:
             return run.summary()
-        await run.harvest_parts(extractor)
+        await run.harvest_parts()
         if await run.look_for_drift(settle=settle):
-            await run.harvest_parts(extractor)
+            await run.harvest_parts()
         await run.write_manifest()
         return run.summary()

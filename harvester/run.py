@@ -33,6 +33,8 @@ from harvester.stopping import Stopping
 if TYPE_CHECKING:
     from harvester.encord.session import Session
 
+Reader = Callable[[bytes | None], Extractor]  # what reads label rows, by an ontology
+
 GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
 _PACE = 120  # points of a run's pace that are kept, at most
 
@@ -59,6 +61,7 @@ class Run:
     """The state of a run. Its target is locked, and no step runs beside another."""
 
     _plan: PlanHeader
+    _ontology: bytes | None  # as it was when the plan was frozen
     _standing: Standing
     _drift: Drift | None = None
     _row_bytes: float | None = None
@@ -75,6 +78,7 @@ class Run:
         format: Format,
         limits: Limits,
         target: Target,
+        reader: Reader,
         counters: Counters,
         on_event: Callable[[str, Mapping[str, Any]], None],
         stopping: Stopping,
@@ -85,6 +89,7 @@ class Run:
         self._format = format
         self._limits = limits
         self._target = target
+        self._reader = reader
         self._counters = counters
         self._on_event = on_event
         self._stopping = stopping
@@ -102,8 +107,9 @@ class Run:
         project = Project(self._project.project_hash, self._project.title)
         purpose = Purpose(project=project, selection=self._selection, format=self._format)
         self._plan, self._resumed = await self._ask(
-            lambda: planfile.ensure_plan(self._target, purpose, self._list)
+            lambda: planfile.ensure_plan(self._target, purpose, self._list, self._project.ontology)
         )
+        self._ontology = await in_thread(planfile.read_ontology, self._target, self._plan)
         await in_thread(self._target.sweep)
         self._standing = await in_thread(repair, self._target, self._plan)
         for part in self._standing.dropped:
@@ -126,7 +132,7 @@ class Run:
 
     # -- parts --------------------------------------------------------------------------------------
 
-    async def harvest_parts(self, extractor: Extractor) -> None:
+    async def harvest_parts(self) -> None:
         """Harvests the parts of the plan that are not there yet.
 
         Raises:
@@ -135,15 +141,16 @@ class Run:
         missing = set(range(self._plan.parts)) - self._standing.commits.keys()
         if missing:
             self._harvested = True
-            await self._harvest(missing, extractor)
+            await self._harvest(missing)
         kept, parts = len(self._standing.commits), self._plan.parts
         if kept < parts:
             raise CannotFinishNow(f"{self._stopping.reason}: {kept:,} of {parts:,} parts are kept")
 
-    async def _harvest(self, missing: set[int], extractor: Extractor) -> None:
+    async def _harvest(self, missing: set[int]) -> None:
+        project = msgspec.structs.replace(self._project, ontology=self._ontology)
         work = Work(
             connection=self._session.connection,
-            project=self._project,
+            project=project,
             selection=self._selection,
             format=self._format,
             limits=self._limits,
@@ -158,9 +165,9 @@ class Run:
             run = partial(
                 local.run,
                 work,
-                source=self._session.label_rows(self._project, asked_with(self._selection, self._format)),
+                source=self._session.label_rows(project, asked_with(self._selection, self._format)),
                 target=self._target,
-                extractor=extractor,
+                extractor=self._reader(self._ontology),
             )
         try:
             await run(
@@ -191,18 +198,18 @@ class Run:
         """Whether syncs have brought the export up to date since it ended."""
         return generation_count(self._target) > 0
 
-    async def mend_generations(self, extractor: Extractor) -> None:
+    async def mend_generations(self) -> None:
         """Harvests again what is damaged in what syncs have brought."""
         mended = False
         for number in range(1, await in_thread(generation_count, self._target) + 1):
             folder = await in_thread(folder_of, self._target, number)
             run = Run(
-                self._session, self._project, self._selection, self._format, self._limits, folder, Counters(),
-                self._on_event, self._stopping,
+                self._session, self._project, self._selection, self._format, self._limits, folder,
+                self._reader, Counters(), self._on_event, self._stopping,
             )  # fmt: skip
             await run.freeze_plan()
             if not run.complete:
-                await run.harvest_parts(extractor)
+                await run.harvest_parts()
                 await run.write_manifest()
                 mended = True
         if mended and self._standing.manifest:

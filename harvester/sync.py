@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import Target, open_target
 from harvester.plan import plan_order, sorted_rows, unsorted_rows
-from harvester.run import Run
+from harvester.run import Reader, Run
 from harvester.settings import Limits
 from harvester.sorting import sorter
 from harvester.stopping import Stopping, held, stopping_when
@@ -94,13 +95,13 @@ async def sync(
     """
     store = open_target(target)
     purpose = await in_thread(purpose_of, store)
-    extractor = Extractor(purpose.selection, purpose.format, project.ontology, functions)
+    reader = partial(Extractor, purpose.selection, purpose.format, functions=functions)
     async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
         manifest = await in_thread(_finished, store)
-        run = _SyncRun(session, project, purpose, limits, store, manifest, counters, on_event, ending)
+        run = _SyncRun(session, project, purpose, limits, store, manifest, reader, counters, on_event, ending)
         if not await run.freeze_changes():
             return run.unchanged()
-        await run.harvest_parts(extractor)
+        await run.harvest_parts()
         await run.look_for_drift(settle=False)
         await run.write_manifest()
         return await run.publish()
@@ -138,6 +139,7 @@ class _SyncRun(Run):
         limits: Limits,
         whole: Target,
         manifest: Manifest,
+        reader: Reader,
         counters: Counters,
         on_event: Callable[[str, Mapping[str, Any]], None],
         stopping: Stopping,
@@ -154,8 +156,9 @@ class _SyncRun(Run):
         if manifest.run.get("harvested"):
             self._row_bytes = manifest.run["body_bytes"] / manifest.run["harvested"]
         super().__init__(
-            session, project, purpose.selection, purpose.format, limits, folder, counters, on_event, stopping
-        )
+            session, project, purpose.selection, purpose.format, limits, folder, reader, counters, on_event,
+            stopping,
+        )  # fmt: skip
 
     async def freeze_changes(self) -> bool:
         """Lists again, compares, and freezes what has changed; or takes up what is there.

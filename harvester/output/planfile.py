@@ -1,8 +1,8 @@
 """The frozen plan: which rows the export is of, in which order, whatever the server says later.
 
-The rows stand in ``plan.ndjson.zst``, one JSON object a line. ``plan.json`` is written after them: where
-it is, the plan is whole. Its digest covers the rows, the selection and the format; all that the target
-holds names it.
+The rows stand in ``plan.ndjson.zst``, one JSON object a line, and the ontology that names what is in
+them in ``ontology.json``. ``plan.json`` is written after both: where it is, the plan is whole. Its digest
+covers the rows, the ontology, the selection and the format; all that the target holds names it.
 """
 
 import hashlib
@@ -24,6 +24,7 @@ from harvester.output.layout import (
     COMMITS,
     FORMAT,
     MANIFEST,
+    ONTOLOGY,
     PLAN,
     PLAN_ROWS,
     PLAN_ROWS_SETTLED,
@@ -43,8 +44,9 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     `version` is that of the target's format. `rows` counts the plan's rows, `outcomes` those that are
     never asked for (``unlabelled``, ``filtered``); `rows_sha256` is over the rows' lines, `bytes` the
-    size of their compressed file, which is called `rows_file`. `digest` covers all but the title (projects
-    are renamed), `bytes` and `rows_file`; `seal` is the digest of all, and guards the header itself.
+    size of their compressed file, which is called `rows_file`; `ontology_sha256` is over the ontology, None
+    where it is not at hand. `digest` covers all but the title (projects are renamed), `bytes` and
+    `rows_file`; `seal` is the digest of all, and guards the header itself.
     """
 
     version: int
@@ -54,6 +56,7 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     outcomes: dict[str, int]
     rows_sha256: str
+    ontology_sha256: str | None
     bytes: int
     rows_file: str = PLAN_ROWS
     digest: str = ""
@@ -71,12 +74,16 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ensure_plan(
-    target: Target, purpose: Purpose, list_rows: Callable[[], Iterable[PlanRow]]
+    target: Target,
+    purpose: Purpose,
+    list_rows: Callable[[], Iterable[PlanRow]],
+    ontology: bytes | None = None,
 ) -> tuple[PlanHeader, bool]:
-    """The target's plan, and whether it was there already; else `list_rows` is asked and its rows frozen.
+    """The target's plan, and whether it was there already; else `list_rows` is asked and its rows frozen,
+    with `ontology`, which is the project's as it is now.
 
-    A plan that is lost or damaged is listed again, and taken if it comes out the same as before.
-    Blocking, flat in memory. Only under the lock.
+    A plan that is lost or damaged is listed again, and taken if it comes out the same as before; so is its
+    ontology. Blocking, flat in memory. Only under the lock.
 
     Raises:
         TargetRefused: the target is of another export, or its plan is lost and cannot be had again.
@@ -84,33 +91,42 @@ def ensure_plan(
     header = read_header(target)
     if header is not None:
         check_purpose(target.name, header.purpose, purpose)
+        ontology = _mend_ontology(target, header, ontology)
         if intact(target, header):
             _delete_former_rows(target, header)
             return header, True
-    elif not recorded_digests(target):
+    elif recorded_digests(target):
+        ontology = target.read(ONTOLOGY) or ontology  # if it is not the lost plan's, that will not be known
+    else:
         _check_unclaimed(target)
     known = {header.digest} if header else recorded_digests(target)
-    return freeze(target, list_rows(), purpose, known=known), bool(known)
+    return freeze(target, list_rows(), purpose, ontology, known=known), bool(known)
 
 
 def freeze(
     target: Target,
     rows: Iterable[PlanRow],
     purpose: Purpose,
+    ontology: bytes | None = None,
     *,
     known: Container[str] = (),
     rows_file: str = PLAN_ROWS,
     header_file: str = PLAN,
 ) -> PlanHeader:
-    """Writes `rows`, in their order, as the target's plan. Blocking, flat in memory.
+    """Writes `rows`, in their order, and `ontology` as the target's plan. Blocking, flat in memory.
 
     Raises:
         TargetRefused: `known` digests are given, and the plan has none of them.
     """
     draft = target.create(rows_file)
     try:
-        header = msgspec.structs.replace(_write_rows(draft, rows, purpose), rows_file=rows_file)
-        header = _sealed(header)
+        header = _sealed(
+            msgspec.structs.replace(
+                _write_rows(draft, rows, purpose),
+                rows_file=rows_file,
+                ontology_sha256=_sha256(ontology),
+            )
+        )
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
@@ -120,6 +136,8 @@ def freeze(
     except BaseException:
         draft.discard()
         raise
+    if ontology is not None:
+        target.put(ONTOLOGY, ontology)
     target.put(header_file, indented(header))
     return header
 
@@ -131,7 +149,7 @@ def replace_rows(target: Target, header: PlanHeader, rows: Iterable[PlanRow]) ->
     """
     # Into another file, as the header is what tells which one counts.
     rows_file = PLAN_ROWS if header.rows_file == PLAN_ROWS_SETTLED else PLAN_ROWS_SETTLED
-    replaced = freeze(target, rows, header.purpose, rows_file=rows_file)
+    replaced = freeze(target, rows, header.purpose, read_ontology(target, header), rows_file=rows_file)
     _delete_former_rows(target, replaced)
     return replaced
 
@@ -154,6 +172,12 @@ def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
     except (ValueError, msgspec.ValidationError):
         return None
     return header if header.seal == digest(fields, without=("seal",)) else None
+
+
+def read_ontology(target: Target, header: PlanHeader) -> bytes | None:
+    """The ontology that the plan was frozen with; None where there was none, or it is lost or damaged."""
+    frozen = target.read(ONTOLOGY)
+    return frozen if frozen is not None and _sha256(frozen) == header.ontology_sha256 else None
 
 
 def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
@@ -255,6 +279,7 @@ def _write_rows(draft: Draft, rows: Iterable[PlanRow], purpose: Purpose) -> Plan
         rows=count,
         outcomes=dict(sorted(outcomes.items())),
         rows_sha256=hashed.hexdigest(),
+        ontology_sha256=None,
         bytes=size,
     )
 
@@ -265,6 +290,24 @@ def _sealed(header: PlanHeader) -> PlanHeader:
     fields["digest"] = digest(covered, without=("bytes", "rows_file", "digest", "seal"))
     seal = digest(fields, without=("seal",))
     return msgspec.structs.replace(header, digest=fields["digest"], seal=seal)
+
+
+def _sha256(data: bytes | None) -> str | None:
+    return None if data is None else hashlib.sha256(data).hexdigest()
+
+
+def _mend_ontology(target: Target, header: PlanHeader, current: bytes | None) -> bytes | None:
+    """The plan's ontology, put back where it is lost and the project still has it."""
+    frozen = read_ontology(target, header)
+    if frozen is None and current is not None and header.ontology_sha256 is not None:
+        if _sha256(current) != header.ontology_sha256:
+            raise TargetRefused(
+                f"{one_line(target.name)}: its {ONTOLOGY} is lost or damaged, and the project's ontology has "
+                "changed since; choose another directory"
+            )
+        target.put(ONTOLOGY, current)
+        return current
+    return frozen
 
 
 def _delete_former_rows(target: Target, header: PlanHeader) -> None:

@@ -16,6 +16,7 @@ from harvester.output.layout import (
     FAILED,
     LISTED,
     MANIFEST,
+    ONTOLOGY,
     PLAN,
     STATE,
     commit_name,
@@ -32,7 +33,7 @@ from harvester.output.manifest import (
     list_files,
     read_manifest,
 )
-from harvester.output.planfile import PlanHeader, intact, read_header
+from harvester.output.planfile import PlanHeader, intact, read_header, read_ontology
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
@@ -114,6 +115,8 @@ def _problems(target: Target) -> Iterator[Problem]:
     header, damage = _plan(target)
     if damage:
         yield damage
+    if header and header.ontology_sha256 and read_ontology(target, header) is None:
+        yield Problem(ONTOLOGY, "missing or damaged")
     commits: dict[int, Commit] = {}
     for part in _numbers(target, header):
         commit, what = _commit(target, part, header)

@@ -1,6 +1,7 @@
 """The ontology of every simulated project: all 15 shapes, attributes of every type and kind."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 Json = dict[str, Any]
@@ -157,6 +158,18 @@ def _skeleton(feature: Feature) -> Json:
         "feature_node_hash": feature_hash(feature.name),
     }
     return {"template": template}
+
+
+def renamed(made: Any, names: Mapping[str, str]) -> Any:
+    """A structure, or a piece of one, whose features, attributes and options bear other `names`."""
+    if isinstance(made, list):
+        return [renamed(piece, names) for piece in made]
+    if isinstance(made, dict):
+        return {
+            key: names.get(piece, piece) if key in ("name", "label") else renamed(piece, names)
+            for key, piece in made.items()
+        }
+    return made
 
 
 def structure() -> Json:

@@ -12,7 +12,7 @@ from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
 from harvester.simulator.labels import Wanted
 from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
 from harvester.simulator.listing import Listing, Query
-from harvester.simulator.ontology import Json, structure
+from harvester.simulator.ontology import Json, renamed, structure
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.truth import Truth
@@ -32,6 +32,7 @@ class World:
         self._bodies = Bodies(spec)
         self._listing = Listing(self._ledger, self._bodies)
         self._giant = Giant(spec.giant_bytes)
+        self._renamed: Mapping[str, str] = {}
         self.project_hash: str = self._ledger.project_hash
         self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
 
@@ -39,7 +40,8 @@ class World:
 
     def ontology(self) -> Json:
         """The editor structure."""
-        return structure()
+        made: Json = renamed(structure(), self._renamed)
+        return made
 
     def project(self) -> Json:
         """The project as `GET projects/{hash}` answers it."""
@@ -54,7 +56,7 @@ class World:
             "creatorEmail": "owner@example.com",
             "userRole": 0,
             "ontologyHash": self.ontology_hash,
-            "editorOntology": structure(),
+            "editorOntology": self.ontology(),
             "sourceProjects": None,
             "workflowManagerUuid": None,
             "workflow": {
@@ -119,7 +121,12 @@ class World:
         return self._render(row, Wanted()) if row else None
 
     def edit(
-        self, rows: Iterable[str] = (), removed: Iterable[str] = (), added: int = 0, at: int | None = None
+        self,
+        rows: Iterable[str] = (),
+        removed: Iterable[str] = (),
+        added: int = 0,
+        at: int | None = None,
+        renamed: Mapping[str, str] | None = None,
     ) -> None:
         """Changes the project while clients read it.
 
@@ -129,6 +136,7 @@ class World:
             added: how many data units join the project.
             at: second since 1970 of the change, never before the last one; without it each change comes a
                 minute after the last, from 2026 on.
+            renamed: what features, attributes and options of the ontology are called, by their first names.
 
         Unknown hashes pass by.
         """
@@ -140,6 +148,8 @@ class World:
             if row := self._ledger.find_label(label_hash):
                 self._ledger.remove(row.number)
         self._ledger.add(added)
+        if renamed is not None:
+            self._renamed = renamed
 
     # Other calls
 

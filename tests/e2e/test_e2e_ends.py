@@ -68,13 +68,17 @@ def test_fault_16_a_signal_keeps_what_is_done(
 
 
 def test_fault_15_a_kill_in_the_middle_loses_nothing(
-    command: Command, whole: dict[str, bytes], tmp_path: Path
+    slow: Simulator, command: Command, whole: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """SIGKILL, then the same command: the bytes of a run that was never killed, and no leftovers."""
+    """SIGKILL, then the same command: the bytes of a run that was never killed, and no leftovers; even if
+    the project's ontology has changed in between."""
+    assert any(b'"name":"Weather"' in lines for lines in whole.values())
     running = start(command, tmp_path / "out", "--processes", "2")
     running.kill()
     running.communicate()
-    command.export(tmp_path / "out", PROJECT, *SMALL_PARTS[:2])
+    slow.edit(renamed={"Weather": "Sky"})
+    command.export(tmp_path / "out", PROJECT, *SMALL_PARTS[:2], "--processes", "2")
+    slow.edit(renamed={})
     assert parts(tmp_path / "out") == whole
     assert not list((tmp_path / "out").rglob("*.tmp"))
 

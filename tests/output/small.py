@@ -20,6 +20,7 @@ HEAD = (
     "kind", "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
     "data_type", "unit_hash", "file_name", "data_url", "space_id", "frame",
 )  # fmt: skip
+ONTOLOGY = b'{"objects": [], "classifications": []}'
 PURPOSE = Purpose(
     project=Project("project-hash", "Streets"),
     selection=Selection(shapes=("polygon",)),
@@ -99,12 +100,12 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
     )
 
 
-def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8) -> Manifest:
+def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8, ontology: bytes = ONTOLOGY) -> Manifest:
     """Begins, goes on with, repairs or leaves alone, as the target needs it."""
     target.ensure()
     with target.lock():
         target.sweep()
-        header, _ = planfile.ensure_plan(target, purpose, lambda: plan(rows))
+        header, _ = planfile.ensure_plan(target, purpose, lambda: plan(rows), ontology)
         standing = repair(target, header)
         if standing.manifest:
             return standing.manifest

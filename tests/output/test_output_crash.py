@@ -48,7 +48,7 @@ def test_whichever_operation_fails_the_next_run_ends_with_the_same_bytes(tmp_pat
 def test_a_failed_fsync_is_not_tried_again_on_the_same_file(tmp_path: Path) -> None:
     """A file whose fsync fails is closed and deleted; nothing else is done with it, nor with any other."""
     syncs = [number for number, name in enumerate(NAMES, 1) if name == "sync"]
-    assert len(syncs) == 12
+    assert len(syncs) == 13
     for number in syncs:
         disk = Recording(failing_at(number, errno.EIO))
         with pytest.raises(CannotFinishNow):
@@ -131,6 +131,7 @@ def test_fsync_then_rename_then_directory_fsync_for_each_file_and_commit_records
         renamed.append(str(operation.new.relative_to(out)))
     assert renamed == [
         ".harvester/plan.ndjson.zst",
+        ".harvester/ontology.json",
         ".harvester/plan.json",
         "failed-00000.ndjson",
         "objects-00000.ndjson",

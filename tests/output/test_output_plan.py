@@ -62,8 +62,8 @@ def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
-def test_the_digest_covers_rows_selection_and_format(tmp_path: Path) -> None:
-    """Another row, project, selection or format gives another digest; a renamed project does not."""
+def test_the_digest_covers_rows_ontology_selection_and_format(tmp_path: Path) -> None:
+    """Each of them, and the project, changes the digest; a renamed project does not."""
     others = {
         "rows": (PURPOSE, 7),
         "selection": (msgspec.structs.replace(PURPOSE, selection=Selection()), 8),
@@ -75,7 +75,8 @@ def test_the_digest_covers_rows_selection_and_format(tmp_path: Path) -> None:
         planfile.freeze(LocalTarget(tmp_path / name), plan(rows), purpose).digest
         for name, (purpose, rows) in others.items()
     ]
-    assert len({first, *digests}) == 5
+    digests.append(planfile.freeze(LocalTarget(tmp_path / "ontology"), plan(), PURPOSE, b"{}").digest)
+    assert len({first, *digests}) == 6
     renamed = msgspec.structs.replace(PURPOSE, project=Project("project-hash", "Renamed"))
     assert planfile.freeze(LocalTarget(tmp_path / "1"), plan(), renamed).digest == first
 
@@ -148,6 +149,21 @@ def test_a_damaged_plan_is_listed_again_and_must_be_the_same(
     with pytest.raises(TargetRefused, match="its plan is lost, and what the server lists now differs"):
         export(target, rows=9)
     assert contents(tmp_path) == spoilt
+    export(target)
+    assert contents(tmp_path) == whole
+
+
+def test_the_ontology_is_the_one_that_was_frozen(target: LocalTarget, tmp_path: Path) -> None:
+    """One that has changed since counts for nothing, not even where the plan's header is lost; and where
+    the frozen one is lost, the export is refused, and nothing is touched."""
+    export(target)
+    whole, state = contents(tmp_path), tmp_path / "out" / ".harvester"
+    (state / "plan.json").unlink()
+    export(target, ontology=b"{}")
+    assert contents(tmp_path) == whole
+    (state / "ontology.json").unlink()
+    with pytest.raises(TargetRefused, match=r"ontology\.json is lost or damaged, and the project's"):
+        export(target, ontology=b"{}")
     export(target)
     assert contents(tmp_path) == whole
 

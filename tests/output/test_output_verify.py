@@ -44,6 +44,7 @@ FILES = [
     "failed-00000.ndjson",
     ".harvester/plan.json",
     ".harvester/plan.ndjson.zst",
+    ".harvester/ontology.json",
     ".harvester/commits/00002.json",
 ]
 
