@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from harvester.labels.wire import PlanRow
+from harvester.plan import side_by_side
 
 What = Literal["added", "edited", "removed", "moved"]
 WHATS: tuple[What, ...] = ("added", "edited", "removed", "moved")
@@ -75,7 +76,7 @@ def changes_between(
         whole_rows: whether the records hold the listing itself, so that each change of it edits them.
     """
     failures = _Sorted(failed)
-    for old, new in _merged(before, now):
+    for old, new in side_by_side(before, now, label_order):
         again = new is not None and bool(new.label_hash) and new.label_hash in failures
         was = old if old and old.outcome is None else None
         remains = new if new and new.outcome is None else None
@@ -130,24 +131,6 @@ def _change(what: What, was: PlanRow | None, now: PlanRow | None, generation: in
         to_last_edited_at=after.last_edited_at,
         generation=generation,
     )
-
-
-def _merged(
-    before: Iterable[PlanRow], now: Iterable[PlanRow]
-) -> Iterator[tuple[PlanRow | None, PlanRow | None]]:
-    """Rows of both streams side by side, by `label_order`."""
-    olds, news = iter(before), iter(now)
-    old, new = next(olds, None), next(news, None)
-    while old is not None or new is not None:
-        if new is None or (old is not None and label_order(old) < label_order(new)):
-            yield old, None
-            old = next(olds, None)
-        elif old is None or label_order(new) < label_order(old):
-            yield None, new
-            new = next(news, None)
-        else:
-            yield old, new
-            old, new = next(olds, None), next(news, None)
 
 
 class _Sorted:

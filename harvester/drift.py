@@ -1,4 +1,8 @@
-"""What has changed on the server since the plan was frozen. Compared on disk, so that memory stays flat."""
+"""What has changed on the server since the plan was frozen.
+
+The listing, sorted as the plan is, is laid beside it. Rows that are the same in both need no more looking at;
+the others, few as a rule, are compared in tables on disk, so that memory stays flat.
+"""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -9,6 +13,7 @@ import msgspec
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
 from harvester.output.manifest import Drift
+from harvester.plan import Order, plan_order, side_by_side, sorted_rows
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
@@ -16,17 +21,14 @@ _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 _TABLES = (
     "PRAGMA journal_mode = OFF",
     "PRAGMA synchronous = OFF",
-    "CREATE TABLE planned (unit, position, version, name, row)",
+    "CREATE TABLE planned (unit, position, version, name)",
     "CREATE TABLE listed (unit PRIMARY KEY, version, name, row) WITHOUT ROWID",
     "BEGIN",
 )
 _EDITED = "FROM planned JOIN listed USING (unit) WHERE planned.version IS NOT listed.version"
 _ADDED = "FROM listed WHERE unit NOT IN (SELECT unit FROM planned)"
 _REMOVED = "FROM planned WHERE unit NOT IN (SELECT unit FROM listed)"
-_SETTLED = """
-    SELECT coalesce(listed.row, planned.row) FROM planned LEFT JOIN listed
-    ON listed.unit = planned.unit AND listed.version IS NOT planned.version ORDER BY position
-"""
+_SETTLED = f"SELECT position, row {_EDITED} ORDER BY position"
 
 
 class Comparison:
@@ -53,11 +55,17 @@ class Comparison:
             position // rows_per_part for (position,) in self._tables.execute(f"SELECT position {_EDITED}")
         }
 
-    def settled(self) -> Iterator[PlanRow]:
-        """The plan's rows in order, those edited since as they are listed now; kept `to_settle` only."""
+    def settled(self, planned: Iterable[PlanRow]) -> Iterator[PlanRow]:
+        """The plan's rows, given once more, with those edited since as they are listed now."""
         decode = msgspec.json.Decoder(PlanRow).decode
-        for (row,) in self._tables.execute(_SETTLED):
-            yield decode(row)
+        edited = self._tables.execute(_SETTLED)
+        at, listed = edited.fetchone() or (None, b"")
+        for position, row in enumerate(planned):
+            if position == at:
+                yield decode(listed)
+                at, listed = edited.fetchone() or (None, b"")
+            else:
+                yield row
 
     def _count(self, rows: str) -> int:
         (count,) = self._tables.execute(f"SELECT count(*) {rows}").fetchone()
@@ -69,29 +77,19 @@ class Comparison:
 
 @contextmanager
 def compared(
-    planned: Iterable[PlanRow], listed: Iterable[PlanRow], *, to_settle: bool = False
+    planned: Iterable[PlanRow], listed: Iterable[PlanRow], order: Order = plan_order
 ) -> Iterator[Comparison]:
-    """A comparison of the frozen plan with what is `listed` now, in any order.
-
-    `Comparison.settled` has rows only where they were kept `to_settle`.
+    """A comparison of the frozen plan, which is in that order, with what is `listed` now, in any.
 
     Raises:
         CannotFinishNow: the temporary directory has no room for it.
     """
-    encode = msgspec.json.encode if to_settle else _nothing
     # The empty name: a private database on disk, gone when it is closed or the process dies.
     with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as tables:
         try:
             for statement in _TABLES:
                 tables.execute(statement)
-            tables.executemany(
-                "INSERT INTO planned VALUES (?, ?, ?, ?, ?)",
-                ((_unit(row), i, _version(row), _name(row), encode(row)) for i, row in enumerate(planned)),
-            )
-            tables.executemany(
-                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
-                ((_unit(row), _version(row), _name(row), encode(row)) for row in listed),
-            )
+            _fill(tables, side_by_side(planned, sorted_rows(listed, order), order))
             tables.execute("CREATE INDEX planned_unit ON planned (unit)")
             tables.execute("COMMIT")
         except sqlite3.OperationalError as error:
@@ -99,6 +97,24 @@ def compared(
                 f"no room to compare the listing in the temporary directory: {error}"
             ) from error
         yield Comparison(tables)
+
+
+def _fill(tables: sqlite3.Connection, pairs: Iterable[tuple[PlanRow | None, PlanRow | None]]) -> None:
+    """Takes in what is not the same on both sides: an edited row may stand in another place."""
+    position = -1
+    for old, new in pairs:
+        position += old is not None
+        if old == new:
+            continue
+        if old:
+            tables.execute(
+                "INSERT INTO planned VALUES (?, ?, ?, ?)", (_unit(old), position, _version(old), _name(old))
+            )
+        if new:
+            tables.execute(
+                "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
+                (_unit(new), _version(new), _name(new), msgspec.json.encode(new)),
+            )
 
 
 def _unit(row: PlanRow) -> str:
@@ -111,7 +127,3 @@ def _version(row: PlanRow) -> str:
 
 def _name(row: PlanRow) -> str:
     return row.label_hash or row.data_hash
-
-
-def _nothing(_: PlanRow) -> None:
-    return None

@@ -163,6 +163,26 @@ def sorted_rows(
             yield decode(item)
 
 
+def side_by_side(
+    before: Iterable[PlanRow], now: Iterable[PlanRow], order: Order
+) -> Iterator[tuple[PlanRow | None, PlanRow | None]]:
+    """The rows of two streams that are both in that order; None where one has no such row."""
+    olds, news = iter(before), iter(now)
+    old, new = next(olds, None), next(news, None)
+    while old is not None or new is not None:
+        if old == new:  # nearly always, and quicker to see than to say which comes first
+            comes_first = 0
+        elif new is None or (old is not None and order(old) < order(new)):
+            comes_first = -1
+        else:
+            comes_first = int(old is None or order(new) < order(old))
+        yield (old if comes_first <= 0 else None), (new if comes_first >= 0 else None)
+        if comes_first <= 0:
+            old = next(olds, None)
+        if comes_first >= 0:
+            new = next(news, None)
+
+
 def unsorted_rows(
     session: "Session", project: "ProjectInfo", selection: Selection, format: Format
 ) -> Iterator[PlanRow]:

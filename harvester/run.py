@@ -26,7 +26,7 @@ from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
-from harvester.plan import plan_rows, unsorted_rows
+from harvester.plan import plan_order, plan_rows, unsorted_rows
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
 
@@ -236,22 +236,24 @@ class Run:
     def _compare(self, settle: bool) -> bool:
         planned = self._frozen_rows()
         listed = unsorted_rows(self._session, self._project, self._selection, self._format)
-        with compared(planned, listed, to_settle=settle) as comparison:
+        with compared(planned, listed, self._frozen_order) as comparison:
             self._drift = comparison.drift()
             if self._drift.edited and settle:
                 self._settle(comparison)
                 return True
         return False
 
+    _frozen_order = staticmethod(plan_order)
+
     def _frozen_rows(self) -> Iterator[PlanRow]:
-        """What drift is measured against."""
+        """What drift is measured against, in that order."""
         return planfile.rows(self._target, self._plan)
 
     def _settle(self, comparison: Comparison) -> None:
         assert self._drift is not None
         edited = comparison.edited_parts(self._format.rows_per_part)
         reopen(self._target, edited)
-        self._plan = planfile.replace_rows(self._target, self._plan, comparison.settled())
+        self._plan = planfile.replace_rows(self._target, self._plan, comparison.settled(self._frozen_rows()))
         for part, commit in list(self._standing.commits.items()):
             if part in edited:
                 self._count(self._standing.commits.pop(part), times=-1)

@@ -287,5 +287,7 @@ class _SyncRun(Run):
         rows = planfile.rows(folder, header)
         return sorted_rows(rows, label_order) if self._number == 1 else rows
 
+    _frozen_order = staticmethod(label_order)
+
     def _frozen_rows(self) -> Iterator[PlanRow]:
         return planfile.rows(self._target, self._listing)

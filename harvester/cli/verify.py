@@ -58,11 +58,12 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
 
 def _drift(directory: str, connection: Connection) -> "Drift":
     """What has changed on the server since it was listed last, for the export or for a sync."""
+    from harvester.changes import label_order
     from harvester.drift import compared
     from harvester.output import planfile
     from harvester.output.generations import last_listing
     from harvester.output.target import open_target
-    from harvester.plan import unsorted_rows
+    from harvester.plan import plan_order, unsorted_rows
 
     target = open_target(directory)
     folder, header = last_listing(target)
@@ -71,5 +72,6 @@ def _drift(directory: str, connection: Connection) -> "Drift":
     with connected(connection) as session:
         project = session.find_project(header.project.hash)
         listed = unsorted_rows(session, project, header.selection, header.format)
-        with compared(planfile.rows(folder, header), listed) as comparison:
+        order = plan_order if folder is target else label_order
+        with compared(planfile.rows(folder, header), listed, order) as comparison:
             return comparison.drift()
