@@ -19,6 +19,8 @@ SLOWEST = 0.25
 # Growth until the first refusal, in requests a second for each request and second of latency: doubles in
 # 6 round trips. Twice that wastes twice as many requests in the round trip in which the limit is passed.
 RAMP = 0.12
+# Where the user says how many may be in flight, they vouch for a server that bears them: doubles in 2.
+TOLD_RAMP = 0.35
 # Seconds of a late start that are made up for: timers are late by milliseconds. No more, or it were a burst.
 LATE = 0.02
 # Share of the measured limit that is asked for: the rest pays for the requests that creep above it later.
@@ -65,13 +67,14 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
 
 
 class Pace:
-    """Requests a second, at most `most`."""
+    """Requests a second, at most `most`; `told` is whether the user has said how many may be in flight."""
 
-    def __init__(self, most: float | None) -> None:
+    def __init__(self, most: float | None, *, told: bool = False) -> None:
         self.epoch = 0
         self.rate = FIRST
         self.limit: float | None = None  # what the server allows a second, once it has refused
         self._most = most or float("inf")
+        self._ramp = TOLD_RAMP if told else RAMP
         self._slot = float("-inf")
         self._last_id = 0
         self._last_sent = 0.0
@@ -92,7 +95,7 @@ class Pace:
         on_time = now - self._slot < LATE  # whoever comes later is held up by something else than the pace
         if self.limit is None:
             if on_time and self._latency is not None:
-                self._go(self.rate + RAMP / self._latency)
+                self._go(self.rate + self._ramp / self._latency)
         else:
             self._surplus = max(self._surplus + 1 / self.limit - (now - self._last_sent), -SAVED)
             if on_time and self._closed is None:

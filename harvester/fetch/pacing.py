@@ -20,7 +20,8 @@ class Pacer:
     Args:
         rng: for the jitter of pauses.
         max_rps: at most so many requests a second; None finds out.
-        concurrency: at most so many requests in flight; None finds out, up to `max_concurrency`.
+        concurrency: at most so many requests in flight, and so many soon where the server bears it; None
+            finds out, up to `max_concurrency`.
         retry_after_cap: seconds; a server that wants a longer pause ends the run.
     """
 
@@ -33,7 +34,7 @@ class Pacer:
         max_concurrency: int = 256,
         retry_after_cap: float = 300.0,
     ) -> None:
-        self._pace = Pace(max_rps)
+        self._pace = Pace(max_rps, told=concurrency is not None)
         self._in_flight_limit = InFlight(concurrency or max_concurrency)
         self._breaker = Breaker(rng)
         self._retry_after_cap = retry_after_cap

@@ -33,7 +33,7 @@ def run(
 ) -> Sequence[Log]:
     rng = random.Random(seed)
     return simulate(
-        [Pacer(rng=random.Random(seed * 100 + i), concurrency=64) for i in range(pacers)],
+        [Pacer(rng=random.Random(seed * 100 + i), max_concurrency=64) for i in range(pacers)],
         server(rng),
         seconds=seconds,
         rng=rng,
@@ -77,6 +77,17 @@ def test_the_start_against_a_limit_costs_few_refusals() -> None:
     shares = [run(seed, lambda _: TokenBucket(RATE, RATE), seconds=120)[0].refused_share for seed in SEEDS]
     assert median(shares) <= 0.005
     assert max(shares) <= 0.009
+
+
+def test_a_number_in_flight_that_the_user_names_costs_few_refusals_more() -> None:
+    """The start is faster then: two minutes against an unknown limit have 0.6 % refused, 1 % at worst."""
+    shares = []
+    for seed in SEEDS:
+        pacer = Pacer(rng=random.Random(seed), concurrency=64)
+        (log,) = simulate([pacer], TokenBucket(RATE, RATE), seconds=120, rng=random.Random(seed))
+        shares.append(log.refused_share)
+    assert median(shares) <= 0.006
+    assert max(shares) <= 0.01
 
 
 def test_a_capacity_that_drops_and_returns_is_followed_both_ways() -> None:
@@ -133,7 +144,7 @@ def test_an_outage_costs_few_requests_and_ends_soon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency", "seconds", "start"), [(0.001, 1.0, 0.5), (0.03, 10.0, 3.0), (0.15, 60.0, 6.0)]
+    ("latency", "seconds", "start"), [(0.001, 1.0, 0.5), (0.03, 10.0, 1.0), (0.15, 60.0, 3.0)]
 )
 def test_a_server_without_limit_is_not_held_back(latency: float, seconds: float, start: float) -> None:
     """64 requests in flight reach 95 % of what their number allows, start-up included."""
@@ -147,7 +158,7 @@ def test_a_server_without_limit_is_not_held_back(latency: float, seconds: float,
             latency=spread(0.9 * latency, 1.1 * latency),
         )
         assert log.used(64 / latency, start, seconds) >= 0.95
-        assert log.used(64 / latency, 0, seconds) >= 0.94
+        assert log.used(64 / latency, 0, seconds) >= 0.96
 
 
 def test_a_server_that_slows_down_under_load_gets_fewer_at_once() -> None:
