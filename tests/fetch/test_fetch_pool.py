@@ -283,6 +283,17 @@ async def test_no_request_is_sent_before_retry_after_is_over() -> None:
 
 
 @pytest.mark.parametrize("length", [30.0, 600.0])
+async def test_with_one_attempt_an_outage_fails_rows_only_until_it_is_known_for_one(length: float) -> None:
+    """The seven failures before the breaker opens are taken for the rows' own; none after that is."""
+    rows = plan(2000)
+    outage = during(1.0, 1.0 + length, lambda: Unavailable("503"))
+    source = FakeLabelRows(label_rows(rows), on_call=outage)
+    outcomes = await harvest(source, rows, bundle_size=1, max_attempts=1)
+    assert len(outcomes) == len(rows)
+    assert len(failures(outcomes)) <= 7
+
+
+@pytest.mark.parametrize("length", [30.0, 600.0])
 @pytest.mark.parametrize("bundle_size", [None, 1])
 @pytest.mark.parametrize("max_attempts", [2, 6])
 async def test_an_outage_fails_no_row(length: float, bundle_size: int | None, max_attempts: int) -> None:
