@@ -12,6 +12,7 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import usual_width
 from harvester.events import Counters, say
+from harvester.filters import asked_with
 from harvester.forecast.estimate import Estimate, exactly, spread_of, total
 from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import Look, Sample, Weigher, look_at
@@ -93,7 +94,7 @@ async def forecast(
         rng.shuffle(rows)  # so that light and heavy ones are asked for together, as in an export
         looked = await look_at(
             rows,
-            session.label_rows(project, selection),
+            session.label_rows(project, asked_with(selection, format)),
             extractor,
             format,
             limits,

@@ -146,3 +146,11 @@ def test_rows_that_cannot_be_had_are_foreseen() -> None:
     assert found is not None
     assert found.failed_in_sample > 0
     assert found.failed.low < 40 < found.failed.high
+
+
+@pytest.mark.parametrize(("emit", "asked"), [(("objects",), ("abc",)), (("objects", "rows"), ())])
+def test_sampled_rows_are_asked_for_as_the_export_does(emit: tuple[str, ...], asked: tuple[str, ...]) -> None:
+    """Where whole rows are emitted, the server leaves nothing out of them: they weigh what they will."""
+    session = WorldSession(WorldSpec(rows=20))
+    foreseen(session, sample=2, selection=Selection(feature_hashes=("abc",)), format=Format(emit=emit))
+    assert session.asked_with.feature_hashes == asked

@@ -44,6 +44,7 @@ class WorldSession:
         )
         self.server = server or Unlimited()
         self.listings = 0
+        self.asked_with = Selection()
         self.asked: Counter[str] = Counter()
         self._rows: dict[str, bytes] = {}
 
@@ -59,6 +60,7 @@ class WorldSession:
         yield ([msgspec.Raw(item)] for item in self.world.listing(query))
 
     def label_rows(self, project: ProjectInfo, selection: Selection) -> "WorldSession":
+        self.asked_with = selection
         return self
 
     def get_label_row(self, label_hash: str) -> Answer:
