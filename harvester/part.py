@@ -16,14 +16,15 @@ from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
 from harvester.output.ndjson import PartWriter
-from harvester.output.target import Target
+from harvester.output.target import Target, open_target
 from harvester.settings import Connection, Format, Limits, Selection
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """All that it takes to harvest the parts of one export, here or in another process.
 
-    `target` names the target, `plan` is the digest of its frozen plan. `row_bytes` is what a label row
+    `target` names the place whose lock is held, `folder` what of it is the export's, if not all (see
+    `Target.opened_as`); `plan` is the digest of the frozen plan in there. `row_bytes` is what a label row
     weighed on average in an earlier run, if that is known.
     """
 
@@ -33,8 +34,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     limits: Limits
     target: str
+    folder: str = ""
     plan: str
     row_bytes: float | None = None
+
+    def open_target(self) -> Target:
+        """Where the parts go, in a process that does not hold the lock itself. Touches nothing yet."""
+        whole = open_target(self.target)
+        return whole.within(self.folder) if self.folder else whole
 
 
 class Keep(Protocol):

@@ -148,13 +148,15 @@ class Run:
 
     async def _harvest(self, missing: set[int]) -> None:
         project = msgspec.structs.replace(self._project, ontology=self._ontology)
+        name, folder = self._target.opened_as
         work = Work(
             connection=self._session.connection,
             project=project,
             selection=self._selection,
             format=self._format,
             limits=self._limits,
-            target=self._target.name,
+            target=name,
+            folder=folder,
             plan=self._plan.digest,
             row_bytes=self._row_bytes,
         )

@@ -70,7 +70,7 @@ async def run(
         client = await _connect(address, stack)
         threads = await _workers(client, address)
         await _check_packages(client)
-        share = _for_one_of(len(threads), work, target)
+        share = _for_one_of(len(threads), work)
         tasks = _Tasks(client, share, threads, counters, on_event, on_commit)
         try:
             await tasks.run(parts, stopping, grace)
@@ -84,7 +84,7 @@ async def run(
                 await in_thread(target.sweep)  # of workers that were lost
 
 
-def _for_one_of(workers: int, work: Work, target: Target) -> Work:
+def _for_one_of(workers: int, work: Work) -> Work:
     limits = msgspec.structs.replace(
         work.limits,
         max_rps=work.limits.max_rps and work.limits.max_rps / workers,
@@ -92,7 +92,7 @@ def _for_one_of(workers: int, work: Work, target: Target) -> Work:
         engine="local",
         scheduler=None,
     )
-    name = target.name if "://" in target.name else str(Path(target.name).absolute())
+    name = work.target if "://" in work.target else str(Path(work.target).absolute())
     return msgspec.structs.replace(
         work, connection=dask_worker.without_secrets(work.connection), limits=limits, target=name
     )

@@ -32,7 +32,7 @@ from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, read_commit
-from harvester.output.target import Target, open_target
+from harvester.output.target import Target
 from harvester.part import Work, harvest_part
 from harvester.settings import Connection, connection_from_environment
 
@@ -165,7 +165,7 @@ class _Export:
 
         check_versions(versions)
         self._work = work = decoded(encoded_work, Work)
-        self._target = open_target(work.target)
+        self._target = work.open_target()
         _check_target(self._target, work)
         self._counters, self._told = Counters(), Counters().snapshot()
         self._said: list[Said] = []

@@ -40,7 +40,6 @@ from harvester.errors import HarvesterError, first_of
 from harvester.events import Counters
 from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
-from harvester.output.target import open_target
 from harvester.settings import COLLECTIONS
 
 _TICK = 0.2  # seconds between two reports of the counters
@@ -93,7 +92,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             work,
             parts(inbox),
             source=session.label_rows(work.project, asked_with(work.selection, work.format)),
-            target=open_target(work.target),
+            target=work.open_target(),
             extractor=Extractor(work.selection, work.format, work.project.ontology),
             counters=counters,
             on_event=on_event,

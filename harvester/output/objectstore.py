@@ -42,6 +42,10 @@ class ObjectStoreTarget:
     def name(self) -> str:
         return str(self._objects.address) + f"/{self._folder}".rstrip("/")
 
+    @property
+    def opened_as(self) -> tuple[str, str]:
+        return str(self._objects.address), self._folder.rstrip("/")
+
     def ensure(self) -> None:
         self._objects.check()
 

@@ -47,6 +47,10 @@ class Target(Protocol):
     def name(self) -> str:
         """What to call it in messages."""
 
+    @property
+    def opened_as(self) -> tuple[str, str]:
+        """What another process opens: the place whose lock holds for this one, and a folder of it."""
+
     def ensure(self) -> None:
         """Makes the place if need be. Raises BadInput where nothing can be written there."""
 
@@ -128,6 +132,10 @@ class LocalTarget:
     @property
     def name(self) -> str:
         return str(self._path)
+
+    @property
+    def opened_as(self) -> tuple[str, str]:
+        return self.name, ""  # the lock is the process's own, and none of its workers' business
 
     def ensure(self) -> None:
         with _translated(self._path, users_to_mend=True):

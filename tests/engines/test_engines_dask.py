@@ -128,16 +128,16 @@ def test_a_worker_that_cannot_see_the_target_says_so(tmp_path: Path) -> None:
         dask_worker._check_target(LocalTarget(tmp_path), WORK)
 
 
-def test_limits_are_divided_and_the_target_is_named_in_full(tmp_path: Path) -> None:
+def test_limits_are_divided_and_the_target_is_named_in_full() -> None:
     """Each worker process has its share of what the user set, and its own working directory."""
-    share = dask._for_one_of(2, WORK, LocalTarget("out"))
+    share = dask._for_one_of(2, WORK)
     assert (share.limits.max_rps, share.limits.concurrency, share.limits.engine) == (3, 2, "local")
     assert share.target == str(Path("out").absolute())
 
 
 def test_no_secret_is_in_a_task() -> None:
     """Keys, passphrase and token stay where the export was started."""
-    work = encoded(dask._for_one_of(1, WORK, LocalTarget("out")))
+    work = encoded(dask._for_one_of(1, WORK))
     assert CANARY not in work.decode()
     assert decoded(work, Work).connection.read_timeout == 7
 

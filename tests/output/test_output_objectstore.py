@@ -25,6 +25,7 @@ from harvester.output.verify import verify
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
 from harvester.stopping import held, stopping_when
 from harvester.testing import check_target
+from tests.engines.test_engines_messages import WORK
 from tests.output.small import PURPOSE, contents, export
 from tests.output.stores import BUCKET, S3, answering, reach, s3_server
 
@@ -324,6 +325,21 @@ def test_a_worker_whose_export_has_lost_the_target_stops_writing() -> None:
         worker.put("objects-00002.ndjson", b"3\n")
     with parent.lock(), pytest.raises(TargetRefused):
         worker.put("objects-00002.ndjson", b"3\n")
+
+
+def test_a_worker_in_a_folder_works_for_the_holder_of_the_whole(s3: S3) -> None:
+    """A generation of a sync, opened as its export's process has it opened: guarded by the same lease."""
+    whole = open_target(f"s3://{BUCKET}/folder-of-whole")
+    with whole.lock():
+        generation = whole.within("generations/00001")
+        work = msgspec.structs.replace(
+            WORK, **dict(zip(("target", "folder"), generation.opened_as, strict=True))
+        )
+        worker = work.open_target()
+        worker.put("objects-00000.ndjson", b"1\n")
+        assert generation.read("objects-00000.ndjson") == b"1\n"
+    with pytest.raises(TargetRefused, match="no longer in the hands of the export"):
+        worker.put("objects-00001.ndjson", b"2\n")
 
 
 def test_a_lock_that_is_waited_for_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
