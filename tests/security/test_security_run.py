@@ -35,7 +35,7 @@ from tests.encord.recording import Asked, Recording, Reply, key_file, private_ke
 PROJECT = "Demo street scenes"
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(
-    r"(?:manifest\.json|\.harvester|commits|lock|plan(?:-settled)?\.(?:json|ndjson\.zst)"
+    r"(?:manifest\.json|\.harvester|commits|lock|ontology\.json|plan(?:-settled)?\.(?:json|ndjson\.zst)"
     r"|(?:objects|classifications|rows|failed)-\d{5}\.ndjson|\d{5}\.json)"
 )
 
