@@ -67,8 +67,8 @@ class Clock:
 def compared_by(clock: Clock, compared: Callable[..., Any]) -> Callable[..., Any]:
     """Both sides of the comparison, and the comparison itself, as one stage."""
 
-    def timed(planned: Any, listed: Any, **options: Any) -> Any:
-        manager = compared(planned, listed, **options)
+    def timed(*both: Any) -> Any:
+        manager = compared(*both)
         began = time.thread_time()
         entered = manager.__enter__()
         clock.add("list again and compare", time.thread_time() - began)
