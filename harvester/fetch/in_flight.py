@@ -1,4 +1,10 @@
-"""How many requests may be in flight: found by latency, so that a server that slows down gets fewer."""
+"""How many requests may be in flight: found by latency, so that a server that slows down gets fewer.
+
+Where this process has no CPU left to read answers with, more in flight bring no more rows: they wait here,
+and cost memory, connections and changes between threads. Then the limit falls, whatever the latency says.
+"""
+
+from collections.abc import Callable
 
 # At first; a round trip at the first pace needs fewer.
 START = 8.0
@@ -13,17 +19,22 @@ SAMPLES = 24
 CALM = 1.25
 SLOW = 1.5
 CUT = 0.8
+# Cores in use from which on this process is the bottleneck, as Python runs on one at a time; and how many in
+# flight keep it busy.
+SATURATED = 0.85
+ENOUGH = 4.0
 # A cut has helped where the latency fell by at least half as much as the number in flight.
 HELPED = 0.9
 GROWTH = 1.1
 
 
 class InFlight:
-    """The limit of requests in flight, between 2 and `most`."""
+    """The limit of requests in flight, between 2 and `most`; `cores` tells how many this process uses."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, cores: Callable[[], float] = lambda: 0.0) -> None:
         self.limit = min(START, float(most))
         self._most = most
+        self._cores = cores
         self._calm: dict[int, float] = {}  # latency of the unburdened server by size class, in seconds
         self._ramping = True
         self._binding = False
@@ -40,7 +51,7 @@ class InFlight:
 
     def succeeded(self, took: float, weight: int, ticket_id: int, next_id: int) -> None:
         """`took` in seconds, for `weight` rows."""
-        if self._ramping and self._binding:
+        if self._ramping and self._binding and not self._saturated:
             self.limit = min(self.limit + RAMP, self._most)
         if ticket_id < self._since:
             return
@@ -49,9 +60,22 @@ class InFlight:
         self._sums[size] = total + took, count + 1
         self._count += 1
         if self._count >= SAMPLES:
-            self._judge(next_id)
+            if self._saturated:
+                self._ramping = False
+                self._before_cut = None
+                self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
+            else:
+                self._judge()
+            self._binding = False
+            self._sums = {}
+            self._count = 0
+            self._since = next_id
 
-    def _judge(self, next_id: int) -> None:
+    @property
+    def _saturated(self) -> bool:
+        return self._cores() > SATURATED
+
+    def _judge(self) -> None:
         expected = taken = 0.0
         for size, (total, count) in self._sums.items():
             mean = total / count
@@ -73,10 +97,6 @@ class InFlight:
                 self.limit = min(self.limit * GROWTH + 0.1, self._most)
         if slowdown > CALM:
             self._ramping = False
-        self._binding = False
-        self._sums = {}
-        self._count = 0
-        self._since = next_id
 
     def _undo_cut(self, slowdown: float) -> None:
         """Fewer in flight were as slow: the server is slower by itself, and this is its new calm."""

@@ -5,6 +5,7 @@ randomness. Nothing waits here; gate.py does.
 """
 
 import random
+from collections.abc import Callable
 
 from harvester.errors import CannotFinishNow
 from harvester.fetch.breaker import Breaker
@@ -22,6 +23,7 @@ class Pacer:
         max_rps: at most so many requests a second; None finds out.
         concurrency: at most so many requests in flight, and so many soon where the server bears it; None
             finds out, up to `max_concurrency`.
+        cores: how many this process uses; where it has none left, fewer requests are in flight.
         retry_after_cap: seconds; a server that wants a longer pause ends the run.
     """
 
@@ -32,10 +34,11 @@ class Pacer:
         max_rps: float | None = None,
         concurrency: int | None = None,
         max_concurrency: int = 256,
+        cores: Callable[[], float] = lambda: 0.0,
         retry_after_cap: float = 300.0,
     ) -> None:
         self._pace = Pace(max_rps, told=concurrency is not None)
-        self._in_flight_limit = InFlight(concurrency or max_concurrency)
+        self._in_flight_limit = InFlight(concurrency or max_concurrency, cores)
         self._breaker = Breaker(rng)
         self._retry_after_cap = retry_after_cap
         self._in_flight = 0

@@ -26,6 +26,7 @@ from harvester.fetch.asking import FailedRow, Fetched, Outcome
 from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
+from harvester.fetch.cores import CoresUsed
 from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Pacer, Ticket
 from harvester.fetch.retry import RetryPolicy
@@ -54,6 +55,7 @@ class Pool:
             ``row.failed``.
         request_deadline: seconds after which a call should have ended by itself.
         row_bytes: what a row weighed on average in an earlier run, if that is known.
+        cores: how many this process uses; None: as the system says.
     """
 
     def __init__(
@@ -66,11 +68,16 @@ class Pool:
         rng: random.Random | None = None,
         request_deadline: float = 600.0,
         row_bytes: float | None = None,
+        cores: Callable[[], float] | None = None,
     ) -> None:
         rng = rng or random.Random()
         most = limits.concurrency or _MOST_IN_FLIGHT
         self.pacer = Pacer(
-            rng=rng, max_rps=limits.max_rps, concurrency=limits.concurrency, max_concurrency=most
+            rng=rng,
+            max_rps=limits.max_rps,
+            concurrency=limits.concurrency,
+            max_concurrency=most,
+            cores=cores or CoresUsed(),
         )
         self._counters = counters
         self._on_event = on_event

@@ -66,6 +66,7 @@ class Heard:
 def a_pool(source: LabelRows, **options: Any) -> Pool:
     """A pool over `source`; options are the fields of Limits, or arguments of Pool."""
     own = {name: options.pop(name) for name in ("on_event", "rng", "request_deadline") if name in options}
+    own["cores"] = lambda: 0.0  # virtual time passes without CPU
     counters = options.pop("counters", None) or Counters()
     return Pool(source, Limits(**options), counters=counters, **own)
 

@@ -1,10 +1,12 @@
 """The pacer's rules, one at a time."""
 
+import os
 import random
 
 import pytest
 
 from harvester.errors import CannotFinishNow
+from harvester.fetch.cores import CoresUsed
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pacing import Pacer, Ticket
 from tests.fetch.virtual import TokenBucket, Unlimited, simulate
@@ -168,6 +170,36 @@ def test_bundles_of_other_sizes_do_not_look_like_a_slower_server() -> None:
         limit.admits(64)
         limit.succeeded(0.1 * weight, weight, index + 1, index + 2)
     assert limit.limit == 64
+
+
+def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
+    """Whatever the latency; once there is some to spare, the limit grows again."""
+    cores = [0.5]
+    limit = InFlight(64, lambda: cores[0])
+
+    def answers(first: int, last: int) -> None:
+        for index in range(first, last):
+            limit.admits(64)
+            limit.succeeded(0.1, 1, index + 1, index + 2)
+
+    answers(0, 100)
+    many = limit.limit
+    cores[0] = 1.0
+    answers(100, 300)
+    few = limit.limit
+    cores[0] = 0.5
+    answers(300, 2000)
+    assert many > 16
+    assert few == 4
+    assert limit.limit == 64
+
+
+def test_how_many_cores_are_used_is_read_off_the_process() -> None:
+    """A process that computes all the time uses some of one, and no more than there are."""
+    used = CoresUsed()
+    while not (cores := used()):
+        pass
+    assert 0 < cores <= (os.cpu_count() or 1) + 1
 
 
 def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
