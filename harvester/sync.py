@@ -240,7 +240,7 @@ class _SyncRun(Run):
     def _list(self) -> Iterator[PlanRow]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
         decode, encode = msgspec.json.Decoder(PlanRow).decode, msgspec.json.encode
-        feed = FeedWriter(self._target)
+        feed = FeedWriter(self._target, self._format.compress)
         with sorter() as wanted:
             try:
                 with closing(self._steps()) as steps:

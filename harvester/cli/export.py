@@ -1,7 +1,5 @@
 """The verb that harvester exists for."""
 
-import os
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +12,7 @@ from harvester import events
 from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, takes
+from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
 from harvester.cli.look import Project
 from harvester.cli.progress import progress
@@ -59,7 +58,7 @@ def export(
     if output == "-":
         _check_for_standard_output(screen.json, limits, retry_failed, settle)
     if selection.filters:
-        sys.path.append(os.getcwd())  # where the user's functions are; last, so that they shadow nothing
+        find_users_filters()
     done = run(
         project, output, connection, selection, format, limits, screen, screen.listen(),
         retry_failed=retry_failed, settle=settle,

@@ -1,7 +1,5 @@
 """The verb that foresees an export, and writes nothing."""
 
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,6 +16,7 @@ from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.connect import connected
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, takes
+from harvester.cli.imports import find_users_filters
 from harvester.cli.look import Project, heading, said, words
 from harvester.cli.screen import Screen
 from harvester.settings import Connection, Format, Limits, Selection
@@ -54,7 +53,7 @@ def plan(
 
     console = screen.listen()
     if selection.filters:
-        sys.path.append(os.getcwd())  # as an export does
+        find_users_filters()
     doing = console.status("looking at the project") if screen.live(console) else nullcontext()
     with doing, connected(connection) as session:
         info = session.find_project(project)

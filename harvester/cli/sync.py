@@ -1,7 +1,5 @@
 """The verb that keeps an export fresh."""
 
-import os
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -14,6 +12,7 @@ from harvester.cli import screen as on
 from harvester.cli import summary as shown
 from harvester.cli import values
 from harvester.cli.flags import CONNECTION, LIMITS, SCREEN, takes
+from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
 from harvester.cli.progress import progress
 from harvester.cli.screen import Screen
@@ -32,7 +31,7 @@ def sync(target: Target, *, connection: Connection, limits: Limits, screen: Scre
     from harvester.api import sync_async
 
     console = screen.listen()
-    sys.path.append(os.getcwd())  # where the user's filters are; last, so that they shadow nothing
+    find_users_filters()
     counters = Counters()
 
     def announce() -> None:

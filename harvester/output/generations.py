@@ -29,6 +29,7 @@ from harvester.output.manifest import Generation, Manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.target import Target
+from harvester.settings import Compression
 from harvester.sorting import sorter
 
 
@@ -54,8 +55,8 @@ class _FailedRow(msgspec.Struct):
 class FeedWriter:
     """Writes a generation's change feed, ``changes-00000.ndjson``; it has no file where nothing changed."""
 
-    def __init__(self, target: Target) -> None:
-        self._writer = PartWriter(target, 0)
+    def __init__(self, target: Target, compression: Compression | None) -> None:
+        self._writer = PartWriter(target, 0, compression)
         self._changes: dict[str, int] = dict.fromkeys(WHATS, 0)
 
     def write(self, changes: Iterable[Change]) -> None:

@@ -1,5 +1,6 @@
 """What a sync fetches, what its feed tells, and how it ends."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -127,6 +128,8 @@ async def test_the_readmes_sql_gives_the_live_records(
         labels = world.labels()
         world.world.edit(rows=labels[number : number + 6], removed=labels[20:22], added=2)
         await world.sync(out)
+    assert verify(LocalTarget(out)).ok
+    assert sum(name.endswith("changes-00000.ndjson.gz") for name in contents(out)) == (3 if compress else 0)
     monkeypatch.chdir(out.parent)
     query = README.read_text().split("-- live objects\n")[1].split(";")[0]
     expected = sorted(
@@ -144,9 +147,12 @@ async def test_the_readmes_sql_gives_the_live_records(
     unfinished = out / "generations" / "00004"
     unfinished.mkdir()
     for path in (out / "generations" / "00003").glob("*.ndjson*"):
-        line = path.read_bytes() if "changes" not in path.name else b""
-        changes = path.read_text().replace('"generation":3', '"generation":4') if not line else ""
-        (unfinished / path.name).write_bytes(line or changes.encode())
+        lines = path.read_bytes()
+        if "changes" in path.name:
+            feed = gzip.decompress(lines) if compress else lines
+            feed = feed.replace(b'"generation":3', b'"generation":4')
+            lines = gzip.compress(feed) if compress else feed
+        (unfinished / path.name).write_bytes(lines)
     assert sorted(found(), key=key) == sorted(expected, key=key)
 
 

@@ -17,6 +17,7 @@ from harvester.events import Counters
 from harvester.export import export
 from harvester.fetch.source import Answer
 from harvester.live import live_records
+from harvester.output.compression import decompressed
 from harvester.run import Summary
 from harvester.settings import Connection, Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
@@ -149,8 +150,9 @@ def _steady(manifest: bytes) -> bytes:
 
 def feed(target: Path, generation: int) -> list[dict[str, Any]]:
     """The lines of a change feed."""
-    path = target / "generations" / f"{generation:05}" / "changes-00000.ndjson"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    (path,) = (target / "generations" / f"{generation:05}").glob("changes-00000.ndjson*")
+    with decompressed(path.open("rb"), path.name) as lines:
+        return [json.loads(line) for line in lines]
 
 
 def whats(lines: Iterable[dict[str, Any]]) -> list[tuple[str, str]]:
