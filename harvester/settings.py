@@ -69,10 +69,6 @@ SHAPES = (
 )
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
-# The garbage collector's thresholds in processes of our own. Imports and label rows make many objects and
-# hardly a cycle: with Python's 700, 10, 10 they would be looked at again and again.
-COLLECTIONS = (20_000, 50, 100)
-
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
     """How to reach the API. Holds no secret but `bearer_token`, and is never stored.

@@ -1,7 +1,6 @@
 """The command line: argv -> settings -> anyio.run -> exit code. The only place that prints or exits."""
 
 import errno
-import gc
 import os
 import shlex
 import sys
@@ -26,7 +25,8 @@ from harvester.cli.sync import sync
 from harvester.cli.verify import verify
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
-from harvester.settings import COLLECTIONS, flag_from_environment
+from harvester.process import set_up
+from harvester.settings import flag_from_environment
 
 VERBS = (demo, projects, status, plan, export, sync, verify, report, simulate, bench)
 
@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code. Without `argv`, this process's own."""
     own = argv is None
     if own:
-        gc.set_threshold(*COLLECTIONS)
+        set_up()
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(argv)

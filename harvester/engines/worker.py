@@ -4,7 +4,6 @@ Started by `harvester.engines.processes`. When its standard input ends, the expo
 gone, and so is its lock on the target: the worker ends at once, in the middle of whatever it does.
 """
 
-import gc
 import os
 import signal
 import sys
@@ -40,14 +39,14 @@ from harvester.errors import HarvesterError, first_of
 from harvester.events import Counters
 from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
-from harvester.settings import COLLECTIONS
+from harvester.process import set_up
 
 _TICK = 0.2  # seconds between two reports of the counters
 
 
 def main() -> None:
     """The whole life of a worker process."""
-    gc.set_threshold(*COLLECTIONS)
+    set_up()
     # Who started us hears the signals and says what is to be done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
