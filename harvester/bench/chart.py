@@ -121,7 +121,7 @@ def _bars(
     bars: list[tuple[str, Figure | None, bool]],
     said: Callable[[float], str],
 ) -> None:
-    """Horizontal bars with their values, the first on top; logarithmic where they differ a lot."""
+    """Horizontal bars with their values, the first on top."""
     shown = [(name, figure, ours) for name, figure, ours in bars if figure]
     values = [figure.median for _, figure, _ in shown]
     places = range(len(shown))
@@ -133,12 +133,7 @@ def _bars(
     axis.tick_params(length=0)
     axis.set_xticks([])
     axis.spines[:].set_visible(False)
-    if values and max(values) > 12 * min(values) > 0:
-        axis.set_xscale("log")
-        axis.set_xlim(min(values) / 4, max(values) * 12)
-        axis.set_xticks([])
-        axis.minorticks_off()
-    elif values:
+    if values:
         axis.set_xlim(0, max(values) * 1.35)
     for place, (_, figure, ours) in zip(places, shown, strict=True):
         axis.annotate(
