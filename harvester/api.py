@@ -117,7 +117,7 @@ async def export_async(
     A target of ``-`` is standard output. For the rest see `harvester.export.export`.
     """
     selection, functions = _with_filters(selection, filters)
-    if limits.processes > 1 or limits.engine != "local":
+    if not limits.in_this_process:
         _check_importable(functions)
     counters = counters or Counters()
     async with _opened(project, connection, stopping) as (session, info):
@@ -156,7 +156,7 @@ async def sync_async(
     For the rest see `harvester.sync.sync`.
     """
     _, functions = _with_filters(Selection(), filters)
-    if limits.processes > 1 or limits.engine != "local":
+    if not limits.in_this_process:
         _check_importable(functions)
     counters = counters or Counters()
     purpose = await in_thread(purpose_of, open_target(target))

@@ -63,6 +63,11 @@ class Counters:
     body_bytes: int = 0
     out_bytes: int = 0
 
+    def add(self, numbers: Mapping[str, int], *, times: int = 1) -> None:
+        """Adds each number, so many times, to the counter of its name."""
+        for name, number in numbers.items():
+            setattr(self, name, getattr(self, name) + times * number)
+
     def snapshot(self) -> dict[str, int]:
         """All counters by name, as they stand."""
         return asdict(self)

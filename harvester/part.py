@@ -144,6 +144,7 @@ async def harvest_rows(
                 continue
             tally.add(row, outcome)
             counters.harvested += 1
+            counters.add(outcome.written)
             for kind, lines in outcome.lines.items():
                 if lines.size:
                     if keep.fills(kind, lines.size):  # in a thread: it compresses, and waits for the target
@@ -151,5 +152,4 @@ async def harvest_rows(
                     else:
                         keep.write(kind, lines.chunks, outcome.written[kind])
                     counters.out_bytes += lines.size
-                    setattr(counters, kind, getattr(counters, kind) + outcome.written[kind])
     return tally

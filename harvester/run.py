@@ -339,10 +339,7 @@ class Run:
     def _count(self, commit: Commit, *, times: int = 1) -> None:
         """Has the counters know of a part that is there already; or no longer, with `times` = -1."""
         self._harvested_before += min(0, times) * commit.rows["harvested"]
-        for outcome, number in commit.rows.items():
-            setattr(self._counters, outcome, getattr(self._counters, outcome) + times * number)
-        for kind, counts in commit.records.items():
-            setattr(self._counters, kind, getattr(self._counters, kind) + times * counts.written)
+        self._counters.add(commit.counted, times=times)
 
 
 def _cluster() -> Any:

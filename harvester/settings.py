@@ -216,6 +216,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         if self.engine == "dask" and self.processes > 1:
             raise BadInput("processes are of this machine: a cluster has its own workers")
 
+    @property
+    def in_this_process(self) -> bool:
+        """Whether parts are harvested in the process that was asked to."""
+        return self.engine == "local" and self.processes == 1
+
 
 def flag_from_environment(flag: str, environ: Mapping[str, str] = os.environ) -> str | None:
     """The value of a flag's own variable: HARVESTER_EDITED_AFTER for ``--edited-after``; None if unset."""

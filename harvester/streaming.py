@@ -68,7 +68,7 @@ async def stream_rows(
                 if row.outcome is None:
                     yield row
                 else:
-                    setattr(counters, row.outcome, getattr(counters, row.outcome) + 1)
+                    counters.add({row.outcome: 1})
             chunk = await in_thread(lambda: list(islice(rows, _ROWS_AT_ONCE)))
 
     async with (
@@ -80,9 +80,8 @@ async def stream_rows(
                 counters.failed += 1
             else:
                 counters.harvested += 1
-                for kind, written in outcome.written.items():
-                    setattr(counters, kind, getattr(counters, kind) + written)
-                    counters.out_bytes += outcome.lines[kind].size
+                counters.add(outcome.written)
+                counters.out_bytes += sum(lines.size for lines in outcome.lines.values())
             yield row, outcome
 
 

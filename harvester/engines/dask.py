@@ -22,7 +22,7 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import Part
 from harvester.engines.messages import decoded, encoded
-from harvester.engines.processes import WorkerFailed, raise_ended
+from harvester.engines.processes import WorkerFailed, divided, raise_ended
 from harvester.errors import BadInput, CannotFinishNow, first_of
 from harvester.events import Counters, one_line
 from harvester.labels.wire import PlanRow
@@ -86,9 +86,8 @@ async def run(
 
 def _for_one_of(workers: int, work: Work) -> Work:
     limits = msgspec.structs.replace(
-        work.limits,
-        max_rps=work.limits.max_rps and work.limits.max_rps / workers,
-        concurrency=work.limits.concurrency and max(1, work.limits.concurrency // workers),
+        divided(work.limits, workers),
+        max_memory=work.limits.max_memory,  # of each worker process: it has a machine's, not this one's
         engine="local",
         scheduler=None,
     )
@@ -219,16 +218,12 @@ class _Tasks:
     def _count(self, done: Done) -> None:
         for said in done.said:
             self._on_event(said.event, said.fields)
-        for name, number in done.counted.items():
-            setattr(self._counters, name, getattr(self._counters, name) + number)
+        self._counters.add(done.counted)
         if done.ended is not None:
             raise_ended(done.ended)
         if (commit := done.commit) is None:
             return
-        for outcome, number in commit.rows.items():
-            setattr(self._counters, outcome, getattr(self._counters, outcome) + number)
-        for kind, counts in commit.records.items():
-            setattr(self._counters, kind, getattr(self._counters, kind) + counts.written)
+        self._counters.add(commit.counted)
         self._counters.out_bytes += sum(file.bytes for file in commit.files)
         self._on_commit(commit)
 

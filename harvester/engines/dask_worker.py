@@ -39,6 +39,9 @@ from harvester.settings import Connection, connection_from_environment
 # What decides the bytes of a part, so that no worker may have another version.
 PACKAGES = ("harvester", "orjson", "msgspec", "zstandard")
 
+# Settings that are in no task.
+SECRETS = ("ssh_key", "ssh_key_passphrase", "bearer_token")
+
 _PLUGIN = "harvester"
 _MOST_EVENTS = 100  # that one part tells of: more would go into the memory of three machines
 _INFO = 20
@@ -219,9 +222,6 @@ def with_own_credentials(given: Connection) -> Connection:
     if not (own.ssh_key_file or own.ssh_key or own.bearer_token):
         own = msgspec.structs.replace(own, ssh_key_file=given.ssh_key_file)
     return msgspec.structs.replace(own, ca_bundle=own.ca_bundle or given.ca_bundle)
-
-
-SECRETS = ("ssh_key", "ssh_key_passphrase", "bearer_token")
 
 
 def without_secrets(connection: Connection) -> Connection:

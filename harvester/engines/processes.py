@@ -176,9 +176,7 @@ class _Worker:
 
     def _count(self, now: dict[str, int]) -> None:
         """Adds what the worker has done since it counted last."""
-        for name, value in now.items():
-            more = value - self._counted.get(name, 0)
-            setattr(self._counters, name, getattr(self._counters, name) + more)
+        self._counters.add({name: value - self._counted.get(name, 0) for name, value in now.items()})
         self._counted = now
 
 

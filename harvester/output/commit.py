@@ -60,6 +60,11 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     files: list[PartFile]
     digest: str = ""
 
+    @property
+    def counted(self) -> dict[str, int]:
+        """Rows by what became of them, and records written by kind: by the names of `Counters`."""
+        return self.rows | {kind: counts.written for kind, counts in self.records.items()}
+
 
 class IdDigest:
     """sha256 over label hashes, each followed by a newline, in the order of the plan."""
@@ -99,8 +104,8 @@ def read_commits(target: Target, plan: str) -> dict[int, Commit]:
     commits = {}
     for name, _ in target.names(COMMITS):
         part = parse_commit(name)
-        commit = parse_commit_record(target.read(name) or b"")
-        if commit and commit.part == part and commit.plan == plan and _complete(commit, sizes):
+        commit = None if part is None else read_commit(target, plan, part)
+        if commit and _complete(commit, sizes):
             commits[commit.part] = commit
     return dict(sorted(commits.items()))
 
