@@ -60,12 +60,7 @@ class InFlight:
         self._sums[size] = total + took, count + 1
         self._count += 1
         if self._count >= SAMPLES:
-            if self._saturated:
-                self._ramping = False
-                self._before_cut = None
-                self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
-            else:
-                self._judge()
+            self._judge()
             self._binding = False
             self._sums = {}
             self._count = 0
@@ -76,6 +71,11 @@ class InFlight:
         return self._cores() > SATURATED
 
     def _judge(self) -> None:
+        if self._saturated:  # what the latency says then is of this process
+            self._ramping = False
+            self._before_cut = None
+            self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
+            return
         expected = taken = 0.0
         for size, (total, count) in self._sums.items():
             mean = total / count

@@ -55,7 +55,6 @@ class Pool:
             ``row.failed``.
         request_deadline: seconds after which a call should have ended by itself.
         row_bytes: what a row weighed on average in an earlier run, if that is known.
-        cores: how many this process uses; None: as the system says.
     """
 
     def __init__(
@@ -68,7 +67,6 @@ class Pool:
         rng: random.Random | None = None,
         request_deadline: float = 600.0,
         row_bytes: float | None = None,
-        cores: Callable[[], float] | None = None,
     ) -> None:
         rng = rng or random.Random()
         most = limits.concurrency or _MOST_IN_FLIGHT
@@ -77,7 +75,7 @@ class Pool:
             max_rps=limits.max_rps,
             concurrency=limits.concurrency,
             max_concurrency=most,
-            cores=cores or CoresUsed(),
+            cores=CoresUsed(),
         )
         self._counters = counters
         self._on_event = on_event

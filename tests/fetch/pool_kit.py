@@ -14,6 +14,7 @@ from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.records import Lines
 from harvester.labels.wire import PlanRow
 from harvester.settings import Limits
+from tests.fetch.virtual_loop import cpu_to_spare
 
 
 def plan_row(name: str) -> PlanRow:
@@ -66,9 +67,9 @@ class Heard:
 def a_pool(source: LabelRows, **options: Any) -> Pool:
     """A pool over `source`; options are the fields of Limits, or arguments of Pool."""
     own = {name: options.pop(name) for name in ("on_event", "rng", "request_deadline") if name in options}
-    own["cores"] = lambda: 0.0  # virtual time passes without CPU
     counters = options.pop("counters", None) or Counters()
-    return Pool(source, Limits(**options), counters=counters, **own)
+    with cpu_to_spare():
+        return Pool(source, Limits(**options), counters=counters, **own)
 
 
 async def collect(

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from harvester.errors import CannotFinishNow
+from harvester.fetch.cores import CoresUsed, cpu_seconds
 from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Pacer
 from tests.fetch.virtual_loop import VirtualLoop
@@ -84,3 +85,18 @@ def test_a_refusal_keeps_everybody_out_until_its_time() -> None:
         return anyio.current_time() - start
 
     assert 5.0 <= run_virtual(main) < 5.5
+
+
+def test_how_many_cores_are_used_is_read_off_the_process() -> None:
+    """CPU time by the loop's clock, over a tenth of a second at least: nothing is known before."""
+
+    async def main() -> list[float]:
+        read = iter((5.0, 5.15, 5.15))
+        used, told = CoresUsed(lambda: next(read)), list[float]()
+        for pause in (0.0, 0.05, 0.15, 0.2):
+            await anyio.sleep(pause)
+            told.append(used())
+        return told
+
+    assert run_virtual(main) == pytest.approx([0.0, 0.0, 0.75, 0.0])
+    assert cpu_seconds() > 0

@@ -1,12 +1,10 @@
 """The pacer's rules, one at a time."""
 
-import os
 import random
 
 import pytest
 
 from harvester.errors import CannotFinishNow
-from harvester.fetch.cores import CoresUsed
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pacing import Pacer, Ticket
 from tests.fetch.virtual import TokenBucket, Unlimited, simulate
@@ -192,14 +190,6 @@ def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
     assert many > 16
     assert few == 4
     assert limit.limit == 64
-
-
-def test_how_many_cores_are_used_is_read_off_the_process() -> None:
-    """A process that computes all the time uses some of one, and no more than there are."""
-    used = CoresUsed()
-    while not (cores := used()):
-        pass
-    assert 0 < cores <= (os.cpu_count() or 1) + 1
 
 
 def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:

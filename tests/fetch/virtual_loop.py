@@ -6,12 +6,14 @@ Worker threads would know nothing of that clock, so calls run on the loop itself
 import asyncio
 import selectors
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
 import anyio
 import anyio.to_thread
+
+from harvester.fetch import pool
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -52,3 +54,8 @@ def calls_on_the_loop(latency: float = 0.15) -> Iterator[None]:
 
     with mock.patch.object(anyio.to_thread, "run_sync", run_sync):
         yield
+
+
+def cpu_to_spare() -> AbstractContextManager[object]:
+    """Within it, pools are made that see no CPU in use: virtual time passes without any."""
+    return mock.patch.object(pool, "CoresUsed", return_value=lambda: 0.0)

@@ -27,7 +27,7 @@ from harvester.plan import plan_rows
 from harvester.settings import Connection, Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
 from tests.fetch.virtual import OK, Server, Unlimited
-from tests.fetch.virtual_loop import VirtualLoop
+from tests.fetch.virtual_loop import VirtualLoop, cpu_to_spare
 
 LATENCY = 0.12
 
@@ -167,6 +167,7 @@ def _virtually(call: Callable[..., Any]) -> Any:
             return func(*args)
 
     with (
+        cpu_to_spare(),
         mock.patch.object(anyio.to_thread, "run_sync", in_thread),
         mock.patch.object(harvester.forecast.forecast, "in_thread", in_thread),
     ):
