@@ -8,13 +8,11 @@ the best of several passes of CPU time, so that what else the machine does count
 """
 
 import argparse
-import cProfile
-import io
-import pstats
 import time
 from collections.abc import Callable
 
 import msgspec
+from functions import by_function
 
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow, label_hash_of
@@ -87,16 +85,7 @@ def main() -> None:
             seconds = best(extract)
             print(f"  {name:32} {seconds / len(rows) * 1e6:7.1f} µs a row  {size / seconds / 1e6:7.0f} MB/s")
             if profile and name == "--shape bounding_box":
-                print(by_function(extract, len(rows)))
-
-
-def by_function(work: Callable[[], object], rows: int) -> str:
-    """The functions that take the most time themselves."""
-    profiler = cProfile.Profile()
-    profiler.runcall(work)
-    text = io.StringIO()
-    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("tottime").print_stats(18)
-    return "\n".join("    " + line for line in text.getvalue().splitlines() if line.strip())
+                print(by_function(extract))
 
 
 if __name__ == "__main__":

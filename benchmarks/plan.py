@@ -8,10 +8,8 @@ of this process's CPU time, so that what else the machine does counts little.
 """
 
 import argparse
-import cProfile
 import gzip
 import io
-import pstats
 import statistics
 import tempfile
 import time
@@ -22,6 +20,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from functions import by_function
 
 from harvester.drift import compared
 from harvester.encord.listing import Spool
@@ -108,15 +107,6 @@ def median(work: Callable[[], object]) -> float:
         work()
         times.append(time.process_time() - began)
     return statistics.median(times)
-
-
-def by_function(work: Callable[[], object]) -> str:
-    """The functions that take the most time themselves."""
-    profiler = cProfile.Profile()
-    profiler.runcall(work)
-    text = io.StringIO()
-    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("tottime").print_stats(18)
-    return "\n".join("    " + line for line in text.getvalue().splitlines() if line.strip())
 
 
 if __name__ == "__main__":

@@ -9,16 +9,14 @@ each call is most of what the SDK's calls cost. Times are of this process alone,
 """
 
 import argparse
-import cProfile
-import io
 import os
-import pstats
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
+from functions import by_function
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from harvester.encord.session import Session
@@ -38,15 +36,6 @@ def cpu_ms(calls: int, call: Callable[[int], object]) -> float:
     for number in range(calls):
         call(number)
     return (time.process_time() - began) / calls * 1000
-
-
-def by_function(work: Callable[[], object]) -> str:
-    """The functions that take the most time themselves."""
-    profiler = cProfile.Profile()
-    profiler.runcall(work)
-    text = io.StringIO()
-    pstats.Stats(profiler, stream=text).strip_dirs().sort_stats("tottime").print_stats(18)
-    return "\n".join("    " + line for line in text.getvalue().splitlines() if line.strip())
 
 
 def measure(

@@ -12,7 +12,7 @@ PIECE = 1024**2  # bytes: what is held besides the body itself
 # gzip reaches at most 1032:1, and only on one byte repeated; labels stay far below.
 _HIGHEST_RATIO = 1000
 # Compressed bytes. Unpacked they stay below what malloc maps anew each time: with 64 kB a call of a hundred
-# rows takes 6.8 ms of CPU, with 16 kB 4.1 ms (benchmarks/transport.py).
+# rows takes 6.8 ms of CPU, with 16 kB 4.1 ms.
 _BITE = 16 * 1024
 _RATIO_MATTERS_FROM = 10 * 1024**2
 
