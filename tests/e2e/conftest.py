@@ -14,6 +14,7 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
+from tests.output.stores import S3, s3_server
 
 HARVESTER = Path(sys.executable).with_name("harvester")
 
@@ -70,6 +71,12 @@ def simulator() -> Iterator[Simulator]:
 @pytest.fixture(scope="session")
 def harvester(simulator: Simulator) -> Command:
     return command_for(simulator)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[S3]:
+    with s3_server() as running:
+        yield running
 
 
 def wait_for(running: "subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:

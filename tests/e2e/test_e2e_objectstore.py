@@ -5,7 +5,6 @@ import io
 import json
 import signal
 import subprocess
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,17 +13,11 @@ import zstandard
 
 from harvester.simulator import Simulator
 from tests.e2e.conftest import HARVESTER, Command, command_for, wait_for
-from tests.output.stores import BUCKET, S3, answering, s3_server
+from tests.output.stores import BUCKET, S3, answering
 
 PROJECT = "Demo street scenes"
 FLAGS = ("--data-title-like", "%12%", "--rows-per-part", "20")
 SLOWLY = ("--max-rps", "4", "--bundle-size", "10", "--concurrency", "1")
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with s3_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")

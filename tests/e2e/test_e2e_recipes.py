@@ -16,7 +16,7 @@ from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
 from tests.e2e.conftest import HARVESTER, Command, command_for
 from tests.engines.cluster import Cluster
-from tests.output.stores import S3, s3_server
+from tests.output.stores import S3
 
 TESTS = Path(__file__).parents[1]
 SECTION = (
@@ -50,12 +50,6 @@ def run(title: str, folder: Path, harvester: Command) -> str:
         assert done.returncode == 0, done.stderr
         said += done.stdout + done.stderr
     return said
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[S3]:
-    with s3_server() as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
