@@ -16,6 +16,8 @@ FIRST = 20.0
 FIRST_UNDER_WAY = 4.0
 # Requests a second. A server that has said no for long is still asked every few seconds.
 SLOWEST = 0.25
+# Seconds. The start reckons with no shorter round trips: where it passes the limit, little of it is under way.
+SHORTEST = 0.05
 # Growth until the first refusal, in requests a second for each request and second of latency: doubles in
 # 6 round trips. Twice that wastes twice as many requests in the round trip in which the limit is passed.
 RAMP = 0.12
@@ -95,7 +97,7 @@ class Pace:
         on_time = now - self._slot < LATE  # whoever comes later is held up by something else than the pace
         if self.limit is None:
             if on_time and self._latency is not None:
-                self._go(self.rate + self._ramp / self._latency)
+                self._go(self.rate + self._ramp / max(self._latency, SHORTEST))
         else:
             self._surplus = max(self._surplus + 1 / self.limit - (now - self._last_sent), -SAVED)
             if on_time and self._closed is None:
@@ -113,7 +115,7 @@ class Pace:
         else:
             self._latency = took
             if self.limit is None:
-                self._go(max(self.rate, FIRST_UNDER_WAY / took))
+                self._go(max(self.rate, FIRST_UNDER_WAY / max(took, SHORTEST)))
                 self._slot = min(self._slot, now + 1 / self.rate)
         if self._closed is not None and self.limit is not None and ticket.epoch == self.epoch:
             self._admitted.shut(now - self._closed)
