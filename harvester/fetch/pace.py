@@ -16,7 +16,7 @@ FIRST = 20.0
 FIRST_UNDER_WAY = 4.0
 # Requests a second. A server that has said no for long is still asked every few seconds.
 SLOWEST = 0.25
-# Seconds. The start reckons with no shorter round trips: where it passes the limit, little of it is under way.
+# Seconds. The start reckons with no shorter round trips, so that few are under way when the limit is passed.
 SHORTEST = 0.05
 # Growth until the first refusal, in requests a second for each request and second of latency: doubles in
 # 6 round trips. Twice that wastes twice as many requests in the round trip in which the limit is passed.
