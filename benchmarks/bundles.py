@@ -19,7 +19,6 @@ from typing import Any
 from harvester import cli, drift, part, run
 from harvester.encord import answers, envelope, rows
 from harvester.fetch import asking
-from harvester.labels import extract
 from harvester.output import ndjson, planfile
 from harvester.simulator import Simulator, WorldSpec
 
@@ -30,10 +29,9 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("calls, in threads", asking.Call, "__call__"),
     ("  the SDK's call and ours below it", rows.ProjectLabelRows, "_ask"),
     ("    receive, decrypt, decompress", answers, "read_body"),
-    ("    cut into rows", envelope, "answer_of"),
+    ("    read the envelope and skeletons", envelope, "answer_of"),
+    ("      check the text", envelope, "has_line_break"),
     ("  extract", asking.Call, "_read"),
-    ("    skeleton", extract, "_decode_row"),
-    ("    check the text", extract, "_has_line_break"),
     ("hash and write lines", ndjson._KindFile, "_flush"),
     ("count a row", part.Tally, "add"),
 )

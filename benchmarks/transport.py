@@ -22,7 +22,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from harvester.encord.session import Session
 from harvester.fetch.source import LabelRows
 from harvester.plan import listed_rows
-from harvester.settings import Connection, Selection
+from harvester.settings import Connection, Format, Selection
 from harvester.simulator import Simulator, WorldSpec
 
 WORLD = WorldSpec(rows=400, objects_per_row=20, mix=("image",), unlabelled=0, odd=False)
@@ -71,7 +71,7 @@ def main() -> None:
             project = session.find_project(simulator.project_hash)
             listed = listed_rows(session, project, Selection())
             hashes = [row.label_hash for row, _ in listed if row.label_hash]
-            source = session.label_rows(project, Selection())
+            source = session.label_rows(project, Selection(), Format())
             measure(source, hashes, CALLS[transport], transport, profile=profile)
             session.close()
 

@@ -14,7 +14,6 @@ from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
 from harvester.errors import BadInput, CannotFinishNow
 from harvester.events import Counters
-from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
@@ -167,7 +166,7 @@ class Run:
             run = partial(
                 local.run,
                 work,
-                source=self._session.label_rows(project, asked_with(self._selection, self._format)),
+                source=self._session.label_rows(project, self._selection, self._format),
                 target=self._target,
                 extractor=self._reader(self._ontology),
             )

@@ -13,7 +13,6 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.encord.project import ProjectInfo
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
-from harvester.filters import asked_with
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
@@ -50,7 +49,7 @@ async def stream_rows(
     To be closed by the task that iterates (`contextlib.aclosing`). Raises as `harvester.export.export`.
     """
     extractor = Extractor(selection, format, project.ontology, functions)
-    source = session.label_rows(project, asked_with(selection, format))
+    source = session.label_rows(project, selection, format)
     deadline = session.connection.request_deadline
 
     def begin() -> tuple[Any, list[PlanRow]]:

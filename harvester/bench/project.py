@@ -80,7 +80,8 @@ async def measure_project(
     rows, labelled = await anyio.to_thread.run_sync(_sample, session, project, selection, most)
     if not rows:
         raise BadInput(f"no row of {project.title!r} has labels to measure")
-    probe = _Probe(session.label_rows(project, selection), Extractor(selection, Format(), project.ontology))
+    source = session.label_rows(project, selection, Format())
+    probe = _Probe(source, Extractor(selection, Format(), project.ontology))
     supply = cycle(rows)
     for size, share in _TRIALS:
         if size <= len(rows):

@@ -17,14 +17,14 @@ Read = Callable[[urllib3.BaseHTTPResponse, RequestContext], Any]
 _STATUS_SAYS_ALL = (413, 429)
 
 
-def reads_rows(max_bytes: int, *, many: bool) -> Read:
-    """Reads a v1 answer of label rows into one `Answer`, its rows slices of the body."""
+def reads_rows(max_bytes: int, *, many: bool, as_sent: bool) -> Read:
+    """Reads a v1 answer of label rows into one `Answer`, as `envelope.answer_of` does."""
 
     def read(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Answer | None:
         refuse_redirect(response)
         body, wire_bytes = read_body(response, max_bytes)
         raise_unless_envelope(response, body, context)
-        return envelope.answer_of(body, wire_bytes, many=many, context=context)
+        return envelope.answer_of(body, wire_bytes, many=many, as_sent=as_sent, context=context)
 
     return read
 

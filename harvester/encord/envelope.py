@@ -9,9 +9,24 @@ from encord.http.v2.error_utils import handle_error_response
 
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import Answer
+from harvester.labels.text import has_line_break
+from harvester.labels.wire import LabelRow
+
+# Bytes. What is larger than a bundle should be holds giant rows, which are written without being held twice.
+_MOST_AT_ONCE = 8 * 1024**2
 
 _NULL = msgspec.Raw(b"null")
 _NOTHING = (b"null", b"{}", b"[]", b'""', b"false", b"0")
+
+
+class _OfRow(msgspec.Struct):
+    status: int
+    response: LabelRow
+
+
+class _OfRows(msgspec.Struct):
+    status: int
+    response: list[LabelRow]
 
 
 class _OfMany(msgspec.Struct):
@@ -32,21 +47,27 @@ class _Detail(msgspec.Struct):
     detail: Any = None
 
 
+_decode_row = msgspec.json.Decoder(_OfRow).decode
+_decode_rows = msgspec.json.Decoder(_OfRows).decode
 _decode_many = msgspec.json.Decoder(_OfMany).decode
 _decode_any = msgspec.json.Decoder(_OfAny).decode
 _decode_detail = msgspec.json.Decoder(_Detail).decode
 
 
 def answer_of(
-    body: bytes | bytearray, wire_bytes: int, *, many: bool, context: RequestContext
+    body: bytes | bytearray, wire_bytes: int, *, many: bool, as_sent: bool, context: RequestContext
 ) -> Answer | None:
     """The label rows in `body`, slices of it; None where the envelope holds nothing.
+
+    Where they need not be `as_sent`, and are as usual, they are read along with the envelope.
 
     Raises:
         EncordException: the envelope reports an error; named by the SDK.
         UnreadableAnswer: it is whole, and no JSON.
         BrokenAnswer: it is cut short, or no envelope at all.
     """
+    if not as_sent and (rows := _skeletons(body, many=many)):
+        return Answer(rows=rows, wire_bytes=wire_bytes, body_bytes=len(body))
     if many:
         try:
             envelope = _decode_many(body)
@@ -54,13 +75,27 @@ def answer_of(
             pass  # an error, or unreadable: looked at below
         else:
             if envelope.status == 200:
-                return Answer(rows=list(envelope.response), wire_bytes=wire_bytes, body_bytes=len(body))
+                return Answer(rows=envelope.response, wire_bytes=wire_bytes, body_bytes=len(body))
     response = response_of(body, context=context)
     if len(memoryview(response)) < 6 and bytes(response) in _NOTHING:
         return None
     if many:
         raise BrokenAnswer("the answer is no list of label rows")
     return Answer(rows=[response], wire_bytes=wire_bytes, body_bytes=len(body))
+
+
+def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
+    """The rows of an answer in which nothing is odd; else none: then it is looked at step by step."""
+    if len(body) > _MOST_AT_ONCE:
+        return []
+    try:
+        if has_line_break(body):
+            return []
+        envelope = _decode_rows(body) if many else _decode_row(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return []
+    rows = envelope.response if isinstance(envelope.response, list) else [envelope.response]
+    return rows if envelope.status == 200 and all(row.label_hash for row in rows) else []
 
 
 def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.Raw:

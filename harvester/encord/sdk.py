@@ -50,8 +50,13 @@ class Transport(Protocol):
     def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
         """What the SDK's `list_label_rows` gives for `options`, as JSON, some items at a time."""
 
-    def label_rows(self, project_hash: str) -> tuple[EncordClientProject, EncordClientProject]:
-        """Clients of one project: for `get_label_row`, and for `get_label_rows`."""
+    def label_rows(
+        self, project_hash: str, *, as_sent: bool
+    ) -> tuple[EncordClientProject, EncordClientProject]:
+        """Clients of one project: for `get_label_row`, and for `get_label_rows`.
+
+        What they answer may be read already, but not where it is wanted `as_sent`.
+        """
 
     def close(self) -> None: ...
 
@@ -129,7 +134,9 @@ class PlainTransport:
         client = self._client(_ListingQuerier(self._config, PROJECT, project_hash))
         return nullcontext(_written(client.list_label_rows(**options)))
 
-    def label_rows(self, project_hash: str) -> tuple[EncordClientProject, EncordClientProject]:
+    def label_rows(
+        self, project_hash: str, *, as_sent: bool
+    ) -> tuple[EncordClientProject, EncordClientProject]:
         client = self._client(Querier(self._config, PROJECT, project_hash))
         return client, client
 

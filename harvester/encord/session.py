@@ -31,7 +31,8 @@ from harvester.errors import (
 )
 from harvester.events import say
 from harvester.fetch.source import LabelRows
-from harvester.settings import Connection, Selection
+from harvester.filters import asked_with
+from harvester.settings import Connection, Format, Selection
 
 # Calls before the first label row are asked again here; who fetches label rows does it by himself.
 # Their waits sum to three quarters of a minute: a server that is restarted is waited for.
@@ -115,13 +116,19 @@ class Session:
         with listed as items:
             yield self._translated("list_label_rows", items)
 
-    def label_rows(self, project: ProjectInfo, selection: Selection) -> LabelRows:
-        """The label rows of `project`, with what `selection` needs and nothing else."""
-        single, bundle = self._transport.label_rows(project.project_hash)
+    def label_rows(
+        self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
+    ) -> LabelRows:
+        """The label rows of `project`, with what `selection` and `format` need and nothing else.
+
+        `as_sent` wants each row's JSON even where no row records are emitted.
+        """
+        as_sent = as_sent or "rows" in format.emit
+        single, bundle = self._transport.label_rows(project.project_hash, as_sent=as_sent)
         return ProjectLabelRows(
             single,
             bundle,
-            options_for(project, selection),
+            options_for(project, asked_with(selection, format)),
             domain=self._connection.domain,
             check_access=lambda: self._may_read(project.project_hash),
         )

@@ -57,11 +57,13 @@ class PooledTransport:
         (spool,) = client.list_label_rows(**options)
         return spool
 
-    def label_rows(self, project_hash: str) -> tuple[EncordClientProject, EncordClientProject]:
+    def label_rows(
+        self, project_hash: str, *, as_sent: bool
+    ) -> tuple[EncordClientProject, EncordClientProject]:
         most = self._connection.max_response_bytes
         return (
-            self._client(project_hash, reads_rows(most, many=False), many=False),
-            self._client(project_hash, reads_rows(most, many=True), many=True),
+            self._client(project_hash, reads_rows(most, many=False, as_sent=as_sent), many=False),
+            self._client(project_hash, reads_rows(most, many=True, as_sent=as_sent), many=True),
         )
 
     def close(self) -> None:

@@ -27,7 +27,6 @@ from harvester.engines.messages import Ended, Said, decoded, encoded
 from harvester.errors import BadInput, Stop
 from harvester.events import LEVELS, Counters
 from harvester.fetch.pool import Pool
-from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
@@ -177,7 +176,7 @@ class _Export:
             self._portal = stack.enter_context(start_blocking_portal())
             session = Session.open(with_own_credentials(work.connection))
             stack.callback(session.close)
-            source = session.label_rows(work.project, asked_with(work.selection, work.format))
+            source = session.label_rows(work.project, work.selection, work.format)
             pool = Pool(
                 source, work.limits, counters=self._counters, on_event=self._say,
                 request_deadline=work.connection.request_deadline, row_bytes=work.row_bytes,

@@ -37,7 +37,6 @@ from harvester.engines.messages import (
 )
 from harvester.errors import HarvesterError, first_of
 from harvester.events import Counters
-from harvester.filters import asked_with
 from harvester.labels.extract import Extractor
 from harvester.process import set_up
 
@@ -90,7 +89,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         await local.run(
             work,
             parts(inbox),
-            source=session.label_rows(work.project, asked_with(work.selection, work.format)),
+            source=session.label_rows(work.project, work.selection, work.format),
             target=work.open_target(),
             extractor=Extractor(work.selection, work.format, work.project.ontology),
             counters=counters,

@@ -11,7 +11,7 @@ from harvester.errors import HarvesterError, SkipRow
 from harvester.fetch.bundles import find_asked
 from harvester.fetch.source import Answer, LabelRows
 from harvester.labels.extract import Extractor, Harvest
-from harvester.labels.wire import PlanRow, label_hash_of
+from harvester.labels.wire import LabelRow, PlanRow, SentRow, label_hash_of
 
 
 class FailedRow(msgspec.Struct, frozen=True):
@@ -92,7 +92,7 @@ class Call:
         # A row may stand in the plan twice; it is asked for once.
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
-    def _read(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Outcome:
+    def _read(self, row: SentRow | LabelRow, planned: PlanRow) -> Outcome:
         try:
             return self._extractor.extract(row, planned)
         except SkipRow as error:

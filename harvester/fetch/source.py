@@ -5,16 +5,19 @@ from typing import Protocol
 
 import msgspec
 
+from harvester.labels.wire import LabelRow, SentRow
+
 
 class Answer(msgspec.Struct):
     """What one call brought.
 
-    `rows` holds each label row's JSON as sent, in any order; they may be slices of one buffer, which
-    lives as long as one of them. `wire_bytes` is the body's size as it came over the network, 0 where
+    `rows` holds the label rows in any order: the JSON of each as sent, or where nobody wants that, and no
+    row needs a closer look, their skeletons. Both may be slices of one buffer, which lives as long as one
+    of them. `wire_bytes` is the body's size as it came over the network, 0 where
     that is not known; `body_bytes` its size undone of the compression.
     """
 
-    rows: list[memoryview | bytes | msgspec.Raw]
+    rows: Sequence[SentRow | LabelRow]
     wire_bytes: int
     body_bytes: int
 

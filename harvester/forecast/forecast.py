@@ -12,7 +12,6 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import usual_width
 from harvester.events import Counters, say
-from harvester.filters import asked_with
 from harvester.forecast.estimate import Estimate, exactly, spread_of, total
 from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import Look, Sample, Weigher, look_at
@@ -94,7 +93,7 @@ async def forecast(
         rng.shuffle(rows)  # so that light and heavy ones are asked for together, as in an export
         looked = await look_at(
             rows,
-            session.label_rows(project, asked_with(selection, format)),
+            session.label_rows(project, selection, format, as_sent=True),
             extractor,
             format,
             limits,

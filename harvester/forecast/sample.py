@@ -14,7 +14,7 @@ from harvester.fetch.source import LabelRows
 from harvester.forecast.rehearsal import Server
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.records import Lines
-from harvester.labels.wire import PlanRow
+from harvester.labels.wire import LabelRow, PlanRow, SentRow
 from harvester.output.compression import compressor
 from harvester.settings import Compression, Format, Limits
 
@@ -50,7 +50,8 @@ class Weigher(Extractor):
 
     weights: dict[str, int]
 
-    def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+    def extract(self, row: SentRow | LabelRow, planned: PlanRow) -> Harvest:
+        assert not isinstance(row, LabelRow)  # rows are asked for as sent
         self.weights[planned.label_hash or ""] = memoryview(row).nbytes
         return super().extract(row, planned)
 

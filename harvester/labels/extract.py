@@ -1,6 +1,5 @@
 """Label row bytes -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
 
-import codecs
 from collections.abc import Mapping
 
 import msgspec
@@ -8,17 +7,15 @@ import msgspec
 from harvester.errors import SkipRow
 from harvester.filters import Chain
 from harvester.filters.own import OwnFilter
-from harvester.labels.answers import JSON, Nesting
+from harvester.labels.answers import Nesting
 from harvester.labels.classifications import ClassificationReader
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import read_ontology
 from harvester.labels.places import Places
 from harvester.labels.records import Lines, Sheet, complete, row_ends, row_head
-from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow
+from harvester.labels.text import has_line_break
+from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow, SentRow
 from harvester.settings import Format, Selection
-
-# A row's text is checked in steps of this many bytes, so that a giant row is not held twice.
-_STEP = 1024 * 1024
 
 _decode_row = msgspec.json.Decoder(LabelRow).decode
 
@@ -65,8 +62,8 @@ class Extractor:
             per_frame=format.per_frame,
         )
 
-    def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
-        """The records of a label row as sent.
+    def extract(self, row: SentRow | LabelRow, planned: PlanRow) -> Harvest:
+        """The records of a label row: as sent, or its skeleton where no rows are emitted.
 
         Raises:
             SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
@@ -77,12 +74,8 @@ class Extractor:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
             raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
 
-    def _extract(self, row: JSON | memoryview, planned: PlanRow) -> Harvest:
-        # Decoded first: only in valid JSON is a line break never part of a value.
-        skeleton = _decode_row(row)
-        if _has_line_break(row):
-            row = msgspec.json.format(row, indent=-1)
-            skeleton = _decode_row(row)
+    def _extract(self, sent: SentRow | LabelRow, planned: PlanRow) -> Harvest:
+        row, skeleton = (b"", sent) if isinstance(sent, LabelRow) else _read(sent)
         complete(skeleton, planned)
         if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
@@ -91,7 +84,7 @@ class Extractor:
         sheets: dict[str, Sheet] = {}
         for kind in self._emit:
             if kind == "objects":
-                sheets[kind] = self._objects.read(skeleton, row, data_type, head, places)
+                sheets[kind] = self._objects.read(skeleton, data_type, head, places)
             elif kind == "classifications":
                 sheets[kind] = self._classifications.read(skeleton, data_type, head, places)
             else:
@@ -104,12 +97,22 @@ class Extractor:
         )
 
 
-def _row_sheet(row: JSON | memoryview, planned: PlanRow) -> Sheet:
+def _read(row: SentRow) -> tuple[SentRow, LabelRow]:
+    """A row on one line, and its skeleton."""
+    # Decoded first: only in valid JSON is a line break never part of a value.
+    skeleton = _decode_row(row)
+    if not has_line_break(row):
+        return row, skeleton
+    row = msgspec.json.format(row, indent=-1)
+    return row, _decode_row(row)
+
+
+def _row_sheet(row: SentRow, planned: PlanRow) -> Sheet:
     listed = bytes(planned.metadata) or b"null"
     if listed == bytes(NOT_AS_SENT):
         reason = "the listing says of it what is no text, and cannot be written as sent"
         raise SkipRow(reason, operation="extract", row=planned.label_hash)
-    if _has_line_break(listed):
+    if has_line_break(listed):
         listed = msgspec.json.format(listed, indent=-1)
     sheet = Sheet()
     sheet.keep_all(*row_ends(listed), [row])
@@ -125,17 +128,3 @@ def _reason(exc: Exception) -> str:
     if isinstance(exc, msgspec.ValidationError):
         return f"the label row has an unknown form: {exc}"
     return f"the label row is no valid JSON: {exc}"
-
-
-def _has_line_break(row: JSON | memoryview) -> bool:
-    """Whether the row's text has a line break, which in JSON stands between values only.
-
-    Raises UnicodeDecodeError where it is no UTF-8: what is skipped while decoding is not checked there.
-    """
-    view, start, found = memoryview(row), 0, False
-    while start < len(view):
-        last = start + _STEP >= len(view)
-        text, read = codecs.utf_8_decode(view[start : start + _STEP], "strict", last)
-        found = found or "\n" in text or "\r" in text
-        start += read
-    return found

@@ -13,14 +13,18 @@ from harvester.labels.answers import JSON, AnswerCache, Nesting
 from harvester.labels.dynamic import DynamicAnswers
 from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
 from harvester.labels.records import Sheet, number
-from harvester.labels.wire import LabelRow, ObjectEntries
+from harvester.labels.wire import LabelRow, ObjectAnswer
+
+_Answers = dict[str, ObjectAnswer | None]
 
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
 # The end of a line: static answers where they go, and no dynamic ones.
 _ANSWERS = b',"attributes":%b,"dynamic_attributes":[]}\n'
 _NO_ANSWERS = _ANSWERS % b"[]"
-_decode_entries = msgspec.json.Decoder(ObjectEntries).decode
+# `object_answers`, as what they say of objects that stand elsewhere, and as the objects themselves.
+_decode_answers = msgspec.json.Decoder(dict[str, ObjectAnswer | None] | None).decode
+_decode_entries = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 
 
 class ObjectReader:
@@ -37,15 +41,14 @@ class ObjectReader:
             chain.needs | {"object_hash", "event", "feature_hash", "shape"}
         ).decode
 
-    def read(
-        self, row: LabelRow, sent: JSON | memoryview, data_type: str, head: bytes, places: Places
-    ) -> Sheet:
-        """The lines of all objects of `row`, whose JSON is `sent`; `head` is the row's part of a line."""
+    def read(self, row: LabelRow, data_type: str, head: bytes, places: Places) -> Sheet:
+        """The lines of all objects of `row`; `head` is the row's part of a line."""
+        answers = _decode_answers(row.object_answers) or {}
         scene = data_type == "scene"
-        reading = _Reading(self._chain, self._nesting, self._answers, row, scene=scene)
+        reading = _Reading(self._chain, self._nesting, self._answers, row, answers, scene=scene)
         head = b'{"kind":"object",' + head
         decode = self._decode_event if scene else self._decode
-        all_alike = not (row.object_answers or row.object_actions or self._chain.names or scene)
+        all_alike = not (answers or row.object_actions or self._chain.names or scene)
         for place, frame, labels in places.labels():
             objects = labels.objects
             if objects:
@@ -54,18 +57,17 @@ class ObjectReader:
                     reading.sheet.keep_all(before, _NO_ANSWERS, objects)
                 else:
                     reading.choose(before, objects, list(map(decode, objects)), frame, place)
-        for place, raw, fields in self._on_ranges(row, sent, data_type, places):
+        for place, raw, fields in self._on_ranges(row, answers, data_type, places):
             reading.choose(b'%b%bnull,"object":' % (head, place.head), [raw], [fields], None, place)
         return reading.sheet
 
     def _on_ranges(
-        self, row: LabelRow, sent: JSON | memoryview, data_type: str, places: Places
+        self, row: LabelRow, answers: _Answers, data_type: str, places: Places
     ) -> Iterator[tuple[Place, msgspec.Raw, Any]]:
         """The objects that live in `object_answers`, once for each space that they are on."""
-        answers = row.object_answers or {}
         if data_type in FRAME_TYPES and not any(entry and entry.spaces for entry in answers.values()):
             return
-        entries = _decode_entries(sent).object_answers or {}
+        entries = _decode_entries(row.object_answers) or {}
         for object_hash, entry in answers.items():
             if entry is None:
                 continue
@@ -88,15 +90,22 @@ class _Reading:
     """The objects of one row: what is kept of them so far, and their answers by object."""
 
     def __init__(
-        self, chain: Chain, nesting: Nesting, answers: AnswerCache, row: LabelRow, *, scene: bool
+        self,
+        chain: Chain,
+        nesting: Nesting,
+        written: AnswerCache,
+        row: LabelRow,
+        answers: _Answers,
+        *,
+        scene: bool,
     ) -> None:
         self.sheet = Sheet(chain.names)
         self._chain = chain
         self._nesting = nesting
-        self._answers = answers
+        self._written = written
         self._label_hash = row.label_hash
         self._scene = scene
-        self._statics = row.object_answers or {}
+        self._statics = answers
         self._actions = row.object_actions or {}
         self._tails: dict[str | None, bytes] = {None: _NO_ANSWERS}
         self._dynamic: dict[str, DynamicAnswers] = {}
@@ -133,7 +142,7 @@ class _Reading:
         """The end of a line: the object's answers. The same on every frame, unless there are dynamic ones."""
         assert object_hash is not None  # None is among the tails from the start.
         entry, actions = self._statics.get(object_hash), self._actions.get(object_hash)
-        tail = self._answers[bytes(entry.classifications)] if entry else _NO_ANSWERS
+        tail = self._written[bytes(entry.classifications)] if entry else _NO_ANSWERS
         if actions is None:
             self._tails[object_hash] = tail
             return tail

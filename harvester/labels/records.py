@@ -6,7 +6,7 @@ from itertools import chain, repeat
 import msgspec
 
 from harvester.labels.answers import JSON
-from harvester.labels.wire import LabelRow, PlanRow
+from harvester.labels.wire import LabelRow, PlanRow, SentRow
 
 # Raised whenever a key is added, removed or changes its meaning.
 SCHEMA_VERSION = 1
@@ -51,12 +51,12 @@ class Sheet:
     """The lines of one kind that one row gives, and what became of its records."""
 
     def __init__(self, filters: tuple[str, ...] = ()) -> None:
-        self.pieces: list[JSON | memoryview] = []
+        self.pieces: list[SentRow] = []
         self.seen = 0
         self.written = 0
         self.dropped = dict.fromkeys(filters, 0)
 
-    def keep_all(self, before: bytes, after: bytes, sent: Sequence[JSON | memoryview]) -> None:
+    def keep_all(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
         """Keeps records that differ in what was `sent` only."""
         self.seen += len(sent)
         self.written += len(sent)
@@ -74,7 +74,7 @@ class Sheet:
         return Lines(len(lines), [lines])
 
 
-def _joined(pieces: Iterable[JSON | memoryview]) -> Iterator[bytes]:
+def _joined(pieces: Iterable[SentRow]) -> Iterator[bytes]:
     chunk = bytearray()
     for piece in _cut(pieces):
         chunk += piece
@@ -84,7 +84,7 @@ def _joined(pieces: Iterable[JSON | memoryview]) -> Iterator[bytes]:
     yield bytes(chunk)
 
 
-def _cut(pieces: Iterable[JSON | memoryview]) -> Iterator[JSON | memoryview]:
+def _cut(pieces: Iterable[SentRow]) -> Iterator[SentRow]:
     for piece in pieces:
         if len(piece) <= _CHUNK:
             yield piece

@@ -56,6 +56,10 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: msgspec.Raw = msgspec.Raw(b"null")  # no `| None`: msgspec decodes no union with Raw
 
 
+# A label row's JSON as sent.
+SentRow = bytes | bytearray | memoryview | msgspec.Raw
+
+
 # -- the label row ------------------------------------------------------------------------------------
 
 # Inclusive at both ends: frames, milliseconds, characters or nanoseconds, by the data type.
@@ -121,7 +125,7 @@ class ObjectActions(msgspec.Struct, gc=False):
 
 
 class LabelRow(msgspec.Struct):
-    """A label row's skeleton: everything that is copied stays raw."""
+    """A label row's skeleton: everything that is copied stays raw, and what is read in two ways, too."""
 
     label_hash: str | None = None
     branch_name: str | None = None
@@ -133,15 +137,9 @@ class LabelRow(msgspec.Struct):
     data_units: dict[str, DataUnit] | None = None
     spaces: dict[str, Space | None] | None = None
     scene: Scene | None = None
-    object_answers: dict[str, ObjectAnswer | None] | None = None
+    object_answers: msgspec.Raw = msgspec.Raw(b"null")
     object_actions: dict[str, ObjectActions | None] | None = None
     classification_answers: dict[str, msgspec.Raw] | None = None
-
-
-class ObjectEntries(msgspec.Struct):
-    """The same row's objects where they live in `object_answers`: each entry as sent."""
-
-    object_answers: dict[str, msgspec.Raw] | None = None
 
 
 class SpaceRange(msgspec.Struct):
@@ -175,8 +173,10 @@ _FIRST = re.compile(rb'\s*\{\s*"label_hash"\s*:\s*"([0-9A-Za-z_-]+)"')
 _FIRST_BYTES = 128
 
 
-def label_hash_of(row: bytes | memoryview | msgspec.Raw) -> str | None:
+def label_hash_of(row: SentRow | LabelRow) -> str | None:
     """The label hash that a row says it has; None where it says none or is no JSON object."""
+    if isinstance(row, LabelRow):
+        return row.label_hash
     # The platform puts it first: then nothing more of the row need be read for it.
     if first := _FIRST.match(memoryview(row)[:_FIRST_BYTES]):
         return first[1].decode()

@@ -8,12 +8,13 @@ from encord.http.common import RequestContext
 
 from harvester.encord import envelope
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
+from harvester.labels.wire import LabelRow
 
 CONTEXT = RequestContext(trace_id="t", domain="https://api.encord.com")
 
 
 def answer(body: bytes, *, many: bool = True) -> list[bytes] | None:
-    found = envelope.answer_of(body, 7, many=many, context=CONTEXT)
+    found = envelope.answer_of(body, 7, many=many, as_sent=True, context=CONTEXT)
     return found and [bytes(row) for row in found.rows]
 
 
@@ -36,11 +37,47 @@ def test_rows_are_the_bytes_that_were_sent(body: bytes) -> None:
 def test_rows_are_slices_of_the_body() -> None:
     """A row of 1 MB is not copied: the answer holds no more than the body."""
     body = b'{"status":200,"response":{"a":"' + b"x" * 1024**2 + b'"}}'
-    found = envelope.answer_of(body, 7, many=False, context=CONTEXT)
+    found = envelope.answer_of(body, 7, many=False, as_sent=True, context=CONTEXT)
     assert found is not None
     assert (found.wire_bytes, found.body_bytes) == (7, len(body))
     assert memoryview(found.rows[0]).obj is not None
     assert len(memoryview(found.rows[0])) == len(body) - len(b'{"status":200,"response":}')
+
+
+READ = b'{"label_hash":"a","data_title":"\xc3\xa9","data_units":{}}'
+
+
+@pytest.mark.parametrize(("many", "response"), [(True, b"[%s, %s]" % (READ, READ)), (False, READ)])
+def test_rows_are_read_along_with_the_envelope(many: bool, response: bytes) -> None:
+    """Where nobody wants them as sent, their skeletons are what comes."""
+    body = b'{"status":200,"response":%b}' % response
+    found = envelope.answer_of(body, 7, many=many, as_sent=False, context=CONTEXT)
+    assert found is not None
+    assert found.rows == [LabelRow(label_hash="a", data_title="é", data_units={})] * (1 + many)
+    assert (found.wire_bytes, found.body_bytes) == (7, len(body))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"data_units":{}}',
+        b'{"label_hash":7}',
+        b'{"label_hash":"a","data_units":7}',
+        b'{"label_hash":"a",\n"data_units":{}}',
+        b'{"label_hash":"a","data_units":{}\r}',
+        b'{"label_hash":"a","x":"\xff"}',
+        b'{"label_hash":"a","x":"%b"}' % (b"x" * 9 * 1024**2),
+    ],
+    ids=["nameless", "no text", "no units", "two lines", "a carriage return", "no UTF-8", "giant"],
+)
+@pytest.mark.parametrize("many", [True, False])
+def test_rows_among_which_one_is_odd_stay_as_they_were_sent(odd: bytes, many: bool) -> None:
+    """It is looked at alone, so that it does not take its neighbours with it, or is taken in pieces."""
+    response = b"[%b,%b]" % (READ, odd) if many else odd
+    body = b'{"status":200,"response":%b}' % response
+    found = envelope.answer_of(body, 7, many=many, as_sent=False, context=CONTEXT)
+    assert found is not None
+    assert list(map(bytes, found.rows)) == ([READ, odd] if many else [odd])
 
 
 @pytest.mark.parametrize("nothing", [b"null", b"{}", b'""', b"[]", b"0", b"false"])

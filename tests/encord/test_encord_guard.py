@@ -90,7 +90,7 @@ def test_no_byte_of_a_write_reaches_the_server(
 ) -> None:
     """The SDK's own writing calls are stopped before a connection is opened, on both transports."""
     session = connect(transport=way)
-    _, client = session._transport.label_rows(PROJECT)
+    _, client = session._transport.label_rows(PROJECT, as_sent=True)
     with pytest.raises(Stop, match="harvester only reads"):
         WRITES[write](client, session)
     assert server.asked == []

@@ -11,7 +11,7 @@ import pytest
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, SkipRow, Stop
-from harvester.settings import Connection, Selection
+from harvester.settings import Connection, Format, Selection
 from tests.encord.recording import ONTOLOGY, PROJECT, Asked, Recording, Reply, envelope, error, gzipped
 
 Connect = Callable[..., Session]
@@ -286,7 +286,7 @@ def test_a_refused_row_is_told_from_a_refused_project(
         return as_json({"message": "not yours"}, 403) if whole_project else platform(asked)
 
     server.answers = answers
-    rows = connect().label_rows(ProjectInfo(PROJECT, "T", ""), Selection())
+    rows = connect().label_rows(ProjectInfo(PROJECT, "T", ""), Selection(), Format())
     with pytest.raises(CredentialsRefused if whole_project else SkipRow):
         rows.get_label_row("a")
 

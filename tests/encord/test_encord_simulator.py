@@ -10,7 +10,7 @@ import pytest
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.errors import BadInput, CredentialsRefused, HarvesterError, SkipRow, TooMuchAsked, Unavailable
-from harvester.settings import Connection, Selection
+from harvester.settings import Connection, Format, Selection
 from harvester.simulator import Faults, Simulator, WorldSpec
 from tests.encord.recording import private_key_text
 
@@ -75,7 +75,10 @@ def test_project_listing_and_rows_are_the_same_on_both_transports(
     assert json.loads(project.ontology)["objects"]
     assert listed(plain, project) == listed(session, project)
     chosen = labelled[:12]
-    ours, theirs = (one.label_rows(project, Selection(include_reviews=True)) for one in (session, plain))
+    ours, theirs = (
+        one.label_rows(project, Selection(include_reviews=True), Format(), as_sent=True)
+        for one in (session, plain)
+    )
     singles = [orjson.loads(bytes(ours.get_label_row(label_hash).rows[0])) for label_hash in chosen]
     bundled = {
         row["label_hash"]: row for row in map(orjson.loads, map(bytes, ours.get_label_rows(chosen).rows))
@@ -104,7 +107,7 @@ def test_a_full_read_makes_no_mutating_call(
     simulator: Simulator, session: Session, project: ProjectInfo, labelled: list[str]
 ) -> None:
     """Every row read by many threads, and the server has seen no write and no bad signature."""
-    rows = session.label_rows(project, Selection())
+    rows = session.label_rows(project, Selection(), Format(), as_sent=True)
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(rows.get_label_row, labelled))
     assert [json.loads(bytes(answer.rows[0]))["label_hash"] for answer in answers] == labelled
@@ -144,7 +147,7 @@ def test_trouble_with_one_row_of_a_bundle_has_its_meaning(
 ) -> None:
     """The bundle's error leads to the row, whose own call names it; its neighbours can be had."""
     well.set_faults(Faults(rows={labelled[1]: trouble}))  # type: ignore[dict-item]
-    rows = session.label_rows(project, Selection())
+    rows = session.label_rows(project, Selection(), Format(), as_sent=True)
     with pytest.raises(TROUBLES[trouble]):
         rows.get_label_rows(labelled[:3])
     with pytest.raises(Unavailable if trouble == "error_500" else SkipRow) as alone:
@@ -158,7 +161,7 @@ def test_credentials_refused_in_mid_run_stop_it(
     well: Simulator, session: Session, project: ProjectInfo, labelled: list[str], faults: Faults
 ) -> None:
     """A key that is withdrawn, and a project that is: both end the run on the next call."""
-    rows = session.label_rows(project, Selection())
+    rows = session.label_rows(project, Selection(), Format(), as_sent=True)
     assert rows.get_label_row(labelled[0]).rows
     well.set_faults(faults)
     for call, asked in ((rows.get_label_row, labelled[0]), (rows.get_label_rows, labelled[:2])):
@@ -174,7 +177,7 @@ def test_whole_answers_that_fail_are_worth_another_attempt(
 ) -> None:
     """Each strike is a retry, and the attempt after it brings the row."""
     well.set_faults(Faults(strikes=(strike,), times=1))
-    rows = session.label_rows(project, Selection())
+    rows = session.label_rows(project, Selection(), Format(), as_sent=True)
     with pytest.raises(Unavailable):
         rows.get_label_rows(labelled[:2])
     assert len(rows.get_label_rows(labelled[:2]).rows) == 2

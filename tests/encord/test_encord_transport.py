@@ -31,7 +31,7 @@ from harvester.errors import (
     Unavailable,
 )
 from harvester.fetch.source import LabelRows
-from harvester.settings import Connection, Selection
+from harvester.settings import Connection, Format, Selection
 from tests.encord.conftest import KEY
 from tests.encord.recording import PROJECT, Asked, Recording, Reply, Tunnel, envelope, error, gzipped
 
@@ -41,7 +41,7 @@ INFO = ProjectInfo(PROJECT, "T", "", json.dumps(EDITOR).encode())
 
 
 def rows_of(session: Session, **selection: Any) -> LabelRows:
-    return session.label_rows(INFO, Selection(**selection))
+    return session.label_rows(INFO, Selection(**selection), Format(), as_sent=True)
 
 
 def echo(asked: Asked) -> Reply:

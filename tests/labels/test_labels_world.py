@@ -8,7 +8,7 @@ import pytest
 from encord.objects.classification_expansion import expand_classification_answers_into_frame_labels
 
 from harvester.labels.extract import Extractor
-from harvester.labels.wire import ListedRow, PlanRow
+from harvester.labels.wire import LabelRow, ListedRow, PlanRow
 from harvester.settings import Format, Selection
 from harvester.simulator.world import World, WorldSpec
 
@@ -80,6 +80,15 @@ def test_what_is_written_is_what_was_sent(world: World) -> None:
                 compared += 1
                 assert bytes(record.object or record.classification) in one_line
     assert compared > 1000
+
+
+def test_a_skeleton_gives_what_the_row_as_sent_gives(world: World) -> None:
+    """A row that was read along with its envelope has the same records, of every data type."""
+    extractor = Extractor(Selection(), Format(), json.dumps(world.ontology()).encode())
+    for planned, sent in rows(world, reviews=True):
+        one_line = msgspec.json.format(sent, indent=-1) if b"\n" in sent else sent
+        skeleton = msgspec.json.decode(one_line, type=LabelRow)
+        assert extractor.extract(skeleton, planned) == extractor.extract(sent, planned)
 
 
 def test_the_copies_that_the_sdks_getters_add_count_for_nothing(world: World) -> None:

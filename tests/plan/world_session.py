@@ -20,6 +20,7 @@ from harvester.errors import RateLimited
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import Answer
+from harvester.filters import asked_with
 from harvester.forecast.forecast import Forecast, forecast
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
@@ -59,8 +60,10 @@ class WorldSession:
             query |= {"data_title_like": selection.data_title_like}
         yield ([msgspec.Raw(item)] for item in self.world.listing(query))
 
-    def label_rows(self, project: ProjectInfo, selection: Selection) -> "WorldSession":
-        self.asked_with = selection
+    def label_rows(
+        self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
+    ) -> "WorldSession":
+        self.asked_with = asked_with(selection, format)
         return self
 
     def get_label_row(self, label_hash: str) -> Answer:
