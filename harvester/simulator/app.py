@@ -70,7 +70,8 @@ class App:
         turned_away = self._weather.turned_away(call)
         if turned_away is not None:
             return turned_away
-        if (delay := self._weather.delay(call)) and not await delivery.patience(delay):
+        delay = self._weather.delay(call)
+        if delay and not await delivery.patience(delay, self._site.other_faults):
             return Answer(503, [], strike="closed")
         answer = self._weather.strike(call, self._true_answer) or self._true_answer(call)
         if answer.strike is None:

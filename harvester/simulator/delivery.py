@@ -53,12 +53,14 @@ class Delivery:
             case strike:
                 await self._spoil(answer, strike)
 
-    async def patience(self, seconds: float) -> bool:
-        """Wait; whether the client waited as long."""
+    async def patience(self, seconds: float, enough: asyncio.Event | None = None) -> bool:
+        """Wait, until it is `enough` at most; whether the client waited as long."""
         gone = asyncio.ensure_future(self._receive())
-        done, _ = await asyncio.wait({gone}, timeout=seconds)
-        gone.cancel()
-        return not done
+        waited = {gone, asyncio.ensure_future(enough.wait())} if enough else {gone}
+        done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for each in waited:
+            each.cancel()
+        return gone not in done
 
     async def _whole(self, answer: Answer) -> None:
         pieces, length, encoded = self._encoded(answer)

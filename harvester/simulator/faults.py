@@ -69,6 +69,9 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     latency_per_row: float = 0.0
     slow_above: int | None = None
 
+    # Once so many label rows were answered, requests for more wait until other faults are set.
+    hold_after: int | None = None
+
     # Requests a second, as a token bucket of `burst` requests (default: one second of `rate`), or counted
     # in fixed windows of `window` seconds. `capacity` is a schedule of (time, share of the rate).
     rate: float | None = None

@@ -1,5 +1,6 @@
 """What all calls share: the world, who may see it, what is counted, and what goes wrong just now."""
 
+import asyncio
 import random
 from itertools import islice
 from typing import Any
@@ -24,6 +25,7 @@ class Site:
         self.doorman = Doorman(identity)
         self.stats = Stats()
         self.projects = Projects(world.project())
+        self.other_faults = asyncio.Event()  # set once these faults are no longer those
         self.set_faults(faults, 0.0)
 
     def edit(self, edits: dict[str, Any]) -> None:
@@ -35,6 +37,9 @@ class Site:
         """From `now` on, these faults and no others."""
         self.faults = faults
         self.faults_since = now
+        self.rows_let_by = 0
+        self.other_faults.set()
+        self.other_faults = asyncio.Event()
         self.limiter = Limiter(faults)
         self.random = random.Random(faults.seed)
         # Retry-After: nobody should ask between the two; in seconds since the faults were set.

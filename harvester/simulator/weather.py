@@ -14,7 +14,7 @@ from harvester.simulator.site import Site
 
 # Seconds after a refusal in which a request does not count as sent inside its Retry-After: it may have been
 # on its way already.
-ON_ITS_WAY = 0.25
+ON_ITS_WAY = 0.5
 A_DAY = 86_400.0
 
 _PAGE = (
@@ -79,8 +79,12 @@ class Weather:
         return (("retry-after", value),)
 
     def delay(self, call: Call) -> float:
-        """Seconds until the answer starts."""
+        """Seconds until the answer starts, unless other faults are set before."""
         faults, site = self._site.faults, self._site
+        if faults.hold_after is not None and call.kind == "labelrow/GET":
+            if site.rows_let_by >= faults.hold_after:
+                return math.inf
+            site.rows_let_by += call.rows
         delay = faults.latency + faults.latency_per_row * call.rows
         if faults.jitter:
             delay += faults.jitter * site.random.random()
@@ -119,8 +123,7 @@ class Weather:
                 elsewhere = f"https://elsewhere.invalid{call.request.target}"
                 return Answer(307, [b""], headers=(("location", elsewhere),))
             case "429":
-                self._site.stats.refused += 1
-                return self.plain(429, self._retry_after(1.0))
+                return self._refused(call, 1.0)
         return self.plain(int(strike)) if strike.isdecimal() else call.error(strike)
 
     def plain(self, status: int, headers: tuple[tuple[str, str], ...] | None = None) -> Answer:

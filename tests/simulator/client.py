@@ -32,7 +32,7 @@ class Client:
     """Speaks to one simulator; `key` is the user's own unless another is given."""
 
     def __init__(
-        self, simulator: Simulator, key: Ed25519PrivateKey | None = None, timeout: float = 5
+        self, simulator: Simulator, key: Ed25519PrivateKey | None = None, timeout: float = 60
     ) -> None:
         self._simulator = simulator
         self._key = key or private_key(simulator.ssh_key_file)
