@@ -84,7 +84,7 @@ def wait_for(running: "subprocess.Popen[bytes]", condition: Callable[[], bool]) 
     while not condition():
         with suppress(subprocess.TimeoutExpired):
             running.wait(0.01)
-            raise AssertionError("it ended too soon")
+            assert condition(), "it ended too soon"
 
 
 def parts(target: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,10 +43,18 @@ class Platform:
         self.simulator = simulator
         self.command = command_for(simulator)
 
-    def export(self, target: Path, *flags: str, faults: Faults | None = None, **changes: Any) -> Ended:
+    def export(
+        self,
+        target: Path,
+        *flags: str,
+        faults: Faults | None = None,
+        variables: Mapping[str, str] | None = None,
+        **changes: Any,
+    ) -> Ended:
+        """Exports with `faults` and `changes` to them, and `variables` in the environment."""
         self.simulator.set_faults(faults, **changes)
         before = self.simulator.stats()
-        done = self.command("export", PROJECT, "-o", target, "--json", *flags, timeout=60)
+        done = self.command("export", PROJECT, "-o", target, "--json", *flags, **(variables or {}))
         summary = json.loads(done.stdout) if done.stdout else {"counts": {}, "run": {"seconds": 0}}
         assert "Traceback" not in done.stderr
         return Ended(
@@ -58,7 +67,9 @@ class Platform:
         )
 
     def start(self, target: Path, *flags: str) -> "subprocess.Popen[bytes]":
-        """An export under way: a part is committed."""
+        """An export under way: a part is committed, and other answers wait until other faults are set."""
+        # Three parts of twenty rows are open: after 57 rows one of them is complete.
+        self.simulator.set_faults(hold_after=70)
         running = self.command.start("export", PROJECT, "-o", target, *flags, stderr=subprocess.PIPE)
         wait_for(running, lambda: any(target.glob(".harvester/commits/*.json")))
         return running

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harvester.simulator import Faults, Simulator, WorldSpec
+from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
 
 Ended = subprocess.CompletedProcess[str]
@@ -21,15 +21,14 @@ SMALL_PARTS = ("--rows-per-part", "20", "--bundle-size", "5", "--concurrency", "
 
 
 @pytest.fixture(scope="module")
-def slow() -> Iterator[Simulator]:
-    """A server that answers after a while: there is time to interrupt."""
-    with Simulator(WorldSpec(rows=240), Faults(latency=0.1)) as running:
+def server() -> Iterator[Simulator]:
+    with Simulator(WorldSpec(rows=240)) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def command(slow: Simulator) -> Command:
-    return command_for(slow)
+def command(server: Simulator) -> Command:
+    return command_for(server)
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +37,15 @@ def whole(command: Command, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     target = tmp_path_factory.mktemp("whole") / "out"
     command.export(target, PROJECT, *SMALL_PARTS[:2])
     return parts(target)
+
+
+@pytest.fixture
+def halted(server: Simulator) -> Iterator[Simulator]:
+    """The server in the middle of an export: it answers no more until other faults are set."""
+    # Four parts of twenty rows are open at most: after 120 rows two others are committed.
+    server.set_faults(hold_after=120)
+    yield server
+    server.set_faults()
 
 
 def start(command: Command, target: Path, *flags: str) -> "subprocess.Popen[bytes]":
@@ -53,12 +61,19 @@ def start(command: Command, target: Path, *flags: str) -> "subprocess.Popen[byte
     ("number", "code", "processes"), [(signal.SIGINT, 130, "1"), (signal.SIGTERM, 143, "2")]
 )
 def test_fault_16_a_signal_keeps_what_is_done(
-    command: Command, whole: dict[str, bytes], tmp_path: Path, number: int, code: int, processes: str
+    command: Command,
+    whole: dict[str, bytes],
+    halted: Simulator,
+    tmp_path: Path,
+    number: int,
+    code: int,
+    processes: str,
 ) -> None:
     """Open parts are committed, the command to go on is printed, and it leads to the same bytes."""
     running = start(command, tmp_path / "out", "--processes", processes)
     os.killpg(running.pid, number)  # as a terminal does
-    _, told = running.communicate(timeout=20)
+    halted.set_faults()
+    _, told = running.communicate(timeout=60)
     assert running.returncode == code
     assert f"to go on: harvester export '{PROJECT}' -o {tmp_path / 'out'}" in told.decode()
     assert "Traceback" not in told.decode()
@@ -68,7 +83,7 @@ def test_fault_16_a_signal_keeps_what_is_done(
 
 
 def test_fault_15_a_kill_in_the_middle_loses_nothing(
-    slow: Simulator, command: Command, whole: dict[str, bytes], tmp_path: Path
+    command: Command, whole: dict[str, bytes], halted: Simulator, tmp_path: Path
 ) -> None:
     """SIGKILL, then the same command: the bytes of a run that was never killed, and no leftovers; even if
     the project's ontology has changed in between."""
@@ -76,41 +91,45 @@ def test_fault_15_a_kill_in_the_middle_loses_nothing(
     running = start(command, tmp_path / "out", "--processes", "2")
     running.kill()
     running.communicate()
-    slow.edit(renamed={"Weather": "Sky"})
+    halted.set_faults()
+    halted.edit(renamed={"Weather": "Sky"})
     command.export(tmp_path / "out", PROJECT, *SMALL_PARTS[:2], "--processes", "2")
-    slow.edit(renamed={})
+    halted.edit(renamed={})
     assert parts(tmp_path / "out") == whole
     assert not list((tmp_path / "out").rglob("*.tmp"))
 
 
 def test_a_worker_that_is_killed_ends_the_export_resumable(
-    command: Command, whole: dict[str, bytes], tmp_path: Path
+    command: Command, whole: dict[str, bytes], halted: Simulator, tmp_path: Path
 ) -> None:
     """Out of memory, say: exit 5, and the same command goes on."""
     running = start(command, tmp_path / "out", "--processes", "2")
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    _, told = running.communicate(timeout=20)
+    _, told = running.communicate(timeout=50)  # an answer that hangs takes a minute
     assert running.returncode == 5
     assert "a worker process ended unexpectedly" in told.decode()
+    halted.set_faults()
     command.export(tmp_path / "out", PROJECT, *SMALL_PARTS[:2])
     assert parts(tmp_path / "out") == whole
 
 
 def test_fault_18_the_second_one_on_a_target_is_told_who_works_there(
-    command: Command, tmp_path: Path
+    command: Command, halted: Simulator, tmp_path: Path
 ) -> None:
     """Exit 6 for the second; the first is not disturbed."""
-    running = start(command, tmp_path / "out", "--max-rps", "5")
+    running = start(command, tmp_path / "out")
     second = command("export", PROJECT, "-o", tmp_path / "out", *SMALL_PARTS)
     assert second.returncode == 6
     assert f"process {running.pid}" in second.stderr
-    running.terminate()
-    running.communicate(timeout=20)
+    halted.set_faults()
+    running.communicate(timeout=60)
+    assert running.returncode == 0
 
 
-def test_out_of_time_is_resumable(command: Command, tmp_path: Path) -> None:
+def test_out_of_time_is_resumable(command: Command, halted: Simulator, tmp_path: Path) -> None:
     """`--max-duration`: exit 5, and the command to go on."""
+    halted.set_faults(latency=0.2)  # fifty requests, four at a time: more than two seconds
     done = command("export", PROJECT, "-o", tmp_path / "out", *SMALL_PARTS, "--max-duration", "0.5s")
     assert done.returncode == 5
     assert "stopped after 0.5 s, as asked" in done.stderr

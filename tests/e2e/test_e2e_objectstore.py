@@ -5,6 +5,7 @@ import io
 import json
 import signal
 import subprocess
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from tests.output.stores import BUCKET, S3, answering
 
 PROJECT = "Demo street scenes"
 FLAGS = ("--data-title-like", "%12%", "--rows-per-part", "20")
-SLOWLY = ("--max-rps", "4", "--bundle-size", "10", "--concurrency", "1")
+ONE_BY_ONE = ("--bundle-size", "10", "--concurrency", "1")
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +26,15 @@ def harvester(simulator: Simulator, s3: S3) -> Command:
     ours = command_for(simulator).environment
     kept = {name: value for name, value in ours.items() if not name.startswith("AWS_")}
     return Command(kept | s3.environment)
+
+
+@pytest.fixture
+def halted(simulator: Simulator) -> Iterator[Simulator]:
+    """The server in the middle of an export: it answers no more until other faults are set."""
+    # Two parts of twenty rows are open: after 45 rows one of them is complete.
+    simulator.set_faults(hold_after=45)
+    yield simulator
+    simulator.set_faults()
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +68,18 @@ def test_an_export_to_a_bucket_is_that_to_a_directory(
 
 
 def test_a_killed_export_goes_on_elsewhere_with_nothing_but_the_target(
-    harvester: Command, s3: S3, local: dict[str, bytes], tmp_path: Path
+    harvester: Command, s3: S3, local: dict[str, bytes], halted: Simulator, tmp_path: Path
 ) -> None:
     """SIGKILL between parts, then the command in another directory: the bytes of a local export."""
     target = f"s3://{BUCKET}/killed"
     running = harvester.start(
-        "export", PROJECT, *FLAGS, *SLOWLY, "-o", target, cwd=tmp_path, stderr=subprocess.DEVNULL
+        "export", PROJECT, *FLAGS, *ONE_BY_ONE, "-o", target, cwd=tmp_path, stderr=subprocess.DEVNULL
     )
     wait_for(running, lambda: has(s3, "killed/.harvester/commits/00000.json"))
     running.kill()
     assert running.wait() == -signal.SIGKILL
     assert not has(s3, "killed/manifest.json")
+    halted.set_faults()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     resumed = harvester.start(
@@ -83,10 +94,12 @@ def test_a_killed_export_goes_on_elsewhere_with_nothing_but_the_target(
     assert list(elsewhere.iterdir()) == []
 
 
-def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(harvester: Command, s3: S3) -> None:
+def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(
+    harvester: Command, s3: S3, halted: Simulator
+) -> None:
     """The other ends with 6 and names it. SIGTERM: what is done is kept, the lock free, no upload left."""
     target = f"s3://{BUCKET}/raced"
-    command = ("export", PROJECT, *FLAGS, *SLOWLY, "-o", target)
+    command = ("export", PROJECT, *FLAGS, *ONE_BY_ONE, "-o", target)
     with (
         harvester.start(*command, stderr=subprocess.PIPE) as one,
         harvester.start(*command, stderr=subprocess.PIPE) as other,
@@ -99,7 +112,8 @@ def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(harveste
         assert f"harvester: {target} is in use by process {won.pid} on ".encode() in said.splitlines()[-1]
         wait_for(won, lambda: has(s3, "raced/.harvester/commits/00000.json"))
         won.terminate()
-        _, said = won.communicate(timeout=30)
+        halted.set_faults()
+        _, said = won.communicate(timeout=60)
     assert won.returncode == 128 + signal.SIGTERM
     assert f"-o {target}".encode() in said, "the command to go on"
     assert json.loads(s3.contents("raced")[".harvester/lock"])["holder"] is None

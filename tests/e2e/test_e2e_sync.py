@@ -75,11 +75,13 @@ def test_a_killed_sync_goes_on(changing: Simulator, command: Command, tmp_path: 
     command.export(out, PROJECT, "--rows-per-part", "20", "--data-title-like", "%11%")
     before = live(out)
     changing.edit(rows=labels)
+    changing.set_faults(hold_after=45)  # two parts of twenty rows are open: one of them is complete by then
     running = command.start("sync", out, "--concurrency", "1", *SMALL_BUNDLES, stderr=subprocess.DEVNULL)
     commits = out / "generations" / "00001" / ".harvester" / "commits"
     wait_for(running, lambda: len(list(commits.glob("*.json"))) >= 1)
     running.kill()
     assert running.wait() == -signal.SIGKILL
+    changing.set_faults()
     assert live(out) == before
     assert "a sync is not finished" in command("verify", out).stderr
     done = command("sync", out)
