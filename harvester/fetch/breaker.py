@@ -3,8 +3,8 @@
 import random
 
 # So many failures with no success between them: a server that fails one request in five at random gets
-# there once in 400,000 requests, a server that is down at once.
-ENOUGH = 8
+# there once in 80,000 requests, a server that is down at once.
+ENOUGH = 7
 # Seconds until the first trial, and at most; in between each pause is twice the one before.
 FIRST_PAUSE = 1.0
 LONGEST_PAUSE = 8.0

@@ -10,8 +10,10 @@ from collections.abc import Callable
 START = 8.0
 # Never fewer: below that, the latency says nothing of what our requests do to the server.
 FEWEST = 2.0
-# The limit doubles in four round trips at first: ln 2 / 4 for each answer.
-RAMP = 0.17
+# The limit doubles in two round trips at first: ln 2 / 2 for each answer, but for one that took so many times
+# as long as the fastest: then requests begin to wait for each other.
+RAMP = 0.35
+HELD_UP = 2.0
 # A measure needs so many answers: their mean is then within 10 % where single latencies vary by 30-40 %.
 SAMPLES = 24
 # Latency against that of an unburdened server: beyond the first the limit grows no more, beyond the second
@@ -37,6 +39,7 @@ class InFlight:
         self._cores = cores
         self._calm: dict[int, float] = {}  # latency of the unburdened server by size class, in seconds
         self._ramping = True
+        self._fastest = float("inf")
         self._binding = False
         self._since = 0  # id of the first ticket sent under this limit
         self._sums: dict[int, tuple[float, int]] = {}
@@ -51,7 +54,8 @@ class InFlight:
 
     def succeeded(self, took: float, weight: int, ticket_id: int, next_id: int) -> None:
         """`took` in seconds, for `weight` rows."""
-        if self._ramping and self._binding and not self._saturated:
+        self._fastest = min(self._fastest, took)
+        if self._ramping and self._binding and took < HELD_UP * self._fastest and not self._saturated:
             self.limit = min(self.limit + RAMP, self._most)
         if ticket_id < self._since:
             return

@@ -96,14 +96,14 @@ def test_a_given_rate_is_never_passed(rate: float) -> None:
 
 
 def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() -> None:
-    """Eight failures open it; pauses grow; one trial at a time; an answer closes it."""
+    """Seven failures open it; pauses grow; one trial at a time; an answer closes it."""
     subject = pacer(concurrency=64)
     answered, now = send(subject, 0.0)
     subject.succeeded(answered, now + 0.1)
     tickets = sent_up_to(subject, now + 0.1, 3.0)
     assert len(tickets) == 8
     rate = subject.rate
-    for ticket in tickets:
+    for ticket in tickets[:7]:
         assert not subject.broken
         subject.failed(ticket, 3.1)
     assert subject.broken
@@ -198,4 +198,4 @@ def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
     changes = [(20.0, 200.0)]
     (log,) = simulate([subject], TokenBucket(20, 20, changes=changes), seconds=60, rng=random.Random(4))
     assert log.refused
-    assert log.used(200, 50, 60) >= 0.7
+    assert log.used(200, 50, 60) >= 0.55
