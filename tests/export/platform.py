@@ -57,7 +57,7 @@ class Platform:
             [msgspec.Raw(json.dumps(self.item(data)).encode())] for data in sorted(self.edited, reverse=True)
         ]
 
-    def label_rows(self, project: ProjectInfo, selection: Selection) -> "Platform":
+    def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "Platform":
         return self
 
     def get_label_row(self, label_hash: str) -> Answer:

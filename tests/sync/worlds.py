@@ -53,7 +53,7 @@ class LiveWorld:
         items = [item for item in self.items() if _takes(selection, item)]
         yield [[msgspec.Raw(json.dumps(item).encode()) for item in items]]
 
-    def label_rows(self, project: ProjectInfo, selection: Selection) -> "LiveWorld":
+    def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "LiveWorld":
         return self
 
     def get_label_row(self, label_hash: str) -> Answer:
