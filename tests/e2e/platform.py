@@ -20,7 +20,6 @@ class Ended:
 
     code: int
     said: str
-    seconds: float
     counts: dict[str, int]
     parts: dict[str, bytes]
     stats: dict[str, Any]
@@ -55,12 +54,11 @@ class Platform:
         self.simulator.set_faults(faults, **changes)
         before = self.simulator.stats()
         done = self.command("export", PROJECT, "-o", target, "--json", *flags, **(variables or {}))
-        summary = json.loads(done.stdout) if done.stdout else {"counts": {}, "run": {"seconds": 0}}
+        summary = json.loads(done.stdout) if done.stdout else {"counts": {}}
         assert "Traceback" not in done.stderr
         return Ended(
             done.returncode,
             done.stderr,
-            summary["run"]["seconds"],
             summary["counts"],
             parts(target),
             since(before, self.simulator.stats()),

@@ -154,7 +154,7 @@ def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(
     """Exit 130 without leftovers; nothing is written any more; later the same bytes."""
     running = start(harvester, cluster, tmp_path / "out")
     running.send_signal(signal.SIGINT)
-    _, logged = running.communicate(timeout=30)
+    _, logged = running.communicate(timeout=60)
     assert running.returncode == 130, logged.decode()
     assert b"to go on: harvester export" in logged
     kept = commits(tmp_path / "out")

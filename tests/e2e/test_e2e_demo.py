@@ -48,7 +48,7 @@ def test_the_readme_s_code_runs(harvester: Command, tmp_path: Path, code: str) -
     """Each block as it stands, with credentials from the environment."""
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path, env=harvester.environment, capture_output=True, text=True, timeout=60, check=False,
+        cwd=tmp_path, env=harvester.environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

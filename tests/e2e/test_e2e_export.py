@@ -115,7 +115,7 @@ def test_fault_21_a_reader_that_has_enough_ends_it_quietly(harvester: Command) -
     shell = f"{HARVESTER} export '{PROJECT}' -o - --emit objects --shape polygon | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", shell],
-        env=harvester.environment, capture_output=True, text=True, timeout=60, check=False,
+        env=harvester.environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 141), done.stderr
     assert json.loads(done.stdout)["object"]["shape"] == "polygon"

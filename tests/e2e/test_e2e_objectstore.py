@@ -146,7 +146,7 @@ def test_a_compressed_stream_is_the_plain_one_compressed(harvester: Command, loc
         flags = [*FLAGS, "--emit", "objects", "--quiet", "--compress", compression]
         command = [HARVESTER, "export", PROJECT, *flags, "-o", "-"]
         return subprocess.run(
-            command, env=harvester.environment, capture_output=True, timeout=60, check=True
+            command, env=harvester.environment, capture_output=True, timeout=120, check=True
         ).stdout
 
     plain = b"".join(data for name, data in sorted(local.items()) if name.startswith("objects-"))

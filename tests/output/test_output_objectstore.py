@@ -205,7 +205,7 @@ def test_of_many_that_come_at_once_one_wins(s3: S3) -> None:
     def attempt(target: ObjectStoreTarget) -> str:
         try:
             with target.lock():
-                done.wait(30)
+                done.wait(120)
                 return "held"
         except TargetRefused:
             return "refused"

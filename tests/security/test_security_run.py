@@ -60,7 +60,7 @@ class Watched:
         ended = threading.Event()
         watching = threading.Thread(target=self._watch, args=(ended,))
         watching.start()
-        self.said += process.communicate(timeout=60)
+        self.said += process.communicate(timeout=120)
         ended.set()
         watching.join()
         return process.returncode
