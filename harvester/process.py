@@ -8,14 +8,19 @@ import sys
 # Python's 700, 10, 10 they would be looked at again and again.
 _COLLECTIONS = (20_000, 50, 100)
 
-# The option of that name in glibc's malloc.h. Each thread has an arena of its own by default, which keeps
-# what is freed in it: label rows read by many threads at once left 70 MB more behind.
-_M_ARENA_MAX = -8
-_ARENAS = 2
+# Options of glibc's malloc.h. Each thread has an arena of its own by default, which keeps what is freed in
+# it: label rows read by many threads at once left 70 MB more behind. And what is as large as an answer goes
+# back to the system as soon as it is freed, to be had from there anew, a fault for each of its pages.
+_MALLOC = {
+    "M_ARENA_MAX": (-8, 2),
+    "M_MMAP_THRESHOLD": (-3, 32 * 1024**2),
+    "M_TRIM_THRESHOLD": (-1, 128 * 1024**2),
+}
 
 
 def set_up() -> None:
     """Call it once, first of all. Where malloc is not glibc's, it keeps its ways."""
     gc.set_threshold(*_COLLECTIONS)
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(_M_ARENA_MAX, _ARENAS)
+        for option, value in _MALLOC.values():
+            mallopt(option, value)
