@@ -63,7 +63,7 @@ def test_fault_07_an_outage_is_waited_out(
 
     platform.simulator.set_faults(down=True)
     wait_for(running, lambda: wasted() > 0)
-    platform.simulator.set_faults(outages=((0.0, 3.0),))
+    platform.simulator.set_faults(outages=((0.0, 2.0),))
     _, said = running.communicate(timeout=60)
     assert running.returncode == 0, said
     assert wasted() <= 20 + 8

@@ -2,4 +2,4 @@
 
 import harvester.run
 
-harvester.run.GRACE = 1.0
+harvester.run.GRACE = min(harvester.run.GRACE, 1.0)
