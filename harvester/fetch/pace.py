@@ -3,12 +3,12 @@
 Until the first refusal the pace doubles every few round trips. Each refusal then gives a measure of the
 limit (admitted.py). The pace goes just under it, and creeps up until the next one. In the time between,
 `surplus` says by how much more was sent than the limit allows: about 0 is where the next refusal is due,
-and a surplus that goes unpunished means that there is more to be had.
+and the more of it goes unpunished, the more there is to be had.
 """
 
 import msgspec
 
-from harvester.fetch.admitted import Admitted
+from harvester.fetch.admitted import LITTLE, MUCH, Admitted
 
 # Requests a second at first: slow enough for a server that allows a few, fast enough to learn its latency.
 FIRST = 20.0
@@ -16,44 +16,34 @@ FIRST = 20.0
 FIRST_UNDER_WAY = 4.0
 # Requests a second. A server that has said no for long is still asked every few seconds.
 SLOWEST = 0.25
-# Seconds. The start reckons with no shorter round trips, so that few are under way when the limit is passed.
+# Seconds. Growth reckons with no shorter round trips, so that few are under way when the limit is passed.
 SHORTEST = 0.05
 # Growth until the first refusal, in requests a second for each request and second of latency: doubles in
-# 6 round trips. Twice that wastes twice as many requests in the round trip in which the limit is passed.
-RAMP = 0.12
+# 7 round trips. Twice that wastes twice as many requests in the round trip in which the limit is passed.
+RAMP = 0.1
 # Where the user says how many may be in flight, they vouch for a server that bears them: doubles in 2.
 TOLD_RAMP = 0.35
 # Seconds of a late start that are made up for: timers are late by milliseconds. No more, or it were a burst.
 LATE = 0.02
 # Share of the measured limit that is asked for: the rest pays for the requests that creep above it later.
 UNDER = 0.985
-# Seconds of unused limit that count for the surplus. Servers save up a second's worth, seldom more.
-SAVED = 1.0
 # Creeping is back at surplus 0 in so many seconds for each request a second, so that slow ones gain on
-# fast ones where several share a limit; in so many at least; and in twice the time the limit is known for.
-CREEP, CREEP_LEAST, CREEP_KNOWN = 0.3, 3.0, 2.0
-# The growth for each request and second of surplus, and at most.
-STEEP, STEEPEST = 0.3, 0.1
-# A refusal gives back its own place and those of the next ones that would be refused with it.
-PENALTY = 3.0
+# fast ones where several share a limit; or for each second of a pause that a refusal costs for good.
+CREEP, CREEP_LOST = 0.2, 50.0
+# But in no more than so many times the seconds that the limit was measured for, and no fewer than so many.
+CREEP_KNOWN, CREEP_LEAST = 2.0, 1.0
+# Seconds of surplus of which half is believed: it may have been saved up. The more, the more is believed.
+HALF = 0.4
+# What a server has saved up is asked for at so much more of the limit for each second of it.
+CATCH_UP = 0.3
 # Counts of a few requests are noise: so many, and this share of what is under way, whose order is unknown.
-NOISE, NOISE_UNDER_WAY = 5.0, 0.1
+NOISE, NOISE_UNDER_WAY = 2.0, 0.35
 # Seconds of measuring that are averaged.
 MEMORY = 20.0
 # One measure may halve the limit, not more: it may have met the end of a window.
 DEEPEST = 0.5
-# So many refusals in one round trip are reason enough to measure again.
-MANY = 5
-# Seconds. Whoever knows the limit for longer and is refused again sooner shares it with others: a little
-# less leaves room to them, and makes shares equal in time.
-SOON = 3.0
-SHARE = 0.95
-# A limit known for so many seconds before it fell to less than such a share is remembered. Whether it is
-# back is looked for in so many seconds; the growth for each request on the way there is safe, then.
-WELL_KNOWN = 5.0
-FELL = 0.9
-LOOK = 4.0
-RETURN = 0.8
+# Seconds. Where all was refused for so short a time, the count begins anew: much of it was our own delay.
+BRIEF = 2.0
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -83,9 +73,11 @@ class Pace:
         self._latency: float | None = None
         self._admitted = Admitted()
         self._known = 0.0  # seconds that the limit was measured for
-        self._before = 0.0  # a well-known limit that fell, until it is back
+        self._share = UNDER  # of the limit that is asked for
         self._surplus = 0.0  # seconds
-        self._closed: float | None = None  # when the last of requests was sent that all were refused
+        self._even = 0.0  # when it last was not above 0
+        self._lost = 0.0  # seconds of a pause that the last refusal cost
+        self._closed = False  # whether all was refused lately
         self._go(FIRST)
 
     def wait(self, now: float) -> float:
@@ -97,11 +89,15 @@ class Pace:
         on_time = now - self._slot < LATE  # whoever comes later is held up by something else than the pace
         if self.limit is None:
             if on_time and self._latency is not None:
-                self._go(self.rate + self._ramp / max(self._latency, SHORTEST))
+                self._go(self.rate + self._growth())
         else:
-            self._surplus = max(self._surplus + 1 / self.limit - (now - self._last_sent), -SAVED)
-            if on_time and self._closed is None:
-                self._climb(self.limit, now)
+            due = 1 / self.limit
+            least = min(self._surplus, -self._admitted.saved)
+            self._surplus = max(self._surplus + due - (now - self._last_sent), least)
+            if self._surplus <= 0:
+                self._even = now
+            if on_time and not self._closed:
+                self._climb(self.limit)
         self._admitted.sent(now)
         self._last_id = ticket.id
         self._last_sent = now
@@ -117,28 +113,27 @@ class Pace:
             if self.limit is None:
                 self._go(max(self.rate, FIRST_UNDER_WAY / max(took, SHORTEST)))
                 self._slot = min(self._slot, now + 1 / self.rate)
-        if self._closed is not None and self.limit is not None and ticket.epoch == self.epoch:
-            self._admitted.shut(now - self._closed)
-            self._closed = None
-            self._go(UNDER * self.limit)
+        if self._closed and self.limit is not None and ticket.epoch == self.epoch:
+            self._open(ticket, self.limit)
             self._slot = min(self._slot, now + 1 / self.rate)
 
     def refused(self, ticket: Ticket, now: float) -> None:
-        """One reaction to the refusals of one round trip, and another where they are many."""
+        """One reaction to the refusals of one round trip."""
         self._admitted.answered(ticket.id, ok=False)
-        stale = ticket.epoch < self.epoch
-        if stale and (self._admitted.refused < MANY or self._closed is not None):
+        if ticket.epoch < self.epoch:
+            self._give_back(1.0, now)
             return
         self.epoch += 1
         if self.limit is not None and self._admitted.nothing:
-            self._close(ticket, now)
+            self._close(now)
         else:
-            self._measure(ticket, now, stale=stale)
+            self._measure(ticket, now)
 
     def shut(self, now: float, until: float) -> None:
         """Nothing leaves before `until`."""
         if until > self._slot:
-            self._admitted.shut(until - max(self._slot, now))
+            self._admitted.shut(now, until)
+            self._lost = max(0.0, until - now - self._admitted.saved)
             self._slot = until
 
     def start_again(self) -> None:
@@ -149,68 +144,76 @@ class Pace:
     def _go(self, rate: float) -> None:
         self.rate = min(max(rate, SLOWEST), self._most)
 
-    def _climb(self, limit: float, now: float) -> None:
+    def _growth(self) -> float:
+        """Of the pace, for each request; or for each second, relative to the pace."""
+        return self._ramp / max(self._latency or 1.0, SHORTEST)
+
+    def _noise(self) -> float:
+        """Requests more or less that say nothing."""
+        return NOISE + NOISE_UNDER_WAY * (self._latency or 0.3) * (self.limit or self.rate)
+
+    def _climb(self, limit: float) -> None:
         """A little faster, with a request that leaves on time."""
-        if self.rate < UNDER * limit:
-            growth = RETURN
-        elif self._before and self._surplus * limit > NOISE:
-            if self.rate + RETURN >= UNDER * self._before:
-                self._arrive(now)
-                return
-            growth = RETURN
+        seconds = min(max(CREEP * limit, CREEP_LOST * self._lost), CREEP_KNOWN * self._known)
+        self._share += 2 * (1 - UNDER) / (limit * max(seconds, CREEP_LEAST))
+        if self._surplus > 0:
+            more = self._growth() * self._surplus
         else:
-            seconds = LOOK if self._before else max(CREEP_LEAST, CREEP * limit)
-            seconds = min(seconds, max(1.0, CREEP_KNOWN * self._known))
-            growth = 2 * (1 - UNDER) / seconds + min(STEEP * max(self._surplus, 0.0), STEEPEST)
-        self._go(self.rate + growth)
+            more = CATCH_UP * max(min(-self._surplus, MUCH) - LITTLE, 0.0)
+        self._go(limit * (self._share + more))
 
-    def _arrive(self, now: float) -> None:
-        """The limit of before is back."""
-        self.limit, self._before = self._before, 0.0
-        self._known = MEMORY
-        self._count_from(self._last_id, now)
-        self._go(UNDER * self.limit)
+    def _give_back(self, places: float, now: float) -> None:
+        self._slot = max(self._slot, now - LATE) + places / (self.limit or self.rate)
 
-    def _close(self, ticket: Ticket, now: float) -> None:
+    def _close(self, now: float) -> None:
         """All was refused, as at the end of a window: the limit stands, single requests look for its end."""
-        self._closed = ticket.sent
+        self._closed = True
         self._go(min(self.rate / 2, 1 / (self._latency or 1.0)))
         self._slot = max(self._slot, now + 1 / self.rate)
 
-    def _measure(self, ticket: Ticket, now: float, *, stale: bool) -> None:
+    def _open(self, ticket: Ticket, limit: float) -> None:
+        """A new window, in which all is there that was not asked for before."""
+        closed, _ = self._admitted.up_to(ticket.id, ticket.sent)
+        if closed < BRIEF:
+            self._count_from(ticket.id - 1, ticket.sent)
+            self._admitted.answered(ticket.id, ok=True)
+        else:
+            self._surplus = -closed
+        self._closed = False
+        self._go(UNDER * limit)
+
+    def _measure(self, ticket: Ticket, now: float) -> None:
+        if self.limit is not None:
+            if self._surplus > 0:
+                self._admitted.forget()
+            else:
+                self._admitted.learn(ticket.id, ticket.sent, self.limit)
         span, measured = self._admitted.up_to(ticket.id, ticket.sent)
-        before = self.limit or self.rate
-        known = self._known
         if span == 0:
-            limit = before
+            limit = self.limit or self.rate
         elif self.limit is None:
             limit = measured
         else:
-            limit = self._blend(span, measured, before)
-            if known > SOON > span and not stale:
-                limit *= SHARE
-            if stale:
-                limit = min(limit, before)
+            limit = self._blend(span, measured, self.limit)
+        self._give_back(self._noise(), now)
         self.limit = max(limit, SLOWEST)
-        if known >= WELL_KNOWN and limit < FELL * before:
-            self._before = max(before, self._before)
-        if self._before <= limit:
-            self._before = 0.0
         self._count_from(ticket.id, ticket.sent)
-        self._slot = max(self._slot, now - LATE) + PENALTY / before
         self._go(UNDER * self.limit)
 
     def _blend(self, span: float, measured: float, before: float) -> float:
-        noise = NOISE + NOISE_UNDER_WAY * (self._latency or 0.3) * before
-        if abs(measured - before) * span <= noise:
+        more = 0.0
+        if self._surplus > 0:
+            # What was sent since it is above 0 says how much more there may be.
+            evident = before * (1 + self._surplus / max(self._last_sent - self._even, 0.1))
+            more = self._surplus / (self._surplus + HALF)
+            measured += more * max(min(evident, self.rate) - measured, 0.0)
+        if abs(measured - before) * span <= self._noise():
             self._known = min(self._known + span, MEMORY)
             return before + min(span / self._known, 1.0) * (measured - before)
-        self._known = span
-        if measured < before:
-            return max(measured, DEEPEST * before)
-        # More than expected, and the pace grew meanwhile: the limit is between what it was and what it is.
-        return float((measured * self.rate) ** 0.5)
+        self._known = (1 - more) * span
+        return max(measured, DEEPEST * before)
 
     def _count_from(self, ticket_id: int, at: float | None) -> None:
         self._admitted.count_from(ticket_id, at)
-        self._surplus = 0.0
+        self._surplus = self._lost = 0.0
+        self._share = UNDER

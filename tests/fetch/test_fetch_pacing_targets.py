@@ -1,7 +1,6 @@
 """What the pacer reaches against servers of every kind, in virtual time, over 20 seeds each.
 
-Medians hold the targets, but for the fairness among processes, which is at 0.96 of the 0.98 wished for;
-the worst seed of the twenty may miss them by as much as is said here.
+Medians hold the targets, or miss them by as much as is said here; so may the worst seed of the twenty.
 """
 
 import random
@@ -26,6 +25,8 @@ from tests.fetch.virtual import (
 
 SEEDS = range(20)
 RATE = 50.0
+# Latencies in seconds, from and to: a server on another continent, and one next door.
+FAR, NEAR = (0.12, 0.40), (0.008, 0.014)
 
 
 def run(
@@ -34,7 +35,7 @@ def run(
     *,
     seconds: float,
     pacers: int = 1,
-    latency: tuple[float, float] = (0.12, 0.40),
+    latency: tuple[float, float] = FAR,
 ) -> Sequence[Log]:
     rng = random.Random(seed)
     return simulate(
@@ -56,7 +57,8 @@ STEADY = {
     "a second of burst": (lambda _: TokenBucket(RATE, RATE), 0.98, 0.97),
     "a second of burst, with Retry-After": (lambda _: TokenBucket(RATE, RATE, 1.0), 0.98, 0.97),
     "five seconds of burst": (lambda _: TokenBucket(RATE, 5 * RATE), 0.98, 0.97),
-    "a tenth of a second of burst": (lambda _: TokenBucket(RATE, RATE / 10), 0.97, 0.96),
+    "a tenth of a second of burst": (lambda _: TokenBucket(RATE, RATE / 10), 0.97, 0.97),
+    "the same, with Retry-After": (lambda _: TokenBucket(RATE, RATE / 10, 1.0), 0.95, 0.94),
     "one request in twenty fails": (lambda rng: Flaky(TokenBucket(RATE, RATE), 0.05, rng), 0.98, 0.97),
 }
 
@@ -65,7 +67,10 @@ STEADY = {
 def test_a_steady_limit_is_used_up_and_hardly_ever_passed(
     server: Callable[[random.Random], Server], least: float, worst: float
 ) -> None:
-    """After its start, a pacer uses 98 % of the limit (97 % of one without burst), and 0.5 % is refused."""
+    """After its start, a pacer uses 98 % of the limit (97 % of one without burst), and 0.3 % is refused.
+
+    Where there is no burst, each refusal's pause is lost: 95 % are used.
+    """
     used, refused = [], []
     for seed in SEEDS:
         (log,) = run(seed, server, seconds=140)
@@ -74,11 +79,10 @@ def test_a_steady_limit_is_used_up_and_hardly_ever_passed(
         refused.append(sum(at >= 20 for at in log.refused) / (RATE * 120))
     assert median(used) >= least
     assert min(used) >= worst
-    assert median(refused) <= 0.005
-    assert max(refused) <= 0.008
+    assert max(refused) <= 0.003
 
 
-@pytest.mark.parametrize("latency", [(0.12, 0.40), (0.008, 0.014)], ids=["far", "near"])
+@pytest.mark.parametrize("latency", [FAR, NEAR], ids=["far", "near"])
 def test_the_start_against_a_limit_costs_few_refusals(latency: tuple[float, float]) -> None:
     """Start-up included, two minutes against a limit have 0.5 % refused, however long a round trip is."""
     shares = [
@@ -86,35 +90,54 @@ def test_the_start_against_a_limit_costs_few_refusals(latency: tuple[float, floa
         for seed in SEEDS
     ]
     assert median(shares) <= 0.005
-    assert max(shares) <= 0.009
+    assert max(shares) <= 0.006
 
 
 def test_a_number_in_flight_that_the_user_names_costs_few_refusals_more() -> None:
-    """The start is faster then: two minutes against an unknown limit have 0.6 % refused, 1 % at worst."""
+    """The start is faster then: the first minute against an unknown limit has 1 % refused."""
     shares = []
     for seed in SEEDS:
         pacer = Pacer(rng=random.Random(seed), concurrency=64)
-        (log,) = simulate([pacer], TokenBucket(RATE, RATE), seconds=120, rng=random.Random(seed))
+        (log,) = simulate([pacer], TokenBucket(RATE, RATE), seconds=60, rng=random.Random(seed))
         shares.append(log.refused_share)
-    assert median(shares) <= 0.006
-    assert max(shares) <= 0.01
+    assert median(shares) <= 0.01
+    assert max(shares) <= 0.012
 
 
-def test_a_capacity_that_drops_and_returns_is_followed_both_ways() -> None:
-    """Down to 40 % for 35 s: 95 % of what there was is used, and 95 % is reached soon after it is back."""
+DROPS = {
+    "far": (FAR, None, 0.95, 0.93),
+    "far, with Retry-After": (FAR, 1.0, 0.94, 0.91),
+    "near": (NEAR, None, 0.95, 0.92),
+    "near, with Retry-After": (NEAR, 1.0, 0.94, 0.91),
+}
+
+
+@pytest.mark.parametrize(("latency", "retry_after", "least", "worst"), DROPS.values(), ids=DROPS)
+def test_a_capacity_that_drops_and_returns_is_followed_both_ways(
+    latency: tuple[float, float], retry_after: float | None, least: float, worst: float
+) -> None:
+    """Down to 40 % for 35 s: 95 % of what there was is used, 1 % refused, and it is back within 12 s.
+
+    With Retry-After 94 % are used and 1.3 % refused: it shuts out for another second whoever looks.
+    """
     used, refused, back = [], [], []
     for seed in SEEDS:
         changes = [(50.0, 0.4 * RATE), (85.0, RATE)]
-        (log,) = run(seed, lambda _, c=changes: TokenBucket(RATE, RATE, changes=c), seconds=150)
+        (log,) = run(
+            seed,
+            lambda _, c=changes: TokenBucket(RATE, RATE, retry_after, changes=c),
+            seconds=150,
+            latency=latency,
+        )
         used.append(len(log.ok) / (RATE * 115 + 0.4 * RATE * 35))
         refused.append(log.refused_share)
         back.append(back_after(log, 85))
-    assert median(used) >= 0.95
-    assert min(used) >= 0.92
-    assert median(refused) <= 0.01
-    assert max(refused) <= 0.014
+    assert median(used) >= least
+    assert min(used) >= worst
+    assert median(refused) <= (0.013 if retry_after else 0.01)
+    assert max(refused) <= 0.015
     assert median(back) <= 12
-    assert max(back) <= 30
+    assert max(back) <= 17
 
 
 @pytest.mark.parametrize(("limit", "length", "seconds"), [(50, 1.0, 150.0), (3000, 60.0, 300.0)])
@@ -123,12 +146,13 @@ def test_fixed_windows_are_filled(limit: int, length: float, seconds: float) -> 
     logs = [run(seed, lambda _: FixedWindow(limit, length), seconds=seconds)[0] for seed in SEEDS]
     used = [len(log.ok) / (limit / length * seconds) for log in logs]
     assert median(used) >= 0.95
-    assert min(used) >= 0.91
-    assert max(log.refused_share for log in logs) <= 0.02
+    assert min(used) >= 0.92
+    assert median(log.refused_share for log in logs) <= 0.02
+    assert max(log.refused_share for log in logs) <= 0.024
 
 
 def test_four_processes_share_a_limit_without_talking() -> None:
-    """97 % used, 2 % refused, and shares that are nearly equal."""
+    """97 % used, little more than 2 % refused, and shares that are nearly equal."""
     used, refused, fair = [], [], []
     for seed in SEEDS:
         logs = run(seed, lambda _: TokenBucket(RATE, RATE), seconds=150, pacers=4)
@@ -138,10 +162,10 @@ def test_four_processes_share_a_limit_without_talking() -> None:
         refused.append(out / (out + sum(ok)))
         fair.append(sum(ok) ** 2 / (len(ok) * sum(n * n for n in ok)))
     assert min(used) >= 0.97
-    assert median(refused) <= 0.02
-    assert max(refused) <= 0.024
-    assert median(fair) >= 0.96
-    assert min(fair) >= 0.85
+    assert median(refused) <= 0.022
+    assert max(refused) <= 0.025
+    assert median(fair) >= 0.975
+    assert min(fair) >= 0.92
 
 
 def test_an_outage_costs_few_requests_and_ends_soon() -> None:
@@ -154,7 +178,7 @@ def test_an_outage_costs_few_requests_and_ends_soon() -> None:
 
 
 @pytest.mark.parametrize(
-    ("latency", "seconds", "start"), [(0.003, 2.0, 1.0), (0.03, 10.0, 0.6), (0.15, 20.0, 2.5)]
+    ("latency", "seconds", "start"), [(0.003, 2.0, 1.0), (0.03, 10.0, 0.6), (0.15, 20.0, 1.5)]
 )
 def test_a_server_without_limit_is_not_held_back(latency: float, seconds: float, start: float) -> None:
     """64 requests in flight soon reach 95 % of what their number allows."""
