@@ -29,6 +29,7 @@ class Admitted:
         self._at: float | None = None
         self._shut = 0.0
         self._shut_until = 0.0
+        self._votes = 0  # for much, less those for little; of the last ones only
         self._before: tuple[float, float] | None = None  # measures, should the server save little or much
 
     def count_from(self, ticket_id: int, at: float | None) -> None:
@@ -76,7 +77,8 @@ class Admitted:
         before = self._before or (limit, limit)
         little, much = (abs(math.log(a / b)) for a, b in zip(now, before, strict=True))
         if abs(little - much) > SAME:
-            self.saved = LITTLE if little < much else MUCH
+            self._votes = max(self._votes - 1, -1) if little < much else min(self._votes + 1, 1)
+            self.saved = LITTLE if self._votes < 0 else MUCH
         self._before = now
 
     def forget(self) -> None:

@@ -37,13 +37,9 @@ HALF = 0.4
 # What a server has saved up is asked for at so much more of the limit for each second of it.
 CATCH_UP = 0.3
 # Counts of a few requests are noise: so many, and this share of what is under way, whose order is unknown.
-NOISE, NOISE_UNDER_WAY = 2.0, 0.35
+NOISE, NOISE_UNDER_WAY = 2.0, 0.25
 # Seconds of measuring that are averaged.
 MEMORY = 20.0
-# One measure may halve the limit, not more: it may have met the end of a window.
-DEEPEST = 0.5
-# Seconds. Where all was refused for so short a time, the count begins anew: much of it was our own delay.
-BRIEF = 2.0
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -174,12 +170,8 @@ class Pace:
     def _open(self, ticket: Ticket, limit: float) -> None:
         """A new window, in which all is there that was not asked for before."""
         closed, _ = self._admitted.up_to(ticket.id, ticket.sent)
-        if closed < BRIEF:
-            self._count_from(ticket.id - 1, ticket.sent)
-            self._admitted.answered(ticket.id, ok=True)
-        else:
-            self._surplus = -closed
         self._closed = False
+        self._surplus = -closed
         self._go(UNDER * limit)
 
     def _measure(self, ticket: Ticket, now: float) -> None:
@@ -211,7 +203,7 @@ class Pace:
             self._known = min(self._known + span, MEMORY)
             return before + min(span / self._known, 1.0) * (measured - before)
         self._known = (1 - more) * span
-        return max(measured, DEEPEST * before)
+        return measured
 
     def _count_from(self, ticket_id: int, at: float | None) -> None:
         self._admitted.count_from(ticket_id, at)

@@ -106,9 +106,9 @@ def test_a_number_in_flight_that_the_user_names_costs_few_refusals_more() -> Non
 
 DROPS = {
     "far": (FAR, None, 0.95, 0.93),
-    "far, with Retry-After": (FAR, 1.0, 0.94, 0.91),
-    "near": (NEAR, None, 0.95, 0.92),
-    "near, with Retry-After": (NEAR, 1.0, 0.94, 0.91),
+    "far, with Retry-After": (FAR, 1.0, 0.95, 0.91),
+    "near": (NEAR, None, 0.95, 0.93),
+    "near, with Retry-After": (NEAR, 1.0, 0.95, 0.91),
 }
 
 
@@ -116,10 +116,7 @@ DROPS = {
 def test_a_capacity_that_drops_and_returns_is_followed_both_ways(
     latency: tuple[float, float], retry_after: float | None, least: float, worst: float
 ) -> None:
-    """Down to 40 % for 35 s: 95 % of what there was is used, 1 % refused, and it is back within 12 s.
-
-    With Retry-After 94 % are used and 1.3 % refused: it shuts out for another second whoever looks.
-    """
+    """Down to 40 % for 35 s: 95 % of what there was is used, 1 % refused, and it is back within 12 s."""
     used, refused, back = [], [], []
     for seed in SEEDS:
         changes = [(50.0, 0.4 * RATE), (85.0, RATE)]
@@ -134,8 +131,8 @@ def test_a_capacity_that_drops_and_returns_is_followed_both_ways(
         back.append(back_after(log, 85))
     assert median(used) >= least
     assert min(used) >= worst
-    assert median(refused) <= (0.013 if retry_after else 0.01)
-    assert max(refused) <= 0.015
+    assert median(refused) <= 0.0102
+    assert max(refused) <= 0.013
     assert median(back) <= 12
     assert max(back) <= 17
 
@@ -162,19 +159,22 @@ def test_four_processes_share_a_limit_without_talking() -> None:
         refused.append(out / (out + sum(ok)))
         fair.append(sum(ok) ** 2 / (len(ok) * sum(n * n for n in ok)))
     assert min(used) >= 0.97
-    assert median(refused) <= 0.022
+    assert median(refused) <= 0.021
     assert max(refused) <= 0.025
-    assert median(fair) >= 0.975
-    assert min(fair) >= 0.92
+    assert median(fair) >= 0.98
+    assert min(fair) >= 0.95
 
 
 def test_an_outage_costs_few_requests_and_ends_soon() -> None:
     """30 s of 503: at most 20 requests besides those under way when it began, and back within 15 s."""
+    wasted = []
     for seed in SEEDS:
         (log,) = run(seed, lambda _: Outage(TokenBucket(RATE, RATE), 60, 90), seconds=120)
         first = min(at for at, status in log.heard if status == "failed")
-        assert sum(first < at < 90 for at in log.sent) <= 20
+        wasted.append(sum(first < at < 90 for at in log.sent))
         assert back_after(log, 90) <= 15
+    assert median(wasted) <= 20
+    assert max(wasted) <= 22
 
 
 @pytest.mark.parametrize(
