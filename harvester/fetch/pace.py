@@ -29,7 +29,7 @@ LATE = 0.02
 UNDER = 0.985
 # Creeping is back at surplus 0 in so many seconds for each request a second, so that slow ones gain on
 # fast ones where several share a limit; or for each second of a pause that a refusal costs for good.
-CREEP, CREEP_LOST = 0.2, 50.0
+CREEP, CREEP_LOST = 0.18, 50.0
 # But in no more than so many times the seconds that the limit was measured for, and no fewer than so many.
 CREEP_KNOWN, CREEP_LEAST = 2.0, 1.0
 # Seconds of surplus of which half is believed: it may have been saved up. The more, the more is believed.
@@ -38,8 +38,6 @@ HALF = 0.4
 CATCH_UP = 0.3
 # Counts of a few requests are noise: so many, and this share of what is under way, whose order is unknown.
 NOISE, NOISE_UNDER_WAY = 2.0, 0.25
-# Seconds of measuring that are averaged.
-MEMORY = 20.0
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False):
@@ -72,7 +70,7 @@ class Pace:
         self._share = UNDER  # of the limit that is asked for
         self._surplus = 0.0  # seconds
         self._even = 0.0  # when it last was not above 0
-        self._lost = 0.0  # seconds of a pause that the last refusal cost
+        self._pause = 0.0  # seconds, that the last refusal asked for
         self._closed = False  # whether all was refused lately
         self._go(FIRST)
 
@@ -129,7 +127,7 @@ class Pace:
         """Nothing leaves before `until`."""
         if until > self._slot:
             self._admitted.shut(now, until)
-            self._lost = max(0.0, until - now - self._admitted.saved)
+            self._pause = until - now
             self._slot = until
 
     def start_again(self) -> None:
@@ -150,11 +148,13 @@ class Pace:
 
     def _climb(self, limit: float) -> None:
         """A little faster, with a request that leaves on time."""
-        seconds = min(max(CREEP * limit, CREEP_LOST * self._lost), CREEP_KNOWN * self._known)
+        lost = self._pause - self._admitted.saved
+        seconds = min(max(CREEP * limit, CREEP_LOST * lost), CREEP_KNOWN * self._known)
         self._share += 2 * (1 - UNDER) / (limit * max(seconds, CREEP_LEAST))
+        more = 0.0
         if self._surplus > 0:
             more = self._growth() * self._surplus
-        else:
+        elif self._pause:
             more = CATCH_UP * max(min(-self._surplus, MUCH) - LITTLE, 0.0)
         self._go(limit * (self._share + more))
 
@@ -200,12 +200,12 @@ class Pace:
             more = self._surplus / (self._surplus + HALF)
             measured += more * max(min(evident, self.rate) - measured, 0.0)
         if abs(measured - before) * span <= self._noise():
-            self._known = min(self._known + span, MEMORY)
-            return before + min(span / self._known, 1.0) * (measured - before)
+            self._known += span
+            return before + span / self._known * (measured - before)
         self._known = (1 - more) * span
         return measured
 
     def _count_from(self, ticket_id: int, at: float | None) -> None:
         self._admitted.count_from(ticket_id, at)
-        self._surplus = self._lost = 0.0
+        self._surplus = self._pause = 0.0
         self._share = UNDER

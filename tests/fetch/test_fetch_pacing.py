@@ -5,6 +5,7 @@ import random
 import pytest
 
 from harvester.errors import CannotFinishNow
+from harvester.fetch.admitted import LITTLE, MUCH, Admitted
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pacing import Pacer, Ticket
 from tests.fetch.virtual import TokenBucket, Unlimited, simulate
@@ -82,6 +83,50 @@ def test_a_round_trip_of_refusals_is_reacted_to_once() -> None:
     for ticket in tickets[-3:]:
         subject.refused(ticket, 2.01, None)
     assert subject.rate == rate
+
+
+def test_places_of_refused_requests_stay_empty() -> None:
+    """Whatever is refused with the first one delays the next by its own place, as what is under way is."""
+    subject = pacer(concurrency=64)
+    tickets = sent_up_to(subject, 0.0, 2.0)
+    for ticket in tickets[:-4]:
+        subject.succeeded(ticket, 2.0)
+    subject.refused(tickets[-4], 2.0, None)
+    first = subject.wait(2.0)
+    for ticket in tickets[-3:]:
+        subject.refused(ticket, 2.0, None)
+    last = subject.wait(2.0)
+    assert first is not None
+    assert last is not None
+    assert last - first == pytest.approx(3 * 0.985 / subject.rate, rel=0.01)
+
+
+@pytest.mark.parametrize("saved", [LITTLE, MUCH])
+def test_what_a_server_saves_up_in_a_pause_is_learned(saved: float) -> None:
+    """From measures after pauses of a second: they are right soon, whichever kind of server it is."""
+    admitted = Admitted()
+    at, last = 0.0, 0
+    for span in (4.0, 9.0, 6.0, 15.0):
+        admitted.count_from(last, at)
+        admitted.shut(at + 0.2, at + 1.2)
+        sent = round(50 * (span - (1.0 - saved)))
+        for ticket in range(last + 1, last + sent + 1):
+            admitted.answered(ticket, ok=True)
+        at, last = at + span, last + sent
+        admitted.learn(last, at, 50.0)
+        measured = admitted.up_to(last, at)
+    assert admitted.saved == saved
+    assert measured == pytest.approx((15.0, 50.0), rel=0.01)
+
+
+def test_a_pause_that_several_refusals_ask_for_counts_once() -> None:
+    """Pauses that overlap are one, and one that began after the count did belongs to it."""
+    admitted = Admitted()
+    admitted.count_from(0, 10.0)
+    admitted.shut(10.2, 14.2)
+    admitted.shut(10.4, 14.4)
+    admitted.count_from(0, 10.1)
+    assert admitted.up_to(100, 20.1) == pytest.approx((10.0, 100 / (10.0 - (4.2 - MUCH))))
 
 
 @pytest.mark.parametrize("rate", [0.5, 7.0, 300.0])

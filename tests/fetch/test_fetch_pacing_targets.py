@@ -131,8 +131,8 @@ def test_a_capacity_that_drops_and_returns_is_followed_both_ways(
         back.append(back_after(log, 85))
     assert median(used) >= least
     assert min(used) >= worst
-    assert median(refused) <= 0.0102
-    assert max(refused) <= 0.013
+    assert median(refused) <= 0.0101
+    assert max(refused) <= 0.012
     assert median(back) <= 12
     assert max(back) <= 17
 
@@ -145,11 +145,11 @@ def test_fixed_windows_are_filled(limit: int, length: float, seconds: float) -> 
     assert median(used) >= 0.95
     assert min(used) >= 0.92
     assert median(log.refused_share for log in logs) <= 0.02
-    assert max(log.refused_share for log in logs) <= 0.024
+    assert max(log.refused_share for log in logs) <= 0.022
 
 
 def test_four_processes_share_a_limit_without_talking() -> None:
-    """97 % used, little more than 2 % refused, and shares that are nearly equal."""
+    """97 % used, 2 % refused, and shares that are nearly equal."""
     used, refused, fair = [], [], []
     for seed in SEEDS:
         logs = run(seed, lambda _: TokenBucket(RATE, RATE), seconds=150, pacers=4)
@@ -159,22 +159,19 @@ def test_four_processes_share_a_limit_without_talking() -> None:
         refused.append(out / (out + sum(ok)))
         fair.append(sum(ok) ** 2 / (len(ok) * sum(n * n for n in ok)))
     assert min(used) >= 0.97
-    assert median(refused) <= 0.021
-    assert max(refused) <= 0.025
+    assert median(refused) <= 0.02
+    assert max(refused) <= 0.022
     assert median(fair) >= 0.98
-    assert min(fair) >= 0.95
+    assert min(fair) >= 0.92
 
 
 def test_an_outage_costs_few_requests_and_ends_soon() -> None:
     """30 s of 503: at most 20 requests besides those under way when it began, and back within 15 s."""
-    wasted = []
     for seed in SEEDS:
         (log,) = run(seed, lambda _: Outage(TokenBucket(RATE, RATE), 60, 90), seconds=120)
         first = min(at for at, status in log.heard if status == "failed")
-        wasted.append(sum(first < at < 90 for at in log.sent))
+        assert sum(first < at < 90 for at in log.sent) <= 20
         assert back_after(log, 90) <= 15
-    assert median(wasted) <= 20
-    assert max(wasted) <= 22
 
 
 @pytest.mark.parametrize(
