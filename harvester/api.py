@@ -26,6 +26,7 @@ from harvester.events import Counters, say
 from harvester.export import export as export_project
 from harvester.fetch.pool import FailedRow
 from harvester.filters.own import OwnFilter, load_filter
+from harvester.labels.extract import RowByRow
 from harvester.output.target import open_target
 from harvester.run import Summary
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
@@ -214,7 +215,7 @@ async def _batches(
         async with send, _opened(project, connection) as (session, info):
             rows = stream_rows(
                 session, info, selection, format, limits,
-                counters=Counters(), on_event=say, functions=functions,
+                counters=Counters(), on_event=say, functions=functions, reader=RowByRow,
             )  # fmt: skip
             async with aclosing(rows):
                 async for _, outcome in rows:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Sequence
 from contextlib import aclosing
+from functools import partial
 from typing import Protocol
 
 import anyio
@@ -49,7 +50,7 @@ class Keep(Protocol):
 
     def fills(self, kind: str, size: int) -> bool: ...
 
-    def write(self, kind: str, lines: Iterable[bytes], records: int) -> None: ...
+    def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int = 1) -> None: ...
 
     def fail(self, row: FailedRow) -> None: ...
 
@@ -63,10 +64,10 @@ class Tally:
         self.records: dict[str, KindCounts] = {}
         self.harvested_ids = IdDigest()
 
-    def add(self, row: PlanRow, harvest: Harvest) -> None:
-        """Counts one harvested row."""
-        self.harvested += 1
-        self.harvested_ids.add(row.label_hash or "")
+    def add(self, rows: Sequence[PlanRow], harvest: Harvest) -> None:
+        """Counts harvested rows."""
+        self.harvested += len(rows)
+        self.harvested_ids.add(rows)
         for kind, seen in harvest.seen.items():
             counts = self.records.get(kind)
             if counts is None:
@@ -136,20 +137,21 @@ async def harvest_rows(
     """
     tally = Tally()
     async with aclosing(pool.stream(rows, extractor)) as outcomes:
-        async for row, outcome in outcomes:
+        async for some, outcome in outcomes:
             if isinstance(outcome, FailedRow):
                 tally.failed += 1
                 counters.failed += 1
                 keep.fail(outcome)
                 continue
-            tally.add(row, outcome)
-            counters.harvested += 1
+            tally.add(some, outcome)
+            counters.harvested += len(some)
             counters.add(outcome.written)
             for kind, lines in outcome.lines.items():
                 if lines.size:
+                    write = partial(keep.write, kind, lines.chunks, outcome.written[kind], outcome.rows[kind])
                     if keep.fills(kind, lines.size):  # in a thread: it compresses, and waits for the target
-                        await anyio.to_thread.run_sync(keep.write, kind, lines.chunks, outcome.written[kind])
+                        await anyio.to_thread.run_sync(write)
                     else:
-                        keep.write(kind, lines.chunks, outcome.written[kind])
+                        write()
                     counters.out_bytes += lines.size
     return tally

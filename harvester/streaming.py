@@ -43,12 +43,14 @@ async def stream_rows(
     counters: Counters,
     on_event: OnEvent,
     functions: Mapping[str, OwnFilter],
-) -> AsyncGenerator[tuple[PlanRow, Harvest | FailedRow], None]:
-    """Each row that is asked for, with its lines, or why it could not be had.
+    reader: type[Extractor] = Extractor,
+) -> AsyncGenerator[tuple[list[PlanRow], Harvest | FailedRow], None]:
+    """The rows that are asked for, some at a time, with their lines, or one with why it could not be had.
 
-    To be closed by the task that iterates (`contextlib.aclosing`). Raises as `harvester.export.export`.
+    `reader` makes their records. To be closed by the task that iterates (`contextlib.aclosing`). Raises as
+    `harvester.export.export`.
     """
-    extractor = Extractor(selection, format, project.ontology, functions)
+    extractor = reader(selection, format, project.ontology, functions)
     source = session.label_rows(project, selection, format)
     deadline = session.connection.request_deadline
 
@@ -74,14 +76,14 @@ async def stream_rows(
         Pool(source, limits, counters=counters, on_event=on_event, request_deadline=deadline) as pool,
         aclosing(pool.stream(wanted(), extractor)) as outcomes,
     ):
-        async for row, outcome in outcomes:
+        async for some, outcome in outcomes:
             if isinstance(outcome, FailedRow):
                 counters.failed += 1
             else:
-                counters.harvested += 1
+                counters.harvested += len(some)
                 counters.add(outcome.written)
                 counters.out_bytes += sum(lines.size for lines in outcome.lines.values())
-            yield row, outcome
+            yield some, outcome
 
 
 async def write_stream(
@@ -123,10 +125,10 @@ async def write_stream(
             counters=counters, on_event=on_event, functions=functions or {},
         )  # fmt: skip
         async with aclosing(rows):
-            async for row, outcome in rows:
+            async for some, outcome in rows:
                 if isinstance(outcome, FailedRow):
                     continue
-                tally.add(row, outcome)
+                tally.add(some, outcome)
                 for chunk in chain.from_iterable(lines.chunks for lines in outcome.lines.values()):
                     waiting.append(chunk)
                     size += len(chunk)

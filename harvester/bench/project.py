@@ -10,7 +10,8 @@ import msgspec
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.errors import BadInput, CannotFinishNow, RateLimited, Retry, SkipRow, TooMuchAsked
-from harvester.fetch.asking import Call
+from harvester.fetch.asking import Call, Fetched
+from harvester.fetch.bundles import Batch
 from harvester.fetch.source import LabelRows
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
@@ -163,7 +164,7 @@ class _Probe:
             tally.calls += 1
             try:
                 fetched = await anyio.to_thread.run_sync(
-                    Call(self._source, self._extractor, rows, 0),
+                    Call(self._source, self._extractor, Batch(rows, range(len(rows)))),
                     limiter=self._limiter,
                     abandon_on_cancel=True,
                 )
@@ -178,9 +179,7 @@ class _Probe:
             except (Retry, SkipRow):
                 tally.failed += len(rows)
             else:
-                for outcome in fetched.outcomes:
-                    tally.add(outcome if isinstance(outcome, Harvest) else None)
-                tally.body_bytes += fetched.body_bytes
+                tally.add(fetched)
             tally.call_seconds += anyio.current_time() - began
 
 
@@ -193,9 +192,12 @@ class _Tally:
         self.closed_until = float("-inf")
         self.cut_short = False
 
-    def add(self, harvest: Harvest | None) -> None:
-        if harvest is None:
-            self.failed += 1
-        else:
-            self.rows += 1
-            self.records += sum(harvest.written.values())
+    def add(self, fetched: Fetched) -> None:
+        self.body_bytes += fetched.body_bytes
+        self.failed += len(fetched.missing)
+        for span in fetched.spans:
+            if isinstance(span.outcome, Harvest):
+                self.rows += span.rows
+                self.records += sum(span.outcome.written.values())
+            else:
+                self.failed += span.rows

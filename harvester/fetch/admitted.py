@@ -23,9 +23,8 @@ class Admitted:
 
     def __init__(self) -> None:
         self.saved = MUCH
-        self.refused = 0
-        self._ok = 0
         self._id = 0
+        self._ok = self._refused = 0
         self._at: float | None = None
         self._shut = 0.0
         self._shut_until = 0.0
@@ -38,7 +37,7 @@ class Admitted:
         if at is None or at > self._shut_until:
             self._shut = 0.0
         self._at = at
-        self._ok = self.refused = 0
+        self._ok = self._refused = 0
 
     def sent(self, at: float) -> None:
         if self._at is None:
@@ -54,7 +53,7 @@ class Admitted:
             if ok:
                 self._ok += 1
             else:
-                self.refused += 1
+                self._refused += 1
 
     @property
     def nothing(self) -> bool:
@@ -62,16 +61,16 @@ class Admitted:
 
     def up_to(self, ticket_id: int, at: float) -> tuple[float, float]:
         """Seconds, and requests a second admitted in them, up to a refused request."""
-        span = at - self._at if self._at is not None else 0.0
-        return (span, self._measure(ticket_id, span, self.saved)) if span > 0 else (0.0, 0.0)
+        span = self._span(at)
+        return span, self._measure(ticket_id, span, self.saved) if span else 0.0
 
     def learn(self, ticket_id: int, at: float, limit: float) -> None:
         """What the server saves up in a pause, from a refused request before which all of it was used.
 
         `limit` is what was measured last, if that says nothing of it.
         """
-        span = at - self._at if self._at is not None else 0.0
-        if span <= 0:
+        span = self._span(at)
+        if not span:
             return
         now = self._measure(ticket_id, span, LITTLE), self._measure(ticket_id, span, MUCH)
         before = self._before or (limit, limit)
@@ -85,8 +84,11 @@ class Admitted:
         """The last measure says nothing of what the server saves up."""
         self._before = None
 
+    def _span(self, at: float) -> float:
+        return max(at - self._at, 0.0) if self._at is not None else 0.0
+
     def _measure(self, ticket_id: int, span: float, saved: float) -> float:
         # What is under way is counted as what has been answered.
-        share = (self._ok + PRIOR) / (self._ok + self.refused + PRIOR)
+        share = (self._ok + PRIOR) / (self._ok + self._refused + PRIOR)
         lost = max(0.0, self._shut - saved)
         return (ticket_id - self._id) * share / max(span - lost, LEAST_OPEN * span)

@@ -3,15 +3,15 @@
 A label row's raw bytes never leave the thread: what comes back are the lines that were made of them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from harvester.errors import HarvesterError, SkipRow
-from harvester.fetch.bundles import find_asked
+from harvester.fetch.bundles import Batch, find_asked
 from harvester.fetch.source import Answer, LabelRows
 from harvester.labels.extract import Extractor, Harvest
-from harvester.labels.wire import LabelRow, PlanRow, SentRow, label_hash_of
+from harvester.labels.wire import PlanRow, Row, label_hash_of
 
 
 class FailedRow(msgspec.Struct, frozen=True):
@@ -40,13 +40,23 @@ class FailedRow(msgspec.Struct, frozen=True):
 Outcome = Harvest | FailedRow
 
 
-class Fetched(msgspec.Struct):
-    """What a call brought: an outcome for each row asked for, None for one that the answer left out.
+class Span(msgspec.Struct):
+    """Rows that stand side by side in a bundle, from `place` on, and what became of them together."""
 
-    `weight` is the size of the lines in bytes, `foreign` the number of rows that nobody asked for.
+    place: int
+    rows: int
+    outcome: Outcome
+
+
+class Fetched(msgspec.Struct):
+    """What a call brought.
+
+    `missing` are the positions of rows that the answer left out; `weight` is the size of the lines in
+    bytes, `foreign` the number of rows that nobody asked for.
     """
 
-    outcomes: list[Outcome | None]
+    spans: list[Span]
+    missing: list[int]
     wire_bytes: int
     body_bytes: int
     weight: int
@@ -56,34 +66,30 @@ class Fetched(msgspec.Struct):
 class Call:
     """One call, made in a worker thread. `abandoned` is set once nobody waits for it any more."""
 
-    __slots__ = ("_attempts", "_extractor", "_rows", "_source", "abandoned")
+    __slots__ = ("_batch", "_extractor", "_source", "abandoned")
 
-    def __init__(
-        self, source: LabelRows, extractor: Extractor, rows: Sequence[PlanRow], attempts: int
-    ) -> None:
+    def __init__(self, source: LabelRows, extractor: Extractor, batch: Batch) -> None:
         self._source = source
         self._extractor = extractor
-        self._rows = rows
-        self._attempts = attempts
+        self._batch = batch
         self.abandoned = False
 
     def __call__(self) -> Fetched:
         """Blocks until the answer is there and read. Raises what `LabelRows` raises, and Stop."""
-        asked = [row.label_hash or "" for row in self._rows]
+        asked = [row.label_hash or "" for row in self._batch.rows]
         answer = self._ask(asked)
-        fetched = Fetched([None] * len(asked), answer.wire_bytes, answer.body_bytes, 0, 0)
         hashes = [label_hash_of(row) for row in answer.rows]
         if len(asked) == 1 and hashes == [None]:
             hashes = [*asked]  # no doubt the one asked for; what is wrong with it shows in reading it
         found = find_asked(asked, hashes)
-        fetched.foreign = found.foreign
-        for i, at in enumerate(found.at):
+        fetched = Fetched([], found.missing, answer.wire_bytes, answer.body_bytes, 0, found.foreign)
+        for run in found.runs(self._batch.places):
             if self.abandoned:
                 break
-            if at is not None:
-                fetched.outcomes[i] = outcome = self._read(answer.rows[at], self._rows[i])
-                if isinstance(outcome, Harvest):
-                    fetched.weight += sum(lines.size for lines in outcome.lines.values())
+            fetched.spans += self._read(run, answer.rows)
+        for span in fetched.spans:
+            if isinstance(span.outcome, Harvest):
+                fetched.weight += sum(lines.size for lines in span.outcome.lines.values())
         return fetched
 
     def _ask(self, asked: list[str]) -> Answer:
@@ -92,9 +98,16 @@ class Call:
         # A row may stand in the plan twice; it is asked for once.
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
-    def _read(self, row: SentRow | LabelRow, planned: PlanRow) -> Outcome:
-        try:
-            return self._extractor.extract(row, planned)
-        except SkipRow as error:
-            # As a value: the exception's traceback would keep the answer's bytes alive.
-            return FailedRow.of(planned, error, self._attempts + 1)
+    def _read(self, run: list[tuple[int, int]], rows: Sequence[Row]) -> Iterator[Span]:
+        """Reads those of `rows` that `run` names, see `Found.runs`."""
+        planned = [self._batch.rows[i] for i, _ in run]
+        begin = 0
+        for count, outcome in self._extractor.extract_all([rows[at] for _, at in run], planned):
+            place = self._batch.places[run[begin][0]]
+            if isinstance(outcome, SkipRow):
+                # As a value: the exception's traceback would keep the answer's bytes alive.
+                failed = FailedRow.of(planned[begin], outcome, self._batch.attempts + 1)
+                yield Span(place, count, failed)
+            else:
+                yield Span(place, count, outcome)
+            begin += count

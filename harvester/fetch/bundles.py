@@ -3,7 +3,8 @@
 Pure decisions: values in, values out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -144,6 +145,15 @@ class Found(msgspec.Struct):
     def missing(self) -> list[int]:
         """Positions of the rows that were left out."""
         return [i for i, found in enumerate(self.at) if found is None]
+
+    def runs(self, places: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
+        """The rows that are there, each as the i-th asked for and its place in the answer.
+
+        Those come together whose `places` follow one another.
+        """
+        there = ((i, found) for i, found in enumerate(self.at) if found is not None)
+        for _, run in groupby(enumerate(there), key=lambda pair: places[pair[1][0]] - pair[0]):
+            yield [row for _, row in run]
 
 
 def find_asked(asked: Sequence[str], answered: Iterable[str | None]) -> Found:

@@ -72,7 +72,7 @@ class Caller:
             Stop: of the whole run.
         """
         ticket = await self._server_is_up(batch, ticket or await self._gate.enter())
-        call = Call(self._source, extractor, batch.rows, batch.attempts)
+        call = Call(self._source, extractor, batch)
         started = anyio.current_time()
         try:
             fetched = await self._send(ticket, call, len(batch.rows))
@@ -151,9 +151,9 @@ class Caller:
         self._sizer.answered(len(batch.rows), fetched.body_bytes, fetched.weight, took)
         facts = {"rows": len(batch.rows), "body_bytes": fetched.body_bytes, "seconds": took}
         self._on_event("request.answered", facts)
-        present = (row for row, outcome in zip(batch.rows, fetched.outcomes, strict=True) if outcome)
-        if (row := next(present, None)) is not None:
-            self._remember(row, fetched.body_bytes / len(batch.rows))
+        there = set(range(len(batch.rows))).difference(fetched.missing)
+        if there:
+            self._remember(batch.rows[min(there)], fetched.body_bytes / len(batch.rows))
 
     def _remember(self, row: PlanRow, row_bytes: float) -> None:
         """`row` can be asked for to see whether the server is up; the lightest known is best."""

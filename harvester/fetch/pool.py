@@ -22,7 +22,7 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.errors import HarvesterError, RateLimited, SkipRow, TooMuchAsked, Unavailable
 from harvester.events import Counters
-from harvester.fetch.asking import FailedRow, Fetched, Outcome
+from harvester.fetch.asking import FailedRow, Fetched, Outcome, Span
 from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
@@ -121,8 +121,10 @@ class Pool:
         # The body's error is not the group's: it goes on as itself, in no exception group.
         await group.__aexit__(None, None, None)
 
-    async def stream(self, rows: Rows, extractor: Extractor) -> AsyncGenerator[tuple[PlanRow, Outcome], None]:
-        """Each of `rows` with what became of it, in their order.
+    async def stream(
+        self, rows: Rows, extractor: Extractor
+    ) -> AsyncGenerator[tuple[list[PlanRow], Outcome], None]:
+        """`rows` in their order, some at a time, with what became of them: of one row alone where it failed.
 
         Leaving it early (`contextlib.aclosing`) cancels what is under way for it.
 
@@ -143,9 +145,8 @@ class Pool:
                 await bundle.ended.wait()
                 if not bundle.complete:
                     break
-                for row, outcome in zip(bundle.rows, bundle.outcomes, strict=True):
-                    assert outcome is not None
-                    yield row, outcome
+                for span in sorted(bundle.spans, key=lambda span: span.place):
+                    yield bundle.rows[span.place : span.place + span.rows], span.outcome
                 bundle.hold.release()
             if self._error is not None or self._group is None:
                 raise self._error or RuntimeError("the pool was closed while a stream was open")
@@ -214,6 +215,7 @@ class Pool:
                     todo += reversed(self._cut_or_fail(bundle, batch, error))
                 else:
                     todo += self._keep(bundle, batch, fetched)
+            assert sum(span.rows for span in bundle.spans) == len(bundle.rows)
             bundle.complete = True
             bundle.hold.settle(bundle.weight)
         except Exception as error:
@@ -226,23 +228,19 @@ class Pool:
         bundle.weight += fetched.weight
         if fetched.foreign:
             self._on_event("answer.foreign", {"rows": fetched.foreign})
-        missing = []
-        for i, outcome in enumerate(fetched.outcomes):
-            if outcome is None:
-                missing.append(i)
-            else:
-                self._end(bundle, batch.places[i], outcome)
-        if not missing:
+        for span in fetched.spans:
+            self._end(bundle, span)
+        if not fetched.missing:
             return []
-        rest = batch.part(missing)
+        rest = batch.part(fetched.missing)
         rest.left_out += 1
         if rest.left_out < _MOST_LEFT_OUT:
             self._counters.retries += 1
-            self._on_event("request.retried", {"rows": len(missing), "error": "rows left out of an answer"})
+            self._on_event("request.retried", {"rows": len(rest.rows), "error": "rows left out of an answer"})
             return [rest] if rest.left_out < _MOST_LEFT_OUT - 1 else rest.cut(1)
         for row, place in zip(rest.rows, rest.places, strict=True):
             error = SkipRow("the server's answers leave this row out", row=row.label_hash)
-            self._end(bundle, place, FailedRow.of(row, error, rest.attempts))
+            self._end(bundle, Span(place, 1, FailedRow.of(row, error, rest.attempts)))
         return []
 
     def _cut_or_fail(
@@ -250,7 +248,8 @@ class Pool:
     ) -> list[Batch]:
         """What remains to be asked for after a batch failed: its parts, or nothing where it is one row."""
         if len(batch.rows) == 1:
-            self._end(bundle, batch.places[0], FailedRow.of(batch.rows[0], error, batch.attempts))
+            failed = FailedRow.of(batch.rows[0], error, batch.attempts)
+            self._end(bundle, Span(batch.places[0], 1, failed))
             return []
         self._on_event("bundle.split", {"rows": len(batch.rows), "error": error.message})
         if not isinstance(error, TooMuchAsked):
@@ -258,10 +257,10 @@ class Pool:
         self._sizer.too_much(len(batch.rows), error.maximum)
         return batch.cut(error.maximum)
 
-    def _end(self, bundle: "_Bundle", place: int, outcome: Outcome) -> None:
-        bundle.outcomes[place] = outcome
-        if isinstance(outcome, FailedRow):
-            self._on_event("row.failed", msgspec.structs.asdict(outcome))
+    def _end(self, bundle: "_Bundle", span: Span) -> None:
+        bundle.spans.append(span)
+        if isinstance(span.outcome, FailedRow):
+            self._on_event("row.failed", msgspec.structs.asdict(span.outcome))
 
     def _tell_retry(self, batch: Batch, error: HarvesterError, wait: float) -> None:
         if not isinstance(error, RateLimited):
@@ -277,15 +276,15 @@ class Pool:
 
 
 class _Bundle:
-    """Rows that travel together through a stream, and what became of each once it has `ended`."""
+    """Rows that travel together through a stream, and what became of them once it has `ended`."""
 
-    __slots__ = ("complete", "ended", "hold", "outcomes", "rows", "weight")
+    __slots__ = ("complete", "ended", "hold", "rows", "spans", "weight")
 
     hold: Hold
 
     def __init__(self, rows: list[PlanRow]) -> None:
         self.rows = rows
-        self.outcomes: list[Outcome | None] = [None] * len(rows)
+        self.spans: list[Span] = []
         self.weight = 0
         self.complete = False
         self.ended = anyio.Event()

@@ -5,7 +5,7 @@ from typing import Protocol
 
 import msgspec
 
-from harvester.labels.wire import LabelRow, SentRow
+from harvester.labels.wire import Row
 
 
 class Answer(msgspec.Struct):
@@ -17,7 +17,7 @@ class Answer(msgspec.Struct):
     that is not known; `body_bytes` its size undone of the compression.
     """
 
-    rows: Sequence[SentRow | LabelRow]
+    rows: Sequence[Row]
     wire_bytes: int
     body_bytes: int
 

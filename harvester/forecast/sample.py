@@ -12,9 +12,9 @@ from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
 from harvester.forecast.rehearsal import Server
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Harvest, RowByRow
 from harvester.labels.records import Lines
-from harvester.labels.wire import LabelRow, PlanRow, SentRow
+from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.output.compression import compressor
 from harvester.settings import Compression, Format, Limits
 
@@ -45,12 +45,12 @@ class Sample(msgspec.Struct):
     server: Server
 
 
-class Weigher(Extractor):
+class Weigher(RowByRow):
     """An extractor that notes how much each row weighs as sent."""
 
     weights: dict[str, int]
 
-    def extract(self, row: SentRow | LabelRow, planned: PlanRow) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow) -> Harvest:
         assert not isinstance(row, LabelRow)  # rows are asked for as sent
         self.weights[planned.label_hash or ""] = memoryview(row).nbytes
         return super().extract(row, planned)
@@ -80,7 +80,7 @@ async def look_at(
 
     pool = Pool(source, limits, counters=counters, on_event=hear, rng=rng, request_deadline=request_deadline)
     async with pool, aclosing(pool.stream(rows, extractor)) as outcomes:
-        async for row, outcome in outcomes:
+        async for (row,), outcome in outcomes:
             label_hash = row.label_hash or ""
             looks[label_hash] = _look(outcome, extractor.weights.get(label_hash, 0))
             if isinstance(outcome, Harvest):

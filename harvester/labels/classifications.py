@@ -50,9 +50,9 @@ class ClassificationReader:
         self._per_frame = per_frame
         self._decode_fields = fields_decoder(chain.needs).decode
 
-    def read(self, row: LabelRow, data_type: str, head: bytes, places: Places) -> Sheet:
-        """The lines of all classifications of `row`; `head` is the row's part of a line."""
-        sheet, chain = Sheet(self._chain.names), self._chain
+    def read(self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places) -> None:
+        """Adds the lines of all classifications of `row`; `head` is the row's part of a line."""
+        chain = self._chain
         head = b'{"kind":"classification",' + head
         continuous = row.scene is not None and bool(row.scene.is_continuous)
         left = MOST_FRAMES
@@ -79,7 +79,6 @@ class ClassificationReader:
                     sheet.pieces.append(line)
                 else:
                     sheet.dropped[name] += 1
-        return sheet
 
     def _placements(
         self, row: LabelRow, data_type: str, places: Places, *, continuous: bool

@@ -1,6 +1,7 @@
 """Label row bytes -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 
 import msgspec
 
@@ -12,18 +13,19 @@ from harvester.labels.classifications import ClassificationReader
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import read_ontology
 from harvester.labels.places import Places
-from harvester.labels.records import Lines, Sheet, complete, row_ends, row_head
+from harvester.labels.records import CHUNK, Lines, Sheet, complete, row_ends, row_head
 from harvester.labels.text import has_line_break
-from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow, SentRow
+from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow, Row, SentRow
 from harvester.settings import Format, Selection
 
 _decode_row = msgspec.json.Decoder(LabelRow).decode
 
 
 class Harvest(msgspec.Struct):
-    """What one label row gave, by kind: its lines, and what became of its records."""
+    """What label rows gave, by kind: their lines, how many rows have some, and what became of records."""
 
     lines: dict[str, Lines]
+    rows: dict[str, int]
     seen: dict[str, int]
     written: dict[str, int]
     dropped: dict[str, dict[str, int]]
@@ -62,42 +64,96 @@ class Extractor:
             per_frame=format.per_frame,
         )
 
-    def extract(self, row: SentRow | LabelRow, planned: PlanRow) -> Harvest:
-        """The records of a label row: as sent, or its skeleton where no rows are emitted.
+    def extract(self, row: Row, planned: PlanRow) -> Harvest:
+        """The records of one label row: as sent, or its skeleton where no rows are emitted.
 
         Raises:
             SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
             BadInput: one of the user's own filters failed.
         """
-        try:
-            return self._extract(row, planned)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:
-            raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
+        sheets = self._sheets()
+        return _harvest(sheets, self._add(sheets, row, planned))
 
-    def _extract(self, sent: SentRow | LabelRow, planned: PlanRow) -> Harvest:
-        row, skeleton = (b"", sent) if isinstance(sent, LabelRow) else _read(sent)
+    def extract_all(
+        self, rows: Sequence[Row], planned: Sequence[PlanRow]
+    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
+        """The records of label rows: of so many in turn what they gave, or why the next cannot be read.
+
+        Raises BadInput as `extract`.
+        """
+        sheets, giant, count = self._sheets(), 0, 0
+        for row, one in zip(rows, planned, strict=True):
+            try:
+                giant += self._add(sheets, row, one)
+                count += 1
+            except SkipRow as error:
+                if count:
+                    yield count, _harvest(sheets, giant)
+                yield 1, error
+                sheets, giant, count = self._sheets(), 0, 0
+        if count:
+            yield count, _harvest(sheets, giant)
+
+    def _sheets(self) -> dict[str, Sheet]:
+        return {kind: Sheet(self.filters.get(kind, ())) for kind in self._emit}
+
+    def _add(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow) -> int:
+        """Reads a row into `sheets`, or, with SkipRow, nothing of it. Returns its bytes if it is a giant."""
+        marks = [sheet.mark() for sheet in sheets.values()]
+        try:
+            size = self._read(sheets, sent, planned)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SkipRow) as exc:
+            for sheet, mark in zip(sheets.values(), marks, strict=True):
+                sheet.back_to(mark)
+            if isinstance(exc, SkipRow):
+                raise
+            raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
+        for sheet, mark in zip(sheets.values(), marks, strict=True):
+            sheet.count_row(mark)
+        return size if size > CHUNK else 0
+
+    def _read(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow) -> int:
+        row, skeleton = (b"", copy(sent)) if isinstance(sent, LabelRow) else _on_one_line(sent)
         complete(skeleton, planned)
         if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
         places = Places(skeleton, signed_urls=self._signed_urls)
-        sheets: dict[str, Sheet] = {}
-        for kind in self._emit:
+        for kind, sheet in sheets.items():
             if kind == "objects":
-                sheets[kind] = self._objects.read(skeleton, data_type, head, places)
+                self._objects.read(sheet, skeleton, data_type, head, places)
             elif kind == "classifications":
-                sheets[kind] = self._classifications.read(skeleton, data_type, head, places)
+                self._classifications.read(sheet, skeleton, data_type, head, places)
             else:
-                sheets[kind] = _row_sheet(row, planned)
-        return Harvest(
-            lines={kind: sheet.lines(len(row)) for kind, sheet in sheets.items()},
-            seen={kind: sheet.seen for kind, sheet in sheets.items()},
-            written={kind: sheet.written for kind, sheet in sheets.items()},
-            dropped={kind: sheet.dropped for kind, sheet in sheets.items()},
-        )
+                _add_row(sheet, row, planned)
+        return len(row)
 
 
-def _read(row: SentRow) -> tuple[SentRow, LabelRow]:
+class RowByRow(Extractor):
+    """An extractor that gives each row's records alone, for whoever wants to know whose they are."""
+
+    def extract_all(
+        self, rows: Sequence[Row], planned: Sequence[PlanRow]
+    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
+        """As an extractor does, one row at a time."""
+        for row, one in zip(rows, planned, strict=True):
+            try:
+                yield 1, self.extract(row, one)
+            except SkipRow as error:
+                yield 1, error
+
+
+def _harvest(sheets: dict[str, Sheet], giant: int) -> Harvest:
+    return Harvest(
+        lines={kind: sheet.lines(giant) for kind, sheet in sheets.items()},
+        rows={kind: sheet.rows for kind, sheet in sheets.items()},
+        seen={kind: sheet.seen for kind, sheet in sheets.items()},
+        written={kind: sheet.written for kind, sheet in sheets.items()},
+        dropped={kind: sheet.dropped for kind, sheet in sheets.items()},
+    )
+
+
+def _on_one_line(row: SentRow) -> tuple[SentRow, LabelRow]:
     """A row on one line, and its skeleton."""
     # Decoded first: only in valid JSON is a line break never part of a value.
     skeleton = _decode_row(row)
@@ -107,16 +163,14 @@ def _read(row: SentRow) -> tuple[SentRow, LabelRow]:
     return row, _decode_row(row)
 
 
-def _row_sheet(row: SentRow, planned: PlanRow) -> Sheet:
+def _add_row(sheet: Sheet, row: SentRow, planned: PlanRow) -> None:
     listed = bytes(planned.metadata) or b"null"
     if listed == bytes(NOT_AS_SENT):
         reason = "the listing says of it what is no text, and cannot be written as sent"
         raise SkipRow(reason, operation="extract", row=planned.label_hash)
     if has_line_break(listed):
         listed = msgspec.json.format(listed, indent=-1)
-    sheet = Sheet()
     sheet.keep_all(*row_ends(listed), [row])
-    return sheet
 
 
 def _reason(exc: Exception) -> str:

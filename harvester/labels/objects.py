@@ -41,11 +41,11 @@ class ObjectReader:
             chain.needs | {"object_hash", "event", "feature_hash", "shape"}
         ).decode
 
-    def read(self, row: LabelRow, data_type: str, head: bytes, places: Places) -> Sheet:
-        """The lines of all objects of `row`; `head` is the row's part of a line."""
+    def read(self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places) -> None:
+        """Adds the lines of all objects of `row`; `head` is the row's part of a line."""
         answers = _decode_answers(row.object_answers) or {}
         scene = data_type == "scene"
-        reading = _Reading(self._chain, self._nesting, self._answers, row, answers, scene=scene)
+        reading = _Reading(sheet, self._chain, self._nesting, self._answers, row, answers, scene=scene)
         head = b'{"kind":"object",' + head
         decode = self._decode_event if scene else self._decode
         all_alike = not (answers or row.object_actions or self._chain.names or scene)
@@ -54,12 +54,11 @@ class ObjectReader:
             if objects:
                 before = b'%b%b%b,"object":' % (head, place.head, number(frame))
                 if all_alike:
-                    reading.sheet.keep_all(before, _NO_ANSWERS, objects)
+                    sheet.keep_all(before, _NO_ANSWERS, objects)
                 else:
                     reading.choose(before, objects, list(map(decode, objects)), frame, place)
         for place, raw, fields in self._on_ranges(row, answers, data_type, places):
             reading.choose(b'%b%bnull,"object":' % (head, place.head), [raw], [fields], None, place)
-        return reading.sheet
 
     def _on_ranges(
         self, row: LabelRow, answers: _Answers, data_type: str, places: Places
@@ -87,10 +86,11 @@ class ObjectReader:
 
 
 class _Reading:
-    """The objects of one row: what is kept of them so far, and their answers by object."""
+    """The objects of one row: where they are kept, and their answers by object."""
 
     def __init__(
         self,
+        sheet: Sheet,
         chain: Chain,
         nesting: Nesting,
         written: AnswerCache,
@@ -99,7 +99,7 @@ class _Reading:
         *,
         scene: bool,
     ) -> None:
-        self.sheet = Sheet(chain.names)
+        self.sheet = sheet
         self._chain = chain
         self._nesting = nesting
         self._written = written

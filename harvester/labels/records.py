@@ -31,14 +31,14 @@ OBJECT_KEYS = (*HEAD_KEYS, "object", "attributes", "dynamic_attributes")
 CLASSIFICATION_KEYS = (*HEAD_KEYS, "ranges", "classification", "answers")
 ROW_KEYS = ("kind", "metadata", "row")
 
-# Bytes of lines that are joined at once, where not all of a row's are.
-_CHUNK = 1024**2
+# Bytes of lines that are joined at once, where not all are; and of a row from which on it is a giant.
+CHUNK = 1024**2
 
 _encode = msgspec.json.encode
 
 
 class Lines(msgspec.Struct):
-    """The lines of one kind that a row gives: `size` bytes for the file, in chunks to be taken once."""
+    """The lines of one kind that rows give: `size` bytes for the file, in chunks to be taken once."""
 
     size: int
     chunks: Iterable[bytes]
@@ -47,11 +47,19 @@ class Lines(msgspec.Struct):
         return b"".join(self.chunks)
 
 
+# The state of a sheet before a row was read.
+_Mark = tuple[int, int, int, dict[str, int]]
+
+
 class Sheet:
-    """The lines of one kind that one row gives, and what became of its records."""
+    """The lines of one kind that rows give, one after the other, and what became of their records.
+
+    `rows` are those that have lines.
+    """
 
     def __init__(self, filters: tuple[str, ...] = ()) -> None:
         self.pieces: list[SentRow] = []
+        self.rows = 0
         self.seen = 0
         self.written = 0
         self.dropped = dict.fromkeys(filters, 0)
@@ -62,13 +70,26 @@ class Sheet:
         self.written += len(sent)
         self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
 
-    def lines(self, row_bytes: int) -> Lines:
-        """The lines, of a row of so many bytes.
+    def mark(self) -> _Mark:
+        """What `back_to` undoes the next row with."""
+        return len(self.pieces), self.seen, self.written, self.dropped.copy()
 
-        Those of a giant row that outweigh it are joined only as they are taken: till then its bytes stay,
-        and never lie in memory beside all that is made of them.
+    def back_to(self, mark: _Mark) -> None:
+        """Forgets what was read since."""
+        pieces, self.seen, self.written, self.dropped = mark
+        del self.pieces[pieces:]
+
+    def count_row(self, mark: _Mark) -> None:
+        """Counts the row that was read since, if it has lines."""
+        self.rows += len(self.pieces) > mark[0]
+
+    def lines(self, giant: int) -> Lines:
+        """The lines; the giant rows among those that they are of have so many bytes.
+
+        Lines that outweigh these are joined only as they are taken: till then the rows' bytes stay, and
+        never lie in memory beside all that is made of them.
         """
-        if row_bytes > _CHUNK and (size := sum(map(len, self.pieces))) > row_bytes:
+        if giant and (size := sum(map(len, self.pieces))) > giant:
             return Lines(size, _joined(self.pieces))
         lines = b"".join(self.pieces)
         return Lines(len(lines), [lines])
@@ -78,7 +99,7 @@ def _joined(pieces: Iterable[SentRow]) -> Iterator[bytes]:
     chunk = bytearray()
     for piece in _cut(pieces):
         chunk += piece
-        if len(chunk) >= _CHUNK:
+        if len(chunk) >= CHUNK:
             yield bytes(chunk)
             chunk.clear()
     yield bytes(chunk)
@@ -86,11 +107,11 @@ def _joined(pieces: Iterable[SentRow]) -> Iterator[bytes]:
 
 def _cut(pieces: Iterable[SentRow]) -> Iterator[SentRow]:
     for piece in pieces:
-        if len(piece) <= _CHUNK:
+        if len(piece) <= CHUNK:
             yield piece
         else:
             view = memoryview(piece)
-            yield from (view[start : start + _CHUNK] for start in range(0, len(view), _CHUNK))
+            yield from (view[start : start + CHUNK] for start in range(0, len(view), CHUNK))
 
 
 def complete(row: LabelRow, planned: PlanRow) -> None:

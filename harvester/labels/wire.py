@@ -173,7 +173,11 @@ _FIRST = re.compile(rb'\s*\{\s*"label_hash"\s*:\s*"([0-9A-Za-z_-]+)"')
 _FIRST_BYTES = 128
 
 
-def label_hash_of(row: SentRow | LabelRow) -> str | None:
+# One of an answer: its JSON, or read already.
+Row = SentRow | LabelRow
+
+
+def label_hash_of(row: Row) -> str | None:
     """The label hash that a row says it has; None where it says none or is no JSON object."""
     if isinstance(row, LabelRow):
         return row.label_hash

@@ -5,10 +5,11 @@ record is missing, of another plan, damaged, or names files that are not there, 
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
+from harvester.labels.wire import PlanRow
 from harvester.output.canonical import canonical, digest, parse_object
 from harvester.output.layout import COMMITS, commit_name, parse_commit, possible_names
 from harvester.output.target import Target
@@ -26,7 +27,7 @@ class KindCounts(msgspec.Struct):
         self.count(other.seen, other.written, other.dropped)
 
     def count(self, seen: int, written: int, dropped: Mapping[str, int]) -> None:
-        """Adds a row's counts."""
+        """Adds the counts of some rows."""
         self.seen += seen
         self.written += written
         for name, number in dropped.items():
@@ -72,9 +73,9 @@ class IdDigest:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
-    def add(self, label_hash: str) -> None:
-        """Takes in the next row."""
-        self._hash.update(label_hash.encode() + b"\n")
+    def add(self, rows: Iterable[PlanRow]) -> None:
+        """Takes in the next rows."""
+        self._hash.update("".join([f"{row.label_hash or ''}\n" for row in rows]).encode())
 
     def hexdigest(self) -> str:
         """The digest of the rows so far."""

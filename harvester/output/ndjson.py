@@ -35,12 +35,12 @@ class PartWriter:
         file = self._files.get(kind)
         return size + (file.buffered if file else 0) >= _BUFFER
 
-    def write(self, kind: str, lines: Iterable[bytes], records: int) -> None:
-        """Takes in one row's `lines` of one kind, each ending in a newline, in pieces cut anywhere."""
+    def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int = 1) -> None:
+        """Takes in the `lines` that `rows` rows have of one kind, each ending in a newline, cut anywhere."""
         file = self._files.get(kind)
         if file is None:
             file = self._files[kind] = _KindFile(self._target, kind, self._part, self._compression)
-        file.write(lines, records)
+        file.write(lines, records, rows)
 
     def fail(self, row: "FailedRow") -> None:
         """Lists a row that could not be had."""
@@ -67,8 +67,8 @@ class _KindFile:
         self._hash = hashlib.sha256()
         self._rows = self._records = self._bytes = 0
 
-    def write(self, lines: Iterable[bytes], records: int) -> None:
-        self._rows += 1
+    def write(self, lines: Iterable[bytes], records: int, rows: int) -> None:
+        self._rows += rows
         self._records += records
         for piece in lines:
             self._buffer.append(piece)

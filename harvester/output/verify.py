@@ -240,14 +240,11 @@ def _expected(kind: str, rows: list[PlanRow] | None, failed: list[str]) -> Calla
 def _fates(commit: Commit, rows: list[PlanRow], failed: list[str]) -> Iterator[str]:
     """harvested + failed + filtered + unlabelled = plan: in number, and row by row."""
     lost = set(failed)
-    harvested, ids = 0, IdDigest()
+    harvested, ids = [row for row in rows if row.outcome is None and row.label_hash not in lost], IdDigest()
+    ids.add(harvested)
     planned = Counter(row.outcome for row in rows)
-    for row in rows:
-        if row.outcome is None and row.label_hash not in lost:
-            harvested += 1
-            ids.add(row.label_hash or "")
     counts = {
-        "harvested": harvested,
+        "harvested": len(harvested),
         "unlabelled": planned["unlabelled"],
         "filtered": planned["filtered"],
         "failed": len(failed),

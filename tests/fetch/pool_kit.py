@@ -1,8 +1,9 @@
 """What the tests of the pool share: rows, their fake source, and a stand-in for the extractor."""
 
+import random
 from collections.abc import AsyncIterable, Iterable
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -10,9 +11,9 @@ from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extractor, Harvest, RowByRow
 from harvester.labels.records import Lines
-from harvester.labels.wire import PlanRow
+from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.settings import Limits
 from tests.fetch.virtual_loop import cpu_to_spare
 
@@ -36,19 +37,25 @@ def label_rows(rows: Iterable[PlanRow], size: int = 100) -> dict[str, bytes]:
     }
 
 
-class Copying:
+class Copying(RowByRow):
     """An extractor whose lines are the row as it came. A row that says so cannot be read."""
 
-    def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+    def __init__(self) -> None:
+        pass
+
+    def extract(self, row: Row, planned: PlanRow) -> Harvest:
+        assert not isinstance(row, LabelRow)
         data = bytes(memoryview(row))
         if b"unreadable" in data:
             raise SkipRow("the row cannot be read", row=planned.label_hash)
         kind = "objects"
         lines = Lines(len(data) + 1, [data + b"\n"])
-        return Harvest(lines={kind: lines}, seen={kind: 1}, written={kind: 1}, dropped={kind: {}})
+        return Harvest(
+            lines={kind: lines}, rows={kind: 1}, seen={kind: 1}, written={kind: 1}, dropped={kind: {}}
+        )
 
 
-COPYING = cast(Extractor, Copying())
+COPYING = Copying()
 
 
 class Heard:
@@ -65,8 +72,9 @@ class Heard:
 
 
 def a_pool(source: LabelRows, **options: Any) -> Pool:
-    """A pool over `source`; options are the fields of Limits, or arguments of Pool."""
+    """A pool over `source`, always with the same luck; options are fields of Limits, or arguments of Pool."""
     own = {name: options.pop(name) for name in ("on_event", "rng", "request_deadline") if name in options}
+    own.setdefault("rng", random.Random(0))
     counters = options.pop("counters", None) or Counters()
     with cpu_to_spare():
         return Pool(source, Limits(**options), counters=counters, **own)
@@ -79,7 +87,7 @@ async def collect(
     async with aclosing(pool.stream(rows, extractor)) as outcomes:
         return [
             (row.label_hash, outcome if isinstance(outcome, FailedRow) else bytes(outcome.lines["objects"]))
-            async for row, outcome in outcomes
+            async for (row,), outcome in outcomes
         ]
 
 

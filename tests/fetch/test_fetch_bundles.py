@@ -163,3 +163,10 @@ def test_whatever_the_answer_each_row_is_found_or_missing(
         assert at is None or answered.index(asked[i]) == at
     assert found.missing == [i for i, label_hash in enumerate(asked) if label_hash not in answered]
     assert found.foreign == len(set(answered) - set(asked))
+
+
+def test_rows_are_read_together_where_they_follow_one_another() -> None:
+    """Neither one that the answer left out nor one that the batch lacks stands between them."""
+    found = find_asked("abcdef", ["f", "a", "b", "e", "d"])
+    assert list(found.runs(range(6))) == [[(0, 1), (1, 2)], [(3, 4), (4, 3), (5, 0)]]
+    assert list(found.runs([0, 1, 2, 3, 8, 9])) == [[(0, 1), (1, 2)], [(3, 4)], [(4, 3), (5, 0)]]

@@ -512,8 +512,8 @@ async def test_streams_taken_one_after_the_other_do_not_starve_each_other() -> N
         heads = [await anext(stream) for stream in streams]
         await anyio.sleep(60)
         for head, stream, part in zip(heads, streams, parts, strict=True):
-            rest = [row async for row, _ in stream]
-            assert [head[0], *rest] == part
+            rest = [row async for rows, _ in stream for row in rows]
+            assert [*head[0], *rest] == part
 
 
 async def test_nothing_is_held_once_the_streams_have_ended() -> None:

@@ -9,7 +9,6 @@ from unittest import mock
 import anyio
 import anyio.from_thread
 import anyio.to_thread
-import msgspec
 import pytest
 
 from harvester.errors import Unavailable
@@ -18,7 +17,7 @@ from harvester.fetch.asking import Call
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pool import FailedRow
 from harvester.labels.extract import Extractor, Harvest
-from harvester.labels.wire import PlanRow
+from harvester.labels.wire import PlanRow, Row
 from harvester.testing import FakeLabelRows
 from tests.fetch.pool_kit import COPYING, Copying, a_pool, collect, label_rows, plan, whole
 
@@ -148,7 +147,7 @@ async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
         let_go.wait(PATIENCE)
 
     class Reading(Copying):
-        def extract(self, row: bytes | memoryview | msgspec.Raw, planned: PlanRow) -> Harvest:
+        def extract(self, row: Row, planned: PlanRow) -> Harvest:
             read.set()
             return super().extract(row, planned)
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from encord.objects.classification_expansion import expand_classification_answers_into_frame_labels
 
-from harvester.labels.extract import Extractor
+from harvester.errors import SkipRow
+from harvester.labels.extract import Extractor, Harvest, RowByRow
 from harvester.labels.wire import LabelRow, ListedRow, PlanRow
-from harvester.settings import Format, Selection
+from harvester.settings import Format, Kind, Selection
 from harvester.simulator.world import World, WorldSpec
 
 CLASSIFIED = Format(emit=("classifications",))
@@ -89,6 +90,36 @@ def test_a_skeleton_gives_what_the_row_as_sent_gives(world: World) -> None:
         one_line = msgspec.json.format(sent, indent=-1) if b"\n" in sent else sent
         skeleton = msgspec.json.decode(one_line, type=LabelRow)
         assert extractor.extract(skeleton, planned) == extractor.extract(sent, planned)
+
+
+@pytest.mark.parametrize("emit", [("objects", "classifications"), ("objects", "rows")])
+def test_rows_read_together_give_what_each_gives_alone(world: World, emit: tuple[Kind, ...]) -> None:
+    """One after the other, and nothing of those among them that cannot be read."""
+    settings = Selection(shapes=("bounding_box",)), Format(emit=emit), json.dumps(world.ontology()).encode()
+    extractor, alone = Extractor(*settings), RowByRow(*settings)
+    planned, sent = zip(*rows(world)[:60], strict=True)
+    spoiled = list(sent)
+    spoiled[20] = sent[20][:-2]
+    spoiled[21] = sent[21].replace(b'"label_hash"', b'"label_hash":"other","x"', 1)
+    spoiled[40] = sent[40][:-1] + b',"object_answers":7}'
+    together = list(extractor.extract_all(spoiled, planned))
+    assert [count for count, _ in together] == [20, 1, 1, 18, 1, 19]
+    begin = 0
+    for count, outcome in together:
+        each = list(alone.extract_all(spoiled[begin : begin + count], planned[begin : begin + count]))
+        if isinstance(outcome, SkipRow):
+            ((_, error),) = each
+            assert isinstance(error, SkipRow)
+            assert (outcome.message, outcome.row) == (error.message, planned[begin].label_hash)
+        else:
+            for kind in emit:
+                ones = [one for _, one in each if isinstance(one, Harvest)]
+                assert len(ones) == count
+                assert bytes(outcome.lines[kind]) == b"".join(bytes(one.lines[kind]) for one in ones)
+                assert outcome.rows[kind] == sum(one.written[kind] > 0 for one in ones)
+                assert outcome.seen[kind] == sum(one.seen[kind] for one in ones)
+                assert outcome.dropped[kind] == sum((Counter(one.dropped[kind]) for one in ones), Counter())
+        begin += count
 
 
 def test_the_copies_that_the_sdks_getters_add_count_for_nothing(world: World) -> None:

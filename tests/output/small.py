@@ -70,7 +70,7 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
                 writer.fail(FailedRow(row.label_hash, row.data_title, "SkipRow", "deleted", 1, None))
                 continue
             harvested += 1
-            ids.add(row.label_hash)
+            ids.add([row])
             if lines := object_lines(row):
                 writer.write("objects", lines, len(lines))
                 objects += len(lines)
