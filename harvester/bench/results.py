@@ -67,7 +67,13 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
-    """The runs of one scenario. `same_bytes`: whether all wrote the same; None where that is no question."""
+    """The runs of one scenario.
+
+    Attributes:
+        served: rows a second that the simulator has for connections that do nothing with them; None where
+            that was not asked.
+        same_bytes: whether all wrote the same; None where that is no question.
+    """
 
     name: str
     title: str
@@ -75,6 +81,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
     rate: float | None
     capacity: tuple[tuple[float, float], ...]
     runs: list[RunResult]
+    served: float | None = None
     same_bytes: bool | None = None
 
     @property
@@ -100,6 +107,7 @@ def summed_up(
     measured: dict[Run, list[Measured]],
     failed: dict[Run, str],
     startup: dict[str, Figure],
+    served: float | None = None,
 ) -> ScenarioResult:
     """The figures of a scenario, from its measurements; a run without one stands in `failed`."""
     # The peers do not know how much JSON they got: as much a row as ours did.
@@ -118,6 +126,7 @@ def summed_up(
             else _head(run, failed=failed[run])
             for run in scenario.runs
         ],
+        served=served,
         same_bytes=len(digests) == 1 if scenario.same_bytes else None,
     )
 

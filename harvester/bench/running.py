@@ -9,6 +9,7 @@ import msgspec
 from harvester.bench.measure import Measured, measure
 from harvester.bench.results import Figure, ScenarioResult, summed_up
 from harvester.bench.scenarios import BOXES, IMAGES, OURS, Run, Scenario
+from harvester.bench.served import rows_served
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 
@@ -75,4 +76,10 @@ def run_scenario(
                     measured.pop(run, None)
                 else:
                     measured.setdefault(run, []).append(found)
-    return summed_up(scenario, measured, failed, startup)
+        served = None
+        if scenario.in_flight:
+            progress(scenario.name, "what the simulator can serve", 0, 1)
+            simulator = simulators[scenario.runs[0].rows]
+            simulator.set_faults(scenario.faults)
+            served = rows_served(simulator, scenario.in_flight)
+    return summed_up(scenario, measured, failed, startup, served)

@@ -52,6 +52,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Runs that are compared: taken in turn, and so several times.
 
     Attributes:
+        in_flight: requests that harvester may have in flight; what the simulator serves to as many
+            connections that do nothing else is measured, too.
         watched: requests a second are recorded all along, against the server's limit.
         most_repeats: runs that take their time by the clock are not repeated as often.
         same_bytes: all runs must write the same.
@@ -62,6 +64,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[Run, ...]
     spec: WorldSpec = IMAGES
     faults: Faults = Faults()
+    in_flight: int | None = None
     watched: bool = False
     most_repeats: int = 99
     same_bytes: bool = False
@@ -75,7 +78,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         # Of many runs the first and the last: nothing that only one of the others would show.
         some = self.runs if len(self.runs) <= 3 else (self.runs[0], self.runs[-1])
         runs = tuple(change(run, rows=rows) for run in some)
-        return change(self, spec=spec, faults=faults, runs=runs, most_repeats=1)
+        return change(self, spec=spec, faults=faults, runs=runs, most_repeats=1, in_flight=None)
 
 
 LIMIT = Faults(rate=50, burst=50)
@@ -105,6 +108,7 @@ SCENARIOS = (
         name="latency",
         title="One row a request, 150 ms latency, 64 in flight",
         faults=Faults(latency=0.15),
+        in_flight=64,
         runs=(
             Run("harvester", 30_000, (*BOXES, *SINGLES, "--concurrency", "64")),
             Run("threads", 300),

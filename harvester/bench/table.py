@@ -34,7 +34,7 @@ def report_table(report: Report, found: list[Bar]) -> RenderableType:
     for place, column in enumerate(_COLUMNS):
         table.add_column(column, justify="right" if place else "left", no_wrap=True)
     for scenario in report.scenarios:
-        table.add_row(Text(scenario.title, style="bold"))
+        table.add_row(_title(scenario))
         for run in scenario.runs:
             table.add_row(*_cells(run, scenario))
         table.add_section()
@@ -42,6 +42,13 @@ def report_table(report: Report, found: list[Bar]) -> RenderableType:
     if not report.quick:
         parts += ["", bars_table(found)]
     return Group(*parts, "", machine_line(report.machine))
+
+
+def _title(scenario: ScenarioResult) -> Text:
+    title = Text(scenario.title, style="bold")
+    if scenario.served is not None:
+        title.append(f"; the simulator has {scenario.served:,.0f} rows/s for that", style="dim")
+    return title
 
 
 def _cells(run: RunResult, scenario: ScenarioResult) -> list[Text | str]:
