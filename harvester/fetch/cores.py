@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import anyio
 
-# Seconds between two readings: the system counts CPU time in hundredths.
-_BETWEEN = 0.1
+# Seconds between two readings: the system counts CPU time in hundredths, and a busy moment is no bottleneck.
+_BETWEEN = 0.5
 
 
 def cpu_seconds() -> float:

@@ -1,7 +1,7 @@
 """How many requests may be in flight: found by latency, so that a server that slows down gets fewer.
 
 Where this process has no CPU left to read answers with, more in flight bring no more rows: they wait here,
-and cost memory, connections and changes between threads. Then the limit falls, whatever the latency says.
+and cost memory, connections and changes between threads. Then the limit falls at the first sign of it.
 """
 
 from collections.abc import Callable
@@ -75,11 +75,6 @@ class InFlight:
         return self._cores() > SATURATED
 
     def _judge(self) -> None:
-        if self._saturated:  # what the latency says then is of this process
-            self._ramping = False
-            self._before_cut = None
-            self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
-            return
         expected = taken = 0.0
         for size, (total, count) in self._sums.items():
             mean = total / count
@@ -87,6 +82,12 @@ class InFlight:
             expected += calm * count
             taken += total
         slowdown = taken / expected
+        if self._saturated:  # what the latency says then is of this process
+            self._ramping = False
+            self._before_cut = None
+            if slowdown > CALM:
+                self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
+            return
         if self._before_cut is not None and slowdown > HELPED * self._before_cut:
             self._undo_cut(slowdown)
         elif slowdown > SLOW:

@@ -1,6 +1,7 @@
 """The pacer's rules, one at a time."""
 
 import random
+from itertools import count, islice
 
 import pytest
 
@@ -216,25 +217,24 @@ def test_bundles_of_other_sizes_do_not_look_like_a_slower_server() -> None:
 
 
 def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
-    """Whatever the latency; once there is some to spare, the limit grows again."""
-    cores = [0.5]
-    limit = InFlight(64, lambda: cores[0])
+    """If they wait for each other; once there is some to spare, the limit grows again."""
+    cores, latency, numbers = 0.5, 0.1, count()
+    limit = InFlight(64, lambda: cores)
 
-    def answers(first: int, last: int) -> None:
-        for index in range(first, last):
+    def after(answers: int) -> float:
+        for index in islice(numbers, answers):
             limit.admits(64)
-            limit.succeeded(0.1, 1, index + 1, index + 2)
+            limit.succeeded(latency, 1, index + 1, index + 2)
+        return limit.limit
 
-    answers(0, 100)
-    many = limit.limit
-    cores[0] = 1.0
-    answers(100, 300)
-    few = limit.limit
-    cores[0] = 0.5
-    answers(300, 2000)
+    many = after(100)
     assert many > 16
-    assert few == 4
-    assert limit.limit == 64
+    cores = 1.0
+    assert after(200) == many
+    latency = 0.3
+    assert after(200) == 4
+    cores, latency = 0.5, 0.1
+    assert after(2000) == 64
 
 
 def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
