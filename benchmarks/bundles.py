@@ -19,6 +19,7 @@ from typing import Any
 from harvester import cli, drift, part, run
 from harvester.encord import answers, envelope, rows
 from harvester.fetch import asking
+from harvester.labels import extract
 from harvester.output import ndjson, planfile
 from harvester.simulator import Simulator, WorldSpec
 
@@ -31,7 +32,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("    receive, decrypt, decompress", answers, "read_body"),
     ("    read the envelope and skeletons", envelope, "answer_of"),
     ("      check the text", envelope, "has_line_break"),
-    ("  extract", asking.Call, "_read"),
+    ("  extract", extract.Extractor, "_add"),
     ("hash and write lines", ndjson._KindFile, "_flush"),
     ("count a row", part.Tally, "add"),
 )

@@ -34,7 +34,7 @@ def report_table(report: Report, found: list[Bar]) -> RenderableType:
     for place, column in enumerate(_COLUMNS):
         table.add_column(column, justify="right" if place else "left", no_wrap=True)
     for scenario in report.scenarios:
-        table.add_row(_title(scenario))
+        table.add_row(Text(scenario.title, style="bold"))
         for run in scenario.runs:
             table.add_row(*_cells(run, scenario))
         table.add_section()
@@ -42,13 +42,6 @@ def report_table(report: Report, found: list[Bar]) -> RenderableType:
     if not report.quick:
         parts += ["", bars_table(found)]
     return Group(*parts, "", machine_line(report.machine))
-
-
-def _title(scenario: ScenarioResult) -> Text:
-    title = Text(scenario.title, style="bold")
-    if scenario.served is not None:
-        title.append(f"; the simulator has {scenario.served:,.0f} rows/s for that", style="dim")
-    return title
 
 
 def _cells(run: RunResult, scenario: ScenarioResult) -> list[Text | str]:
@@ -81,13 +74,18 @@ def _legend(report: Report) -> RenderableType:
         "Medians. CPU a row: user and system time of the whole process; own: less that of an export of one",
         "row; ×: times ours. MB/s: label JSON, uncompressed. limit: share of the server's rate limit used.",
     ]
+    served = [
+        f"{scenario.name}: {scenario.served:,.0f} rows/s is what the simulator has for connections."
+        for scenario in report.scenarios
+        if scenario.served is not None
+    ]
     failed = [
         f"{run.name} failed in {scenario.name}: {run.failed}"
         for scenario in report.scenarios
         for run in scenario.runs
         if run.failed is not None
     ]
-    return Text("\n".join(lines + failed), style="dim")
+    return Text("\n".join(lines + served + failed), style="dim")
 
 
 def bars_table(found: list[Bar]) -> RenderableType:
