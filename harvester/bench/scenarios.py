@@ -110,7 +110,7 @@ SCENARIOS = (
         faults=Faults(latency=0.15),
         in_flight=64,
         runs=(
-            Run("harvester", 30_000, (*BOXES, *SINGLES, "--concurrency", "64")),
+            Run("harvester", 60_000, (*BOXES, *SINGLES, "--concurrency", "64")),
             Run("threads", 300),
             Run("one_by_one", 50),
         ),

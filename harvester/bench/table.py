@@ -75,7 +75,7 @@ def _legend(report: Report) -> RenderableType:
         "row; ×: times ours. MB/s: label JSON, uncompressed. limit: share of the server's rate limit used.",
     ]
     served = [
-        f"{scenario.name}: {scenario.served:,.0f} rows/s is what the simulator has for connections."
+        f"{scenario.name}: the simulator serves {scenario.served:,.0f} rows/s to bare connections."
         for scenario in report.scenarios
         if scenario.served is not None
     ]
