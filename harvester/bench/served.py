@@ -19,12 +19,13 @@ from encord.http.v2.api_client import ApiClient
 from harvester.encord.credentials import load_credentials
 from harvester.encord.sdk import PROJECT, sdk_config
 from harvester.encord.session import Session
+from harvester.errors import CannotFinishNow
 from harvester.plan import listed_rows
 from harvester.settings import Connection, Selection
 from harvester.simulator import Simulator
 
 _REQUESTS = 200  # different ones, signed before the clock starts
-_LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.I)
+_LENGTH = re.compile(rb"HTTP/1.1 200 .*\r\ncontent-length: *(\d+)", re.I | re.S)
 
 
 def rows_served(
@@ -45,7 +46,8 @@ def rows_served(
             for request in mine:
                 writer.write(request)
                 length = _LENGTH.search(await reader.readuntil(b"\r\n\r\n"))
-                assert length is not None
+                if length is None:
+                    raise CannotFinishNow("the simulator refused to serve a label row")
                 await reader.readexactly(int(length[1]))
                 answers += 1
         finally:

@@ -1,4 +1,4 @@
-"""The v1 envelope: ``{"status": 200, "response": ...}``, split without looking into what it holds."""
+"""The v1 envelope: ``{"status": 200, "response": ...}``, and the label rows in it."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from encord.http.v2.error_utils import handle_error_response
 
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import Answer
+from harvester.labels.records import CHUNK
 from harvester.labels.text import has_line_break
 from harvester.labels.wire import LabelRow
 
@@ -86,7 +87,7 @@ def answer_of(
 
 def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
     """The rows of an answer in which nothing is odd; else none: then it is looked at step by step."""
-    if len(body) > _MOST_AT_ONCE:
+    if len(body) > (_MOST_AT_ONCE if many else CHUNK):
         return []
     try:
         if has_line_break(body):
@@ -95,7 +96,8 @@ def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     rows = envelope.response if isinstance(envelope.response, list) else [envelope.response]
-    return rows if envelope.status == 200 and all(row.label_hash for row in rows) else []
+    names = {row.label_hash for row in rows if row.label_hash}
+    return rows if envelope.status == 200 and len(names) == len(rows) else []
 
 
 def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.Raw:

@@ -1,4 +1,4 @@
-"""The label rows of one project, as the fetching side asks for them: raw JSON, and our errors only."""
+"""The label rows of one project, as the fetching side asks for them, with our errors only."""
 
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -34,8 +34,7 @@ class Admitted:
     def count_from(self, ticket_id: int, at: float | None) -> None:
         """Starts anew after this request; without a time, with the next that is sent."""
         self._id = ticket_id
-        if at is None or at > self._shut_until:
-            self._shut = 0.0
+        self._shut = 0.0 if at is None else min(self._shut, max(0.0, self._shut_until - at))
         self._at = at
         self._ok = self._refused = 0
 

@@ -4,6 +4,7 @@ A label row's raw bytes never leave the thread: what comes back are the lines th
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -84,8 +85,6 @@ class Call:
         found = find_asked(asked, hashes)
         fetched = Fetched([], found.missing, answer.wire_bytes, answer.body_bytes, 0, found.foreign)
         for run in found.runs(self._batch.places):
-            if self.abandoned:
-                break
             fetched.spans += self._read(run, answer.rows)
         for span in fetched.spans:
             if isinstance(span.outcome, Harvest):
@@ -99,15 +98,15 @@ class Call:
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
     def _read(self, run: list[tuple[int, int]], rows: Sequence[Row]) -> Iterator[Span]:
-        """Reads those of `rows` that `run` names, see `Found.runs`."""
-        planned = [self._batch.rows[i] for i, _ in run]
-        begin = 0
-        for count, outcome in self._extractor.extract_all([rows[at] for _, at in run], planned):
-            place = self._batch.places[run[begin][0]]
+        """Reads those of `rows` that `run` names, see `Found.runs`, as long as somebody waits for them."""
+        batch, begin = self._batch, 0
+        wanted = takewhile(lambda _: not self.abandoned, ((rows[at], batch.rows[i]) for i, at in run))
+        for count, outcome in self._extractor.extract_all(wanted):
+            first, _ = run[begin]
             if isinstance(outcome, SkipRow):
                 # As a value: the exception's traceback would keep the answer's bytes alive.
-                failed = FailedRow.of(planned[begin], outcome, self._batch.attempts + 1)
-                yield Span(place, count, failed)
+                failed = FailedRow.of(batch.rows[first], outcome, batch.attempts + 1)
+                yield Span(batch.places[first], count, failed)
             else:
-                yield Span(place, count, outcome)
+                yield Span(batch.places[first], count, outcome)
             begin += count

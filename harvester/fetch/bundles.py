@@ -17,8 +17,10 @@ TARGET_BYTES = 4 * 1024**2
 # Answers that take longer do not grow; much longer ones, or failures after so long, come near time-outs.
 TARGET_SECONDS = 5.0
 _TOO_LONG = 4 * TARGET_SECONDS
-# A body is held once, and at first we think that the lines made of it weigh as much.
-_INFLATION = 2.0
+# A body is held once, with the skeletons of its rows, which weigh up to a third of it; and at first we think
+# that the lines made of it weigh as much.
+_BODY = 1.35
+_INFLATION = _BODY + 1
 # A mean of the last rows: a single answer replaces half of it at most, for one odd bundle is not the rule;
 # and a quarter at least where rows are heavier than thought, for memory is at stake.
 _ROWS_REMEMBERED = 50
@@ -69,7 +71,7 @@ class BundleSizer:
     def answered(self, rows: int, body_bytes: int, line_bytes: int, took: float) -> None:
         """An answer of `rows` rows came after `took` seconds: its body's bytes, and those of its lines."""
         row_bytes = body_bytes / rows
-        inflation = 1 + line_bytes / max(1, body_bytes)
+        inflation = _BODY + line_bytes / max(1, body_bytes)
         if self._mean is None:
             self._mean = row_bytes
         else:

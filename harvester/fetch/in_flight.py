@@ -39,7 +39,8 @@ class InFlight:
         self._cores = cores
         self._calm: dict[int, float] = {}  # latency of the unburdened server by size class, in seconds
         self._ramping = True
-        self._fastest = float("inf")
+        self._grew = False
+        self._fastest: dict[int, float] = {}  # answers by size class, in seconds
         self._binding = False
         self._since = 0  # id of the first ticket sent under this limit
         self._sums: dict[int, tuple[float, int]] = {}
@@ -54,18 +55,19 @@ class InFlight:
 
     def succeeded(self, took: float, weight: int, ticket_id: int, next_id: int) -> None:
         """`took` in seconds, for `weight` rows."""
-        self._fastest = min(self._fastest, took)
-        if self._ramping and self._binding and took < HELD_UP * self._fastest and not self._saturated:
+        size = weight.bit_length()
+        fastest = self._fastest[size] = min(self._fastest.get(size, took), took)
+        if self._ramping and self._binding and took < HELD_UP * fastest and not self._saturated:
             self.limit = min(self.limit + RAMP, self._most)
+            self._grew = True
         if ticket_id < self._since:
             return
-        size = weight.bit_length()
         total, count = self._sums.get(size, (0.0, 0))
         self._sums[size] = total + took, count + 1
         self._count += 1
         if self._count >= SAMPLES:
             self._judge()
-            self._binding = False
+            self._binding = self._grew = False
             self._sums = {}
             self._count = 0
             self._since = next_id
@@ -75,19 +77,19 @@ class InFlight:
         return self._cores() > SATURATED
 
     def _judge(self) -> None:
+        saturated = self._saturated  # then the latency is of this process: nothing is known of the server's
         expected = taken = 0.0
         for size, (total, count) in self._sums.items():
-            mean = total / count
-            calm = self._calm.setdefault(size, mean)
+            calm = self._calm.get(size, 0.0) if saturated else self._calm.setdefault(size, total / count)
             expected += calm * count
             taken += total
-        slowdown = taken / expected
-        if self._saturated:  # what the latency says then is of this process
+        if saturated:
             self._ramping = False
             self._before_cut = None
-            if slowdown > CALM:
+            if taken > CALM * expected:
                 self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
             return
+        slowdown = taken / expected
         if self._before_cut is not None and slowdown > HELPED * self._before_cut:
             self._undo_cut(slowdown)
         elif slowdown > SLOW:
@@ -100,7 +102,7 @@ class InFlight:
                 self._calm[size] = min(self._calm[size], total / count)
             if slowdown < CALM and self._binding and not self._ramping:
                 self.limit = min(self.limit * GROWTH + 0.1, self._most)
-        if slowdown > CALM:
+        if slowdown > CALM or (self._binding and not self._grew):
             self._ramping = False
 
     def _undo_cut(self, slowdown: float) -> None:

@@ -18,8 +18,9 @@ FIRST_UNDER_WAY = 4.0
 SLOWEST = 0.25
 # Seconds. Growth reckons with no shorter round trips, so that few are under way when the limit is passed.
 SHORTEST = 0.05
-# Growth until the first refusal, in requests a second for each request and second of latency: doubles in
-# 7 round trips. Twice that wastes twice as many requests in the round trip in which the limit is passed.
+# Growth until the first refusal, and with what goes unpunished later, in requests a second for each request
+# and second of latency: doubles in 7 round trips. Twice that wastes twice as many requests in the round trip
+# in which the limit is passed.
 RAMP = 0.1
 # Where the user says how many may be in flight, they vouch for a server that bears them: doubles in 2.
 TOLD_RAMP = 0.35
@@ -70,7 +71,7 @@ class Pace:
         self._share = UNDER  # of the limit that is asked for
         self._surplus = 0.0  # seconds
         self._even = 0.0  # when it last was not above 0
-        self._pause = 0.0  # seconds, that the last refusal asked for
+        self._pause = 0.0  # seconds that the server asked for last
         self._closed = False  # whether all was refused lately
         self._go(FIRST)
 
@@ -133,6 +134,7 @@ class Pace:
     def start_again(self) -> None:
         """Half the pace, as the server was down; what was measured across that is void."""
         self._count_from(self._last_id, None)
+        self._share = UNDER / 2
         self._go(self.rate / 2)
 
     def _go(self, rate: float) -> None:
@@ -148,9 +150,12 @@ class Pace:
 
     def _climb(self, limit: float) -> None:
         """A little faster, with a request that leaves on time."""
-        lost = self._pause - self._admitted.saved
-        seconds = min(max(CREEP * limit, CREEP_LOST * lost), CREEP_KNOWN * self._known)
-        self._share += 2 * (1 - UNDER) / (limit * max(seconds, CREEP_LEAST))
+        if self._share < UNDER:  # the server was down
+            self._share = min(self._share + self._growth() / limit, UNDER)
+        else:
+            lost = self._pause - self._admitted.saved
+            seconds = min(max(CREEP * limit, CREEP_LOST * lost), CREEP_KNOWN * self._known)
+            self._share += 2 * (1 - UNDER) / (limit * max(seconds, CREEP_LEAST))
         more = 0.0
         if self._surplus > 0:
             more = self._growth() * self._surplus

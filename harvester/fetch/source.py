@@ -1,4 +1,4 @@
-"""The seam to whatever label rows come from: blocking calls that answer with raw JSON."""
+"""The seam to whatever label rows come from: blocking calls."""
 
 from collections.abc import Sequence
 from typing import Protocol

@@ -1,6 +1,6 @@
-"""Label row bytes -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
+"""Label rows -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from copy import copy
 
 import msgspec
@@ -72,33 +72,31 @@ class Extractor:
             BadInput: one of the user's own filters failed.
         """
         sheets = self._sheets()
-        return _harvest(sheets, self._add(sheets, row, planned))
+        size = self._add(sheets, row, planned)
+        return _harvest(sheets, size if size > CHUNK else 0)
 
-    def extract_all(
-        self, rows: Sequence[Row], planned: Sequence[PlanRow]
-    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """The records of label rows: of so many in turn what they gave, or why the next cannot be read.
 
         Raises BadInput as `extract`.
         """
-        sheets, giant, count = self._sheets(), 0, 0
-        for row, one in zip(rows, planned, strict=True):
+        sheets, sizes = self._sheets(), list[int]()
+        for row, planned in rows:
             try:
-                giant += self._add(sheets, row, one)
-                count += 1
+                sizes.append(self._add(sheets, row, planned))
             except SkipRow as error:
-                if count:
-                    yield count, _harvest(sheets, giant)
+                if sizes:
+                    yield len(sizes), _harvest(sheets, _held_by_giants(sizes))
                 yield 1, error
-                sheets, giant, count = self._sheets(), 0, 0
-        if count:
-            yield count, _harvest(sheets, giant)
+                sheets, sizes = self._sheets(), []
+        if sizes:
+            yield len(sizes), _harvest(sheets, _held_by_giants(sizes))
 
     def _sheets(self) -> dict[str, Sheet]:
         return {kind: Sheet(self.filters.get(kind, ())) for kind in self._emit}
 
     def _add(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow) -> int:
-        """Reads a row into `sheets`, or, with SkipRow, nothing of it. Returns its bytes if it is a giant."""
+        """Reads a row into `sheets`, or, with SkipRow, nothing of it. Returns its bytes, 0 for a skeleton."""
         marks = [sheet.mark() for sheet in sheets.values()]
         try:
             size = self._read(sheets, sent, planned)
@@ -110,7 +108,7 @@ class Extractor:
             raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
         for sheet, mark in zip(sheets.values(), marks, strict=True):
             sheet.count_row(mark)
-        return size if size > CHUNK else 0
+        return size
 
     def _read(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow) -> int:
         row, skeleton = (b"", copy(sent)) if isinstance(sent, LabelRow) else _on_one_line(sent)
@@ -132,15 +130,18 @@ class Extractor:
 class RowByRow(Extractor):
     """An extractor that gives each row's records alone, for whoever wants to know whose they are."""
 
-    def extract_all(
-        self, rows: Sequence[Row], planned: Sequence[PlanRow]
-    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """As an extractor does, one row at a time."""
-        for row, one in zip(rows, planned, strict=True):
+        for row, planned in rows:
             try:
-                yield 1, self.extract(row, one)
+                yield 1, self.extract(row, planned)
             except SkipRow as error:
                 yield 1, error
+
+
+def _held_by_giants(sizes: list[int]) -> int:
+    """The bytes of rows that stay as long as their pieces do, if a giant is among them."""
+    return sum(sizes) if max(sizes) > CHUNK else 0
 
 
 def _harvest(sheets: dict[str, Sheet], giant: int) -> Harvest:
@@ -164,6 +165,8 @@ def _on_one_line(row: SentRow) -> tuple[SentRow, LabelRow]:
 
 
 def _add_row(sheet: Sheet, row: SentRow, planned: PlanRow) -> None:
+    if not len(row):
+        raise TypeError("a row record is made of the row as sent, not of its skeleton")
     listed = bytes(planned.metadata) or b"null"
     if listed == bytes(NOT_AS_SENT):
         reason = "the listing says of it what is no text, and cannot be written as sent"

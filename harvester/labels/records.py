@@ -84,9 +84,9 @@ class Sheet:
         self.rows += len(self.pieces) > mark[0]
 
     def lines(self, giant: int) -> Lines:
-        """The lines; the giant rows among those that they are of have so many bytes.
+        """The lines; their rows have so many bytes, if there is a giant among these.
 
-        Lines that outweigh these are joined only as they are taken: till then the rows' bytes stay, and
+        Lines that outweigh them are joined only as they are taken: till then the rows' bytes stay, and
         never lie in memory beside all that is made of them.
         """
         if giant and (size := sum(map(len, self.pieces))) > giant:

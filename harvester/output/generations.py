@@ -63,7 +63,7 @@ class FeedWriter:
         """Takes in the changes of one row."""
         for change in changes:
             self._changes[change.change] += 1
-            self._writer.write(CHANGES, [msgspec.json.encode(change) + b"\n"], 1)
+            self._writer.write(CHANGES, [msgspec.json.encode(change) + b"\n"], 1, 1)
 
     def close(self) -> tuple[dict[str, int], list[PartFile]]:
         """Makes the feed durable: its lines by what they tell, and its file."""

@@ -35,7 +35,7 @@ class PartWriter:
         file = self._files.get(kind)
         return size + (file.buffered if file else 0) >= _BUFFER
 
-    def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int = 1) -> None:
+    def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int) -> None:
         """Takes in the `lines` that `rows` rows have of one kind, each ending in a newline, cut anywhere."""
         file = self._files.get(kind)
         if file is None:
@@ -44,7 +44,7 @@ class PartWriter:
 
     def fail(self, row: "FailedRow") -> None:
         """Lists a row that could not be had."""
-        self.write(FAILED, [msgspec.json.encode(row) + b"\n"], 1)
+        self.write(FAILED, [msgspec.json.encode(row) + b"\n"], 1, 1)
 
     def close(self) -> list[PartFile]:
         """Makes the files durable, one after another. The part exists once its commit record does."""

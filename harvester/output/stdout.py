@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class StreamKeep:
-    """A `harvester.part.Keep` that passes lines on as they come, in the order of the plan.
+    """Passes lines on as they come, in the order of the plan.
 
     Blocks while the reader is slow, and so holds the whole run back. A reader that has gone shows as
     BrokenPipeError, which the command line ends quietly on. `on_failed` hears of rows that failed.

@@ -45,15 +45,17 @@ def test_rows_are_slices_of_the_body() -> None:
 
 
 READ = b'{"label_hash":"a","data_title":"\xc3\xa9","data_units":{}}'
+OTHER = READ.replace(b'"a"', b'"b"')
 
 
-@pytest.mark.parametrize(("many", "response"), [(True, b"[%s, %s]" % (READ, READ)), (False, READ)])
+@pytest.mark.parametrize(("many", "response"), [(True, b"[%s, %s]" % (READ, OTHER)), (False, READ)])
 def test_rows_are_read_along_with_the_envelope(many: bool, response: bytes) -> None:
     """Where nobody wants them as sent, their skeletons are what comes."""
     body = b'{"status":200,"response":%b}' % response
     found = envelope.answer_of(body, 7, many=many, as_sent=False, context=CONTEXT)
     assert found is not None
-    assert found.rows == [LabelRow(label_hash="a", data_title="é", data_units={})] * (1 + many)
+    expected = [LabelRow(label_hash=name, data_title="é", data_units={}) for name in "ab"]
+    assert found.rows == expected[: 1 + many]
     assert (found.wire_bytes, found.body_bytes) == (7, len(body))
 
 
@@ -62,11 +64,11 @@ def test_rows_are_read_along_with_the_envelope(many: bool, response: bytes) -> N
     [
         b'{"data_units":{}}',
         b'{"label_hash":7}',
-        b'{"label_hash":"a","data_units":7}',
-        b'{"label_hash":"a",\n"data_units":{}}',
-        b'{"label_hash":"a","data_units":{}\r}',
-        b'{"label_hash":"a","x":"\xff"}',
-        b'{"label_hash":"a","x":"%b"}' % (b"x" * 9 * 1024**2),
+        b'{"label_hash":"b","data_units":7}',
+        b'{"label_hash":"b",\n"data_units":{}}',
+        b'{"label_hash":"b","data_units":{}\r}',
+        b'{"label_hash":"b","x":"\xff"}',
+        b'{"label_hash":"b","x":"%b"}' % (b"x" * 9 * 1024**2),
     ],
     ids=["nameless", "no text", "no units", "two lines", "a carriage return", "no UTF-8", "giant"],
 )
@@ -78,6 +80,15 @@ def test_rows_among_which_one_is_odd_stay_as_they_were_sent(odd: bytes, many: bo
     found = envelope.answer_of(body, 7, many=many, as_sent=False, context=CONTEXT)
     assert found is not None
     assert list(map(bytes, found.rows)) == ([READ, odd] if many else [odd])
+
+
+def test_rows_that_say_they_are_the_same_stay_as_they_were_sent() -> None:
+    """One of them repeats a key: which row it is shows where it is looked at alone."""
+    rows = [b'{"label_hash":"b","label_hash":"a"}', READ]
+    body = b'{"status":200,"response":[%b]}' % b",".join(rows)
+    found = envelope.answer_of(body, 7, many=True, as_sent=False, context=CONTEXT)
+    assert found is not None
+    assert list(map(bytes, found.rows)) == rows
 
 
 @pytest.mark.parametrize("nothing", [b"null", b"{}", b'""', b"[]", b"0", b"false"])

@@ -1,7 +1,7 @@
 """What the tests of the pool share: rows, their fake source, and a stand-in for the extractor."""
 
 import random
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Iterable, Iterator
 from contextlib import aclosing
 from typing import Any
 
@@ -11,7 +11,7 @@ from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
-from harvester.labels.extract import Extractor, Harvest, RowByRow
+from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.settings import Limits
@@ -37,8 +37,8 @@ def label_rows(rows: Iterable[PlanRow], size: int = 100) -> dict[str, bytes]:
     }
 
 
-class Copying(RowByRow):
-    """An extractor whose lines are the row as it came. A row that says so cannot be read."""
+class Copying(Extractor):
+    """An extractor whose lines are the rows as they came. A row that says so cannot be read."""
 
     def __init__(self) -> None:
         pass
@@ -48,11 +48,28 @@ class Copying(RowByRow):
         data = bytes(memoryview(row))
         if b"unreadable" in data:
             raise SkipRow("the row cannot be read", row=planned.label_hash)
-        kind = "objects"
-        lines = Lines(len(data) + 1, [data + b"\n"])
-        return Harvest(
-            lines={kind: lines}, rows={kind: 1}, seen={kind: 1}, written={kind: 1}, dropped={kind: {}}
-        )
+        return _copied([data + b"\n"])
+
+    def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
+        together: list[bytes] = []
+        for row, planned in rows:
+            try:
+                together.append(bytes(self.extract(row, planned).lines["objects"]))
+            except SkipRow as error:
+                if together:
+                    yield len(together), _copied(together)
+                yield 1, error
+                together = []
+        if together:
+            yield len(together), _copied(together)
+
+
+def _copied(lines: list[bytes]) -> Harvest:
+    kind, count = "objects", len(lines)
+    return Harvest(
+        lines={kind: Lines(sum(map(len, lines)), lines)},
+        rows={kind: count}, seen={kind: count}, written={kind: count}, dropped={kind: {}},
+    )  # fmt: skip
 
 
 COPYING = Copying()
@@ -84,11 +101,12 @@ async def collect(
     pool: Pool, rows: Iterable[PlanRow] | AsyncIterable[PlanRow], extractor: Extractor = COPYING
 ) -> list[tuple[str | None, bytes | FailedRow]]:
     """All of a stream: each row's label hash with its line or its failure."""
+    found: list[tuple[str | None, bytes | FailedRow]] = []
     async with aclosing(pool.stream(rows, extractor)) as outcomes:
-        return [
-            (row.label_hash, outcome if isinstance(outcome, FailedRow) else bytes(outcome.lines["objects"]))
-            async for (row,), outcome in outcomes
-        ]
+        async for some, outcome in outcomes:
+            each = [outcome] if isinstance(outcome, FailedRow) else outcome.lines["objects"].chunks
+            found += [(row.label_hash, one) for row, one in zip(some, each, strict=True)]
+    return found
 
 
 def whole(rows: Iterable[PlanRow], source_rows: dict[str, bytes]) -> list[tuple[str | None, bytes]]:

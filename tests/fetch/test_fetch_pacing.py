@@ -1,6 +1,7 @@
 """The pacer's rules, one at a time."""
 
 import random
+from collections.abc import Callable
 from itertools import count, islice
 
 import pytest
@@ -9,7 +10,7 @@ from harvester.errors import CannotFinishNow
 from harvester.fetch.admitted import LITTLE, MUCH, Admitted
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pacing import Pacer, Ticket
-from tests.fetch.virtual import TokenBucket, Unlimited, simulate
+from tests.fetch.virtual import Outage, TokenBucket, Unlimited, simulate
 
 
 def pacer(**options: float) -> Pacer:
@@ -168,6 +169,17 @@ def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() ->
     assert subject.rate == pytest.approx(rate / 2)
 
 
+def test_after_an_outage_a_limit_that_is_known_is_gone_up_to_again() -> None:
+    """From half of it, so that a server that has just come back is not met with all there is."""
+    for seed in range(5):
+        subject = pacer(max_concurrency=64)
+        server = Outage(TokenBucket(50, 50), 30, 40)
+        (log,) = simulate([subject], server, seconds=60, rng=random.Random(seed))
+        back = min(at for at in log.ok if at > 40) + 0.4  # by then the answer has come
+        assert log.used(50, back, back + 0.5) < 0.8
+        assert log.used(50, back + 4, back + 12) > 0.95
+
+
 def test_a_cancelled_trial_makes_way_for_the_next() -> None:
     """A trial that nobody waits for any more does not keep the breaker shut for ever."""
     subject = pacer(concurrency=64)
@@ -214,6 +226,32 @@ def test_bundles_of_other_sizes_do_not_look_like_a_slower_server() -> None:
         limit.admits(64)
         limit.succeeded(0.1 * weight, weight, index + 1, index + 2)
     assert limit.limit == 64
+
+
+# The latency and the rows of one answer after the other.
+Answers = Callable[[int], tuple[float, int]]
+
+
+def growing(index: int) -> tuple[float, int]:
+    rows = 2 ** min(index // 8, 8)
+    return 0.1 + 0.0015 * rows, rows
+
+
+ANSWERS: dict[str, Answers] = {
+    "single rows, then bundles that take longer": lambda index: (0.1, 1) if index < 8 else (0.3, 60),
+    "bundles that grow, and take longer for it": growing,
+    "one out of a cache": lambda index: (0.02 if index == 3 else 0.1, 1),
+}
+
+
+@pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
+def test_a_server_that_bears_more_gets_more_whatever_came_first(answer: Answers) -> None:
+    """Nothing of the first answers keeps the limit down for long."""
+    limit = InFlight(256)
+    for index in range(3000):
+        limit.admits(256)
+        limit.succeeded(*answer(index), index + 1, index + 2)
+    assert limit.limit == 256
 
 
 def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:

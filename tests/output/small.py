@@ -72,9 +72,9 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
             harvested += 1
             ids.add([row])
             if lines := object_lines(row):
-                writer.write("objects", lines, len(lines))
+                writer.write("objects", lines, len(lines), 1)
                 objects += len(lines)
-            writer.write("rows", [row_line(row)], 1)
+            writer.write("rows", [row_line(row)], 1, 1)
         files = writer.close()
     except BaseException:
         writer.discard()

@@ -27,8 +27,8 @@ def target(tmp_path: Path) -> LocalTarget:
 def test_a_part_is_counted_and_hashed_on_the_way(target: LocalTarget, tmp_path: Path) -> None:
     """`rows` counts the rows with lines, `records` the lines; a kind without lines has no file."""
     writer = PartWriter(target, 7)
-    writer.write("objects", [b"1\n2\n"], 2)
-    writer.write("objects", [b"3\n"], 1)
+    writer.write("objects", [b"1\n2\n"], 2, 1)
+    writer.write("objects", [b"3\n"], 1, 1)
     assert writer.close() == [
         PartFile(
             name="objects-00007.ndjson",
@@ -63,7 +63,7 @@ def test_many_small_rows_are_few_writes(tmp_path: Path) -> None:
     disk = Recording()
     writer = PartWriter(LocalTarget(tmp_path, files=disk), 0)
     for _ in range(10_000):
-        writer.write("objects", [b"x" * 299 + b"\n"], 1)
+        writer.write("objects", [b"x" * 299 + b"\n"], 1, 1)
     [file] = writer.close()
     assert file.bytes == 3_000_000
     assert [operation.name for operation in disk.done].count("write") == 3
@@ -72,7 +72,7 @@ def test_many_small_rows_are_few_writes(tmp_path: Path) -> None:
 def test_what_is_discarded_leaves_nothing(target: LocalTarget, tmp_path: Path) -> None:
     """Not even a temporary file."""
     writer = PartWriter(target, 0)
-    writer.write("objects", [b"x\n" * 1_000_000], 1_000_000)
+    writer.write("objects", [b"x\n" * 1_000_000], 1_000_000, 1)
     writer.discard()
     assert contents(tmp_path / "out") == {}
 

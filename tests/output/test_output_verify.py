@@ -203,6 +203,6 @@ def checked(path: Path, line: bytes) -> str | None:
     """What is wrong with a part that has this one line, of the row label-4."""
     target = LocalTarget(path)
     writer = PartWriter(target, 1)
-    writer.write("rows", [line], 1)
+    writer.write("rows", [line], 1, 1)
     [file] = writer.close()
     return check_file(target, file, lambda label_hash: label_hash == "label-4")

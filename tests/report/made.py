@@ -58,7 +58,7 @@ def made(
         written = 0
         for record in records:
             line = record if isinstance(record, bytes) else json.dumps(record).encode()
-            writer.write(kind, [line + b"\n"], 1)
+            writer.write(kind, [line + b"\n"], 1, 1)
             written += 1
         lose = (dropped or {}) if kind == "objects" else {}
         counts[kind] = KindCounts(written + sum(lose.values()), written, lose)
