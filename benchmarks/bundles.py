@@ -33,8 +33,9 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("    read the envelope and skeletons", envelope, "answer_of"),
     ("      check the text", envelope, "has_line_break"),
     ("  extract", extract.Extractor, "_add"),
+    ("  join the lines", extract, "_harvest"),
     ("hash and write lines", ndjson._KindFile, "_flush"),
-    ("count a row", part.Tally, "add"),
+    ("count rows", part.Tally, "add"),
 )
 
 

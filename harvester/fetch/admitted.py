@@ -28,7 +28,8 @@ class Admitted:
         self._at: float | None = None
         self._shut = 0.0
         self._shut_until = 0.0
-        self._votes = 0  # for much, less those for little; of the last ones only
+        # What the last measures spoke for: below 0 little, else much; which takes two to change once confirmed.
+        self._votes = 0
         self._before: tuple[float, float] | None = None  # measures, should the server save little or much
 
     def count_from(self, ticket_id: int, at: float | None) -> None:

@@ -69,7 +69,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     latency_per_row: float = 0.0
     slow_above: int | None = None
 
-    # Once so many label rows were answered, requests for more wait until other faults are set.
+    # Once so many label rows were let by, requests for more wait until other faults are set.
     hold_after: int | None = None
 
     # Requests a second, as a token bucket of `burst` requests (default: one second of `rate`), or counted
