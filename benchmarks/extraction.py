@@ -3,9 +3,9 @@
     python benchmarks/extraction.py            # all
     python benchmarks/extraction.py --profile  # where the time goes, by function
 
-No network, no files: only `labels/extract.py` and what it calls. The rows are the simulator's, as sent: each is
-decoded here, while those of an ordinary answer are decoded along with it. Each figure is the best of several
-passes of CPU time, so that what else the machine does counts little.
+No network, no files: only `labels/extract.py` and what it calls. The rows are the simulator's, as sent: each
+is decoded here, while those of an ordinary answer are decoded along with it. Each figure is the best of
+several passes of CPU time, so that what else the machine does counts little.
 """
 
 import argparse

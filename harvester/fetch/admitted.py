@@ -28,7 +28,7 @@ class Admitted:
         self._at: float | None = None
         self._shut = 0.0
         self._shut_until = 0.0
-        # What the last measures spoke for: below 0 little, else much; which takes two to change once confirmed.
+        # What the last measures spoke for: below 0 little, else much; two change that where it was confirmed.
         self._votes = 0
         self._before: tuple[float, float] | None = None  # measures, should the server save little or much
 
