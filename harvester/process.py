@@ -13,8 +13,8 @@ _COLLECTIONS = (20_000, 50, 100)
 # back to the system as soon as it is freed, to be had from there anew, a fault for each of its pages.
 _MALLOC = {
     "M_ARENA_MAX": (-8, 2),
-    "M_MMAP_THRESHOLD": (-3, 32 * 1024**2),
-    "M_TRIM_THRESHOLD": (-1, 128 * 1024**2),
+    "M_MMAP_THRESHOLD": (-3, 8 * 1024**2),
+    "M_TRIM_THRESHOLD": (-1, 16 * 1024**2),
 }
 
 

@@ -166,8 +166,8 @@ SCENARIOS = (
         name="processes",
         title="One process and two",
         runs=(
-            Run("harvester", 30_000, (*BOXES, "--processes", "1"), "1 process"),
-            Run("harvester", 30_000, (*BOXES, "--processes", "2"), "2 processes"),
+            Run("harvester", 100_000, (*BOXES, "--processes", "1"), "1 process"),
+            Run("harvester", 100_000, (*BOXES, "--processes", "2"), "2 processes"),
         ),
         same_bytes=True,
     ),

@@ -1,7 +1,7 @@
 """How many requests may be in flight: found by latency, so that a server that slows down gets fewer.
 
 Where this process has no CPU left to read answers with, more in flight bring no more rows: they wait here,
-and cost memory, connections and changes between threads. Then the limit falls at the first sign of it.
+and cost memory, connections and changes between threads. Then the limit falls, whatever the latency says.
 """
 
 from collections.abc import Callable
@@ -77,18 +77,15 @@ class InFlight:
         return self._cores() > SATURATED
 
     def _judge(self) -> None:
-        saturated = self._saturated  # then the latency is of this process: nothing is known of the server's
-        expected = taken = 0.0
-        for size, (total, count) in self._sums.items():
-            calm = self._calm.get(size, 0.0) if saturated else self._calm.setdefault(size, total / count)
-            expected += calm * count
-            taken += total
-        if saturated:
+        if self._saturated:  # what the latency says then is of this process
             self._ramping = False
             self._before_cut = None
-            if taken > CALM * expected:
-                self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
+            self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
             return
+        expected = taken = 0.0
+        for size, (total, count) in self._sums.items():
+            expected += self._calm.setdefault(size, total / count) * count
+            taken += total
         slowdown = taken / expected
         if self._before_cut is not None and slowdown > HELPED * self._before_cut:
             self._undo_cut(slowdown)

@@ -23,8 +23,7 @@ class Pacer:
         max_rps: at most so many requests a second; None finds out.
         concurrency: at most so many requests in flight, and so many soon where the server bears it; None
             finds out, up to `max_concurrency`.
-        cores: how many this process uses; where it has none left and answers wait for it, fewer requests
-            are in flight.
+        cores: how many this process uses; where it has none left, fewer requests are in flight.
         retry_after_cap: seconds; a server that wants a longer pause ends the run.
     """
 
