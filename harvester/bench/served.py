@@ -33,7 +33,7 @@ def rows_served(
 ) -> float:
     """Rows a second, one a request, to so many connections. Blocking, for the seconds given."""
     connection = Connection(
-        ssh_key=simulator.ssh_key_file.read_text(), domain=simulator.url, ca_bundle=simulator.ca_file
+        domain=simulator.url, ssh_key_file=simulator.ssh_key_file, ca_bundle=simulator.ca_file
     )
     trust = ssl.create_default_context(cafile=connection.ca_bundle)
     requests, server = _signed(simulator, connection), urlsplit(simulator.url)

@@ -72,8 +72,7 @@ class Extractor:
             BadInput: one of the user's own filters failed.
         """
         sheets = self._sheets()
-        size = self._add(sheets, row, planned)
-        return _harvest(sheets, size if size > CHUNK else 0)
+        return _harvest(sheets, [self._add(sheets, row, planned)])
 
     def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """The records of label rows: of so many in turn what they gave, or why the next cannot be read.
@@ -86,11 +85,11 @@ class Extractor:
                 sizes.append(self._add(sheets, row, planned))
             except SkipRow as error:
                 if sizes:
-                    yield len(sizes), _harvest(sheets, _held_by_giants(sizes))
+                    yield len(sizes), _harvest(sheets, sizes)
                 yield 1, error
                 sheets, sizes = self._sheets(), []
         if sizes:
-            yield len(sizes), _harvest(sheets, _held_by_giants(sizes))
+            yield len(sizes), _harvest(sheets, sizes)
 
     def _sheets(self) -> dict[str, Sheet]:
         return {kind: Sheet(self.filters.get(kind, ())) for kind in self._emit}
@@ -139,12 +138,9 @@ class RowByRow(Extractor):
                 yield 1, error
 
 
-def _held_by_giants(sizes: list[int]) -> int:
-    """The bytes of rows that stay as long as their pieces do, if a giant is among them."""
-    return sum(sizes) if max(sizes) > CHUNK else 0
-
-
-def _harvest(sheets: dict[str, Sheet], giant: int) -> Harvest:
+def _harvest(sheets: dict[str, Sheet], sizes: list[int]) -> Harvest:
+    """What is on `sheets`, of rows of these sizes in bytes."""
+    giant = sum(sizes) if max(sizes) > CHUNK else 0
     return Harvest(
         lines={kind: sheet.lines(giant) for kind, sheet in sheets.items()},
         rows={kind: sheet.rows for kind, sheet in sheets.items()},

@@ -74,28 +74,30 @@ def test_a_failure_with_retry_after_holds_back_everybody() -> None:
     assert send(subject, 0.5)[1] >= 5.5
 
 
+def refused_once() -> tuple[Pacer, list[Ticket]]:
+    """A pacer that has just met its first refusal, and the three requests sent after that one."""
+    subject = pacer(concurrency=64)
+    *answered, refused, one, two, three = sent_up_to(subject, 0.0, 2.0)
+    for ticket in answered:
+        subject.succeeded(ticket, 2.0)
+    subject.refused(refused, 2.0, None)
+    return subject, [one, two, three]
+
+
 def test_a_round_trip_of_refusals_is_reacted_to_once() -> None:
     """Refusals of requests that were sent before the pace was cut do not cut it again."""
-    subject = pacer(concurrency=64)
-    tickets = sent_up_to(subject, 0.0, 2.0)
-    for ticket in tickets[:-4]:
-        subject.succeeded(ticket, 2.0)
-    subject.refused(tickets[-4], 2.0, None)
+    subject, others = refused_once()
     rate = subject.rate
-    for ticket in tickets[-3:]:
+    for ticket in others:
         subject.refused(ticket, 2.01, None)
     assert subject.rate == rate
 
 
 def test_places_of_refused_requests_stay_empty() -> None:
     """Whatever is refused with the first one delays the next by its own place, as what is under way is."""
-    subject = pacer(concurrency=64)
-    tickets = sent_up_to(subject, 0.0, 2.0)
-    for ticket in tickets[:-4]:
-        subject.succeeded(ticket, 2.0)
-    subject.refused(tickets[-4], 2.0, None)
+    subject, others = refused_once()
     first = subject.wait(2.0)
-    for ticket in tickets[-3:]:
+    for ticket in others:
         subject.refused(ticket, 2.0, None)
     last = subject.wait(2.0)
     assert first is not None
