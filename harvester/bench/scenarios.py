@@ -20,6 +20,7 @@ NAMES: dict[Tool, str] = {
 # The usual job: images with 20 objects, 14 kB of JSON a row, of which the boxes are wanted. Without oddities:
 # the SDK's own methods trip over some of them.
 IMAGES = WorldSpec(objects_per_row=20, mix=("image",), unlabelled=0.0, odd=False)
+CAR = "a5cdf07d"  # the feature hash of a car in the simulator's ontology
 BOXES = ("--emit", "objects", "--shape", "bounding_box")
 SINGLES = ("--bundle-size", "1")
 HUNDREDS = ("--bundle-size", "100")
@@ -178,10 +179,12 @@ SCENARIOS = (
             Run("harvester", 10_000, (), "no filter"),
             Run("harvester", 10_000, BOXES, "--shape"),
             Run("harvester", 10_000, ("--name", "Car"), "--name"),
+            Run("harvester", 10_000, ("--feature-hash", CAR), "--feature-hash"),
             Run("harvester", 10_000, ("--approved",), "--approved"),
             Run("harvester", 10_000, ("--min-confidence", "0.9"), "--min-confidence"),
             Run("harvester", 10_000, ("--author", "ann@example.com"), "--author"),
             Run("harvester", 10_000, ("--manual",), "--manual"),
+            Run("harvester", 10_000, ("--where", "object.confidence > 0.9"), "--where"),
             Run("harvester", 10_000, ("--filter", "builtins:bool"), "--filter, of one's own"),
             Run(
                 "harvester",
