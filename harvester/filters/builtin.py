@@ -10,12 +10,15 @@ BOTH = ("objects", "classifications")
 
 
 class RecordFilter(NamedTuple):
-    """A filter over single records: which `kinds` it concerns, which fields it `needs`, what it `keeps`."""
+    """A filter over records: which `kinds` it concerns, which fields it `needs`, which records it `keeps`.
+
+    It is asked of many at a time, and says of each whether it keeps it: that is quicker than one by one.
+    """
 
     name: str
     kinds: tuple[str, ...]
     needs: tuple[str, ...]
-    keeps: Callable[[Fields], bool]
+    keeps: Callable[[list[Fields]], list[bool]]
 
 
 def builtin_filters(selection: Selection, feature_names: Mapping[str, str]) -> list[RecordFilter]:
@@ -26,53 +29,47 @@ def builtin_filters(selection: Selection, feature_names: Mapping[str, str]) -> l
     A shape is a property of objects: the shape filter leaves classifications alone. As for the SDK, an
     absent confidence counts as 1 and an absent ``manualAnnotation`` as made by hand.
     """
-    shapes, names, features = (
-        frozenset(selection.shapes),
-        frozenset(selection.names),
-        frozenset(selection.feature_hashes),
-    )
-    authors, least, manual = frozenset(selection.authors), selection.min_confidence, selection.manual
+    shapes, names = frozenset(selection.shapes), frozenset(selection.names)
+    features, authors = frozenset(selection.feature_hashes), frozenset(selection.authors)
+    least, manual = selection.min_confidence, selection.manual
     filters: list[RecordFilter] = []
+
+    def add(
+        name: str,
+        needs: tuple[str, ...],
+        keeps: Callable[[list[Fields]], list[bool]],
+        kinds: tuple[str, ...] = BOTH,
+    ) -> None:
+        filters.append(RecordFilter(name, kinds, needs, keeps))
+
     if shapes:
-        filters.append(RecordFilter("shape", ("objects",), ("shape",), lambda label: label.shape in shapes))
+        add("shape", ("shape",), lambda labels: [one.shape in shapes for one in labels], ("objects",))
     if names:
-        filters.append(
-            RecordFilter(
-                "name",
-                BOTH,
-                ("feature_hash", "name"),
-                lambda label: feature_names.get(label.feature_hash or "", label.name) in names,
-            )
+        known = feature_names.get
+        add(
+            "name",
+            ("feature_hash", "name"),
+            lambda labels: [known(one.feature_hash or "", one.name) in names for one in labels],
         )
     if features:
-        filters.append(
-            RecordFilter(
-                "feature_hash", BOTH, ("feature_hash",), lambda label: label.feature_hash in features
-            )
+        add(
+            "feature_hash", ("feature_hash",), lambda labels: [one.feature_hash in features for one in labels]
         )
     if selection.approved:
-        filters.append(RecordFilter("approved", BOTH, ("reviews",), _approved))
+        add("approved", ("reviews",), lambda labels: [_approved(one) for one in labels])
     if least is not None:
-        filters.append(
-            RecordFilter(
-                "min_confidence",
-                BOTH,
-                ("confidence",),
-                lambda label: (1.0 if label.confidence is None else label.confidence) >= least,
-            )
+        add(
+            "min_confidence",
+            ("confidence",),
+            lambda labels: [(1.0 if one.confidence is None else one.confidence) >= least for one in labels],
         )
     if authors:
-        filters.append(
-            RecordFilter("author", BOTH, ("created_by",), lambda label: label.created_by in authors)
-        )
+        add("author", ("created_by",), lambda labels: [one.created_by in authors for one in labels])
     if manual is not None:
-        filters.append(
-            RecordFilter(
-                "manual" if manual else "automated",
-                BOTH,
-                ("manual_annotation",),
-                lambda label: (label.manual_annotation is not False) == manual,
-            )
+        add(
+            "manual" if manual else "automated",
+            ("manual_annotation",),
+            lambda labels: [(one.manual_annotation is not False) == manual for one in labels],
         )
     return filters
 

@@ -55,7 +55,7 @@ class Chain:
         The rest is counted in `dropped`, by the first filter that refuses it.
         """
         for name, _, _, keeps in self._builtin:
-            kept = list(map(keeps, fields))
+            kept = keeps(fields)
             if not all(kept):
                 labels, fields = list(compress(labels, kept)), list(compress(fields, kept))
                 dropped[name] += len(kept) - len(labels)

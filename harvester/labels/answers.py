@@ -6,15 +6,17 @@ stand in ontology order, nested ones under the option that they belong to. Value
 """
 
 from collections.abc import Iterable
+from typing import TypeVar
 
 import msgspec
 
 from harvester.labels.ontology import Attribute, Ontology
 
 JSON = bytes | msgspec.Raw
+Key = TypeVar("Key")
 
 _NULL = msgspec.Raw(b"null")
-# Bounds of the cache: so many answer lists, none longer than this in bytes. About 16 MB at the worst.
+# Bounds of what is remembered: so many lists of answers, none longer than this in bytes. 16 MB at the worst.
 _CACHED_LISTS = 4096
 _CACHED_BYTES = 2048
 
@@ -109,12 +111,22 @@ class Nesting:
         return written_answer(last, name=attribute.name, answers=answers)
 
 
-class AnswerCache(dict[bytes, bytes]):
-    """A list of static answers (or null) as sent, to what is written for it.
+class Written(dict[Key, bytes]):
+    """What was written for answers as sent. The same recur on thousands of labels. Bounded.
 
-    The same answers recur on thousands of labels, so that nearly all of them are looked up. Safe to use
-    from many threads: each step is atomic, and those that race do the same work twice.
+    Safe to use from many threads: each step is atomic, and those that race do the same work twice.
     """
+
+    def keep(self, key: Key, sent: bytes, written: bytes) -> None:
+        """Remembers what was written for `sent`, which is (in) the `key`, unless it is long."""
+        if len(sent) <= _CACHED_BYTES:
+            if len(self) >= _CACHED_LISTS:
+                self.clear()
+            self[key] = written
+
+
+class StaticAnswers(Written[bytes]):
+    """A list of static answers (or null) as sent, to what is written for it, which is found here or made."""
 
     def __init__(self, nesting: Nesting, within: bytes) -> None:
         """`within` is what the list of answers is written into, with a ``%b`` for it."""
@@ -123,10 +135,7 @@ class AnswerCache(dict[bytes, bytes]):
 
     def __missing__(self, sent: bytes) -> bytes:
         written = self._within % self._nesting.static(sent)
-        if len(sent) <= _CACHED_BYTES:
-            if len(self) >= _CACHED_LISTS:
-                self.clear()
-            self[sent] = written
+        self.keep(sent, sent, written)
         return written
 
 

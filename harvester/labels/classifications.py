@@ -7,7 +7,7 @@ import msgspec
 
 from harvester.filters import Chain
 from harvester.filters.fields import fields_decoder
-from harvester.labels.answers import AnswerCache, Nesting
+from harvester.labels.answers import Nesting, StaticAnswers
 from harvester.labels.ontology import Ontology
 from harvester.labels.placement import (
     Copies,
@@ -45,7 +45,7 @@ class ClassificationReader:
 
     def __init__(self, chain: Chain, nesting: Nesting, ontology: Ontology, *, per_frame: bool) -> None:
         self._chain = chain
-        self._answers = AnswerCache(nesting, b"%b")
+        self._answers = StaticAnswers(nesting, b"%b")
         self._ontology = ontology
         self._per_frame = per_frame
         self._decode_fields = fields_decoder(chain.needs).decode

@@ -9,13 +9,16 @@ import msgspec
 
 from harvester.filters import Chain
 from harvester.filters.fields import fields_decoder
-from harvester.labels.answers import JSON, AnswerCache, Nesting
+from harvester.labels.answers import JSON, Nesting, StaticAnswers, Written
 from harvester.labels.dynamic import DynamicAnswers
 from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
 from harvester.labels.records import Sheet, number
 from harvester.labels.wire import LabelRow, ObjectAnswer
 
 _Answers = dict[str, ObjectAnswer | None]
+
+# Dynamic answers as sent, a frame and a space: where an object was first met, and what was written there.
+FirstFrames = Written[tuple[bytes, int | None, str | None]]
 
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
@@ -33,7 +36,8 @@ class ObjectReader:
     def __init__(self, chain: Chain, nesting: Nesting) -> None:
         self._chain = chain
         self._nesting = nesting
-        self._answers = AnswerCache(nesting, _ANSWERS)
+        self._answers = StaticAnswers(nesting, _ANSWERS)
+        self._first_frames = FirstFrames()
         # Only what is looked at is decoded; the hash joins an object to its answers.
         self._decode = fields_decoder(chain.needs | {"object_hash"}).decode
         self._decode_event = fields_decoder(chain.needs | {"object_hash", "event"}).decode
@@ -45,7 +49,9 @@ class ObjectReader:
         """Adds the lines of all objects of `row`; `head` is the row's part of a line."""
         answers = _decode_answers(row.object_answers) or {}
         scene = data_type == "scene"
-        reading = _Reading(sheet, self._chain, self._nesting, self._answers, row, answers, scene=scene)
+        reading = _Reading(
+            sheet, self._chain, self._nesting, self._answers, self._first_frames, row, answers, scene=scene
+        )
         head = b'{"kind":"object",' + head
         decode = self._decode_event if scene else self._decode
         all_alike = not (answers or row.object_actions or self._chain.names or scene)
@@ -93,7 +99,8 @@ class _Reading:
         sheet: Sheet,
         chain: Chain,
         nesting: Nesting,
-        written: AnswerCache,
+        written: StaticAnswers,
+        first_frames: FirstFrames,
         row: LabelRow,
         answers: _Answers,
         *,
@@ -103,6 +110,7 @@ class _Reading:
         self._chain = chain
         self._nesting = nesting
         self._written = written
+        self._first_frames = first_frames
         self._label_hash = row.label_hash
         self._scene = scene
         self._statics = answers
@@ -146,8 +154,23 @@ class _Reading:
         if actions is None:
             self._tails[object_hash] = tail
             return tail
+        return b"%b%b}\n" % (
+            tail.removesuffix(b"[]}\n"),
+            self._dynamic_answers(object_hash, actions.actions, frame, place.scope),
+        )
+
+    def _dynamic_answers(
+        self, object_hash: str, actions: msgspec.Raw, frame: int | None, scope: str | None
+    ) -> bytes:
         dynamic = self._dynamic.get(object_hash)
-        if dynamic is None:
-            dynamic = self._dynamic[object_hash] = DynamicAnswers(self._nesting, actions.actions)
-        here = dynamic.with_ranges(place.scope) if frame is None else dynamic.at(frame, place.scope)
-        return b"%b%b}\n" % (tail.removesuffix(b"[]}\n"), here)
+        if dynamic is not None:
+            return dynamic.with_ranges(scope) if frame is None else dynamic.at(frame, scope)
+        # An object on many frames is read with its answers at hand; those on one frame only are much alike.
+        sent = bytes(actions)
+        key = (sent, frame, scope)
+        written = self._first_frames.get(key)
+        if written is None:
+            self._dynamic[object_hash] = DynamicAnswers(self._nesting, actions)
+            written = self._dynamic_answers(object_hash, actions, frame, scope)
+            self._first_frames.keep(key, sent, written)
+        return written

@@ -199,3 +199,37 @@ def test_the_same_answers_come_out_the_same_however_often_they_are_seen() -> Non
     found = objects(row("image", unit(labels), object_answers=entries))
     texts = [record["attributes"][0]["answers"] for record in found]
     assert texts == [f"{at}" * (1 + at % 7) for at in range(5000)] * 2
+
+
+def test_the_same_dynamic_answers_hold_for_each_object_where_it_stands() -> None:
+    """Many objects, answered alike, first met on different frames and spaces; each in its own way."""
+    stands = {"o1": "a0 a2", "o2": "a2", "o3": "a0 b0", "o4": "b1 b2", "o5": "a0 a2", "o6": "b1"}
+    actions = [
+        answer("plate", "first", range=[[0, 0]]),
+        answer("plate", "then", range=[[1, 2]]),
+        answer("speed", 3, range=[[0, 2]], spaceId="a"),
+    ]
+    spaces = {
+        space: {
+            "space_type": "video",
+            "labels": {
+                frame: flat(*(label(name) for name, spots in stands.items() if space + frame in spots))
+                for frame in "012"
+            },
+        }
+        for space in "ab"
+    }
+    sent = row(
+        "group", unit({}), spaces=spaces, object_actions={name: {"actions": actions} for name in stands}
+    )
+    seen = {
+        (record["object"]["objectHash"], f"{record['space_id']}{record['frame']}"): [
+            one["answers"] for one in record["dynamic_attributes"]
+        ]
+        for record in objects(sent)
+    }
+    assert seen == {
+        (name, spot): ["first" if spot[1] == "0" else "then", *([3] if spot[0] == "a" else [])]
+        for name, spots in stands.items()
+        for spot in spots.split()
+    }
