@@ -20,6 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
 
+from harvester.encord.opening import open_session
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, SkipRow
 from harvester.events import Counters, say
@@ -173,7 +174,7 @@ async def _opened(
     project: str, connection: Connection | None, stopping: anyio.Event | None = None
 ) -> AsyncIterator[tuple["Session", ProjectInfo]]:
     """A session, closed at the end, and the project of that hash or title."""
-    session = await _in_thread(partial(_open, connection or connection_from_environment()), stopping)
+    session = await _in_thread(partial(open_session, connection or connection_from_environment()), stopping)
     try:
         yield session, await _in_thread(partial(session.find_project, project), stopping)
     finally:
@@ -184,13 +185,6 @@ async def _in_thread(call: Callable[[], T], stopping: anyio.Event | None) -> T:
     """What `call` returns; its thread is left behind once `stopping` is set."""
     async with stopping_when(stopping, None) as ending:
         return await ending.cut_short(partial(in_thread, call, abandon_on_cancel=True))
-
-
-def _open(connection: Connection) -> "Session":
-    # The SDK takes a second to import: not before it is needed.
-    from harvester.encord.session import Session
-
-    return Session.open(connection)
 
 
 async def _batches(

@@ -2,7 +2,10 @@
 
 import ctypes
 import gc
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 # The garbage collector's thresholds. Imports and label rows make many objects and hardly a cycle: with
 # Python's 700, 10, 10 they would be looked at again and again.
@@ -21,6 +24,27 @@ _MALLOC = {
 def set_up() -> None:
     """Call it once, first of all. Where malloc is not glibc's, it keeps its ways."""
     gc.set_threshold(*_COLLECTIONS)
+    # The SDK imports numpy, whose OpenBLAS starts a thread for each core, and each spins before it sleeps.
+    # Nothing here multiplies matrices. Worker processes inherit it.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
         for option, value in _MALLOC.values():
             mallopt(option, value)
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """For a large import: what it makes is there to stay, and is not looked at for garbage while it grows.
+
+    Afterwards it counts as old. Where collection is off, or has been told what to leave out, that stays so.
+    """
+    if not gc.isenabled() or gc.get_freeze_count():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.unfreeze()  # out of the youngest generation, into the oldest, without a look at any
+        gc.enable()

@@ -1,9 +1,10 @@
-"""From `Connection` to an open session. The SDK is imported here and not before: it takes a second."""
+"""From `Connection` to an open session."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harvester.encord.opening import open_session
 from harvester.settings import Connection
 
 if TYPE_CHECKING:
@@ -17,9 +18,7 @@ def connected(connection: Connection) -> Iterator["Session"]:
     Raises:
         CredentialsRefused: there is no key, or it cannot be used.
     """
-    from harvester.encord.session import Session
-
-    session = Session.open(connection)
+    session = open_session(connection)
     try:
         yield session
     finally:

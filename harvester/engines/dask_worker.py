@@ -23,6 +23,7 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.utils import sync
 from distributed.versions import get_package_info
 
+from harvester.encord.opening import open_session
 from harvester.engines.messages import Ended, Said, decoded, encoded
 from harvester.errors import BadInput, Stop
 from harvester.events import LEVELS, Counters
@@ -163,8 +164,6 @@ class _Export:
 
     def __init__(self, versions: Mapping[str, str | None], encoded_work: bytes) -> None:
         """Blocking. Raises BadInput, CredentialsRefused: this worker cannot do it."""
-        from harvester.encord.session import Session  # the scheduler imports this module, and needs no SDK
-
         check_versions(versions)
         self._work = work = decoded(encoded_work, Work)
         self._target = work.open_target()
@@ -174,7 +173,7 @@ class _Export:
         self._extractor = Extractor(work.selection, work.format, work.project.ontology)
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
-            session = Session.open(with_own_credentials(work.connection))
+            session = open_session(with_own_credentials(work.connection))
             stack.callback(session.close)
             source = session.label_rows(work.project, work.selection, work.format)
             pool = Pool(

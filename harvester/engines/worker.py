@@ -17,7 +17,7 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import events
-from harvester.encord.session import Session
+from harvester.encord.opening import open_session
 from harvester.engines import local
 from harvester.engines.messages import (
     PREFIX,
@@ -81,7 +81,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             yield part.index, part.rows
             put(Ask())
 
-    session = await anyio.to_thread.run_sync(Session.open, work.connection)
+    session = await anyio.to_thread.run_sync(open_session, work.connection)
     send, inbox = anyio.create_memory_object_stream[Harvest](1)  # one was asked for
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_listen, incoming, send, stopping)

@@ -29,7 +29,7 @@ class Served(Platform):
 @pytest.fixture
 def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     served = Served(50)
-    monkeypatch.setattr("harvester.api._open", lambda connection: served)
+    monkeypatch.setattr("harvester.api.open_session", lambda connection: served)
     yield served
     assert served.closed, "the session was closed"
 

@@ -1,0 +1,23 @@
+"""Where a session is opened. The SDK is imported here and not before.
+
+It takes half a second, and has no business in the answer to a mistake, or on the scheduler of a cluster.
+"""
+
+from typing import TYPE_CHECKING
+
+from harvester.process import importing
+from harvester.settings import Connection
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
+
+
+def open_session(connection: Connection) -> "Session":
+    """A session with checked credentials. Asks nothing of the server yet. Blocking.
+
+    Raises:
+        CredentialsRefused, BadInput: as `Session.open`.
+    """
+    with importing():
+        from harvester.encord.session import Session
+    return Session.open(connection)

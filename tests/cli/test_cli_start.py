@@ -1,0 +1,68 @@
+"""What a process sets for itself at its start, and what it leaves undone."""
+
+import gc
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from harvester.process import importing
+
+
+def said_by(code: str, **environment: str) -> str:
+    """What a new process prints."""
+    kept = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=kept | environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def collecting() -> Iterator[None]:
+    """Collection as it is by default, whatever a test does with it."""
+    gc.enable()
+    yield
+    gc.unfreeze()
+    gc.enable()
+
+
+@pytest.mark.parametrize(("given", "kept"), [({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")])
+def test_the_sdk_starts_no_threads_but_those_that_the_user_wants(given: dict[str, str], kept: str) -> None:
+    """It is set before numpy is there, and not over what is set."""
+    code = """if True:
+        import os, sys, harvester.cli, harvester.engines.worker
+        from harvester.process import set_up
+        assert "numpy" not in sys.modules
+        set_up()
+        print(os.environ["OPENBLAS_NUM_THREADS"])
+    """
+    assert said_by(code, **given) == kept
+
+
+@pytest.mark.usefixtures("collecting")
+def test_what_is_imported_counts_as_old() -> None:
+    """Nothing is collected meanwhile, and nothing is young afterwards; nor is it lost to collection."""
+    with importing():
+        assert not gc.isenabled()
+        made = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    assert gc.get_freeze_count() == 0
+    young = {id(found) for generation in (0, 1) for found in gc.get_objects(generation)}
+    assert not young & set(map(id, made))
+
+
+@pytest.mark.usefixtures("collecting")
+def test_who_collects_by_himself_goes_on_to() -> None:
+    """Collection stays off, and what was left out of it stays out."""
+    gc.disable()
+    with importing():
+        pass
+    assert not gc.isenabled()
+    gc.enable()
+    gc.freeze()
+    with importing():
+        assert gc.isenabled()
+    assert gc.get_freeze_count() > 0
