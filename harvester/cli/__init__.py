@@ -6,29 +6,33 @@ import shlex
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import typer
 import typer.main
 
-from harvester.cli.bench import bench
-from harvester.cli.demo import demo
-from harvester.cli.export import export
 from harvester.cli.flags import Verb
 from harvester.cli.interrupt import Interrupted, leave
-from harvester.cli.look import projects, status
-from harvester.cli.plan import plan
-from harvester.cli.report import report
-from harvester.cli.simulate import simulate
-from harvester.cli.sync import sync
-from harvester.cli.verify import verify
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
 from harvester.process import set_up
 from harvester.settings import flag_from_environment
 
-VERBS = (demo, projects, status, plan, export, sync, verify, report, simulate, bench)
+# Each verb and its module.
+VERBS: Mapping[str, str] = {
+    "demo": "demo",
+    "projects": "look",
+    "status": "look",
+    "plan": "plan",
+    "export": "export",
+    "sync": "sync",
+    "verify": "verify",
+    "report": "report",
+    "simulate": "simulate",
+    "bench": "bench",
+}
 
 ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
 EPILOG = (
@@ -44,8 +48,8 @@ _PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 _INTERRUPTED = 128 + 2
 
 
-def command() -> Any:
-    """The whole command tree, as click knows it."""
+def command(called: str = "") -> Any:
+    """The command tree, as click knows it; where a verb is `called`, that one is imported and no other."""
     # Plain help: the rich one cuts long flags short on a narrow terminal.
     app = typer.Typer(
         name="harvester", help=ABOUT, epilog=EPILOG, add_completion=False, rich_markup_mode=None
@@ -58,8 +62,9 @@ def command() -> Any:
         ),
     ) -> None: ...
 
-    for verb in VERBS:
-        app.command(cls=Verb, epilog=EPILOG)(verb)
+    for verb in [called] if called in VERBS else VERBS:
+        module = import_module(f"harvester.cli.{VERBS[verb]}")
+        app.command(cls=Verb, epilog=EPILOG)(getattr(module, verb))
     return typer.main.get_command(app)
 
 
@@ -80,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    tree = command()
+    tree = command(*argv[:1])
     try:
         with tree.make_context(
             "harvester", argv or ["--help"], default_map=_from_environment(tree)

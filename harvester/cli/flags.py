@@ -221,10 +221,12 @@ def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]
         keyword_only = inspect.Parameter.KEYWORD_ONLY
         parameters = [p.replace(kind=keyword_only) for p in own]
         for group in groups:
-            parameters += [
-                inspect.Parameter(flag.field, keyword_only, annotation=_annotation(group, flag), default=None)
-                for flag in group.flags
-            ]
+            fields = {field.name: field for field in msgspec.structs.fields(group.struct)}
+            for flag in group.flags:
+                annotation = _annotation(group, flag, fields[flag.field])
+                parameters.append(
+                    inspect.Parameter(flag.field, keyword_only, annotation=annotation, default=None)
+                )
         run.__name__, run.__doc__ = verb.__name__, verb.__doc__
         run.__annotations__ = {p.name: p.annotation for p in parameters}
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -250,9 +252,8 @@ def _value(flag: Flag, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _annotation(group: Group, flag: Flag) -> Any:
+def _annotation(group: Group, flag: Flag, field: msgspec.structs.FieldInfo) -> Any:
     """What typer needs to know of a flag, from the type and default of the field it sets."""
-    field = {field.name: field for field in msgspec.structs.fields(group.struct)}[flag.field]
     default = flag.default
     if (
         default is None

@@ -1,6 +1,5 @@
 """Flags, their environment variables and the README say the same."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +40,7 @@ def exported(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         called.update(project=project, output=output, settings=settings[:4], **options)
         raise BadInput("that will do")
 
-    monkeypatch.setattr(sys.modules["harvester.cli.export"], "run", run)
+    monkeypatch.setattr("harvester.cli.export.run", run)
     for name in ("ENCORD_SSH_KEY_FILE", "ENCORD_SSH_KEY", "ENCORD_DOMAIN", "REQUESTS_CA_BUNDLE"):
         monkeypatch.delenv(name, raising=False)
     return called

@@ -66,3 +66,14 @@ def test_who_collects_by_himself_goes_on_to() -> None:
     with importing():
         assert gc.isenabled()
     assert gc.get_freeze_count() > 0
+
+
+def test_a_verb_is_imported_without_the_others() -> None:
+    """Who exports needs no bench."""
+    code = """if True:
+        import sys
+        from harvester import cli
+        cli.main(["export", "no such flag", "--no-such-flag"])
+        print(*sorted(name for name in set(cli.VERBS.values()) if f"harvester.cli.{name}" in sys.modules))
+    """
+    assert said_by(code) == "export look"  # where an argument of both is declared
