@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -180,7 +181,7 @@ class Stream(Protocol):
 
 def logger(name: str = "harvester") -> "BoundLogger":
     """A structured logger over the standard library's `name`. Made on demand, nothing is configured."""
-    import structlog  # here and below: a fifth of what `harvester --help` would take
+    import structlog  # here and below: an export that has nothing to say does without
 
     bound: BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),
@@ -196,7 +197,9 @@ def logger(name: str = "harvester") -> "BoundLogger":
 
 def say(event: str, fields: Mapping[str, Any], *, name: str = "harvester") -> None:
     """Log one event at the level that `LEVELS` gives it."""
-    logger(name).log(LEVELS.get(event, logging.INFO), event, **fields)
+    level = LEVELS.get(event, logging.INFO)
+    if logging.getLogger(name).isEnabledFor(level):
+        logger(name).log(level, event, **fields)
 
 
 def configure(level: str, stream: Stream, json: bool) -> None:
@@ -206,13 +209,28 @@ def configure(level: str, stream: Stream, json: bool) -> None:
     warnings up. `json` writes one JSON object a line, else text. Calling it again replaces the former.
     """
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_formatter(json))
+    handler.setFormatter(_LateFormatter(json))
     for name in ("harvester", *FOREIGN_LOGGERS):
         chosen = logging.getLogger(name)
         chosen.handlers = [handler]
         chosen.propagate = False
         ours = logging.getLevelName(level.upper())
         chosen.setLevel(ours if name == "harvester" else max(ours, logging.WARNING))
+
+
+class _LateFormatter(logging.Formatter):
+    """Made once there is a line to write."""
+
+    def __init__(self, json: bool) -> None:
+        super().__init__()
+        self._json = json
+
+    @cached_property
+    def _made(self) -> "ProcessorFormatter":
+        return _formatter(self._json)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._made.format(record)
 
 
 def _formatter(json: bool) -> "ProcessorFormatter":

@@ -77,3 +77,18 @@ def test_a_verb_is_imported_without_the_others() -> None:
         print(*sorted(name for name in set(cli.VERBS.values()) if f"harvester.cli.{name}" in sys.modules))
     """
     assert said_by(code) == "export look"  # where an argument of both is declared
+
+
+def test_who_says_nothing_needs_no_words() -> None:
+    """What a line is made with is imported for the first line that is not below the level."""
+    code = """if True:
+        import io, sys
+        from harvester import events
+        told = io.StringIO()
+        events.configure("warning", told, False)
+        events.say("plan.frozen", {"rows": 7})
+        assert "structlog" not in sys.modules
+        events.say("row.failed", {"row": "r1"})
+        print(*told.getvalue().split()[1:])
+    """
+    assert said_by(code) == "[warning] row.failed row=r1"
