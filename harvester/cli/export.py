@@ -11,10 +11,9 @@ from rich.text import Text
 from harvester import events
 from harvester.cli import screen as on
 from harvester.cli import values
-from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, takes
+from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
-from harvester.cli.look import Project
 from harvester.cli.progress import progress
 from harvester.cli.screen import Screen
 from harvester.cli.summary import summary

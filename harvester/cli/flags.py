@@ -207,6 +207,9 @@ SCREEN = Group(
     Screen,
 )
 
+# The argument of the verbs that are about one project.
+Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]
+
 
 def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a verb the flags of `groups`; its parameters named like a group get that group's struct."""

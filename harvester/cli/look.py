@@ -1,10 +1,9 @@
 """Verbs that look and write nothing: projects, status."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-import typer
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,7 +12,7 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.connect import connected
-from harvester.cli.flags import CONNECTION, SCREEN, SELECTION, takes
+from harvester.cli.flags import CONNECTION, SCREEN, SELECTION, Project, takes
 from harvester.cli.screen import Screen
 from harvester.settings import Connection, Selection
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
 
 BAR = 24  # cells; with it the status table fits 80 columns
-
-Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]
 
 
 @takes(CONNECTION, SCREEN)

@@ -15,9 +15,9 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.connect import connected
-from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, takes
+from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
-from harvester.cli.look import Project, heading, said, words
+from harvester.cli.look import heading, said, words
 from harvester.cli.screen import Screen
 from harvester.settings import Connection, Format, Limits, Selection
 
