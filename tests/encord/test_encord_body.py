@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.encord import body
-from harvester.encord.body import AnswerTooLarge, BrokenAnswer, decoded
+from harvester.encord.body import AnswerTooLarge, BrokenAnswer, decoded, unpacked
 
 
 def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
@@ -21,8 +21,12 @@ def cut(data: bytes, sizes: list[int]) -> Iterator[bytes]:
         yield data
 
 
-def gunzip(data: bytes, sizes: list[int] | None = None, *, limit: float = float("inf")) -> bytes:
-    return b"".join(decoded(cut(data, sizes or []), "gzip", limit=limit))
+def gunzip(data: bytes, sizes: list[int] | None = None) -> bytes:
+    return b"".join(decoded(cut(data, sizes or []), "gzip", limit=float("inf")))
+
+
+def at_once(data: bytes, encoding: str = "gzip", limit: int = 1024**3) -> bytes:
+    return bytes(unpacked(data, encoding, limit=limit))
 
 
 @given(
@@ -31,7 +35,10 @@ def gunzip(data: bytes, sizes: list[int] | None = None, *, limit: float = float(
 )
 def test_every_member_comes_back_however_it_is_cut(members: list[bytes], sizes: list[int]) -> None:
     """Several gzip members are one body, wherever the network cuts them."""
-    assert gunzip(b"".join(gzip.compress(member) for member in members), sizes) == b"".join(members)
+    stream = b"".join(gzip.compress(member) for member in members)
+    assert gunzip(stream, sizes) == b"".join(members)
+    if len(members) == 1 or members[0] != members[-1]:
+        assert at_once(stream) == b"".join(members)
 
 
 @given(content=st.binary(min_size=1, max_size=3000), share=st.floats(0, 1, exclude_max=True))
@@ -40,18 +47,19 @@ def test_a_stream_cut_short_is_broken(content: bytes, share: float) -> None:
     compressed = gzip.compress(content)
     prefix = compressed[: int(len(compressed) * share)]
     if prefix:
-        with pytest.raises(BrokenAnswer):
-            gunzip(prefix)
+        for whole in (gunzip, at_once):
+            with pytest.raises(BrokenAnswer):
+                whole(prefix)
 
 
 def test_a_damaged_stream_is_broken() -> None:
     """A bit turned over in the checksum, or no gzip at all."""
     compressed = bytearray(gzip.compress(b"labels" * 100))
     compressed[-6] ^= 1
-    with pytest.raises(BrokenAnswer):
-        gunzip(bytes(compressed))
-    with pytest.raises(BrokenAnswer):
-        gunzip(b"<html></html>")
+    for sent in (bytes(compressed), b"<html></html>"):
+        for whole in (gunzip, at_once):
+            with pytest.raises(BrokenAnswer):
+                whole(sent)
 
 
 def test_what_follows_the_last_member_is_ignored_and_read() -> None:
@@ -59,14 +67,24 @@ def test_what_follows_the_last_member_is_ignored_and_read() -> None:
     pieces = iter([gzip.compress(b"labels") + b"\0\0", b"\0" * 10, b"more"])
     assert b"".join(decoded(pieces, "gzip", limit=100)) == b"labels"
     assert list(pieces) == []
+    for padding in (b"\0", bytes(8), bytes(100), b"more"):
+        assert at_once(gzip.compress(b"labels") + padding) == b"labels"
+
+
+def test_two_members_of_one_size_are_both_read() -> None:
+    """What is unpacked at once must be all: the tail alone does not say that there was one before."""
+    assert at_once(gzip.compress(b"label rows") + gzip.compress(b"more of it")) == b"label rowsmore of it"
 
 
 def test_a_bomb_is_refused_before_it_unpacks() -> None:
     """100 MB of zeros are given up at the ratio's cap, having unpacked a fifth of them."""
-    unpacked: list[int] = []
+    sizes: list[int] = []
+    bomb = gzip.compress(bytes(100 * 1024**2))
     with pytest.raises(AnswerTooLarge, match="over 1000 times"):
-        unpacked.extend(map(len, decoded([gzip.compress(bytes(100 * 1024**2))], "gzip", limit=1024**4)))
-    assert sum(unpacked) < 20 * 1024**2
+        sizes.extend(map(len, decoded([bomb], "gzip", limit=1024**4)))
+    assert sum(sizes) < 20 * 1024**2
+    with pytest.raises(AnswerTooLarge, match="over 1000 times"):
+        at_once(bomb, limit=1024**4)
 
 
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip", "x-gzip"])
@@ -75,8 +93,11 @@ def test_the_cap_holds_for_the_size_unpacked(encoding: str) -> None:
     content = b"labels" * 1000
     sent = gzip.compress(content) if "gzip" in encoding else content
     assert b"".join(decoded([sent], encoding, limit=len(content))) == content
+    assert at_once(sent, encoding, limit=len(content)) == content
     with pytest.raises(AnswerTooLarge):
         list(decoded([sent], encoding, limit=len(content) - 1))
+    with pytest.raises(AnswerTooLarge):
+        at_once(sent, encoding, limit=len(content) - 1)
 
 
 def test_an_encoding_that_was_not_asked_for_is_broken() -> None:
