@@ -110,8 +110,12 @@ def _write_ca_bundle(path: Path, simulator: Simulator) -> None:
 
 
 def _environment(simulator: Simulator, ca_bundle: Path) -> dict[str, str]:
-    """What the export and the peers read alike; nothing of the user's own settings."""
-    own = ("HARVESTER_", "ENCORD_")
+    """What the export and the peers read alike; nothing of the user's own settings.
+
+    What is installed is compiled already; where a source tree may not keep what is compiled, each start
+    would compile it anew.
+    """
+    own = ("HARVESTER_", "ENCORD_", "PYTHONDONTWRITEBYTECODE")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return kept | {
         "ENCORD_SSH_KEY_FILE": str(simulator.ssh_key_file),
