@@ -95,7 +95,7 @@ class Connections:
         pool = manager.connection_from_url(self._connection.domain)
         secure = isinstance(pool, urllib3.HTTPSConnectionPool)
         base = HTTPSConnection if secure else HTTPConnection
-        pool.ConnectionCls = _bounded(base, self._connection.request_deadline)
+        pool.ConnectionCls = _bounded(base, self._connection)
         return pool, proxy is not None and not secure
 
 
@@ -145,6 +145,10 @@ class _BoundedSocket(socket.socket):
         _wait_no_longer_than(self)
         return super().recv_into(buffer, nbytes, flags)
 
+    def settimeout(self, value: float | None) -> None:
+        if value != self.gettimeout():
+            super().settimeout(value)
+
 
 class _BoundedTLSSocket(ssl.SSLSocket):
     ends = math.inf
@@ -152,6 +156,10 @@ class _BoundedTLSSocket(ssl.SSLSocket):
     def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
         _wait_no_longer_than(self)
         return super().recv_into(buffer, nbytes, flags)
+
+    def settimeout(self, value: float | None) -> None:
+        if value != self.gettimeout():
+            super().settimeout(value)
 
 
 def _wait_no_longer_than(bounded: _BoundedSocket | _BoundedTLSSocket) -> None:
@@ -163,11 +171,16 @@ def _wait_no_longer_than(bounded: _BoundedSocket | _BoundedTLSSocket) -> None:
         bounded.settimeout(left)
 
 
-def _bounded(base: type[HTTPConnection], deadline: float) -> type[HTTPConnection]:
-    """`base` with each of its calls bounded by `deadline` seconds from the moment it is sent."""
+def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnection]:
+    """`base` with each of its calls bounded by the `request_deadline` from the moment it is sent.
+
+    A request is sent in one piece, and under the timeout that its answer is read under: each system call lets
+    another thread take over, and in an export of single rows that is much of what a call costs.
+    """
 
     class Bounded(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
         sock: Any
+        _unsent: list[bytes] | None = None
 
         def connect(self) -> None:
             super().connect()
@@ -179,7 +192,20 @@ def _bounded(base: type[HTTPConnection], deadline: float) -> type[HTTPConnection
         def request(self, *args: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
-            self.sock.ends = _now() + deadline
-            super().request(*args, **options)
+            self.sock.ends = _now() + limits.request_deadline
+            self.timeout = limits.read_timeout
+            pieces: list[bytes] = []
+            self._unsent = pieces
+            try:
+                super().request(*args, **options)
+            finally:
+                self._unsent = None
+            self.send(b"".join(pieces))
+
+        def send(self, data: Any) -> None:
+            if self._unsent is None:
+                super().send(data)
+            else:
+                self._unsent.append(data)
 
     return Bounded

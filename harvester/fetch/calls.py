@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 
 from harvester.errors import CannotFinishNow, HarvesterError, RateLimited, SkipRow, TooMuchAsked, Unavailable
 from harvester.events import Counters
@@ -16,6 +15,7 @@ from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Ticket
 from harvester.fetch.retry import RetryBudget
 from harvester.fetch.source import LabelRows
+from harvester.fetch.threads import Threads
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 
@@ -31,7 +31,6 @@ class Caller:
     """Sends requests, one at a time for each caller of `ask`, as the gate lets them out.
 
     Args:
-        most: requests in flight at most, whatever the gate says.
         deadline: seconds after which a call should have ended by itself.
         last_attempt: whether the next failure of a batch is its last.
     """
@@ -45,7 +44,6 @@ class Caller:
         retry_budget: RetryBudget,
         counters: Counters,
         on_event: Callable[[str, Mapping[str, Any]], None],
-        most: int,
         deadline: float,
         last_attempt: Callable[[Batch], bool],
     ) -> None:
@@ -57,10 +55,13 @@ class Caller:
         self._on_event = on_event
         self._deadline = deadline + _SLACK
         self._last_attempt = last_attempt
-        # The gate decides how many calls run, and anyio makes a thread for each; this is the outer bound.
-        self._threads = anyio.CapacityLimiter(most)
+        self._threads = Threads()
         self._witness: tuple[float, str] | None = None
         self._unanswered_since: float | None = None
+
+    def close(self) -> None:
+        """Nothing is asked any more; waits for no thread."""
+        self._threads.close()
 
     async def ask(self, batch: Batch, extractor: Extractor, ticket: Ticket | None) -> Fetched:
         """Asks for the rows of `batch`, on a `ticket` for that or at its next turn.
@@ -140,8 +141,7 @@ class Caller:
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
         try:
-            with anyio.fail_after(self._deadline):
-                return await anyio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._threads)
+            return await self._threads.run(call, self._deadline)
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._deadline:.0f} s") from error
 

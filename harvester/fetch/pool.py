@@ -94,7 +94,6 @@ class Pool:
             retry_budget=self._retry.budget,
             counters=counters,
             on_event=on_event,
-            most=most,
             deadline=request_deadline,
             last_attempt=self._retry.is_last,
         )
@@ -120,6 +119,7 @@ class Pool:
         group.cancel_scope.cancel()
         # The body's error is not the group's: it goes on as itself, in no exception group.
         await group.__aexit__(None, None, None)
+        self._caller.close()
 
     async def stream(
         self, rows: Rows, extractor: Extractor

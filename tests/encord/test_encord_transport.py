@@ -16,7 +16,7 @@ import encord
 import pytest
 from encord.http.querier import Querier
 
-from harvester.encord import transport
+from harvester.encord import connections, transport
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import KNOWN_SDK
 from harvester.encord.session import Session
@@ -79,6 +79,24 @@ def test_a_request_is_the_one_that_the_untouched_sdk_sends(server: Recording, co
         for one in server.asked
     ]
     assert asked[:2] == asked[2:]
+
+
+def test_a_request_is_sent_in_one_piece(
+    server: Recording, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its head and its body, together."""
+    server.answers = echo
+    sent: list[bytes] = []
+
+    class Noting(connections._BoundedTLSSocket):
+        def sendall(self, data: Any, flags: int = 0) -> None:
+            sent.append(bytes(data))
+            super().sendall(data, flags)
+
+    monkeypatch.setattr(connections, "_BoundedTLSSocket", Noting)
+    rows_of(connect()).get_label_row("a")
+    (asked,) = server.asked
+    assert [(piece[:5], piece[-len(asked.body) :]) for piece in sent] == [(b"POST ", asked.body)]
 
 
 def test_only_what_is_needed_is_asked_along(server: Recording, connect: Connect) -> None:

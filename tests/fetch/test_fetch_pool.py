@@ -22,6 +22,7 @@ from harvester.errors import (
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import Answer
+from harvester.fetch.threads import Threads
 from harvester.labels.wire import PlanRow
 from harvester.testing import FakeLabelRows, Fault, check_label_rows
 from tests.fetch.pool_kit import COPYING, Copying, Heard, a_pool, collect, label_rows, plan, whole
@@ -478,7 +479,7 @@ async def test_the_byte_budget_holds_heavy_rows_back() -> None:
     """Fifty rows of 50 MB, a budget of 200 MB, five streams: two rows at once, and all of them come."""
     at_once = most = 0
 
-    async def run_sync(func: Callable[[], object], **options: object) -> object:
+    async def run(threads: Threads, func: Callable[[], object], deadline: float) -> object:
         nonlocal at_once, most
         at_once += 1
         most = max(most, at_once)
@@ -494,7 +495,7 @@ async def test_the_byte_budget_holds_heavy_rows_back() -> None:
 
     async with a_pool(Heavy(50_000_000), max_memory=200_000_000) as pool:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(anyio.to_thread, "run_sync", run_sync)
+            patch.setattr(Threads, "run", run)
             async with anyio.create_task_group() as group:
                 for start in range(0, 50, 10):
                     group.start_soon(consume, pool, rows[start : start + 10])

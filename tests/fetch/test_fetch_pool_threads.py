@@ -1,5 +1,6 @@
 """The pool with real threads: what hangs, what is left, and that nobody waits for it."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import aclosing
@@ -7,7 +8,6 @@ from typing import cast
 from unittest import mock
 
 import anyio
-import anyio.from_thread
 import anyio.to_thread
 import pytest
 
@@ -96,11 +96,11 @@ async def test_a_row_that_always_hangs_is_failed(let_go: threading.Event) -> Non
 async def test_leaving_a_stream_early_waits_for_no_thread(let_go: threading.Event) -> None:
     """And another stream of the same pool goes on."""
     rows = plan(40)
-    hanging = anyio.Event()
+    loop, hanging = asyncio.get_running_loop(), anyio.Event()
 
     def on_call(asked: tuple[str, ...]) -> None:
         if "row-0020" in asked:
-            anyio.from_thread.run_sync(hanging.set)
+            loop.call_soon_threadsafe(hanging.set)
             let_go.wait(PATIENCE)
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
@@ -117,10 +117,10 @@ async def test_leaving_a_stream_early_waits_for_no_thread(let_go: threading.Even
 async def test_closing_the_pool_waits_for_no_thread(let_go: threading.Event) -> None:
     """All calls hang, and the body's own error comes out as itself."""
     rows = plan(10)
-    hanging = anyio.Event()
+    loop, hanging = asyncio.get_running_loop(), anyio.Event()
 
     def on_call(asked: tuple[str, ...]) -> None:
-        anyio.from_thread.run_sync(hanging.set)
+        loop.call_soon_threadsafe(hanging.set)
         let_go.wait(PATIENCE)
 
     async def leave() -> None:
@@ -139,11 +139,11 @@ async def test_closing_the_pool_waits_for_no_thread(let_go: threading.Event) -> 
 async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
     """A thread that comes back late does no work for nobody."""
     rows = plan(1)
-    hanging, read = anyio.Event(), threading.Event()
+    loop, hanging, read = asyncio.get_running_loop(), anyio.Event(), threading.Event()
     finished = threading.Event()
 
     def on_call(asked: tuple[str, ...]) -> None:
-        anyio.from_thread.run_sync(hanging.set)
+        loop.call_soon_threadsafe(hanging.set)
         let_go.wait(PATIENCE)
 
     class Reading(Copying):

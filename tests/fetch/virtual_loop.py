@@ -11,9 +11,9 @@ from typing import Any
 from unittest import mock
 
 import anyio
-import anyio.to_thread
 
 from harvester.fetch import pool
+from harvester.fetch.threads import Threads
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -45,14 +45,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 def calls_on_the_loop(latency: float = 0.15) -> Iterator[None]:
     """Within it, what should run in a thread runs on the loop, `latency` virtual seconds later."""
 
-    async def run_sync(
-        func: Callable[..., Any], *args: Any, abandon_on_cancel: bool, limiter: anyio.CapacityLimiter
-    ) -> Any:
-        async with limiter:
+    async def run(self: Threads, call: Callable[[], Any], deadline: float) -> Any:
+        with anyio.fail_after(deadline):
             await anyio.sleep(latency)
-            return func(*args)
+            return call()
 
-    with mock.patch.object(anyio.to_thread, "run_sync", run_sync):
+    with mock.patch.object(Threads, "run", run):
         yield
 
 

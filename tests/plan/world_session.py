@@ -9,7 +9,6 @@ from typing import Any, cast
 from unittest import mock
 
 import anyio
-import anyio.to_thread
 import msgspec
 
 import harvester.forecast.forecast
@@ -28,7 +27,7 @@ from harvester.plan import plan_rows
 from harvester.settings import Connection, Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
 from tests.fetch.virtual import OK, Server, Unlimited
-from tests.fetch.virtual_loop import VirtualLoop, cpu_to_spare
+from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop, cpu_to_spare
 
 LATENCY = 0.12
 
@@ -162,16 +161,12 @@ async def _export(session: WorldSession, selection: Selection, format: Format, l
 def _virtually(call: Callable[..., Any]) -> Any:
     """Runs it in virtual time, with calls that would be made in threads made on the loop."""
 
-    async def in_thread(func: Callable[..., Any], *args: Any, limiter: Any = None, **_: Any) -> Any:
-        if limiter is None:
-            return func(*args)  # no request
-        async with limiter:
-            await anyio.sleep(LATENCY)
-            return func(*args)
+    async def in_thread(func: Callable[..., Any], *args: Any, **_: Any) -> Any:
+        return func(*args)
 
     with (
         cpu_to_spare(),
-        mock.patch.object(anyio.to_thread, "run_sync", in_thread),
+        calls_on_the_loop(LATENCY),
         mock.patch.object(harvester.forecast.forecast, "in_thread", in_thread),
     ):
         return anyio.run(call, backend_options={"loop_factory": VirtualLoop})

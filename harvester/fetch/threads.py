@@ -1,0 +1,78 @@
+"""Worker threads for blocking calls, one for each that is under way: the gate bounds how many these are.
+
+anyio's own threads would do. But their limiter, three turns of the event loop and two cancel scopes are a
+tenth of what a request of one row costs.
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+_Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
+
+
+class Threads:
+    """Belongs to one event loop; a thread is kept for the calls that follow, until `close`."""
+
+    def __init__(self) -> None:
+        self._todo: SimpleQueue[_Job | None] = SimpleQueue()
+        self._threads = self._idle = 0
+
+    async def run(self, call: Callable[[], T], deadline: float) -> T:
+        """What `call` returns or raises, in a thread.
+
+        Where `deadline` seconds pass, or this is cancelled, the thread is left to itself and what comes of it
+        is forgotten.
+
+        Raises:
+            TimeoutError: the deadline has passed.
+        """
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[T] = loop.create_future()
+        self._todo.put((call, ended))
+        if self._idle:
+            self._idle -= 1
+        else:
+            self._threads += 1
+            threading.Thread(target=self._work, args=(loop,), name="harvester call").start()
+        timer = loop.call_later(deadline, _end, ended, None, TimeoutError())
+        try:
+            return await ended
+        finally:
+            timer.cancel()
+
+    def close(self) -> None:
+        """Ends the threads: those that are idle now, the others when their calls end. Waits for none."""
+        for _ in range(self._threads):
+            self._todo.put(None)
+
+    def _work(self, loop: asyncio.AbstractEventLoop) -> None:
+        while job := self._todo.get():
+            call, ended = job
+            try:
+                tell = partial(self._done, ended, call(), None)
+            except BaseException as error:
+                tell = partial(self._done, ended, None, error)
+            try:
+                loop.call_soon_threadsafe(tell)
+            except RuntimeError:
+                return  # the loop is closed: nobody waits any more
+            del job, call, ended, tell  # what a thread holds while it waits would live on
+
+    def _done(self, ended: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+        self._idle += 1
+        _end(ended, result, error)
+
+
+def _end(ended: "asyncio.Future[Any]", result: Any, error: BaseException | None) -> None:
+    if ended.done():
+        return
+    if error is not None:
+        ended.set_exception(error)
+    else:
+        ended.set_result(result)

@@ -1,0 +1,131 @@
+"""Threads for blocking calls: what comes of a call, what is left behind, and what is kept."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from harvester.fetch.threads import Threads
+
+pytestmark = pytest.mark.anyio
+
+PATIENCE = 20.0  # seconds until a test that hangs is failed; none waits for it
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def threads() -> Iterator[Threads]:
+    ours = Threads()
+    yield ours
+    ours.close()
+
+
+@pytest.fixture
+def let_go() -> Iterator[threading.Event]:
+    """Calls that hang do so until the test is over."""
+    event = threading.Event()
+    yield event
+    event.set()
+
+
+def waiting_for(event: threading.Event) -> Callable[[], bool]:
+    return lambda: event.wait(PATIENCE)
+
+
+async def test_a_call_returns_what_it_returns_and_raises_what_it_raises(threads: Threads) -> None:
+    """From another thread than the event loop's."""
+
+    def fails() -> None:
+        raise LookupError("its own")
+
+    assert await threads.run(threading.get_ident, PATIENCE) != threading.get_ident()
+    with pytest.raises(LookupError, match="its own"):
+        await threads.run(fails, PATIENCE)
+
+
+async def test_calls_one_after_the_other_share_a_thread(threads: Threads) -> None:
+    """And those at the same time have one each."""
+    one_by_one = {await threads.run(threading.get_ident, PATIENCE) for _ in range(10)}
+    together = threading.Barrier(3)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(threads.run, lambda: together.wait(PATIENCE), PATIENCE)
+    assert len(one_by_one) == 1
+    assert not together.broken
+
+
+async def test_a_call_is_left_at_its_deadline(threads: Threads, let_go: threading.Event) -> None:
+    """Its thread still hangs when the next call is answered."""
+    with pytest.raises(TimeoutError):
+        await threads.run(waiting_for(let_go), 0.0)
+    assert await threads.run(lambda: 7, PATIENCE) == 7
+    assert not let_go.is_set()
+
+
+async def test_a_call_that_ends_when_nobody_waits_gives_its_thread_back(
+    threads: Threads, let_go: threading.Event
+) -> None:
+    """What it returned is forgotten."""
+    hung: list[int] = []
+
+    def hangs() -> None:
+        hung.append(threading.get_ident())
+        let_go.wait(PATIENCE)
+
+    with pytest.raises(TimeoutError):
+        await threads.run(hangs, 0.0)
+    let_go.set()
+    with anyio.fail_after(PATIENCE):
+        while [await threads.run(threading.get_ident, PATIENCE)] != hung:
+            pass
+
+
+async def test_a_cancelled_call_is_left_at_once(threads: Threads, let_go: threading.Event) -> None:
+    """Who waits is free, its thread is not."""
+    with anyio.fail_after(PATIENCE), anyio.CancelScope() as scope:
+        scope.cancel()
+        await threads.run(waiting_for(let_go), PATIENCE)
+    assert scope.cancelled_caught
+    assert not let_go.is_set()
+
+
+async def test_closing_ends_every_thread(let_go: threading.Event) -> None:
+    """The one that hangs, once its call ends."""
+    threads, found = Threads(), []
+
+    def hangs() -> None:
+        found.append(threading.current_thread())
+        let_go.wait(PATIENCE)
+
+    with pytest.raises(TimeoutError):
+        await threads.run(hangs, 0.0)
+    found.append(await threads.run(threading.current_thread, PATIENCE))
+    threads.close()
+    let_go.set()
+    for thread in found:
+        await anyio.to_thread.run_sync(thread.join, PATIENCE)
+    assert [thread.is_alive() for thread in found] == [False, False]
+
+
+async def test_a_thread_that_waits_keeps_nothing_of_its_last_call(threads: Threads) -> None:
+    """Neither the call nor what came of it."""
+
+    class Kept:
+        def __call__(self) -> "Kept":
+            return Kept()
+
+    call = Kept()
+    kept = [weakref.ref(call), weakref.ref(await threads.run(call, PATIENCE))]
+    del call
+    gc.collect()
+    await threads.run(object, PATIENCE)  # the same thread has come back for more
+    assert [ref() for ref in kept] == [None, None]
