@@ -1,5 +1,6 @@
 """The Python API, on a platform in memory."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,7 +116,8 @@ def test_stopping_ends_an_export_from_outside(platform: Served, tmp_path: Path) 
 
     async def main() -> None:
         stopping = anyio.Event()
-        platform.before_answer = lambda: anyio.from_thread.run_sync(stopping.set)
+        loop = asyncio.get_running_loop()
+        platform.before_answer = lambda: loop.call_soon_threadsafe(stopping.set)
         await harvester.export_async(
             "p", tmp_path, stopping=stopping, format=harvester.Format(rows_per_part=1)
         )
