@@ -12,11 +12,10 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harvester import cli, drift, part, run
+from harvester import cli, part, run
 from harvester.encord import answers, envelope, rows
 from harvester.fetch import asking
 from harvester.labels import extract
@@ -36,6 +35,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("  join the lines", extract, "_harvest"),
     ("hash and write lines", ndjson._KindFile, "_flush"),
     ("count rows", part.Tally, "add"),
+    ("list again, and compare if need be", run.Run, "_compare"),
 )
 
 
@@ -64,39 +64,12 @@ class Clock:
             self.seconds[stage] += seconds
 
 
-def compared_by(clock: Clock, compared: Callable[..., Any]) -> Callable[..., Any]:
-    """Both sides of the comparison, and the comparison itself, as one stage."""
-
-    def timed(*both: Any) -> Any:
-        manager = compared(*both)
-        began = time.thread_time()
-        entered = manager.__enter__()
-        clock.add("list again and compare", time.thread_time() - began)
-        return _Entered(manager, entered)
-
-    return timed
-
-
-class _Entered:
-    """A context manager that was entered already."""
-
-    def __init__(self, manager: Any, entered: Any) -> None:
-        self._manager, self._entered = manager, entered
-
-    def __enter__(self) -> Any:
-        return self._entered
-
-    def __exit__(self, *error: Any) -> Any:
-        return self._manager.__exit__(*error)
-
-
 def main() -> None:
     wanted = int(sys.argv[1]) if len(sys.argv) > 1 else ROWS
     spec = WorldSpec(rows=wanted, objects_per_row=20, mix=("image",), unlabelled=0, odd=False)
     clock = Clock()
     for stage in STAGES:
         clock.around(*stage)
-    run.compared = compared_by(clock, drift.compared)  # type: ignore[assignment]
     with Simulator(spec) as simulator, tempfile.TemporaryDirectory() as directory:
         before = _cpu()
         argv = ["export", simulator.project_hash, "-o", str(Path(directory, "out")), "--quiet"]
@@ -106,7 +79,7 @@ def main() -> None:
         assert cli.main(argv) == 0
         whole = _cpu() - before
     print(f"{wanted:,} rows, {whole / wanted * 1e6:.0f} µs of CPU each (imports done), of which")
-    for stage in [*(name for name, _, _ in STAGES), "list again and compare"]:
+    for stage, _, _ in STAGES:
         print(f"  {stage:40} {clock.seconds[stage] / wanted * 1e6:6.1f} µs")
     top = (name for name in clock.seconds if not name.startswith(" "))
     rest = whole - sum(clock.seconds[name] for name in top)

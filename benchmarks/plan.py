@@ -14,22 +14,18 @@ import statistics
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from functions import by_function
 
 from harvester.drift import compared
 from harvester.encord.listing import Spool
-from harvester.encord.project import ProjectInfo
-from harvester.encord.session import Session
 from harvester.output import planfile
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
-from harvester.plan import plan_rows, unsorted_rows
+from harvester.plan import plan_lines, unsorted_rows
 from harvester.settings import Format, Selection
 from harvester.simulator import WorldSpec
 from harvester.simulator.world import World
@@ -39,18 +35,11 @@ PASSES = 5
 SELECTION, FORMAT = Selection(), Format()
 
 
-class Listed:
-    """What planning needs of a session: a listing, spooled already."""
-
-    def __init__(self, rows: int) -> None:
-        world = World(WorldSpec(rows=rows, objects_per_row=20, mix=("image",), unlabelled=0, odd=False))
-        body = b'{"status": 200, "response": [' + b",".join(world.listing()) + b"]}"
-        self._body = gzip.compress(body, 6)
-
-    @contextmanager
-    def listing(self, *_: Any, **__: Any) -> Iterator[Iterator[list[msgspec.Raw]]]:
-        with Spool(io.BytesIO(self._body), "gzip") as items:
-            yield items
+def listed(rows: int) -> bytes:
+    """A listing as it comes."""
+    world = World(WorldSpec(rows=rows, objects_per_row=20, mix=("image",), unlabelled=0, odd=False))
+    body = b'{"status": 200, "response": [' + b",".join(world.listing()) + b"]}"
+    return gzip.compress(body, 6)
 
 
 def main() -> None:
@@ -58,35 +47,39 @@ def main() -> None:
     parser.add_argument("rows", type=int, nargs="?", default=ROWS)
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
-    session, project = cast(Session, Listed(arguments.rows)), ProjectInfo("hash", "title", "")
+    sent = listed(arguments.rows)
+    listing = Spool(io.BytesIO(sent), "gzip")
     purpose = Purpose(project=Project("hash", "title"), selection=SELECTION, format=FORMAT)
     with tempfile.TemporaryDirectory() as directory:
         target = LocalTarget(Path(directory))
-        header = planfile.freeze(target, plan_rows(session, project, SELECTION, FORMAT), purpose)
+        header = planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), purpose)
+
+        def digest() -> None:
+            Spool(io.BytesIO(sent), "gzip").digest()
 
         def cut() -> None:
-            with session.listing("hash", SELECTION) as chunks:
-                drain(chunks)
+            drain(listing)
 
         def read() -> None:
-            drain(unsorted_rows(session, project, SELECTION, FORMAT))
+            drain(unsorted_rows(listing, SELECTION, FORMAT))
 
         def sort() -> None:
-            drain(plan_rows(session, project, SELECTION, FORMAT))
+            drain(plan_lines(listing, SELECTION, FORMAT))
 
         def freeze() -> None:
-            planfile.freeze(target, plan_rows(session, project, SELECTION, FORMAT), purpose)
+            planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), purpose)
 
         def compare() -> None:
-            listed = unsorted_rows(session, project, SELECTION, FORMAT)
-            with compared(planfile.rows(target, header), listed) as comparison:
+            rows = unsorted_rows(listing, SELECTION, FORMAT)
+            with compared(planfile.rows(target, header), rows) as comparison:
                 assert not comparison.drift().edited
 
         stages = {
-            "unzip and cut into items": cut,
+            "unzip, hash and cut into items": cut,
             "... and read": read,
             "... and sort": sort,
             "... and freeze: the plan": freeze,
+            "hash again: nothing has drifted": digest,
             "read again and compare: the drift": compare,
         }
         for name, stage in stages.items():

@@ -69,8 +69,8 @@ def main() -> None:
         for transport in ("pooled", "sdk"):
             session = Session.open(msgspec.structs.replace(base, transport=transport))
             project = session.find_project(simulator.project_hash)
-            listed = listed_rows(session, project, Selection())
-            hashes = [row.label_hash for row, _ in listed if row.label_hash]
+            with session.listing(project, Selection()) as listing:
+                hashes = [row.label_hash for row, _ in listed_rows(listing) if row.label_hash]
             source = session.label_rows(project, Selection(), Format())
             measure(source, hashes, CALLS[transport], transport, profile=profile)
             session.close()

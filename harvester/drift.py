@@ -13,7 +13,9 @@ import msgspec
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
 from harvester.output.manifest import Drift
-from harvester.plan import Order, plan_order, side_by_side, sorted_rows
+from harvester.plan import Order, plan_order, rows_of, side_by_side, sorted_lines
+
+NO_DRIFT = Drift(named={"edited": [], "added": [], "removed": []})
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
@@ -55,17 +57,16 @@ class Comparison:
             position // rows_per_part for (position,) in self._tables.execute(f"SELECT position {_EDITED}")
         }
 
-    def settled(self, planned: Iterable[PlanRow]) -> Iterator[PlanRow]:
-        """The plan's rows, given once more, with those edited since as they are listed now."""
-        decode = msgspec.json.Decoder(PlanRow).decode
+    def settled(self, planned: Iterable[bytes]) -> Iterator[bytes]:
+        """The plan's lines, with those of rows edited since as they are listed now."""
         edited = self._tables.execute(_SETTLED)
         at, listed = edited.fetchone() or (None, b"")
-        for position, row in enumerate(planned):
+        for position, line in enumerate(planned):
             if position == at:
-                yield decode(listed)
+                yield listed
                 at, listed = edited.fetchone() or (None, b"")
             else:
-                yield row
+                yield line
 
     def _count(self, rows: str) -> int:
         (count,) = self._tables.execute(f"SELECT count(*) {rows}").fetchone()
@@ -89,7 +90,7 @@ def compared(
         try:
             for statement in _TABLES:
                 tables.execute(statement)
-            _fill(tables, side_by_side(planned, sorted_rows(listed, order), order))
+            _fill(tables, side_by_side(planned, rows_of(sorted_lines(listed, order)), order))
             tables.execute("CREATE INDEX planned_unit ON planned (unit)")
             tables.execute("COMMIT")
         except sqlite3.OperationalError as error:

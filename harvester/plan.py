@@ -6,13 +6,14 @@ on disk, so a million rows take little more memory than a thousand.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice, starmap
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harvester.errors import CannotFinishNow
 from harvester.labels.surrogates import as_text
-from harvester.labels.wire import NOT_AS_SENT, ListedRow, PlanRow
+from harvester.labels.wire import NO_METADATA, NOT_AS_SENT, ListedRow, PlanRow
 from harvester.settings import Format, Selection
 from harvester.sorting import sorter
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 _TOLD_EVERY = 1000  # rows
+
+Items = Iterable[Iterable[msgspec.Raw]]  # of a listing, some at a time
 
 
 class StatusCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,10 +89,8 @@ def places(selection: Selection) -> Places:
     )
 
 
-def listed_rows(
-    session: "Session", project: "ProjectInfo", selection: Selection, *, with_metadata: bool = False
-) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
-    """The rows that the server lists for `selection`, in its order, each with its JSON as sent.
+def listed_rows(listing: Items) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
+    """The rows of a listing, in its order, each with its JSON as sent.
 
     That is `NOT_AS_SENT` for a row whose title, or anything else, stands for no text.
 
@@ -97,13 +98,12 @@ def listed_rows(
     item that is no listed row: a listing that cannot be read whole is not half an export.
     """
     decode = msgspec.json.Decoder(ListedRow).decode
-    with session.listing(project.project_hash, selection, with_metadata=with_metadata) as chunks:
-        for chunk in chunks:
-            for item in chunk:
-                try:
-                    yield decode(item), item
-                except (msgspec.DecodeError, UnicodeDecodeError):
-                    yield _read_as_text(decode, item), NOT_AS_SENT
+    for items in listing:
+        for item in items:
+            try:
+                yield decode(item), item
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                yield _read_as_text(decode, item), NOT_AS_SENT
 
 
 def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> ListedRow:
@@ -114,22 +114,21 @@ def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> Li
         raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
 
 
-def plan_rows(
-    session: "Session",
-    project: "ProjectInfo",
+def plan_lines(
+    listing: Items,
     selection: Selection,
     format: Format,
     *,
     on_listed: Callable[[int], None] = lambda count: None,
-) -> Iterator[PlanRow]:
-    """The rows of the plan in their frozen order: dataset, data title, label, branch.
+) -> Iterator[bytes]:
+    """The rows of the plan in their frozen order (dataset, data title, label, branch), each as its JSON.
 
     Rows that need not be asked for come with their `outcome`. A row that the server lists twice
     comes once. `on_listed` hears how many rows have been listed so far.
 
     Blocking; memory stays flat. Raises as `listed_rows`.
     """
-    yield from sorted_rows(unsorted_rows(session, project, selection, format), plan_order, on_taken=on_listed)
+    return sorted_lines(unsorted_rows(listing, selection, format), plan_order, on_taken=on_listed)
 
 
 # What rows are sorted by: as many texts for each of them.
@@ -141,26 +140,30 @@ def plan_order(row: PlanRow) -> tuple[str, str, str, str, str]:
     return (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
 
 
-def sorted_rows(
+def sorted_lines(
     rows: Iterable[PlanRow],
     order: Order,
     *,
     on_taken: Callable[[int], None] = lambda count: None,
-) -> Iterator[PlanRow]:
-    """`rows` in that order, those that agree in it once. `on_taken` hears how many have come so far.
+) -> Iterator[bytes]:
+    """`rows` in that order, those that agree in it once, each as its JSON. `on_taken` hears how many have
+    come so far.
 
     Blocking; memory stays flat. Raises CannotFinishNow where the temporary directory has no room.
     """
-    encode, decode = msgspec.json.Encoder().encode, msgspec.json.Decoder(PlanRow).decode
-    taken = 0
+    encode, rows, taken = msgspec.json.Encoder().encode, iter(rows), 0
     with sorter() as by_order:
-        for taken, row in enumerate(rows, 1):
-            by_order.add(order(row), encode(row))
-            if taken % _TOLD_EVERY == 0:
-                on_taken(taken)
-        on_taken(taken)
-        for item in by_order:
-            yield decode(item)
+        while some := list(islice(rows, _TOLD_EVERY)):
+            for row in some:
+                by_order.add(order(row), encode(row))
+            taken += len(some)
+            on_taken(taken)
+        yield from by_order
+
+
+def rows_of(lines: Iterable[bytes]) -> Iterator[PlanRow]:
+    """The rows whose JSON it is."""
+    return map(msgspec.json.Decoder(PlanRow).decode, lines)
 
 
 def side_by_side(
@@ -183,39 +186,34 @@ def side_by_side(
             new = next(news, None)
 
 
-def unsorted_rows(
-    session: "Session", project: "ProjectInfo", selection: Selection, format: Format
-) -> Iterator[PlanRow]:
-    """The rows of `plan_rows` in the order in which the server lists them, a row listed twice twice."""
-    for _, row in planned_rows(session, project, selection, format):
-        yield row
+def unsorted_rows(listing: Items, selection: Selection, format: Format) -> Iterator[PlanRow]:
+    """The rows of `plan_lines` in the order in which the server lists them, a row listed twice twice."""
+    return starmap(planner(selection, format), listed_rows(listing))
 
 
-def planned_rows(
-    session: "Session", project: "ProjectInfo", selection: Selection, format: Format
-) -> Iterator[tuple[ListedRow, PlanRow]]:
-    """`unsorted_rows`, each with what the listing says of it."""
+def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
+    """What makes a row of the plan of a listed one and its JSON."""
     keep_metadata = "rows" in format.emit
     decide = listing_filter(selection)
-    for row, item in listed_rows(session, project, selection, with_metadata=keep_metadata):
-        yield (
-            row,
-            PlanRow(
-                dataset_hash=row.dataset_hash,
-                data_title=row.data_title or "",
-                label_hash=row.label_hash or None,
-                branch_name=row.branch_name,
-                data_hash=row.data_hash,
-                data_type=row.data_type or "",
-                dataset_title=row.dataset_title or "",
-                last_edited_at=row.last_edited_at,
-                task_status=row.annotation_task_status,
-                label_status=row.label_status,
-                stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
-                outcome=decide(row),
-                **({"metadata": item} if keep_metadata else {}),
-            ),
+
+    def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:
+        return PlanRow(
+            dataset_hash=row.dataset_hash,
+            data_title=row.data_title or "",
+            label_hash=row.label_hash or None,
+            branch_name=row.branch_name,
+            data_hash=row.data_hash,
+            data_type=row.data_type or "",
+            dataset_title=row.dataset_title or "",
+            last_edited_at=row.last_edited_at,
+            task_status=row.annotation_task_status,
+            label_status=row.label_status,
+            stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
+            outcome=decide(row),
+            metadata=item if keep_metadata else NO_METADATA,
         )
+
+    return planned
 
 
 def status(session: "Session", project: "ProjectInfo", selection: Selection) -> StatusCounts:
@@ -223,15 +221,16 @@ def status(session: "Session", project: "ProjectInfo", selection: Selection) -> 
     rows = labelled = 0
     task, label, stage, data_type = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
     decide = listing_filter(selection)
-    for row, _ in listed_rows(session, project, selection):
-        if decide(row) == "filtered":
-            continue
-        rows += 1
-        labelled += bool(row.label_hash)
-        task[row.annotation_task_status or "none"] += 1
-        label[row.label_status or "none"] += 1
-        stage[(row.workflow_graph_node and row.workflow_graph_node.title) or "none"] += 1
-        data_type[row.data_type or "unknown"] += 1
+    with session.listing(project, selection) as listing:
+        for row, _ in listed_rows(listing):
+            if decide(row) == "filtered":
+                continue
+            rows += 1
+            labelled += bool(row.label_hash)
+            task[row.annotation_task_status or "none"] += 1
+            label[row.label_status or "none"] += 1
+            stage[(row.workflow_graph_node and row.workflow_graph_node.title) or "none"] += 1
+            data_type[row.data_type or "unknown"] += 1
     return StatusCounts(
         rows=rows,
         labelled=labelled,

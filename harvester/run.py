@@ -1,15 +1,17 @@
 """One run of an export, step by step: `harvester.export` says in which order."""
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.drift import Comparison, compared
+from harvester.drift import NO_DRIFT, Comparison, compared
 from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
 from harvester.errors import BadInput, CannotFinishNow
@@ -25,13 +27,15 @@ from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
-from harvester.plan import plan_order, plan_rows, unsorted_rows
+from harvester.plan import plan_lines, plan_order, unsorted_rows
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
 
 if TYPE_CHECKING:
+    from harvester.encord.sdk import Listing
     from harvester.encord.session import Session
 
+T = TypeVar("T")
 Reader = Callable[[bytes | None], Extractor]  # what reads label rows, by an ontology
 
 GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
@@ -60,6 +64,7 @@ class Run:
     """The state of a run. Its target is locked, and no step runs beside another."""
 
     _plan: PlanHeader
+    _planned_from: str | None = None  # digest of the listing that the plan was made of, where that is known
     _ontology: bytes | None  # as it was when the plan was frozen
     _standing: Standing
     _drift: Drift | None = None
@@ -235,13 +240,16 @@ class Run:
         return settled
 
     def _compare(self, settle: bool) -> bool:
-        planned = self._frozen_rows()
-        listed = unsorted_rows(self._session, self._project, self._selection, self._format)
-        with compared(planned, listed, self._frozen_order) as comparison:
-            self._drift = comparison.drift()
-            if self._drift.edited and settle:
-                self._settle(comparison)
-                return True
+        with self._listing_now() as listing:
+            if self._planned_from is not None and self._planned_from == listing.digest():
+                self._drift = NO_DRIFT
+                return False
+            listed = unsorted_rows(listing, self._selection, self._format)
+            with compared(self._frozen_rows(), listed, self._frozen_order) as comparison:
+                self._drift = comparison.drift()
+                if self._drift.edited and settle:
+                    self._settle(comparison)
+                    return True
         return False
 
     _frozen_order = staticmethod(plan_order)
@@ -254,7 +262,8 @@ class Run:
         assert self._drift is not None
         edited = comparison.edited_parts(self._format.rows_per_part)
         reopen(self._target, edited)
-        self._plan = planfile.replace_rows(self._target, self._plan, comparison.settled(self._frozen_rows()))
+        lines = comparison.settled(planfile.lines(self._target, self._plan))
+        self._plan, self._planned_from = planfile.replace_rows(self._target, self._plan, lines), None
         for part, commit in list(self._standing.commits.items()):
             if part in edited:
                 self._count(self._standing.commits.pop(part), times=-1)
@@ -312,16 +321,20 @@ class Run:
         """A call that lists: in a thread, which is left behind if the run is to stop."""
         return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True))
 
-    def _list(self) -> Iterator[PlanRow]:
-        return self._while_wanted(
-            plan_rows(self._session, self._project, self._selection, self._format, on_listed=self._listed)
-        )
+    def _listing_now(self) -> AbstractContextManager["Listing"]:
+        return self._session.listing(self._project, self._selection, self._format)
 
-    def _while_wanted(self, rows: Iterator[PlanRow]) -> Iterator[PlanRow]:
-        for number, row in enumerate(rows):
-            if number % 1000 == 0:
-                anyio.from_thread.check_cancelled()  # a thread that was left behind must not go on writing
-            yield row
+    def _list(self) -> Iterator[bytes]:
+        with self._listing_now() as listing:
+            lines = plan_lines(listing, self._selection, self._format, on_listed=self._listed)
+            yield from self._while_wanted(lines)
+            self._planned_from = listing.digest()
+
+    def _while_wanted(self, items: Iterable[T]) -> Iterator[T]:
+        items = iter(items)
+        while some := list(islice(items, 1000)):
+            anyio.from_thread.check_cancelled()  # a thread that was left behind must not go on writing
+            yield from some
 
     def _listed(self, count: int) -> None:
         anyio.from_thread.check_cancelled()

@@ -5,10 +5,9 @@ Per item, this is a third of what SQLite's sorter takes, most of it inserting an
 """
 
 import tempfile
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from heapq import merge
-from itertools import islice
 from typing import IO, Any
 
 import msgspec
@@ -20,8 +19,9 @@ _MOST_RUNS = 64  # each is an open file, and holds a batch while it is merged
 _BATCH = 100  # items
 
 _Entry = tuple[Any, ...]  # the texts of the key, and the item
+_Entries = list[_Entry]
 _encode = msgspec.msgpack.encode
-_decode = msgspec.msgpack.Decoder(list[_Entry]).decode
+_decode = msgspec.msgpack.Decoder(_Entries).decode
 
 
 class Sorter:
@@ -34,7 +34,7 @@ class Sorter:
     def __init__(self, files: ExitStack, run_bytes: int) -> None:
         self._files = files
         self._run_bytes = run_bytes
-        self._runs: list[Iterator[_Entry]] = []
+        self._runs: list[Iterator[_Entries]] = []
         self._entries: list[_Entry] = []
         self._bytes = 0
 
@@ -47,24 +47,26 @@ class Sorter:
 
     def __iter__(self) -> Iterator[bytes]:
         self._entries.sort()
-        last = None
-        for *key, item in merge(*self._runs, self._entries):
-            if last != (last := key):
-                yield item
+        last: _Entry = ()
+        for batch in _merged([*self._runs, _batches(self._entries)]):
+            for entry in batch:
+                if (key := entry[:-1]) != last:
+                    last = key
+                    yield entry[-1]
 
     def _spill(self) -> None:
         if len(self._runs) == _MOST_RUNS:
-            self._runs = [self._written(merge(*self._runs))]
+            self._runs = [self._written(_merged(self._runs))]
         self._entries.sort()
-        self._runs.append(self._written(iter(self._entries)))
+        self._runs.append(self._written(_batches(self._entries)))
         self._entries, self._bytes = [], 0
 
-    def _written(self, entries: Iterator[_Entry]) -> Iterator[_Entry]:
+    def _written(self, batches: Iterator[_Entries]) -> Iterator[_Entries]:
         """The same from a file, which is gone when it is closed or the process dies."""
         sizes = []
         try:
             file = self._files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115  # closed by the stack
-            while batch := list(islice(entries, _BATCH)):
+            for batch in batches:
                 sizes.append(file.write(_encode(batch)))
             file.seek(0)
         except OSError as error:
@@ -74,10 +76,28 @@ class Sorter:
         return _read(file, sizes)
 
 
-def _read(file: IO[bytes], sizes: list[int]) -> Iterator[_Entry]:
+def _read(file: IO[bytes], sizes: list[int]) -> Iterator[_Entries]:
     with file:
         for size in sizes:
-            yield from _decode(file.read(size))
+            yield _decode(file.read(size))
+
+
+def _batches(entries: _Entries) -> Iterator[_Entries]:
+    return (entries[start : start + _BATCH] for start in range(0, len(entries), _BATCH))
+
+
+def _merged(runs: list[Iterator[_Entries]]) -> Iterator[_Entries]:
+    """All that the runs hold, in order. A batch is sorted in half the time that a heap takes."""
+    heads = [next(run, []) for run in runs]
+    while any(heads):
+        upto = min(head[-1] for head in heads if head)  # what comes later in any run is no less
+        batch: _Entries = []
+        for place, head in enumerate(heads):
+            cut = bisect_right(head, upto)
+            batch += head[:cut]
+            heads[place] = head[cut:] or next(runs[place], [])
+        batch.sort()
+        yield batch
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Rows as they come, in the order of the plan, for who keeps nothing: standard output, the Python API."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -19,7 +19,7 @@ from harvester.labels.wire import PlanRow
 from harvester.output.compression import compressor
 from harvester.output.stdout import StreamKeep
 from harvester.part import Tally
-from harvester.plan import plan_rows
+from harvester.plan import plan_lines, rows_of
 from harvester.run import Summary
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import stopping_when
@@ -54,16 +54,17 @@ async def stream_rows(
     source = session.label_rows(project, selection, format)
     deadline = session.connection.request_deadline
 
-    def begin() -> tuple[Any, list[PlanRow]]:
-        rows = plan_rows(session, project, selection, format, on_listed=listed)
-        return rows, list(islice(rows, _ROWS_AT_ONCE))
+    def plan() -> Iterator[PlanRow]:
+        with session.listing(project, selection, format) as listing:
+            yield from rows_of(plan_lines(listing, selection, format, on_listed=listed))
 
     def listed(count: int) -> None:
         anyio.from_thread.check_cancelled()
         counters.listed = count
 
     async def wanted() -> AsyncIterator[PlanRow]:
-        rows, chunk = await in_thread(begin, abandon_on_cancel=True)
+        rows = plan()
+        chunk = await in_thread(lambda: list(islice(rows, _ROWS_AT_ONCE)), abandon_on_cancel=True)
         while chunk:
             for row in chunk:
                 if row.outcome is None:

@@ -37,7 +37,7 @@ from harvester.output.manifest import Drift, Manifest, read_manifest, with_gener
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import Target, open_target
-from harvester.plan import plan_order, sorted_rows, unsorted_rows
+from harvester.plan import plan_order, rows_of, sorted_lines, unsorted_rows
 from harvester.run import Reader, Run
 from harvester.settings import Limits
 from harvester.sorting import sorter
@@ -223,11 +223,9 @@ class _SyncRun(Run):
         listing = read_listing(self._target)
         if listing is None:
             drop_generation(self._target)
-            listed = unsorted_rows(self._session, self._project, self._selection, self._format)
-            rows = sorted_rows(listed, label_order, on_taken=self._listed)
             listing = planfile.freeze(
                 self._target,
-                self._while_wanted(rows),
+                self._while_wanted(self._sorted_by_label()),
                 self._purpose,
                 rows_file=LISTED_ROWS,
                 header_file=LISTED,
@@ -237,9 +235,14 @@ class _SyncRun(Run):
         if changed is None or not feed_is_there(self._target, changed):
             self._target.delete(PLAN)  # so that all of it is made anew
 
-    def _list(self) -> Iterator[PlanRow]:
+    def _sorted_by_label(self) -> Iterator[bytes]:
+        with self._listing_now() as listed:
+            rows = unsorted_rows(listed, self._selection, self._format)
+            yield from sorted_lines(rows, label_order, on_taken=self._listed)
+
+    def _list(self) -> Iterator[bytes]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
-        decode, encode = msgspec.json.Decoder(PlanRow).decode, msgspec.json.encode
+        encode = msgspec.json.encode
         feed = FeedWriter(self._target, self._format.compress)
         with sorter() as wanted:
             try:
@@ -264,8 +267,7 @@ class _SyncRun(Run):
                     feed=files,
                 ),
             )
-            for item in wanted:
-                yield decode(item)
+            yield from wanted
 
     def _steps(self) -> Generator[Step, None, None]:
         folder = folder_of(self._whole, self._number - 1)
@@ -285,7 +287,7 @@ class _SyncRun(Run):
                 f"{one_line(folder.name)}: what was listed last is lost; export into another directory"
             )
         rows = planfile.rows(folder, header)
-        return sorted_rows(rows, label_order) if self._number == 1 else rows
+        return rows_of(sorted_lines(rows, label_order)) if self._number == 1 else rows
 
     _frozen_order = staticmethod(label_order)
 

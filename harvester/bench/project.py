@@ -114,11 +114,12 @@ def _sample(
 ) -> tuple[list[PlanRow], int]:
     """The first rows that have labels, and how many have."""
     rows, labelled = list[PlanRow](), 0
-    for row in unsorted_rows(session, project, selection, Format()):
-        if row.outcome is None:
-            labelled += 1
-            if len(rows) < most:
-                rows.append(row)
+    with session.listing(project, selection) as listing:
+        for row in unsorted_rows(listing, selection, Format()):
+            if row.outcome is None:
+                labelled += 1
+                if len(rows) < most:
+                    rows.append(row)
     return rows, labelled
 
 

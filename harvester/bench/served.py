@@ -75,9 +75,10 @@ def _signed(simulator: Simulator, connection: Connection) -> list[bytes]:
     session = Session.open(connection)
     try:
         project = session.find_project(simulator.project_hash)
-        labelled = (row.label_hash for row, _ in listed_rows(session, project, Selection()) if row.label_hash)
-        for label_hash in islice(labelled, _REQUESTS):
-            client.get_label_row(label_hash, get_signed_url=False)
+        with session.listing(project, Selection()) as listing:
+            labelled = (row.label_hash for row, _ in listed_rows(listing) if row.label_hash)
+            for label_hash in islice(labelled, _REQUESTS):
+                client.get_label_row(label_hash, get_signed_url=False)
     finally:
         session.close()
     return [_written(request, config.endpoint) for request in signing.kept]

@@ -71,7 +71,8 @@ def _drift(directory: str, connection: Connection) -> "Drift":
         raise BadInput(one_line(f"{directory} has no plan that could be compared with the server"))
     with connected(connection) as session:
         project = session.find_project(header.project.hash)
-        listed = unsorted_rows(session, project, header.selection, header.format)
         order = plan_order if folder is target else label_order
-        with compared(planfile.rows(folder, header), listed, order) as comparison:
-            return comparison.drift()
+        with session.listing(project, header.selection, header.format) as listing:
+            listed = unsorted_rows(listing, header.selection, header.format)
+            with compared(planfile.rows(folder, header), listed, order) as comparison:
+                return comparison.drift()

@@ -4,10 +4,12 @@ The list call has no paging. Its body goes to an unnamed temporary file as it co
 is split into its items a window at a time, so that a million rows take no more memory than a thousand.
 """
 
+import hashlib
 import json
 import math
 import re
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import IO
 
@@ -42,29 +44,44 @@ _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Spool:
-    """A listing on disk, in a file without a name that is gone when it is closed, or we are."""
+    """A listing on disk, in a file without a name that is gone when it is closed, or we are.
+
+    Read by one reader at a time.
+    """
+
+    _digest: str | None = None
 
     def __init__(self, file: IO[bytes], encoding: str) -> None:
         self._file = file
         self._encoding = encoding
 
-    def items(self) -> Iterator[list[msgspec.Raw]]:
+    def __iter__(self) -> Iterator[list[msgspec.Raw]]:
         """The listed rows, some at a time, each with its JSON as sent.
 
         Raises:
             BrokenAnswer, AnswerTooLarge: as `body.read_body`.
         """
+        return split(self._body())
+
+    def digest(self) -> str | None:
+        """The sha256 of the body, whose compression may be another each time. Raises likewise."""
+        if self._digest is None:
+            deque(self._body(), maxlen=0)
+        return self._digest
+
+    def _body(self) -> Iterator[bytes]:
         self._file.seek(0)
-        return split(decoded(_pieces_of(self._file), self._encoding, limit=math.inf))
+        hashed = hashlib.sha256()
+        for piece in decoded(_pieces_of(self._file), self._encoding, limit=math.inf):
+            hashed.update(piece)
+            yield piece
+        self._digest = hashed.hexdigest()
 
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Iterator[list[msgspec.Raw]]:
-        return self.items()
+    def __enter__(self) -> "Spool":
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._file.close()
 
 
 def read_listing(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Spool:

@@ -6,6 +6,7 @@ in `transport`, which is not imported where the user takes the SDK as it is.
 
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 import encord
@@ -31,7 +32,18 @@ PROJECT = "project"  # the resource type that a project's requests name
 _ITEMS_AT_ONCE = 1000
 
 T = TypeVar("T")
-Items = Iterator[list[msgspec.Raw]]
+
+
+class Listing(Protocol):
+    """The rows that the server lists, each with its JSON as sent, some at a time.
+
+    Iterating begins with the first of them each time; one iterator at a time.
+    """
+
+    def __iter__(self) -> Iterator[list[msgspec.Raw]]: ...
+
+    def digest(self) -> str | None:
+        """A digest of all that the server sent; None where that is not known."""
 
 
 def unknown_sdk(why: str) -> BadInput:
@@ -47,8 +59,8 @@ class Transport(Protocol):
 
     api: ApiClient
 
-    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
-        """What the SDK's `list_label_rows` gives for `options`, as JSON, some items at a time."""
+    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
+        """What the SDK's `list_label_rows` gives for `options`, as JSON."""
 
     def label_rows(
         self, project_hash: str, *, as_sent: bool
@@ -130,9 +142,9 @@ class PlainTransport:
         self._config = config
         self.api = ApiClient(config)
 
-    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
+    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
         client = self._client(_ListingQuerier(self._config, PROJECT, project_hash))
-        return nullcontext(_written(client.list_label_rows(**options)))
+        return nullcontext(_Parsed(client.list_label_rows(**options)))
 
     def label_rows(
         self, project_hash: str, *, as_sent: bool
@@ -155,13 +167,18 @@ class _ListingQuerier(Querier):
         return item
 
 
-def _written(rows: Iterable[Any]) -> Iterator[list[msgspec.Raw]]:
-    """The items of a listing, written again, some at a time."""
-    batch: list[msgspec.Raw] = []
-    for row in rows:
-        batch.append(msgspec.Raw(orjson.dumps(row if isinstance(row, dict) else row.to_dict())))
-        if len(batch) == _ITEMS_AT_ONCE:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
+class _Parsed:
+    """A listing that the SDK has parsed: its items are written again, and what was sent is gone."""
+
+    def __init__(self, rows: Iterable[Any]) -> None:
+        self._rows = rows
+
+    def __iter__(self) -> Iterator[list[msgspec.Raw]]:
+        rows = iter(self._rows)
+        while batch := list(islice(rows, _ITEMS_AT_ONCE)):
+            yield [
+                msgspec.Raw(orjson.dumps(row if isinstance(row, dict) else row.to_dict())) for row in batch
+            ]
+
+    def digest(self) -> None:
+        return None

@@ -1,8 +1,9 @@
 """One open session with the platform: its projects, their listings, their label rows."""
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 from uuid import UUID
@@ -19,7 +20,7 @@ from harvester.encord import faults
 from harvester.encord.credentials import load_credentials
 from harvester.encord.project import ProjectInfo
 from harvester.encord.rows import ProjectLabelRows, options_for
-from harvester.encord.sdk import PlainTransport, Transport, list_options, sdk_config, unknown_sdk
+from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -101,20 +102,20 @@ class Session:
 
     @contextmanager
     def listing(
-        self, project_hash: str, selection: Selection, *, with_metadata: bool = False
-    ) -> Iterator[Iterator[Iterable[msgspec.Raw]]]:
-        """All rows that the server lists for `selection`, labelled or not, each with its JSON as sent.
+        self, project: ProjectInfo, selection: Selection, format: Format = Format()
+    ) -> Iterator[Listing]:
+        """All rows that the server lists for `selection`, labelled or not, with what `format` needs of them.
 
-        They come some at a time, and memory stays flat, but for `transport="sdk"`, where the SDK holds
-        them all. `with_metadata` asks for the client metadata too.
+        Memory stays flat, but for `transport="sdk"`, where the SDK holds them all.
 
         Raises:
             CannotFinishNow: the listing cannot be had, or read, now. Also while it is read.
         """
-        options = list_options(selection, with_metadata=with_metadata)
-        listed = self._ask("list_label_rows", lambda: self._transport.listing(project_hash, options))
-        with listed as items:
-            yield self._translated("list_label_rows", items)
+        options = list_options(selection, with_metadata="rows" in format.emit)
+        operation = "list_label_rows"
+        listed = self._ask(operation, lambda: self._transport.listing(project.project_hash, options))
+        with listed as listing:
+            yield _Listing(listing, partial(self._once, operation))
 
     def label_rows(
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
@@ -211,15 +212,29 @@ class Session:
                 error, asked="project", operation=operation, domain=self._connection.domain
             ) from error
 
-    def _translated(self, operation: str, items: Iterator[T]) -> Iterator[T]:
-        while True:
-            try:
-                item = self._translating(operation, lambda: next(items, None))
-            except Retry as error:
-                raise _stop(error) from error
-            if item is None:
-                return
-            yield item
+    def _once(self, operation: str, call: Callable[[], T]) -> T:
+        """`call`, which is not asked again: where it fails, it stops the run."""
+        try:
+            return self._translating(operation, call)
+        except Retry as error:
+            raise _stop(error) from error
+
+
+class _Listing:
+    """A listing, each of whose reads goes through `reading`, which names what goes wrong."""
+
+    def __init__(self, listing: Listing, reading: Callable[[Callable[[], Any]], Any]) -> None:
+        self._listing = listing
+        self._reading = reading
+
+    def __iter__(self) -> Iterator[list[msgspec.Raw]]:
+        items = iter(self._listing)
+        while (some := self._reading(lambda: next(items, None))) is not None:
+            yield some
+
+    def digest(self) -> str | None:
+        digest: str | None = self._reading(self._listing.digest)
+        return digest
 
 
 def _pooled_transport() -> Callable[[Connection, Config], Transport]:

@@ -27,7 +27,7 @@ from harvester.encord.answers import Read, reads_rows, refuse_redirect
 from harvester.encord.body import read_body
 from harvester.encord.connections import Connections
 from harvester.encord.listing import Spool, read_listing
-from harvester.encord.sdk import PROJECT, Items, unknown_sdk
+from harvester.encord.sdk import PROJECT, Listing, unknown_sdk
 from harvester.errors import HarvesterError
 from harvester.settings import Connection
 
@@ -48,7 +48,7 @@ class PooledTransport:
         self._connections = Connections(connection)
         self.api: ApiClient = PooledApiClient(config, self._connections)
 
-    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Items]:
+    def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
         # The server makes all of a listing before it sends the first byte.
         client: Any = self._client(
             project_hash, read_listing, many=True, read_timeout=self._connection.request_deadline

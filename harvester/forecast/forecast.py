@@ -17,7 +17,7 @@ from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import Look, Sample, Weigher, look_at
 from harvester.forecast.steps import ListingSteps, Step, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
-from harvester.plan import Preview, planned_rows, preview
+from harvester.plan import Preview, listed_rows, planner, preview
 from harvester.settings import Format, Limits, Selection
 
 if TYPE_CHECKING:
@@ -125,12 +125,16 @@ def _list(
     draw: Draw,
     steps: ListingSteps,
 ) -> Preview:
+    planned = planner(selection, format)
+
     def seen() -> Iterator[str | None]:
-        for listed, row in planned_rows(session, project, selection, format):
-            steps.add(listed, row.outcome)
-            if row.outcome is None:
-                draw.add(row, listed.number_of_frames)
-            yield row.outcome
+        with session.listing(project, selection, format) as listing:
+            for listed, item in listed_rows(listing):
+                row = planned(listed, item)
+                steps.add(listed, row.outcome)
+                if row.outcome is None:
+                    draw.add(row, listed.number_of_frames)
+                yield row.outcome
 
     return preview(seen(), selection, format)
 

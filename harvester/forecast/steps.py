@@ -50,7 +50,8 @@ def server_steps(
 
 
 def _count(session: "Session", project: "ProjectInfo", asked: dict[str, Any]) -> int:
-    return sum(1 for _ in listed_rows(session, project, _chosen(asked)))
+    with session.listing(project, _chosen(asked)) as listing:
+        return sum(1 for _ in listed_rows(listing))
 
 
 def _chosen(fields: dict[str, Any]) -> Selection:

@@ -30,6 +30,7 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
 
 # In place of a listing item that no JSON reader takes as it was sent; no item is `false`.
 NOT_AS_SENT = msgspec.Raw(b"false")
+NO_METADATA = msgspec.Raw(b"null")
 
 
 class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -53,7 +54,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     label_status: str | None = None
     stage: str | None = None
     outcome: str | None = None
-    metadata: msgspec.Raw = msgspec.Raw(b"null")  # no `| None`: msgspec decodes no union with Raw
+    metadata: msgspec.Raw = NO_METADATA  # no `| None`: msgspec decodes no union with Raw
 
 
 # A label row's JSON as sent.

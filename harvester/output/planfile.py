@@ -76,11 +76,11 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
 def ensure_plan(
     target: Target,
     purpose: Purpose,
-    list_rows: Callable[[], Iterable[PlanRow]],
+    list_rows: Callable[[], Iterable[bytes]],
     ontology: bytes | None = None,
 ) -> tuple[PlanHeader, bool]:
-    """The target's plan, and whether it was there already; else `list_rows` is asked and its rows frozen,
-    with `ontology`, which is the project's as it is now.
+    """The target's plan, and whether it was there already; else `list_rows` is asked and its rows frozen as
+    `freeze` does, with `ontology`, which is the project's as it is now.
 
     A plan that is lost or damaged is listed again, and taken if it comes out the same as before; so is its
     ontology. Blocking, flat in memory. Only under the lock.
@@ -105,7 +105,7 @@ def ensure_plan(
 
 def freeze(
     target: Target,
-    rows: Iterable[PlanRow],
+    lines: Iterable[bytes],
     purpose: Purpose,
     ontology: bytes | None = None,
     *,
@@ -113,7 +113,9 @@ def freeze(
     rows_file: str = PLAN_ROWS,
     header_file: str = PLAN,
 ) -> PlanHeader:
-    """Writes `rows`, in their order, and `ontology` as the target's plan. Blocking, flat in memory.
+    """Writes rows, of which `lines` are the JSON in their order, and `ontology` as the target's plan.
+
+    Blocking, flat in memory.
 
     Raises:
         TargetRefused: `known` digests are given, and the plan has none of them.
@@ -122,7 +124,7 @@ def freeze(
     try:
         header = _sealed(
             msgspec.structs.replace(
-                _write_rows(draft, rows, purpose),
+                _write_rows(draft, lines, purpose),
                 rows_file=rows_file,
                 ontology_sha256=_sha256(ontology),
             )
@@ -142,14 +144,14 @@ def freeze(
     return header
 
 
-def replace_rows(target: Target, header: PlanHeader, rows: Iterable[PlanRow]) -> PlanHeader:
-    """Puts `rows` in the place of the plan's own, at one stroke. Commits of the former plan are void then.
+def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> PlanHeader:
+    """Puts `lines` in the place of the plan's own, at one stroke. Commits of the former plan are void then.
 
-    `rows` may be drawn from the plan as it is. Blocking, flat in memory. Only under the lock.
+    `lines` may be drawn from the plan as it is. Blocking, flat in memory. Only under the lock.
     """
     # Into another file, as the header is what tells which one counts.
     rows_file = PLAN_ROWS if header.rows_file == PLAN_ROWS_SETTLED else PLAN_ROWS_SETTLED
-    replaced = freeze(target, rows, header.purpose, read_ontology(target, header), rows_file=rows_file)
+    replaced = freeze(target, lines, header.purpose, read_ontology(target, header), rows_file=rows_file)
     _delete_former_rows(target, replaced)
     return replaced
 
@@ -186,10 +188,15 @@ def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
     Raises:
         CannotFinishNow: the plan turns out damaged; the next export mends it.
     """
-    decode = msgspec.json.Decoder(PlanRow).decode
+    with _damage_named():
+        yield from map(msgspec.json.Decoder(PlanRow).decode, _all_lines(target, header))
+
+
+def lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
+    """The JSON of each of the `rows`, likewise."""
     with _damage_named():
         for line in _all_lines(target, header):
-            yield decode(line)
+            yield line[:-1]
 
 
 def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterator[tuple[int, list[PlanRow]]]:
@@ -199,15 +206,15 @@ def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterat
         CannotFinishNow: as `rows` does.
     """
     decode = msgspec.json.Decoder(PlanRow).decode
-    lines = _all_lines(target, header)
+    all_lines = _all_lines(target, header)
     with _damage_named():
         for part in range(header.parts):
-            own = islice(lines, header.format.rows_per_part)
+            own = islice(all_lines, header.format.rows_per_part)
             if part in wanted:
                 yield part, [decode(line) for line in own]
             else:
                 deque(own, maxlen=0)
-        deque(lines, maxlen=0)
+        deque(all_lines, maxlen=0)
 
 
 def intact(target: Target, header: PlanHeader) -> bool:
@@ -243,12 +250,16 @@ class _Recorded(msgspec.Struct):
     plan: str
 
 
-def _write_rows(draft: Draft, rows: Iterable[PlanRow], purpose: Purpose) -> PlanHeader:
+class _Decided(msgspec.Struct):
+    outcome: str | None = None
+
+
+def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanHeader:
     # One thread, a fixed level and fixed pieces, no content size: equal rows give equal bytes.
     compressor = zstandard.ZstdCompressor(
         level=_LEVEL, write_checksum=True, write_content_size=False
     ).compressobj()
-    encode = msgspec.json.Encoder().encode
+    decided = msgspec.json.Decoder(_Decided).decode
     hashed, size, count, outcomes = hashlib.sha256(), 0, 0, dict[str, int]()
     piece = bytearray()
 
@@ -258,12 +269,13 @@ def _write_rows(draft: Draft, rows: Iterable[PlanRow], purpose: Purpose) -> Plan
         if data:
             draft.write(data)
 
-    for row in rows:
+    for line in lines:
         count += 1
-        if row.outcome is not None:
-            outcomes[row.outcome] = outcomes.get(row.outcome, 0) + 1
+        if (outcome := decided(line).outcome) is not None:
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
         # In JSON a newline stands between tokens only: a space says the same, and keeps one row one line.
-        piece += encode(row).replace(b"\n", b" ") + b"\n"
+        piece += line.replace(b"\n", b" ")
+        piece += b"\n"
         if len(piece) >= _PIECE:
             hashed.update(piece)
             drain(compressor.compress(bytes(piece)))

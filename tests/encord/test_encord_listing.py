@@ -1,5 +1,8 @@
 """The listing, split without being parsed: the same items as a parser finds, in flat memory."""
 
+import gzip
+import hashlib
+import io
 import json
 import tracemalloc
 from collections.abc import Iterator
@@ -12,8 +15,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harvester.encord.body import AnswerTooLarge, BrokenAnswer, UnreadableAnswer
-from harvester.encord.listing import split
-from harvester.encord.sdk import _written, list_options
+from harvester.encord.listing import Spool, split
+from harvester.encord.sdk import _Parsed, list_options
 from harvester.settings import Selection
 
 TEXT = st.text(max_size=12) | st.sampled_from(['},{"a":', '"]}', "\\", '{"response": [', "},", "]"])
@@ -129,6 +132,25 @@ def test_memory_does_not_grow_with_the_listing() -> None:
     assert peak < 16 * 1024**2
 
 
+@pytest.mark.parametrize("reads", [0, 1, 2])
+def test_a_spool_is_read_again_and_tells_the_digest_of_what_it_holds(reads: int) -> None:
+    """That of the body, whatever its compression, before and after and in the midst of reading."""
+    body = json.dumps({"status": 200, "response": [{"a": number} for number in range(300_000)]}).encode()
+    sent = hashlib.sha256(body).hexdigest()
+    for spool in (Spool(io.BytesIO(body), ""), Spool(io.BytesIO(gzip.compress(body)), "gzip")):
+        with spool:
+            next(iter(spool))
+            for _ in range(reads):
+                assert sum(map(len, spool)) == 300_000
+            assert spool.digest() == spool.digest() == sent
+
+
+def test_a_spool_that_is_damaged_has_no_digest() -> None:
+    """Its compression is cut short: there is no saying what was sent."""
+    with Spool(io.BytesIO(gzip.compress(b"{}")[:-1]), "gzip") as spool, pytest.raises(BrokenAnswer):
+        spool.digest()
+
+
 def test_every_filter_reaches_the_sdks_own_call() -> None:
     """A selection's listing filters are arguments that the SDK's list call has, as it wants them."""
     selection = Selection(
@@ -178,6 +200,9 @@ def test_every_filter_reaches_the_sdks_own_call() -> None:
 
 def test_rows_that_the_sdk_has_parsed_are_written_again_in_batches() -> None:
     """The plain transport gives the same kind of items."""
-    batches = list(_written({"data_hash": str(number)} for number in range(1001)))
+    listing = _Parsed([{"data_hash": str(number)} for number in range(1001)])
+    assert listing.digest() is None
+    batches = list(listing)
+    assert batches == list(listing)
     assert [len(batch) for batch in batches] == [1000, 1]
     assert json.loads(bytes(batches[1][0])) == {"data_hash": "1000"}

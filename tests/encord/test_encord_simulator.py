@@ -48,7 +48,7 @@ def project(session: Session, simulator: Simulator) -> ProjectInfo:
 
 
 def listed(session: Session, project: ProjectInfo, **selection: object) -> list[dict[str, object]]:
-    with session.listing(project.project_hash, Selection(**selection)) as chunks:  # type: ignore[arg-type]
+    with session.listing(project, Selection(**selection)) as chunks:  # type: ignore[arg-type]
         return [json.loads(bytes(item)) for chunk in chunks for item in chunk]
 
 

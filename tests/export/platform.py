@@ -1,14 +1,13 @@
 """A platform in memory: what an export needs of a session, to be edited and broken at will."""
 
+import io
 import json
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
+from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.errors import SkipRow
@@ -48,14 +47,10 @@ class Platform:
             "last_edited_at": self.edited[data_hash],
         }
 
-    @contextmanager
-    def listing(
-        self, project_hash: str, selection: Selection, **_: Any
-    ) -> Iterator[Iterable[list[msgspec.Raw]]]:
+    def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
         self.listings += 1
-        yield [
-            [msgspec.Raw(json.dumps(self.item(data)).encode())] for data in sorted(self.edited, reverse=True)
-        ]
+        items = [self.item(data) for data in sorted(self.edited, reverse=True)]
+        return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "Platform":
         return self

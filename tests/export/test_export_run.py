@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
+from harvester.drift import compared
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
 from harvester.output.target import LocalTarget
@@ -20,6 +21,19 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+def comparisons(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Grows by one with each comparison of a listing with the plan."""
+    made: list[object] = []
+
+    def counted(*sides: Any) -> Any:
+        made.append(sides)
+        return compared(*sides)
+
+    monkeypatch.setattr("harvester.run.compared", counted)
+    return made
 
 
 async def test_every_listed_row_is_accounted_for(tmp_path: Path) -> None:
@@ -148,6 +162,42 @@ async def test_rows_changed_meanwhile_are_counted_and_named(tmp_path: Path) -> N
         "removed": 1,
         "named": {"edited": ["label-0002"], "added": ["label-0105"], "removed": ["data-0049"]},
     }
+
+
+async def test_a_listing_that_is_the_same_to_the_byte_is_not_compared(
+    tmp_path: Path, comparisons: list[object]
+) -> None:
+    """Nothing has drifted then, and the manifest says so in the words that a comparison would use."""
+    platform = Platform(50)
+    done = await platform.export(tmp_path)
+    assert (platform.listings, comparisons) == (2, [])
+    nothing = {"edited": 0, "added": 0, "removed": 0, "named": {"edited": [], "added": [], "removed": []}}
+    assert manifest(tmp_path)["drift"] == nothing
+    await platform.export(tmp_path, settle=True)
+    assert len(comparisons) == 1
+    assert manifest(tmp_path)["drift"] == nothing
+    assert done.drift == (await platform.export(tmp_path)).drift
+
+
+@pytest.mark.parametrize("settle", [False, True])
+async def test_what_a_listing_cannot_tell_is_compared(
+    tmp_path: Path, comparisons: list[object], settle: bool
+) -> None:
+    """The plan of another run, and one that was settled: the digest of their listing is not known."""
+    platform = Platform(50)
+
+    def edit_and_break(event: str, fields: Any) -> None:
+        if event == "plan.frozen":
+            platform.edited["data-0002"] = "2024-02-02"
+            platform.broken = {"label-0003"}
+
+    assert (await platform.export(tmp_path, settle=settle, on_event=edit_and_break)).counts["failed"] == 1
+    assert len(comparisons) == 1
+    platform.broken = set()
+    resumed = await platform.export(tmp_path, retry_failed=True)
+    assert len(comparisons) == 2
+    assert resumed.drift is not None
+    assert resumed.drift.edited == (0 if settle else 1)
 
 
 async def test_settle_harvests_edited_rows_again(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
+
 from harvester.fetch.pool import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
@@ -40,6 +42,11 @@ def plan(rows: int = 8) -> Iterator[PlanRow]:
             data_hash=f"data-{i}",
             outcome="unlabelled" if unlabelled else "filtered" if filtered else None,
         )
+
+
+def plan_lines(rows: int = 8) -> Iterator[bytes]:
+    """The same rows as they are frozen."""
+    return map(msgspec.json.encode, plan(rows))
 
 
 def object_lines(row: PlanRow) -> list[bytes]:
@@ -105,7 +112,7 @@ def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8, ontology: 
     target.ensure()
     with target.lock():
         target.sweep()
-        header, _ = planfile.ensure_plan(target, purpose, lambda: plan(rows), ontology)
+        header, _ = planfile.ensure_plan(target, purpose, lambda: plan_lines(rows), ontology)
         standing = repair(target, header)
         if standing.manifest:
             return standing.manifest

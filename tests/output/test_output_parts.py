@@ -16,7 +16,7 @@ from harvester.output.ndjson import PartWriter
 from harvester.output.repair import reopen, repair
 from harvester.output.target import LocalTarget
 from tests.output.faulty import Recording
-from tests.output.small import PURPOSE, contents, export, plan
+from tests.output.small import PURPOSE, contents, export, plan_lines
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def test_a_manifest_that_was_changed_is_not_trusted(target: LocalTarget, tmp_pat
 
 def test_an_empty_project_has_an_export_too(target: LocalTarget) -> None:
     """No parts, all counts zero, every kind of record named."""
-    header = planfile.freeze(target, plan(0), PURPOSE)
+    header = planfile.freeze(target, plan_lines(0), PURPOSE)
     manifest = build_manifest(header, {}, harvester="0", sdk="0", drift=Drift(added=1), run={})
     assert manifest.parts == []
     assert set(manifest.counts.values()) == {0}

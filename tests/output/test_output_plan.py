@@ -11,12 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.errors import CannotFinishNow, TargetRefused
-from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
-from tests.output.small import PURPOSE, contents, export, plan
+from tests.output.small import PURPOSE, contents, export, plan, plan_lines
 
 RAW = b'{"title":"a",\n "n":123456789012345678901234567890, "s":"\\u2028"}'
 
@@ -26,14 +25,14 @@ def target(tmp_path: Path) -> LocalTarget:
     return LocalTarget(tmp_path / "out")
 
 
-def unlisted() -> Iterator[PlanRow]:
+def unlisted() -> Iterator[bytes]:
     raise AssertionError("the server is asked again")
 
 
 def test_rows_come_back_as_they_were_frozen(target: LocalTarget) -> None:
     """Order and fields are kept; a listing item keeps its numbers, though it stands on one line now."""
     rows = [*plan(), msgspec.structs.replace(next(plan()), metadata=msgspec.Raw(RAW))]
-    header = planfile.freeze(target, rows, PURPOSE)
+    header = planfile.freeze(target, map(msgspec.json.encode, rows), PURPOSE)
     found = list(planfile.rows(target, header))
     assert found[:-1] == rows[:-1]
     assert bytes(found[-1].metadata) == RAW.replace(b"\n", b" ")
@@ -47,7 +46,7 @@ def test_slices_are_the_plan_cut_in_parts(
     """Part i is rows [i * K, (i + 1) * K), whichever parts are asked for."""
     target = LocalTarget(tmp_path_factory.mktemp("plan"))
     purpose = msgspec.structs.replace(PURPOSE, format=Format(rows_per_part=size))
-    header = planfile.freeze(target, plan(rows), purpose)
+    header = planfile.freeze(target, plan_lines(rows), purpose)
     wanted = data.draw(st.sets(st.integers(0, max(0, header.parts - 1))))
     whole = list(plan(rows))
     expected = {part: whole[part * size : (part + 1) * size] for part in range(header.parts)}
@@ -58,7 +57,7 @@ def test_slices_are_the_plan_cut_in_parts(
 def test_the_same_rows_make_the_same_bytes(tmp_path: Path) -> None:
     """Two plans of the same listing are equal to the byte, over several compressed pieces."""
     for name in ("a", "b"):
-        planfile.freeze(LocalTarget(tmp_path / name), plan(30_000), PURPOSE)
+        planfile.freeze(LocalTarget(tmp_path / name), plan_lines(30_000), PURPOSE)
     assert contents(tmp_path / "a") == contents(tmp_path / "b")
 
 
@@ -70,20 +69,20 @@ def test_the_digest_covers_rows_ontology_selection_and_format(tmp_path: Path) ->
         "format": (msgspec.structs.replace(PURPOSE, format=Format()), 8),
         "project": (msgspec.structs.replace(PURPOSE, project=Project("other", "Streets")), 8),
     }
-    first = planfile.freeze(LocalTarget(tmp_path / "0"), plan(), PURPOSE).digest
+    first = planfile.freeze(LocalTarget(tmp_path / "0"), plan_lines(), PURPOSE).digest
     digests = [
-        planfile.freeze(LocalTarget(tmp_path / name), plan(rows), purpose).digest
+        planfile.freeze(LocalTarget(tmp_path / name), plan_lines(rows), purpose).digest
         for name, (purpose, rows) in others.items()
     ]
-    digests.append(planfile.freeze(LocalTarget(tmp_path / "ontology"), plan(), PURPOSE, b"{}").digest)
+    digests.append(planfile.freeze(LocalTarget(tmp_path / "ontology"), plan_lines(), PURPOSE, b"{}").digest)
     assert len({first, *digests}) == 6
     renamed = msgspec.structs.replace(PURPOSE, project=Project("project-hash", "Renamed"))
-    assert planfile.freeze(LocalTarget(tmp_path / "1"), plan(), renamed).digest == first
+    assert planfile.freeze(LocalTarget(tmp_path / "1"), plan_lines(), renamed).digest == first
 
 
 def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
     """What the server lists by then is not asked for."""
-    header, was_there = planfile.ensure_plan(target, PURPOSE, plan)
+    header, was_there = planfile.ensure_plan(target, PURPOSE, plan_lines)
     assert not was_there
     assert planfile.ensure_plan(target, PURPOSE, unlisted) == (header, True)
 
@@ -170,7 +169,7 @@ def test_the_ontology_is_the_one_that_was_frozen(target: LocalTarget, tmp_path: 
 
 def test_a_plan_that_spoils_while_it_is_read_stops_the_export(target: LocalTarget, tmp_path: Path) -> None:
     """A row that cannot be decoded, or rows missing at the end, are never taken for the plan."""
-    header = planfile.freeze(target, plan(), PURPOSE)
+    header = planfile.freeze(target, plan_lines(), PURPOSE)
     path = tmp_path / "out" / ".harvester" / "plan.ndjson.zst"
     for data in (path.read_bytes()[:-9], b"no zstd", zstandard.compress(b"{}\n")):
         path.write_bytes(data)
@@ -192,7 +191,7 @@ def test_freezing_and_reading_take_no_memory_for_the_rows(target: LocalTarget) -
     purpose = msgspec.structs.replace(PURPOSE, format=Format())
     tracemalloc.start()
     try:
-        header = planfile.freeze(target, plan(50_000), purpose)
+        header = planfile.freeze(target, plan_lines(50_000), purpose)
         assert planfile.intact(target, header)
         assert sum(len(rows) for _, rows in planfile.slices(target, header, range(header.parts))) == 50_000
         assert tracemalloc.get_traced_memory()[1] < 8_000_000

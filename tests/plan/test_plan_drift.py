@@ -45,6 +45,5 @@ def test_compared_as_in_memory(order: Order, before: list[PlanRow], now: list[Pl
         assert drift.named["edited"] == sorted(news[unit].label_hash or unit[0] for unit in edited)
         assert comparison.edited_parts(1) == {i for i, unit in enumerate(olds) if unit in edited}
         settled = [news[unit] if unit in edited else row for unit, row in olds.items()]
-        assert list(map(msgspec.json.encode, comparison.settled(planned))) == list(
-            map(msgspec.json.encode, settled)
-        )
+        lines = map(msgspec.json.encode, planned)
+        assert list(comparison.settled(lines)) == list(map(msgspec.json.encode, settled))

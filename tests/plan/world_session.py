@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
 from typing import Any, cast
@@ -23,7 +23,7 @@ from harvester.filters import asked_with
 from harvester.forecast.forecast import Forecast, forecast
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
-from harvester.plan import plan_rows
+from harvester.plan import Items, plan_lines, rows_of
 from harvester.settings import Connection, Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
 from tests.fetch.virtual import OK, Server, Unlimited
@@ -50,8 +50,8 @@ class WorldSession:
 
     @contextmanager
     def listing(
-        self, project_hash: str, selection: Selection, **_: Any
-    ) -> Iterator[Iterable[list[msgspec.Raw]]]:
+        self, project: ProjectInfo, selection: Selection, format: Format = Format()
+    ) -> Iterator[Items]:
         self.listings += 1
         statuses = list(selection.task_statuses)
         query = {"annotation_task_statuses": statuses} if statuses else {}
@@ -125,7 +125,8 @@ def exported(
 
 async def _export(session: WorldSession, selection: Selection, format: Format, limits: Limits) -> Truth:
     extractor = Extractor(selection, format, session.project.ontology)
-    rows = list(plan_rows(cast(Session, session), session.project, selection, format))
+    with session.listing(session.project, selection) as listing:
+        rows = list(rows_of(plan_lines(listing, selection, format)))
     counters, written, lines = Counters(), Counter[str](), Counter[str]()
     counts = Counter[str]()
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harvester.fetch.pool import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
@@ -51,7 +53,9 @@ def made(
     target, rows, lost = LocalTarget(path), list(rows), set(failed)
     target.ensure()
     header = planfile.freeze(
-        target, rows, Purpose(project=Project("project-hash", title), selection=selection, format=Format())
+        target,
+        map(msgspec.json.encode, rows),
+        Purpose(project=Project("project-hash", title), selection=selection, format=Format()),
     )
     writer, counts = PartWriter(target, 0), {}
     for kind, records in (("objects", objects), ("classifications", classifications)):

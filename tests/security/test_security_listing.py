@@ -1,9 +1,7 @@
 """Listing items that stand for no text: an odd title is one row's matter."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 import pytest
@@ -12,16 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.encord.listing import _checked, _spooled, split
-from harvester.encord.project import ProjectInfo
-from harvester.encord.session import Session
 from harvester.errors import CannotFinishNow, SkipRow
 from harvester.labels.surrogates import as_text, with_pairs_only
 from harvester.labels.wire import NOT_AS_SENT, PlanRow
-from harvester.plan import plan_rows
+from harvester.plan import plan_lines, rows_of
 from harvester.settings import Format, Selection
 from tests.labels.hostile import WORLD, extractor
 
-PROJECT = ProjectInfo("hash", "title", "2024-01-01", None)
 ITEMS = list(WORLD.listing())[:40]
 ODD = {
     "half a pair": rb"\ud800 odd",
@@ -29,19 +24,6 @@ ODD = {
     "no UTF-8": b"odd \xff\xfe",
     "a surrogate in UTF-8": b"odd \xed\xa0\x80",
 }
-
-
-class Listed:
-    """A session whose listing comes in pieces."""
-
-    def __init__(self, body: bytes, piece: int) -> None:
-        self._body = body
-        self._piece = piece
-
-    @contextmanager
-    def listing(self, *_: Any, **__: Any) -> Iterator[Iterator[list[msgspec.Raw]]]:
-        pieces = (self._body[at : at + self._piece] for at in range(0, len(self._body), self._piece))
-        yield split(pieces, window=4096)
 
 
 def titled(title: bytes) -> bytes:
@@ -52,8 +34,9 @@ def titled(title: bytes) -> bytes:
 
 
 def planned(body: bytes, *emit: Any, piece: int = 1000) -> list[PlanRow]:
-    session = cast(Session, Listed(body, piece))
-    return list(plan_rows(session, PROJECT, Selection(), Format(emit=emit or ("objects",))))
+    pieces = (body[at : at + piece] for at in range(0, len(body), piece))
+    listing = split(pieces, window=4096)
+    return list(rows_of(plan_lines(listing, Selection(), Format(emit=emit or ("objects",)))))
 
 
 @pytest.mark.parametrize("odd", ODD)

@@ -1,15 +1,14 @@
 """A simulated project in memory, served as a session serves it, and edited at random."""
 
+import io
 import json
 import random
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import msgspec
-
+from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.errors import SkipRow
@@ -48,10 +47,9 @@ class LiveWorld:
         found = map(json.loads, self.world.listing({"include_all_label_branches": True}))
         return [item | self.changed.get(item["data_hash"], {}) for item in found]
 
-    @contextmanager
-    def listing(self, project_hash: str, selection: Selection, **_: Any) -> Iterator[Any]:
+    def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
         items = [item for item in self.items() if _takes(selection, item)]
-        yield [[msgspec.Raw(json.dumps(item).encode()) for item in items]]
+        return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "LiveWorld":
         return self
