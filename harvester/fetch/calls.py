@@ -74,14 +74,13 @@ class Caller:
         """
         ticket = await self._server_is_up(batch, ticket or await self._gate.enter())
         call = Call(self._source, extractor, batch)
-        started = anyio.current_time()
         try:
             fetched = await self._send(ticket, call, len(batch.rows))
         except RateLimited:
             raise
         except Unavailable:
             batch.spent += not (ticket.trial or self._gate.pacer.broken)
-            self._sizer.failed(len(batch.rows), anyio.current_time() - started)
+            self._sizer.failed(len(batch.rows), anyio.current_time() - ticket.sent)
             raise
         except HarvesterError:
             batch.spent += 1
@@ -91,7 +90,7 @@ class Caller:
         finally:
             call.abandoned = True
         batch.spent += 1
-        self._learn(batch, fetched, anyio.current_time() - started)
+        self._learn(batch, fetched, anyio.current_time() - ticket.sent)
         return fetched
 
     async def _server_is_up(self, batch: Batch, ticket: Ticket) -> Ticket:

@@ -21,11 +21,14 @@ class Gate:
     async def enter(self) -> Ticket:
         """Waits for this request's turn. A wait that is cancelled leaves nothing behind."""
         async with self._first_in_line:
-            while (delay := self.pacer.wait(anyio.current_time())) != 0:
+            while (delay := self.pacer.wait(now := anyio.current_time())) != 0:
                 self._changed = anyio.Event()
-                with anyio.move_on_after(delay):
+                if delay is None:
                     await self._changed.wait()
-            return self.pacer.sent(anyio.current_time())
+                else:
+                    with anyio.move_on_after(delay):
+                        await self._changed.wait()
+            return self.pacer.sent(now)
 
     def succeeded(self, ticket: Ticket, *, weight: int = 1) -> None:
         """The answer came; `weight` is the number of rows that it brought."""
