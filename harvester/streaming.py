@@ -17,7 +17,7 @@ from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
 from harvester.output.compression import compressor
-from harvester.output.stdout import StreamKeep
+from harvester.output.stdout import send
 from harvester.part import Tally
 from harvester.plan import plan_lines, rows_of
 from harvester.run import Summary
@@ -110,14 +110,12 @@ async def write_stream(
     """
     began = anyio.current_time()
     tally = Tally()
-    keep = StreamKeep(stream, on_failed=lambda row: None)
     compressing = compressor(format.compress)
 
     async def put(lines: list[bytes], last: bool = False) -> None:
         data = compressing.compress(b"".join(lines)) + (compressing.flush() if last else b"")
         # In a thread, so that a reader who takes his time does not keep us from hearing a signal.
-        await in_thread(keep.write, "", data, 0, abandon_on_cancel=True)
-        await in_thread(keep.flush, abandon_on_cancel=True)
+        await in_thread(send, stream, data, abandon_on_cancel=True)
 
     async def work() -> None:
         waiting, size = list[bytes](), 0
