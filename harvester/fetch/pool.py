@@ -142,7 +142,8 @@ class Pool:
         self._group.start_soon(self._feed, rows, extractor, send, scope, account)
         try:
             async for bundle in receive:
-                await bundle.ended.wait()
+                if not bundle.ended.is_set():  # waiting for what has been takes a turn of the loop
+                    await bundle.ended.wait()
                 if not bundle.complete:
                     break
                 for span in sorted(bundle.spans, key=lambda span: span.place):
@@ -187,7 +188,7 @@ class Pool:
             async for cut in cuts:
                 bundle = _Bundle(cut)
                 try:
-                    await send.send(bundle)
+                    await _send(send, bundle)
                     bundle.hold = await account.reserve(partial(self._sizer.footprint, len(cut)))
                     ticket = await self._gate.enter()
                 except BaseException:
@@ -288,6 +289,14 @@ class _Bundle:
         self.weight = 0
         self.complete = False
         self.ended = anyio.Event()
+
+
+async def _send(stream: MemoryObjectSendStream[_Bundle], bundle: _Bundle) -> None:
+    """As the stream's own `send`, but where there is room it takes no turn of the loop."""
+    try:
+        stream.send_nowait(bundle)
+    except anyio.WouldBlock:
+        await stream.send(bundle)
 
 
 async def _cut(rows: Rows, size: Callable[[], int]) -> AsyncGenerator[list[PlanRow], None]:

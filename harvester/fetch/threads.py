@@ -11,6 +11,8 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+import anyio.lowlevel
+
 T = TypeVar("T")
 
 _Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
@@ -27,11 +29,12 @@ class Threads:
         """What `call` returns or raises, in a thread.
 
         Where `deadline` seconds pass, or this is cancelled, the thread is left to itself and what comes of it
-        is forgotten.
+        is forgotten. Who is cancelled already calls nothing.
 
         Raises:
             TimeoutError: the deadline has passed.
         """
+        await anyio.lowlevel.checkpoint_if_cancelled()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
         self._todo.put((call, ended))

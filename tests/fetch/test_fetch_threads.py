@@ -1,5 +1,6 @@
 """Threads for blocking calls: what comes of a call, what is left behind, and what is kept."""
 
+import asyncio
 import gc
 import threading
 import weakref
@@ -91,11 +92,28 @@ async def test_a_call_that_ends_when_nobody_waits_gives_its_thread_back(
 
 async def test_a_cancelled_call_is_left_at_once(threads: Threads, let_go: threading.Event) -> None:
     """Who waits is free, its thread is not."""
+    loop = asyncio.get_running_loop()
+
     with anyio.fail_after(PATIENCE), anyio.CancelScope() as scope:
-        scope.cancel()
-        await threads.run(waiting_for(let_go), PATIENCE)
+
+        def hangs() -> None:
+            loop.call_soon_threadsafe(scope.cancel)
+            let_go.wait(PATIENCE)
+
+        await threads.run(hangs, PATIENCE)
     assert scope.cancelled_caught
     assert not let_go.is_set()
+
+
+async def test_who_is_cancelled_already_calls_nothing(threads: Threads) -> None:
+    """No request leaves for nobody."""
+    called: list[int] = []
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await threads.run(lambda: called.append(1), PATIENCE)
+    assert scope.cancelled_caught
+    await threads.run(lambda: called.append(2), PATIENCE)
+    assert called == [2]
 
 
 async def test_closing_ends_every_thread(let_go: threading.Event) -> None:
