@@ -1,4 +1,4 @@
-"""The README's recipes, run as they are written."""
+"""The README's recipes, and its other examples that need a store or a cluster, run as they are written."""
 
 import json
 import os
@@ -19,13 +19,13 @@ from tests.engines.cluster import Cluster
 from tests.output.stores import S3
 
 TESTS = Path(__file__).parents[1]
-SECTION = (
-    (TESTS.parent / "README.md").read_text(encoding="utf-8").split("\n## Recipes\n")[1].split("\n## ")[0]
-)
-RECIPES = {text.split("\n")[0]: text for text in SECTION.split("\n### ")[1:]}
+README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
+SECTIONS = {text.split("\n")[0]: text for text in README.split("\n## ")[1:]}
+RECIPES = {text.split("\n")[0]: text for text in SECTIONS["Recipes"].split("\n### ")[1:]}
+RECIPES |= {title: SECTIONS[title] for title in ("Object stores", "On a cluster")}
 HERE = (
-    "DuckDB", "polars", "pandas", "To S3", "Nightly sync", "On a cluster", "Boxes to COCO",
-    "What an export holds, on one page",
+    "DuckDB", "polars", "pandas", "Nightly sync", "Boxes to COCO", "What an export holds, on one page",
+    "Object stores", "On a cluster",
 )  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_boxes_become_coco(exported: Path, harvester: Command) -> None:
 
 def test_an_export_to_s3_is_found_sound(s3: S3, with_store: Command, tmp_path: Path) -> None:
     """Compressed, in the bucket, nothing on this machine."""
-    said = run("To S3", tmp_path, with_store)
+    said = run("Object stores", tmp_path, with_store)
     assert "s3://labels/street-scenes" in said
     assert {"manifest.json", "objects-00000.ndjson.zst"} < s3.contents("street-scenes").keys()
     assert list(tmp_path.iterdir()) == []
