@@ -64,7 +64,7 @@ class Run:
     """The state of a run. Its target is locked, and no step runs beside another."""
 
     _plan: PlanHeader
-    _planned_from: str | None = None  # digest of the listing that the plan was made of, where that is known
+    _planned_from: str | None = None  # digest of the listing that was frozen, where that is known
     _ontology: bytes | None  # as it was when the plan was frozen
     _standing: Standing
     _drift: Drift | None = None

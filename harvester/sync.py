@@ -239,6 +239,7 @@ class _SyncRun(Run):
         with self._listing_now() as listed:
             rows = unsorted_rows(listed, self._selection, self._format)
             yield from sorted_lines(rows, label_order, on_taken=self._listed)
+            self._planned_from = listed.digest()
 
     def _list(self) -> Iterator[bytes]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""

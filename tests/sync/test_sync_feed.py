@@ -3,10 +3,12 @@
 import gzip
 import json
 from pathlib import Path
+from unittest import mock
 
 import duckdb
 import pytest
 
+from harvester import drift
 from harvester.errors import BadInput, TargetRefused, Unsound
 from harvester.events import Counters
 from harvester.live import live_records
@@ -68,6 +70,26 @@ async def test_only_what_changed_is_fetched(out: Path) -> None:
     world.asked = []
     await world.sync(out)
     assert sorted(world.asked) == sorted([edited, world.labels()[-1]])
+
+
+@pytest.mark.parametrize("drifts", [False, True])
+async def test_what_is_edited_while_a_sync_runs_is_told(
+    out: Path, drifts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a listing that is not the same to the byte as the one that was frozen is compared with it."""
+    compared = mock.Mock(wraps=drift.compared)
+    monkeypatch.setattr("harvester.run.compared", compared)
+    world = LiveWorld(40, branches=(), unlabelled=0.0)
+    await world.export(out)
+    one, other = world.labels()[:2]
+    world.world.edit(rows=[one])
+    compared.reset_mock()
+    if drifts:
+        world.before_answer = lambda: world.world.edit(rows=[other])
+    done = await world.sync(out)
+    assert done.drift is not None
+    assert done.drift.named["edited"] == [other] * drifts
+    assert compared.call_count == drifts
 
 
 async def test_a_bundle_is_as_large_as_it_can_be_from_the_first(out: Path) -> None:
