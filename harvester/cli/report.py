@@ -1,5 +1,6 @@
 """The verb that shows what an export holds, on one page."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,9 +18,12 @@ if TYPE_CHECKING:
     from harvester.report.numbers import Numbers
 
 Page = Annotated[
-    Path | None,
-    typer.Option("--output", "-o", metavar="FILE", help="The page. [report.html; none with --json]"),
-]
+    str | None,
+    typer.Option(
+        "--output", "-o", metavar="FILE",
+        help="The page; - for standard output. [report.html; none with --json]",
+    ),
+]  # fmt: skip
 
 
 @takes(SCREEN)
@@ -29,24 +33,31 @@ def report(directory: Directory, *, output: Page = None, screen: Screen) -> None
     from harvester.report.measure import measure
 
     console = screen.listen()
+    if output == "-" and screen.json:
+        raise BadInput("--json and -o - both want standard output: write to a file, or leave --json out")
     if output is None and not screen.json:
-        output = Path("report.html")
-    if output is not None and output.is_dir():
+        output = "report.html"
+    if output is not None and Path(output).is_dir():
         raise BadInput(one_line(f"{output} is a directory: name a file"))
     numbers = measure(open_target(directory))
     if output is not None:
         _write(numbers, output)
-        if not screen.quiet:
-            mark = Text.assemble(("✓ written", "bold green"), "  ", on.title(str(output), "bold"))
+        if output != "-" and not screen.quiet:
+            mark = Text.assemble(("✓ written", "bold green"), "  ", on.title(output, "bold"))
             console.print(mark, soft_wrap=True)
     if screen.json:
         on.put_json(numbers)
 
 
-def _write(numbers: "Numbers", output: Path) -> None:
+def _write(numbers: "Numbers", output: str) -> None:
+    from harvester.output.stdout import send
     from harvester.output.target import LocalTarget
     from harvester.report.page import write_page
 
-    page = write_page(numbers)
+    page = write_page(numbers).encode()
+    if output == "-":
+        send(sys.stdout.buffer, page)
+        return
     # Whole or not at all, and for its owner's eyes: it names authors and data.
-    LocalTarget(output.parent).put(output.name, page.encode())
+    path = Path(output)
+    LocalTarget(path.parent).put(path.name, page)

@@ -98,6 +98,21 @@ def test_an_empty_export_has_a_page(tmp_path: Path) -> None:
     assert "Boxes" not in page
 
 
+def test_a_dash_is_standard_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """The page and nothing else, and no file of that name; beside --json there is no room for it."""
+    monkeypatch.chdir(tmp_path)
+    export = hostile_export(tmp_path / "out")
+    assert cli.main(["report", str(export), "-o", "-"]) == 0
+    assert capsysbinary.readouterr().out.decode() == write_page(measure(LocalTarget(export)))
+    assert list(tmp_path.iterdir()) == [export]
+    assert cli.main(["report", str(export), "-o", "-", "--json"]) == 2
+    out, told = capsysbinary.readouterr()
+    assert (out, told.count(b"\n")) == (b"", 1)
+    assert b"both want standard output" in told
+
+
 def test_numbers_are_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--json alone writes no page; an export that is not there is bad input, one not finished unsound."""
     out = hostile_export(tmp_path / "out")
