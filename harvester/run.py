@@ -53,6 +53,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     run: dict[str, Any]
     resumed: bool = False
     already_complete: bool = False
+    synced: bool = False  # since then: failed rows are left to the next sync
 
     @property
     def exit_code(self) -> int:
@@ -313,6 +314,7 @@ class Run:
             run={name: value for name, value in manifest.run.items() if name != "pace"},
             resumed=self._resumed,
             already_complete=not self._harvested,
+            synced=bool(manifest.generations),
         )
 
     # -----------------------------------------------------------------------------------------------

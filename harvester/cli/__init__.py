@@ -48,6 +48,17 @@ _PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 _INTERRUPTED = 128 + 2
 
 
+class RowsFailed(Exception):
+    """The work is complete but for rows that could not be had; with `flag` it asks for them again."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, flag: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.flag = flag
+
+
 def command(called: str = "") -> Any:
     """The command tree, as click knows it; where a verb is `called`, that one is imported and no other."""
     # Plain help: the rich one cuts long flags short on a narrow terminal.
@@ -122,6 +133,9 @@ def _explain(error: BaseException, argv: list[str]) -> int:
             return _say(2, found.format_message())
         case CannotFinishNow() | Retry():
             return _say(CannotFinishNow.exit_code, found.message + _to_go_on(argv))
+        case RowsFailed():
+            again = _to_go_on(argv, "to try again", found.flag) if found.flag else ""
+            return _say(found.exit_code, found.message + again)
         case Stop():
             return _say(found.exit_code, found.message)
         case BrokenPipeError():
@@ -174,12 +188,15 @@ def _of_system(error: OSError) -> str:
     return f"{name}{error.strerror or error}"
 
 
-def _to_go_on(argv: list[str]) -> str:
-    """The command that goes on with an interrupted run; nothing for what cannot be resumed."""
+def _to_go_on(argv: list[str], aim: str = "to go on", flag: str = "") -> str:
+    """The command that goes on with a run, with one more `flag`; nothing for what cannot be resumed."""
     if argv[:1] not in (["export"], ["sync"]) or _to_stdout(argv):
         return ""
-    again = shlex.join(["harvester", *argv])
-    return f"; to go on: {again}" if redact(again) == again else "; run the same command again to go on"
+    added = [flag] if flag and flag not in argv else []
+    again = shlex.join(["harvester", argv[0], *added, *argv[1:]])
+    if redact(again) == again:
+        return f"; {aim}: {again}"
+    return f"; run the same command again{' with ' + flag if added else ''} {aim}"
 
 
 def _to_stdout(argv: list[str]) -> bool:

@@ -1,5 +1,6 @@
 """The verb that harvester exists for."""
 
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,8 +10,8 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester import events
+from harvester.cli import RowsFailed, values
 from harvester.cli import screen as on
-from harvester.cli import values
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
@@ -65,7 +66,7 @@ def export(
     if screen.json:
         on.put_json(as_json(done))
     if done.exit_code:
-        raise typer.Exit(done.exit_code)
+        raise _failed(done)
 
 
 def run(
@@ -115,9 +116,6 @@ def run(
     done = anyio.run(work)
     if not screen.quiet:
         on.show(summary(done), console)
-    elif done.exit_code:
-        where = f", listed in {done.target}" if done.target != "-" else ""
-        console.print(f"harvester: {values.show_count(done.counts['failed'], 'row')} failed{where}")
     return done
 
 
@@ -130,6 +128,15 @@ def as_json(done: "Summary") -> dict[str, object]:
         "drift": done.drift,
         "run": done.run,
     }
+
+
+def _failed(done: "Summary") -> RowsFailed:
+    """How an export ends that is complete but for failed rows."""
+    where = f", listed in {done.target}" if done.target != "-" else ""
+    message = f"{values.show_count(done.counts['failed'], 'row')} failed{where}"
+    if done.synced:
+        return RowsFailed(f"{message}; to try again: harvester sync {shlex.quote(done.target)}")
+    return RowsFailed(message, flag="--retry-failed")
 
 
 def _check_for_standard_output(json: bool, limits: Limits, retry_failed: bool, settle: bool) -> None:

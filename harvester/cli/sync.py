@@ -1,5 +1,6 @@
 """The verb that keeps an export fresh."""
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -64,6 +65,8 @@ def summary(done: "SyncSummary") -> RenderableType:
         facts.add_row("since then", changed)
     facts.add_row("requests", shown.requests(done.run))
     facts.add_row("time", values.show_duration(done.run["seconds"]))
+    if done.counts["failed"]:
+        facts.add_row("to try again", on.title(f"harvester sync {shlex.quote(done.target)}"))
     return Group(head(done), facts)
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from harvester import cli
@@ -17,6 +18,7 @@ from harvester.errors import (
     TargetRefused,
     Unavailable,
 )
+from harvester.run import Summary
 
 ARGV = ["export", "p", "-o", "out dir"]
 TO_GO_ON = "to go on: harvester export p -o 'out dir'"
@@ -119,6 +121,50 @@ def test_the_command_to_go_on_hides_a_secret(
     told = capsys.readouterr().err
     assert "run the same command again" in told
     assert "CANARY" not in told
+
+
+SUMMARY = Summary(
+    target="out dir",
+    project="p",
+    counts={"listed": 9, "harvested": 7, "unlabelled": 0, "filtered": 0, "failed": 2},
+    records={},
+    drift=None,
+    run={},
+)
+FAILED: dict[str, tuple[list[str], bool, str]] = {
+    "kept": (
+        ARGV,
+        False,
+        ", listed in out dir; to try again: harvester export --retry-failed p -o 'out dir'",
+    ),
+    "again": (
+        [*ARGV, "--retry-failed"],
+        False,
+        ", listed in out dir; to try again: harvester export p -o 'out dir' --retry-failed",
+    ),
+    "synced": (ARGV, True, ", listed in out dir; to try again: harvester sync 'out dir'"),
+    "secret": (
+        [*ARGV, "--name", "token=CANARY"],
+        False,
+        ", listed in out dir; run the same command again with --retry-failed to try again",
+    ),
+    "not kept": (["export", "p", "-o", "-"], False, ""),
+}
+
+
+@pytest.mark.parametrize(("argv", "synced", "said"), FAILED.values(), ids=FAILED.keys())
+def test_who_has_failed_rows_is_told_how_to_try_again(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    argv: list[str],
+    synced: bool,
+    said: str,
+) -> None:
+    """Exit 3, and as the last line the command that asks for them again."""
+    done = msgspec.structs.replace(SUMMARY, target=argv[3], synced=synced)
+    monkeypatch.setattr("harvester.cli.export.run", lambda *_, **__: done)
+    assert cli.main(argv) == 3
+    assert capsys.readouterr().err == f"harvester: 2 rows failed{said}\n"
 
 
 def test_help_is_given_without_a_verb(capsys: pytest.CaptureFixture[str]) -> None:

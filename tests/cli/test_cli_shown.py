@@ -12,11 +12,13 @@ from harvester.cli.plan import plan_table
 from harvester.cli.progress import Speed, Speedometer, line, picture
 from harvester.cli.screen import Screen, fraction_bar
 from harvester.cli.summary import summary
+from harvester.cli.sync import summary as sync_summary
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput
 from harvester.events import Counters
 from harvester.output.manifest import Drift
 from harvester.run import Summary
+from harvester.sync import SyncSummary
 
 RUN = {"seconds": 2.0, "harvested": 1900, "requests": 107, "refused": 1, "retries": 0}
 RUN |= {"wire_bytes": 8_000_000, "body_bytes": 35_000_000, "resumed": False}
@@ -70,6 +72,28 @@ def test_a_summary_adds_up(tmp_path: Path) -> None:
 def test_a_summary_says_how_it_went(changed: dict[str, Any], said: str) -> None:
     """Already done, resumed, failed rows, drift; and a title cannot steer the terminal."""
     assert said in text(summary(done(**changed)))
+
+
+def synced(**changed: Any) -> SyncSummary:
+    facts: dict[str, Any] = {
+        "target": "out dir",
+        "project": "Street scenes",
+        "generation": 1,
+        "changes": {"edited": 3},
+        "counts": {"listed": 9, "harvested": 9, "failed": 0},
+        "records": {},
+        "drift": None,
+        "run": RUN,
+    }
+    return SyncSummary(**facts | changed)
+
+
+def test_a_sync_with_failed_rows_names_the_command_that_tries_again() -> None:
+    """Which is the sync itself; nothing to say where no row failed."""
+    shown = text(sync_summary(synced(counts={"listed": 9, "harvested": 8, "failed": 1})))
+    assert "✗ up to date, but for 1 failed row  Street scenes  3 edited (generation 1)" in shown
+    assert "to try again  harvester sync 'out dir'" in shown
+    assert "try again" not in text(sync_summary(synced()))
 
 
 def test_the_summary_for_machines_has_the_manifest_s_words() -> None:

@@ -192,11 +192,12 @@ async def test_an_unfinished_export_is_to_be_finished_first(out: Path) -> None:
 async def test_an_export_that_was_synced_is_complete(out: Path) -> None:
     """It neither lists nor fetches; what would change it is refused, and so is a second owner."""
     world = LiveWorld(20)
-    await world.export(out)
+    assert not (await world.export(out)).synced
     world.world.edit(rows=world.labels()[:3])
     await world.sync(out)
     world.asked = []
-    assert (await world.export(out)).already_complete
+    again = await world.export(out)
+    assert (again.already_complete, again.synced) == (True, True)
     assert world.asked == []
     for option in ("settle", "retry_failed"):
         with pytest.raises(BadInput, match="sync it again"):
