@@ -233,7 +233,8 @@ class Run:
         are listed now, in their old places, and their parts are dropped. Rows added or removed since are
         counted and named, and left to the next export.
         """
-        settled: bool = await self._ask(lambda: self._compare(settle))
+        # With all parts there, what is left of the grace is often enough to end the export.
+        settled: bool = await self._ask(lambda: self._compare(settle), grace=GRACE)
         found = self._drift
         if found and (found.edited or found.added or found.removed):
             counts = {"edited": found.edited, "added": found.added, "removed": found.removed}
@@ -319,9 +320,9 @@ class Run:
 
     # -----------------------------------------------------------------------------------------------
 
-    async def _ask(self, call: Callable[[], Any]) -> Any:
+    async def _ask(self, call: Callable[[], Any], *, grace: float = 0.0) -> Any:
         """A call that lists: in a thread, which is left behind if the run is to stop."""
-        return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True))
+        return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True), grace=grace)
 
     def _listing_now(self) -> AbstractContextManager["Listing"]:
         return self._session.listing(self._project, self._selection, self._format)

@@ -19,14 +19,18 @@ class Stopping:
     def __init__(self) -> None:
         self.event = anyio.Event()
         self.reason = ""
+        self._asked_at = 0.0
 
     def end(self, reason: str) -> None:
         """Asks for the end. What is under way may finish in a short while."""
-        self.reason = self.reason or reason
-        self.event.set()
+        if not self.event.is_set():
+            self.reason, self._asked_at = reason, anyio.current_time()
+            self.event.set()
 
-    async def cut_short(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def cut_short(self, work: Callable[[], Awaitable[T]], *, grace: float = 0.0) -> T:
         """What `work` returns: something that leaves nothing half done, and so is cancelled at once.
+
+        With `grace`, so many seconds after the end was asked for.
 
         Raises:
             CannotFinishNow: the run is to end.
@@ -35,6 +39,7 @@ class Stopping:
 
         async def watch(scope: anyio.CancelScope) -> None:
             await self.event.wait()
+            await anyio.sleep_until(self._asked_at + grace)
             scope.cancel()
 
         try:

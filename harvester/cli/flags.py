@@ -176,7 +176,13 @@ LIMITS = Group(
         Flag(
             "max_memory", "--max-memory", "Bytes in flight, at most.", "SIZE", values.size, default="512MiB"
         ),
-        Flag("max_duration", "--max-duration", "Stop, resumable, after this time.", "TIME", values.duration),
+        Flag(
+            "max_duration",
+            "--max-duration",
+            "Stop, resumable, after this time; what is open gets 15 s to end.",
+            "TIME",
+            values.duration,
+        ),
         Flag("max_attempts", "--max-attempts", "Attempts for a row before it counts as failed.", "NUMBER"),
         Flag(
             "processes",

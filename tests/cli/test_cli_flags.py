@@ -10,6 +10,7 @@ from harvester import cli
 from harvester.cli import values
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SELECTION, Group
 from harvester.errors import BadInput
+from harvester.run import GRACE
 from tests.cli.reference import BEGIN, END, reference
 
 README = Path(__file__).parents[2] / "README.md"
@@ -29,6 +30,12 @@ def test_every_setting_has_a_flag(group: Group) -> None:
     """A setting that cannot be set from the command line would be forgotten."""
     fields = {field.name for field in msgspec.structs.fields(group.struct)}
     assert {flag.field for flag in group.flags} == fields - SECRETS
+
+
+def test_the_grace_that_the_help_speaks_of_is_the_grace_that_is_given() -> None:
+    """How much longer than --max-duration a run may take."""
+    (text,) = (flag.help for flag in LIMITS.flags if flag.field == "max_duration")
+    assert f"{GRACE:g} s to end" in text
 
 
 @pytest.fixture

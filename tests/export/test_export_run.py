@@ -1,6 +1,7 @@
 """An export from plan to manifest, on a platform in memory."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,29 @@ async def test_max_duration_ends_resumable(tmp_path: Path) -> None:
     with pytest.raises(CannotFinishNow, match="as asked"):
         await platform.export(tmp_path, limits=Limits(max_duration=0.001))
     assert (await platform.export(tmp_path)).counts["harvested"] == 40
+
+
+@pytest.mark.parametrize("grace", [15.0, 0.0])
+async def test_who_has_all_parts_in_the_grace_ends_in_it(
+    tmp_path: Path, grace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked to stop when the last part is committed: the manifest is written, unless the grace is over."""
+    monkeypatch.setattr("harvester.run.GRACE", grace)
+    platform, stopping, committed = Platform(50), anyio.Event(), set[int]()
+
+    def on_event(event: str, fields: Any) -> None:
+        if event == "part.committed":
+            committed.add(fields["part"])
+            if len(committed) == 5:
+                stopping.set()
+
+    with pytest.raises(CannotFinishNow, match="stopped") if not grace else nullcontext():
+        await platform.export(tmp_path, stopping=stopping, on_event=on_event)
+    assert (tmp_path / "manifest.json").exists() == bool(grace)
+    assert len(platform.asked) == 40
+    await platform.export(tmp_path)
+    assert len(platform.asked) == 40, "nothing was left to fetch"
+    assert verify(LocalTarget(tmp_path)).ok
 
 
 async def test_failed_rows_are_harvested_again_when_asked(tmp_path: Path) -> None:
