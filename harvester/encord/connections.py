@@ -20,7 +20,6 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import ProxySchemeUnknown
 from urllib3.util.ssl_ import create_urllib3_context
 
-from harvester.encord.head import Response
 from harvester.errors import BadInput
 from harvester.settings import Connection
 
@@ -181,7 +180,6 @@ def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnect
 
     class Bounded(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
         sock: Any
-        response_class = Response
         _unsent: list[bytes] | None = None
 
         def connect(self) -> None:
