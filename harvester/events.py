@@ -45,8 +45,9 @@ class Counters:
     """What a run has done so far. Touched by the event loop's thread only: ``+=`` is no atomic step.
 
     `listed` = `harvested` + `unlabelled` + `filtered` + `failed` once a run is over. `objects`,
-    `classifications` and `rows` are records written. `wire_bytes` is what came over the network,
-    `body_bytes` the same undone of its compression, `out_bytes` what was written.
+    `classifications` and `rows` are records written. `requests` are those for label rows, without the
+    listing; `wire_bytes` is what came over the network, `body_bytes` the same undone of its compression,
+    `out_bytes` what was written.
     """
 
     listed: int = 0

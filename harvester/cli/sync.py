@@ -63,7 +63,8 @@ def summary(done: "SyncSummary") -> RenderableType:
         facts.add_row(kind, shown.records(counts))
     if done.drift is not None and (changed := shown.drift(done.drift)):
         facts.add_row("since then", changed)
-    facts.add_row("requests", shown.requests(done.run))
+    if done.run["requests"]:  # for label rows: those that list are not counted
+        facts.add_row("requests", shown.requests(done.run))
     facts.add_row("time", values.show_duration(done.run["seconds"]))
     if done.counts["failed"]:
         facts.add_row("to try again", on.title(f"harvester sync {shlex.quote(done.target)}"))

@@ -96,6 +96,13 @@ def test_a_sync_with_failed_rows_names_the_command_that_tries_again() -> None:
     assert "try again" not in text(sync_summary(synced()))
 
 
+def test_a_sync_that_only_lists_speaks_of_no_requests() -> None:
+    """Those that list are not counted, and none would be untrue."""
+    asked_for_none = synced(run={**RUN, "requests": 0, "refused": 0}, is_unchanged=True)
+    assert "requests" not in text(sync_summary(asked_for_none))
+    assert "requests  107 · 1 refused" in text(sync_summary(synced()))
+
+
 def test_the_summary_for_machines_has_the_manifest_s_words() -> None:
     """Counts, records, drift and run, and the target."""
     assert set(as_json(done())) == {"target", "counts", "records", "drift", "run"}
