@@ -34,9 +34,11 @@ MaxRows = Annotated[
 FaultsFile = Annotated[
     Path | None,
     typer.Option(
-        "--faults", metavar="FILE", help="All that can go wrong, as JSON; the flags above add to it."
+        "--faults", metavar="FILE",
+        help='All that can go wrong, as JSON, e.g. {"strikes": ["503"], "every": 10}; an unknown '
+        "key is refused with a list of all. The flags above add to it.",
     ),
-]
+]  # fmt: skip
 Port = Annotated[int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="0: any free one.")]
 Http = Annotated[bool, typer.Option("--http", help="Without TLS.")]
 Directory = Annotated[
@@ -72,6 +74,9 @@ def simulate(
     flags = {"rate": rate, "burst": burst, "max_rows": max_rows}
     flags |= {"latency": values.duration(latency) or None, "jitter": values.duration(jitter) or None}
     wanted = {} if faults is None else _json(faults)
+    if unknown := [key for key in wanted if key not in Faults.__struct_fields__]:
+        known = ", ".join(Faults.__struct_fields__)
+        raise BadInput(f"{faults}: unknown fault {unknown[0]!r}: one of {known}")
     wanted |= {name: value for name, value in flags.items() if value is not None}
     try:
         chosen = msgspec.convert(wanted, Faults)

@@ -10,10 +10,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from harvester.simulator import Simulator, WorldSpec
+from harvester.cli import command
+from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
 from tests.simulator.client import Client
 
@@ -356,11 +358,20 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
 
 
 def test_faults_that_cannot_be_played_are_bad_input(tmp_path: Path) -> None:
-    """A misspelt fault: exit 2, and the line names it."""
+    """A misspelt fault: exit 2, and one line names it and those that there are."""
     faults = tmp_path / "faults.json"
     faults.write_text('{"latencie": 7}')
     done = subprocess.run(
         [HARVESTER, "simulate", "--faults", faults], capture_output=True, text=True, timeout=20, check=False
     )
     assert done.returncode == 2
-    assert "latencie" in done.stderr
+    (line,) = done.stderr.splitlines()
+    known = ", ".join(field.name for field in msgspec.structs.fields(Faults))
+    assert line == f"harvester: {faults}: unknown fault 'latencie': one of {known}"
+
+
+def test_the_faults_in_the_help_can_be_played() -> None:
+    """The example is the content of a file as it could be given."""
+    (option,) = (param for param in command("simulate").commands["simulate"].params if param.name == "faults")
+    example = option.help[option.help.index("{") : option.help.index("}") + 1]
+    assert msgspec.json.decode(example, type=Faults) == Faults(strikes=("503",), every=10)
