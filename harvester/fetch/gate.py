@@ -1,12 +1,14 @@
 """The one door through which requests leave: the async edge of the pacer."""
 
-import anyio
+import asyncio
+import heapq
+from itertools import count
 
 from harvester.fetch.pacing import Pacer, Ticket
 
 
 class Gate:
-    """Lets requests out as the pacer says, first come, first served.
+    """Lets requests out as the pacer says: of those that wait the one of the lowest rank, then the first.
 
     Whoever enters gets a ticket, and gives it back once by exactly one of `succeeded`, `refused`,
     `failed` and `cancelled`. All of it belongs to one event loop; none of it is for other threads.
@@ -14,26 +16,26 @@ class Gate:
 
     def __init__(self, pacer: Pacer) -> None:
         self.pacer = pacer
-        # Only the first in line watches the pacer: an answer wakes one task, however many are waiting.
-        self._first_in_line = anyio.Lock(fast_acquire=True)
-        self._changed: anyio.Event | None = None
+        self._line: list[tuple[int, int, asyncio.Future[Ticket]]] = []
+        self._numbers = count()
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self) -> Ticket:
+    async def enter(self, rank: int = 0) -> Ticket:
         """Waits for this request's turn. A wait that is cancelled leaves nothing behind."""
-        async with self._first_in_line:
-            while (delay := self.pacer.wait(now := anyio.current_time())) != 0:
-                self._changed = anyio.Event()
-                if delay is None:
-                    await self._changed.wait()
-                else:
-                    with anyio.move_on_after(delay):
-                        await self._changed.wait()
-            return self.pacer.sent(now)
+        turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._line, (rank, next(self._numbers), turn))
+        self._let_out()
+        try:
+            return await turn
+        except BaseException:
+            if not turn.cancelled():  # its ticket was on the way
+                self.cancelled(turn.result())
+            raise
 
     def succeeded(self, ticket: Ticket, *, weight: int = 1) -> None:
         """The answer came; `weight` is the number of rows that it brought."""
-        self.pacer.succeeded(ticket, anyio.current_time(), weight=weight)
-        self._wake()
+        self.pacer.succeeded(ticket, _now(), weight=weight)
+        self._let_out()
 
     def refused(self, ticket: Ticket, retry_after: float | None) -> None:
         """The server said "too many requests"; `retry_after` in seconds, if it named a time.
@@ -42,9 +44,9 @@ class Gate:
             CannotFinishNow: the server wants a longer pause than the pacer's cap.
         """
         try:
-            self.pacer.refused(ticket, anyio.current_time(), retry_after)
+            self.pacer.refused(ticket, _now(), retry_after)
         finally:
-            self._wake()
+            self._let_out()
 
     def failed(self, ticket: Ticket, retry_after: float | None = None) -> None:
         """The server, or the way to it, failed: 5xx, timeout, refused connection.
@@ -53,16 +55,30 @@ class Gate:
             CannotFinishNow: the server wants a longer pause than the pacer's cap.
         """
         try:
-            self.pacer.failed(ticket, anyio.current_time(), retry_after)
+            self.pacer.failed(ticket, _now(), retry_after)
         finally:
-            self._wake()
+            self._let_out()
 
     def cancelled(self, ticket: Ticket) -> None:
         """The answer will never come, and that says nothing of the server."""
-        self.pacer.cancelled(ticket, anyio.current_time())
-        self._wake()
+        self.pacer.cancelled(ticket, _now())
+        self._let_out()
 
-    def _wake(self) -> None:
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+    def _let_out(self) -> None:
+        """Gives tickets to those whose turn it is, and sees to it that the next get theirs in time."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._line:
+            _, _, turn = self._line[0]
+            if not turn.cancelled():
+                if (delay := self.pacer.wait(now := _now())) != 0:
+                    if delay is not None:  # else an answer comes first
+                        self._timer = asyncio.get_running_loop().call_later(delay, self._let_out)
+                    return
+                turn.set_result(self.pacer.sent(now))
+            heapq.heappop(self._line)
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

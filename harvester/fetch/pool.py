@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
-from itertools import islice
+from itertools import count, islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -46,6 +46,9 @@ _MOST_LEFT_OUT = 3
 
 class Pool:
     """Asks `source` for label rows, as many at once as the server bears.
+
+    Of its streams the one that was begun first goes first: so one ends after the other, and each while the
+    next is under way.
 
     An async context manager; leaving it cancels everything under way without waiting for threads.
 
@@ -101,6 +104,8 @@ class Pool:
         self._window = 2 * most
         self._group: TaskGroup | None = None
         self._streams: set[anyio.CancelScope] = set()
+        # What is asked again has rank 0: those after it in its stream wait for it.
+        self._ranks = count(1)
         self._error: Exception | None = None
 
     async def __aenter__(self) -> Self:
@@ -184,13 +189,14 @@ class Pool:
         group: TaskGroup,
         account: Account,
     ) -> None:
+        rank = next(self._ranks)
         async with aclosing(_cut(rows, lambda: self._sizer.size)) as cuts:
             async for cut in cuts:
                 bundle = _Bundle(cut)
                 try:
                     await _send(send, bundle)
                     bundle.hold = await account.reserve(partial(self._sizer.footprint, len(cut)))
-                    ticket = await self._gate.enter()
+                    ticket = await self._gate.enter(rank)
                 except BaseException:
                     bundle.ended.set()
                     raise

@@ -65,17 +65,16 @@ def rehearse(
     halfway = Course(0, 0)
     asked = asked_halfway = 0
     while streams and rehearsal.sent < _MOST_REQUESTS:
-        stream = streams.popleft()
+        stream = streams[0]  # as in the pool, the one that was begun first goes first
         drawn = rng.choices(weights, cum_weights=cumulated, k=stream.next)
         body, lines = sum(row.body for row in drawn), sum(row.lines for row in drawn)
         rehearsal.ask(_Request(len(drawn), body, lines))
         asked += len(drawn)
         stream.left -= len(drawn)
+        stream.next = min(stream.left, rehearsal.sizer.size)
         if not stream.left:
-            stream.left = next(todo, 0)
-        if stream.left:
-            stream.next = min(stream.left, rehearsal.sizer.size)
-            streams.append(stream)
+            streams.popleft()
+            streams.extend(_Stream(rows, rehearsal.sizer.size) for rows in islice(todo, 1))
         if rehearsal.sent == _MOST_REQUESTS // 2:
             halfway, asked_halfway = Course(rehearsal.sent, rehearsal.now), asked
     rest = sum(parts) - asked

@@ -1,7 +1,9 @@
 """The gate: who waits, in what order, and what a cancelled wait leaves behind. In virtual time."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 import anyio
@@ -10,7 +12,7 @@ import pytest
 from harvester.errors import CannotFinishNow
 from harvester.fetch.cores import CoresUsed, cpu_seconds
 from harvester.fetch.gate import Gate
-from harvester.fetch.pacing import Pacer
+from harvester.fetch.pacing import Pacer, Ticket
 from tests.fetch.virtual_loop import VirtualLoop
 
 T = TypeVar("T")
@@ -57,6 +59,51 @@ def test_a_cancelled_wait_leaves_the_gate_open_for_the_next() -> None:
         return anyio.current_time()
 
     assert run_virtual(main) < 1.1
+
+
+def test_the_lowest_rank_is_let_in_first() -> None:
+    """However long the others have waited; also where it comes back as soon as it was let in."""
+
+    async def main() -> str:
+        subject, order = gate(), list[str]()
+
+        async def stream(rank: int, name: str) -> None:
+            for _ in range(3):
+                ticket = await subject.enter(rank)
+                order.append(name)
+                tasks.start_soon(answered, ticket)
+
+        async def answered(ticket: Ticket) -> None:
+            await anyio.sleep(0.1)
+            subject.succeeded(ticket)
+
+        async with anyio.create_task_group() as tasks:
+            for rank, name in [(2, "b"), (3, "c"), (1, "a"), (2, "d")]:
+                tasks.start_soon(stream, rank, name)
+        return "".join(order)
+
+    assert run_virtual(main) == "b" + "aaa" + "bdbdd" + "ccc"
+
+
+def test_a_wait_that_is_cancelled_as_its_turn_comes_costs_nobody_theirs() -> None:
+    """Whether the answer that frees the place comes just before or just after."""
+
+    async def main(cancelled_first: bool) -> float:
+        subject = gate()
+        ticket = await subject.enter()
+        waiting = asyncio.ensure_future(subject.enter())
+        await anyio.sleep(1)
+        steps = [waiting.cancel, partial(subject.succeeded, ticket)]
+        for step in steps if cancelled_first else reversed(steps):
+            step()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with anyio.fail_after(5):
+            await subject.enter()
+        return anyio.current_time()
+
+    for cancelled_first in (True, False):
+        assert run_virtual(partial(main, cancelled_first)) < 2
 
 
 @pytest.mark.parametrize("outcome", ["refused", "failed"])
