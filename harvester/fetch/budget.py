@@ -6,6 +6,7 @@ bundle that has one can always be finished.
 """
 
 from collections.abc import Callable
+from itertools import count
 
 import anyio
 
@@ -23,10 +24,11 @@ class ByteBudget:
         self.used = 0
         self._asking = 0
         self._waiting: list[_Waiter] = []
+        self._ranks = count()
 
     def account(self) -> "Account":
-        """A new stream's account."""
-        return Account(self)
+        """A new stream's account; earlier ones go before it."""
+        return Account(self, next(self._ranks))
 
     def _fits(self, account: "Account", size: int) -> bool:
         if self.used + size <= self.total:
@@ -42,7 +44,7 @@ class ByteBudget:
 
     def _serve(self) -> None:
         """Grants what fits, in line. Streams that hold nothing come first: what they wait for heads them."""
-        for waiter in sorted(self._waiting, key=lambda waiter: bool(waiter.account.holds)):
+        for waiter in sorted(self._waiting, key=lambda one: (bool(one.account.holds), one.account.rank)):
             size = waiter.need()
             if not self._fits(waiter.account, size):
                 return
@@ -54,8 +56,9 @@ class ByteBudget:
 class Account:
     """What one stream holds of the budget."""
 
-    def __init__(self, budget: ByteBudget) -> None:
+    def __init__(self, budget: ByteBudget, rank: int) -> None:
         self.holds: set[Hold] = set()
+        self.rank = rank
         self._budget = budget
 
     async def reserve(self, need: Callable[[], int]) -> "Hold":

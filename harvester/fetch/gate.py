@@ -6,6 +6,8 @@ from itertools import count
 
 from harvester.fetch.pacing import Pacer, Ticket
 
+FIRST_RANK = 0  # the rank of what is asked again: others in its stream wait for it
+
 
 class Gate:
     """Lets requests out as the pacer says: of those that wait the one of the lowest rank, then the first.
@@ -20,14 +22,18 @@ class Gate:
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, rank: int = 0) -> Ticket:
-        """Waits for this request's turn. A wait that is cancelled leaves nothing behind."""
+    async def enter(self, rank: int = FIRST_RANK) -> Ticket:
+        """Waits for this request's turn, which comes before those of a higher `rank`.
+
+        A wait that is cancelled leaves nothing behind.
+        """
         turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._line, (rank, next(self._numbers), turn))
         self._let_out()
         try:
             return await turn
         except BaseException:
+            turn.cancel()
             if not turn.cancelled():  # its ticket was on the way
                 self.cancelled(turn.result())
             raise

@@ -27,7 +27,7 @@ from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
 from harvester.fetch.cores import CoresUsed
-from harvester.fetch.gate import Gate
+from harvester.fetch.gate import FIRST_RANK, Gate
 from harvester.fetch.pacing import Pacer, Ticket
 from harvester.fetch.retry import RetryPolicy
 from harvester.fetch.source import LabelRows
@@ -104,8 +104,7 @@ class Pool:
         self._window = 2 * most
         self._group: TaskGroup | None = None
         self._streams: set[anyio.CancelScope] = set()
-        # What is asked again has rank 0: those after it in its stream wait for it.
-        self._ranks = count(1)
+        self._ranks = count(FIRST_RANK + 1)
         self._error: Exception | None = None
 
     async def __aenter__(self) -> Self:
@@ -122,9 +121,11 @@ class Pool:
         group, self._group = self._group, None
         assert group is not None
         group.cancel_scope.cancel()
-        # The body's error is not the group's: it goes on as itself, in no exception group.
-        await group.__aexit__(None, None, None)
-        self._caller.close()
+        try:
+            # The body's error is not the group's: it goes on as itself, in no exception group.
+            await group.__aexit__(None, None, None)
+        finally:
+            self._caller.close()
 
     async def stream(
         self, rows: Rows, extractor: Extractor

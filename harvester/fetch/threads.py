@@ -1,4 +1,4 @@
-"""Worker threads for blocking calls, one for each that is under way: the gate bounds how many these are.
+"""Worker threads for blocking calls, one for each that is under way or was left: the gate bounds the former.
 
 anyio's own threads would do. But their limiter, three turns of the event loop and two cancel scopes are a
 tenth of what a request of one row costs.
@@ -19,7 +19,10 @@ _Job = tuple[Callable[[], Any], "asyncio.Future[Any]"]
 
 
 class Threads:
-    """Belongs to one event loop; a thread is kept for the calls that follow, until `close`."""
+    """Belongs to one event loop; a thread is kept for the calls that follow, until `close`.
+
+    No interpreter waits for them at its exit: what they do is read.
+    """
 
     def __init__(self) -> None:
         self._todo: SimpleQueue[_Job | None] = SimpleQueue()
@@ -37,12 +40,12 @@ class Threads:
         await anyio.lowlevel.checkpoint_if_cancelled()
         loop = asyncio.get_running_loop()
         ended: asyncio.Future[T] = loop.create_future()
-        self._todo.put((call, ended))
         if self._idle:
             self._idle -= 1
         else:
+            threading.Thread(target=self._work, args=(loop,), name="harvester call", daemon=True).start()
             self._threads += 1
-            threading.Thread(target=self._work, args=(loop,), name="harvester call").start()
+        self._todo.put((call, ended))
         timer = loop.call_later(deadline, _end, ended, None, TimeoutError())
         try:
             return await ended
@@ -59,6 +62,8 @@ class Threads:
             call, ended = job
             try:
                 tell = partial(self._done, ended, call(), None)
+            except StopIteration as error:  # which no future takes
+                tell = partial(self._done, ended, None, RuntimeError(f"a call raised {error!r}"))
             except BaseException as error:
                 tell = partial(self._done, ended, None, error)
             try:

@@ -164,3 +164,25 @@ async def test_the_excess_is_one_bundle_at_most(steps: list[tuple[int, int, int]
         account.close()
     assert budget.used == 0
     assert not budget._waiting
+
+
+async def test_of_those_that_wait_the_stream_begun_first_is_served_first() -> None:
+    """It came later than the younger one, and ends sooner."""
+    budget, served = ByteBudget(100), list[str]()
+    older, younger = budget.account(), budget.account()
+    held = {"older": await older.reserve(need(50)), "younger": await younger.reserve(need(50))}
+
+    async def wait(name: str, account: Account) -> None:
+        await account.reserve(need(30))
+        served.append(name)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(wait, "younger", younger)
+        await settled()
+        group.start_soon(wait, "older", older)
+        await settled()
+        held["younger"].settle(20)
+        await settled()
+        assert served == ["older"]
+        held["older"].release()
+    assert served == ["older", "younger"]

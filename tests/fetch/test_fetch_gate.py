@@ -106,6 +106,22 @@ def test_a_wait_that_is_cancelled_as_its_turn_comes_costs_nobody_theirs() -> Non
         assert run_virtual(partial(main, cancelled_first)) < 2
 
 
+def test_a_wait_that_is_dropped_leaves_nothing_behind() -> None:
+    """As when the loop's own end closes what still waits: nobody gets its ticket in its place."""
+
+    async def main() -> None:
+        subject = gate()
+        ticket = await subject.enter()
+        waiting = subject.enter()
+        waiting.send(None)
+        waiting.close()
+        subject.succeeded(ticket)
+        with anyio.fail_after(5):
+            await subject.enter()
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize("outcome", ["refused", "failed"])
 def test_a_pause_beyond_the_cap_is_raised_where_it_was_heard(outcome: str) -> None:
     """The caller gets the error, and the place in flight is free again."""

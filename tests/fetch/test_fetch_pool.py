@@ -503,6 +503,21 @@ async def test_the_byte_budget_holds_heavy_rows_back() -> None:
     assert most == 2
 
 
+async def test_the_stream_that_was_begun_first_is_asked_for_first() -> None:
+    """The next has one request in between at most, and goes on when the first has no more to ask for."""
+    rows, asked = plan(20), list[str]()
+    source = FakeLabelRows(label_rows(rows), on_call=lambda hashes: asked.extend(hashes))
+    async with (
+        a_pool(source, bundle_size=1, concurrency=1) as pool,
+        anyio.create_task_group() as group,
+    ):
+        for part in (rows[:10], rows[10:]):
+            group.start_soon(collect, pool, part)
+    late = {row.label_hash for row in rows[11:]}
+    assert sorted(asked) == [row.label_hash for row in rows]
+    assert late.isdisjoint(asked[:11])
+
+
 async def test_streams_taken_one_after_the_other_do_not_starve_each_other() -> None:
     """All are open, only one is read at a time: the lines that wait in the others never block it."""
     rows = plan(60)

@@ -168,3 +168,19 @@ async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
         let_go.set()
         assert await anyio.to_thread.run_sync(finished.wait, PATIENCE)
     assert not read.is_set()
+
+
+async def test_a_pool_that_is_cancelled_from_outside_leaves_no_idle_thread() -> None:
+    """They end with it, as they do when it is left."""
+    before = set(threading.enumerate())
+    rows = plan(2000)
+    source = FakeLabelRows(label_rows(rows))
+    with anyio.CancelScope() as scope:
+        async with a_pool(source, bundle_size=1) as pool, aclosing(pool.stream(rows, COPYING)) as outcomes:
+            async for _ in outcomes:
+                scope.cancel()
+    assert scope.cancelled_caught
+    ours = [thread for thread in threading.enumerate() if thread not in before]
+    for thread in ours:
+        await anyio.to_thread.run_sync(thread.join, PATIENCE)
+    assert not [thread for thread in ours if thread.is_alive() and "harvester" in thread.name]

@@ -5,6 +5,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import anyio
 import anyio.to_thread
@@ -147,3 +148,9 @@ async def test_a_thread_that_waits_keeps_nothing_of_its_last_call(threads: Threa
     gc.collect()
     await threads.run(object, PATIENCE)  # the same thread has come back for more
     assert [ref() for ref in kept] == [None, None]
+
+
+async def test_what_no_future_takes_comes_out_as_another_error(threads: Threads) -> None:
+    """At once, not at the deadline."""
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await threads.run(partial(next, iter(())), PATIENCE)
