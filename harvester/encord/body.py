@@ -104,14 +104,14 @@ def _one_member(sent: bytes, limit: int) -> bytearray | None:
     if len(sent) < _GZIP_TAIL.size:
         return None
     checksum, size = _GZIP_TAIL.unpack(sent[-_GZIP_TAIL.size :])
-    if not 0 < size <= min(limit, _AT_ONCE):
+    if not 0 < size <= min(limit, _AT_ONCE, len(sent) * _HIGHEST_RATIO):
         return None
     try:
         plain = deflate.gzip_decompress(sent, size)
     except deflate.DeflateError:
         return None
-    # It stops after the first member: the tail must be that one's. (Of members that are alike the first
-    # passes for all, but no JSON object is made of those.)
+    # It stops after the first member: the tail must be that one's. (Where the first and the last are alike,
+    # the first passes for all: a piece of a JSON object, which shows as unreadable.)
     return plain if len(plain) == size and deflate.crc32(plain) == checksum else None
 
 

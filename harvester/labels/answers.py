@@ -16,9 +16,10 @@ JSON = bytes | msgspec.Raw
 Key = TypeVar("Key")
 
 _NULL = msgspec.Raw(b"null")
-# Bounds of what is remembered: so many lists of answers, none longer than this in bytes. 16 MB at the worst.
+# Bounds of what each `Written` holds: so many lists of answers, none longer than this in bytes, as sent and
+# as written together. 16 MB at the worst.
 _CACHED_LISTS = 4096
-_CACHED_BYTES = 2048
+_CACHED_BYTES = 4096
 
 
 class Answer(msgspec.Struct, rename="camel", gc=False):
@@ -118,8 +119,8 @@ class Written(dict[Key, bytes]):
     """
 
     def keep(self, key: Key, sent: bytes, written: bytes) -> None:
-        """Remembers what was written for `sent`, which is (in) the `key`, unless it is long."""
-        if len(sent) <= _CACHED_BYTES:
+        """Remembers what was written for `sent`, which is (in) the `key`, unless they are long."""
+        if len(sent) + len(written) <= _CACHED_BYTES:
             if len(self) >= _CACHED_LISTS:
                 self.clear()
             self[key] = written

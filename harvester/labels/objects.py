@@ -17,8 +17,8 @@ from harvester.labels.wire import LabelRow, ObjectAnswer
 
 _Answers = dict[str, ObjectAnswer | None]
 
-# Dynamic answers as sent, a frame and a space: where an object was first met, and what was written there.
-FirstFrames = Written[tuple[bytes, int | None, str | None]]
+# Dynamic answers as sent, and frame and space where an object with them is first met: what is written there.
+FirstMet = Written[tuple[bytes, int | None, str | None]]
 
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
@@ -37,7 +37,7 @@ class ObjectReader:
         self._chain = chain
         self._nesting = nesting
         self._answers = StaticAnswers(nesting, _ANSWERS)
-        self._first_frames = FirstFrames()
+        self._first_met = FirstMet()
         # Only what is looked at is decoded; the hash joins an object to its answers.
         self._decode = fields_decoder(chain.needs | {"object_hash"}).decode
         self._decode_event = fields_decoder(chain.needs | {"object_hash", "event"}).decode
@@ -50,7 +50,7 @@ class ObjectReader:
         answers = _decode_answers(row.object_answers) or {}
         scene = data_type == "scene"
         reading = _Reading(
-            sheet, self._chain, self._nesting, self._answers, self._first_frames, row, answers, scene=scene
+            sheet, self._chain, self._nesting, self._answers, self._first_met, row, answers, scene=scene
         )
         head = b'{"kind":"object",' + head
         decode = self._decode_event if scene else self._decode
@@ -100,7 +100,7 @@ class _Reading:
         chain: Chain,
         nesting: Nesting,
         written: StaticAnswers,
-        first_frames: FirstFrames,
+        first_met: FirstMet,
         row: LabelRow,
         answers: _Answers,
         *,
@@ -110,7 +110,7 @@ class _Reading:
         self._chain = chain
         self._nesting = nesting
         self._written = written
-        self._first_frames = first_frames
+        self._first_met = first_met
         self._label_hash = row.label_hash
         self._scene = scene
         self._statics = answers
@@ -164,13 +164,17 @@ class _Reading:
     ) -> bytes:
         dynamic = self._dynamic.get(object_hash)
         if dynamic is not None:
-            return dynamic.with_ranges(scope) if frame is None else dynamic.at(frame, scope)
-        # An object on many frames is read with its answers at hand; those on one frame only are much alike.
+            return _at(dynamic, frame, scope)
+        # Where an object is first met, and on an image nowhere else, others were met with the same answers.
         sent = bytes(actions)
         key = (sent, frame, scope)
-        written = self._first_frames.get(key)
+        written = self._first_met.get(key)
         if written is None:
-            self._dynamic[object_hash] = DynamicAnswers(self._nesting, actions)
-            written = self._dynamic_answers(object_hash, actions, frame, scope)
-            self._first_frames.keep(key, sent, written)
+            dynamic = self._dynamic[object_hash] = DynamicAnswers(self._nesting, actions)
+            written = _at(dynamic, frame, scope)
+            self._first_met.keep(key, sent, written)
         return written
+
+
+def _at(dynamic: DynamicAnswers, frame: int | None, scope: str | None) -> bytes:
+    return dynamic.with_ranges(scope) if frame is None else dynamic.at(frame, scope)

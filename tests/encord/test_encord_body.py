@@ -76,6 +76,14 @@ def test_two_members_of_one_size_are_both_read() -> None:
     assert at_once(gzip.compress(b"label rows") + gzip.compress(b"more of it")) == b"label rowsmore of it"
 
 
+@pytest.mark.parametrize("size", [0, 5, 7, 1000, 2**24, 2**32 - 1])
+def test_a_tail_that_lies_about_the_size_is_broken(size: int) -> None:
+    """Smaller, larger, or far larger than what is there."""
+    sent = gzip.compress(b"labels")[:-4] + size.to_bytes(4, "little")
+    with pytest.raises(BrokenAnswer):
+        at_once(sent)
+
+
 def test_a_bomb_is_refused_before_it_unpacks() -> None:
     """100 MB of zeros are given up at the ratio's cap, having unpacked a fifth of them."""
     sizes: list[int] = []
