@@ -138,44 +138,37 @@ def _now() -> float:
     return time.monotonic()  # noqa: TID251  # a thread that blocks in a socket has no event loop's clock
 
 
-class _BoundedSocket(socket.socket):
+class _Bounded:
+    """What a socket is that knows when its call `ends`."""
+
     ends = math.inf
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        _wait_no_longer_than(self)
-        return super().recv_into(buffer, nbytes, flags)
+    def recv_into(self: Any, buffer: Any, *args: Any) -> int:
+        left = self.ends - _now()
+        if left <= 0:
+            raise TimeoutError("the call took longer than its deadline")
+        timeout = self.gettimeout()
+        if timeout is None or left < timeout:
+            self.settimeout(left)
+        received: int = super().recv_into(buffer, *args)  # type: ignore[misc]  # mixed into a socket
+        return received
 
-    def settimeout(self, value: float | None) -> None:
-        if value != self.gettimeout():
-            super().settimeout(value)
-
-
-class _BoundedTLSSocket(ssl.SSLSocket):
-    ends = math.inf
-
-    def recv_into(self, buffer: Any, nbytes: int | None = None, flags: int = 0) -> int:
-        _wait_no_longer_than(self)
-        return super().recv_into(buffer, nbytes, flags)
-
-    def settimeout(self, value: float | None) -> None:
-        if value != self.gettimeout():
-            super().settimeout(value)
+    def settimeout(self: Any, value: float | None) -> None:
+        if value != self.gettimeout():  # a system call, which lets another thread take over
+            super().settimeout(value)  # type: ignore[misc]  # likewise
 
 
-def _wait_no_longer_than(bounded: _BoundedSocket | _BoundedTLSSocket) -> None:
-    left = bounded.ends - _now()
-    if left <= 0:
-        raise TimeoutError("the call took longer than its deadline")
-    timeout = bounded.gettimeout()
-    if timeout is None or left < timeout:
-        bounded.settimeout(left)
+class _BoundedSocket(_Bounded, socket.socket): ...
+
+
+class _BoundedTLSSocket(_Bounded, ssl.SSLSocket): ...
 
 
 def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnection]:
     """`base` with each of its calls bounded by the `request_deadline` from the moment it is sent.
 
-    A request is sent in one piece, and under the timeout that its answer is read under: each system call lets
-    another thread take over, and in an export of single rows that is much of what a call costs.
+    A request is sent in one piece, and under the timeout that most answers are read under: each system call
+    lets another thread take over, and in an export of single rows that is much of what a call costs.
     """
 
     class Bounded(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
