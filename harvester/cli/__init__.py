@@ -13,6 +13,7 @@ from typing import Any
 import typer
 import typer.main
 
+from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import Verb
 from harvester.cli.interrupt import Interrupted, leave
 from harvester.errors import CannotFinishNow, Retry, Stop
@@ -46,17 +47,6 @@ _WRONG_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EIS
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
 _PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 _INTERRUPTED = 128 + 2
-
-
-class RowsFailed(Exception):
-    """The work is complete but for rows that could not be had; with `flag` it asks for them again."""
-
-    exit_code = 3
-
-    def __init__(self, message: str, flag: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.flag = flag
 
 
 def command(called: str = "") -> Any:
@@ -134,8 +124,7 @@ def _explain(error: BaseException, argv: list[str]) -> int:
         case CannotFinishNow() | Retry():
             return _say(CannotFinishNow.exit_code, found.message + _to_go_on(argv))
         case RowsFailed():
-            again = _to_go_on(argv, "to try again", found.flag) if found.flag else ""
-            return _say(found.exit_code, found.message + again)
+            return _say(found.exit_code, found.message + _to_try_again(argv, found))
         case Stop():
             return _say(found.exit_code, found.message)
         case BrokenPipeError():
@@ -168,6 +157,7 @@ def _weight(error: BaseException) -> int:
         OSError,
         MemoryError,
         Retry,
+        RowsFailed,
         Interrupted,
         KeyboardInterrupt,
         SystemExit,
@@ -188,15 +178,35 @@ def _of_system(error: OSError) -> str:
     return f"{name}{error.strerror or error}"
 
 
-def _to_go_on(argv: list[str], aim: str = "to go on", flag: str = "") -> str:
-    """The command that goes on with a run, with one more `flag`; nothing for what cannot be resumed."""
+def _to_go_on(argv: list[str], aim: str = "to go on", in_words: str = "run the same command again") -> str:
+    """The command that goes on with a run, `in_words` if it holds a secret; nothing if none can go on."""
     if argv[:1] not in (["export"], ["sync"]) or _to_stdout(argv):
         return ""
-    added = [flag] if flag and flag not in argv else []
-    again = shlex.join(["harvester", argv[0], *added, *argv[1:]])
-    if redact(again) == again:
-        return f"; {aim}: {again}"
-    return f"; run the same command again{' with ' + flag if added else ''} {aim}"
+    again = shlex.join(["harvester", *argv])
+    return f"; {aim}: {again}" if redact(again) == again else f"; {in_words} {aim}"
+
+
+def _to_try_again(argv: list[str], failed: RowsFailed) -> str:
+    """The command that asks for failed rows again."""
+    verb, *given = argv
+    aim, flag = "to try again", "--retry-failed"
+    if verb == "export" and failed.synced:
+        return _to_go_on(_as_sync(given, failed.target), aim, "run harvester sync on it")
+    if verb == "export" and flag not in given:
+        return _to_go_on([verb, flag, *given], aim, f"run the same command again with {flag}")
+    return _to_go_on(argv, aim)
+
+
+def _as_sync(given: list[str], target: str) -> list[str]:
+    """The sync of an export, with those of the export's arguments that a sync takes too, as given."""
+    export, sync = (command(verb).commands[verb] for verb in ("export", "sync"))
+    options = {param.name: param for param in sync.params if param.param_type_name == "option"}
+    values, _, order = export.make_parser(export.context_class(export)).parse_args(list(given))
+    kept = []
+    for name in dict.fromkeys(param.name for param in order):
+        if option := options.get(name):
+            kept += [option.opts[0]] if option.is_flag else [option.opts[0], values[name]]
+    return ["sync", target, *kept]
 
 
 def _to_stdout(argv: list[str]) -> bool:

@@ -1,6 +1,5 @@
 """The verb that harvester exists for."""
 
-import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,8 +9,8 @@ from rich.console import Console
 from rich.text import Text
 
 from harvester import events
-from harvester.cli import RowsFailed, values
 from harvester.cli import screen as on
+from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
@@ -66,7 +65,7 @@ def export(
     if screen.json:
         on.put_json(as_json(done))
     if done.exit_code:
-        raise _failed(done)
+        raise RowsFailed(done.counts["failed"], done.target, synced=done.synced)
 
 
 def run(
@@ -128,15 +127,6 @@ def as_json(done: "Summary") -> dict[str, object]:
         "drift": done.drift,
         "run": done.run,
     }
-
-
-def _failed(done: "Summary") -> RowsFailed:
-    """How an export ends that is complete but for failed rows."""
-    where = f", listed in {done.target}" if done.target != "-" else ""
-    message = f"{values.show_count(done.counts['failed'], 'row')} failed{where}"
-    if done.synced:
-        return RowsFailed(f"{message}; to try again: harvester sync {shlex.quote(done.target)}")
-    return RowsFailed(message, flag="--retry-failed")
 
 
 def _check_for_standard_output(json: bool, limits: Limits, retry_failed: bool, settle: bool) -> None:

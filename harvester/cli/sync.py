@@ -1,6 +1,5 @@
 """The verb that keeps an export fresh."""
 
-import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -12,6 +11,7 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import summary as shown
 from harvester.cli import values
+from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, LIMITS, SCREEN, takes
 from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
@@ -50,7 +50,7 @@ def sync(target: Target, *, connection: Connection, limits: Limits, screen: Scre
     if screen.json:
         on.put_json(done)
     if done.exit_code:
-        raise typer.Exit(done.exit_code)
+        raise RowsFailed(done.counts["failed"], done.target, synced=True)
 
 
 def summary(done: "SyncSummary") -> RenderableType:
@@ -66,8 +66,6 @@ def summary(done: "SyncSummary") -> RenderableType:
     if done.run["requests"]:  # for label rows: those that list are not counted
         facts.add_row("requests", shown.requests(done.run))
     facts.add_row("time", values.show_duration(done.run["seconds"]))
-    if done.counts["failed"]:
-        facts.add_row("to try again", on.title(f"harvester sync {shlex.quote(done.target)}"))
     return Group(head(done), facts)
 
 

@@ -1,0 +1,20 @@
+"""How a verb ends that has done its work, but for rows that could not be had."""
+
+from harvester.cli import values
+
+
+class RowsFailed(Exception):
+    """Rows could not be had; all others are there. A `synced` export asks for them again by a sync.
+
+    Not in the tree of `harvester.errors`: to who calls harvester from Python such rows are a count in the
+    summary, not an error. Only a process has to end with a code and a line.
+    """
+
+    exit_code = 3
+
+    def __init__(self, failed: int, target: str, *, synced: bool) -> None:
+        where = f", listed in {target}" if target != "-" else ""
+        self.message = f"{values.show_count(failed, 'row')} failed{where}"
+        self.target = target
+        self.synced = synced
+        super().__init__(self.message)
