@@ -60,6 +60,8 @@ def rehearse(
     """
     rehearsal = _Rehearsal(server, limits, rng)
     todo = (rows for rows in parts if rows)
+    # Only the first stream is asked. The others stand open because a part's first bundle is cut when it is
+    # opened, so as long as bundles were then: the parts open at the start ask for that many small bundles.
     streams = deque(_Stream(rows, rehearsal.sizer.size) for rows in islice(todo, open_parts))
     cumulated = list(accumulate(chances))
     halfway = Course(0, 0)

@@ -251,6 +251,8 @@ class _Recorded(msgspec.Struct):
 
 
 class _Decided(msgspec.Struct):
+    """What of a row is read to count it: the rest of its line is passed over, as millions of them come by."""
+
     outcome: str | None = None
 
 
