@@ -38,12 +38,13 @@ def set_up() -> None:
 
 
 @contextmanager
-def importing() -> Iterator[None]:
+def importing(module: str) -> Iterator[None]:
     """For a large import: what it makes is there to stay, and is not looked at for garbage while it grows.
 
-    Afterwards it counts as old. Where collection is off, or has been told what to leave out, that stays so.
+    Afterwards it counts as old, and so does all else that was young: where `module` is there already,
+    nothing is done. Where collection is off, or has been told what to leave out, that stays so.
     """
-    if not gc.isenabled() or gc.get_freeze_count():
+    if module in sys.modules or not gc.isenabled() or gc.get_freeze_count():
         yield
         return
     gc.disable()

@@ -18,6 +18,6 @@ def open_session(connection: Connection) -> "Session":
     Raises:
         CredentialsRefused, BadInput: as `Session.open`.
     """
-    with importing():
+    with importing("encord"):
         from harvester.encord.session import Session
     return Session.open(connection)

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from harvester.encord.opening import open_session
 from harvester.process import importing
+from harvester.settings import Connection
 
 
 def said_by(code: str, **environment: str) -> str:
@@ -45,7 +47,7 @@ def test_the_sdk_starts_no_threads_but_those_that_the_user_wants(given: dict[str
 @pytest.mark.usefixtures("collecting")
 def test_what_is_imported_counts_as_old() -> None:
     """Nothing is collected meanwhile, and nothing is young afterwards; nor is it lost to collection."""
-    with importing():
+    with importing("not there yet"):
         assert not gc.isenabled()
         made = [[] for _ in range(1000)]
     assert gc.isenabled()
@@ -55,15 +57,28 @@ def test_what_is_imported_counts_as_old() -> None:
 
 
 @pytest.mark.usefixtures("collecting")
+def test_a_session_ages_nothing_where_the_sdk_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a host program has just made stays young, however many sessions it opens."""
+    from harvester.encord.session import Session
+
+    monkeypatch.setattr(Session, "open", lambda connection: connection)
+    gc.collect()
+    made = [[] for _ in range(100)]
+    open_session(Connection())
+    young = {id(found) for generation in (0, 1) for found in gc.get_objects(generation)}
+    assert set(map(id, made)) <= young
+
+
+@pytest.mark.usefixtures("collecting")
 def test_who_collects_by_himself_goes_on_to() -> None:
     """Collection stays off, and what was left out of it stays out."""
     gc.disable()
-    with importing():
+    with importing("not there yet"):
         pass
     assert not gc.isenabled()
     gc.enable()
     gc.freeze()
-    with importing():
+    with importing("not there yet"):
         assert gc.isenabled()
     assert gc.get_freeze_count() > 0
 
