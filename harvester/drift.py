@@ -15,8 +15,6 @@ from harvester.labels.wire import PlanRow
 from harvester.output.manifest import Drift
 from harvester.plan import Order, plan_order, rows_of, side_by_side, sorted_lines
 
-NO_DRIFT = Drift(named={"edited": [], "added": [], "removed": []})
-
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
 # A row is a data unit on a branch: its label comes and goes, and its title may change.
@@ -31,6 +29,11 @@ _EDITED = "FROM planned JOIN listed USING (unit) WHERE planned.version IS NOT li
 _ADDED = "FROM listed WHERE unit NOT IN (SELECT unit FROM planned)"
 _REMOVED = "FROM planned WHERE unit NOT IN (SELECT unit FROM listed)"
 _SETTLED = f"SELECT position, row {_EDITED} ORDER BY position"
+
+
+def no_drift() -> Drift:
+    """What a comparison says where nothing has changed."""
+    return Drift(named={"edited": [], "added": [], "removed": []})
 
 
 class Comparison:

@@ -1,7 +1,7 @@
 """One run of an export, step by step: `harvester.export` says in which order."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,7 +11,7 @@ import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.drift import NO_DRIFT, Comparison, compared
+from harvester.drift import Comparison, compared, no_drift
 from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
 from harvester.errors import BadInput, CannotFinishNow
@@ -232,27 +232,45 @@ class Run:
         That is so where `settle` asks for it and rows were edited: then they stand in the plan as they
         are listed now, in their old places, and their parts are dropped. Rows added or removed since are
         counted and named, and left to the next export.
+
+        Raises:
+            CannotFinishNow: the run was asked to stop: before the end of the grace, or with rows to settle.
         """
+        comparing = self._comparing()
         # With all parts there, what is left of the grace is often enough to end the export.
-        settled: bool = await self._ask(lambda: self._compare(settle), grace=GRACE)
-        found = self._drift
-        if found and (found.edited or found.added or found.removed):
+        found: Drift
+        found, comparison = await self._ask(comparing.__enter__, grace=GRACE)
+        try:
+            settled = settle and found.edited > 0
+            if settled and self._stopping.event.is_set():  # nobody would harvest the parts that it drops
+                raise CannotFinishNow(f"{self._stopping.reason}: rows edited since are left to the next run")
+            if settled:
+                found = await in_thread(self._settle, comparison, found)  # it writes: not left behind
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(comparing.__exit__, None, None, None)
+        self._drift = found
+        if found.edited or found.added or found.removed:
             counts = {"edited": found.edited, "added": found.added, "removed": found.removed}
             self._on_event("rows.drifted", counts)
         return settled
 
-    def _compare(self, settle: bool) -> bool:
+    @contextmanager
+    def _comparing(self) -> Iterator[tuple[Drift, Comparison | None]]:
+        """What has drifted, and the comparison that says so, where one had to be made. Blocking.
+
+        Writes nothing, and ends early in a thread that was left behind.
+        """
         with self._listing_now() as listing:
             if self._planned_from is not None and self._planned_from == listing.digest():
-                self._drift = NO_DRIFT
-                return False
-            listed = unsorted_rows(listing, self._selection, self._format)
-            with compared(self._frozen_rows(), listed, self._frozen_order) as comparison:
-                self._drift = comparison.drift()
-                if self._drift.edited and settle:
-                    self._settle(comparison)
-                    return True
-        return False
+                yield no_drift(), None
+                return
+            planned = self._while_wanted(self._frozen_rows())
+            listed = self._while_wanted(unsorted_rows(listing, self._selection, self._format))
+            with compared(planned, listed, self._frozen_order) as comparison:
+                drift = comparison.drift()
+                anyio.from_thread.check_cancelled()  # nobody would close it
+                yield drift, comparison
 
     _frozen_order = staticmethod(plan_order)
 
@@ -260,8 +278,8 @@ class Run:
         """What drift is measured against, in that order."""
         return planfile.rows(self._target, self._plan)
 
-    def _settle(self, comparison: Comparison) -> None:
-        assert self._drift is not None
+    def _settle(self, comparison: Comparison, found: Drift) -> Drift:
+        """Has the edited rows harvested again. What has drifted is what is left then."""
         edited = comparison.edited_parts(self._format.rows_per_part)
         reopen(self._target, edited)
         lines = comparison.settled(planfile.lines(self._target, self._plan))
@@ -273,9 +291,7 @@ class Run:
                 self._standing.commits[part] = msgspec.structs.replace(commit, plan=self._plan.digest)
                 write_commit(self._target, self._standing.commits[part])
         self._standing.manifest = None
-        self._drift = msgspec.structs.replace(
-            self._drift, edited=0, named={**self._drift.named, "edited": []}
-        )
+        return msgspec.structs.replace(found, edited=0, named={**found.named, "edited": []})
 
     # -- manifest -----------------------------------------------------------------------------------
 

@@ -97,6 +97,11 @@ def files(target: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(target.glob("*.ndjson"))}
 
 
+def contents(target: Path) -> dict[Path, bytes]:
+    """The bytes of all files there are, the state's too."""
+    return {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+
 def manifest(target: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((target / "manifest.json").read_text())
     return found

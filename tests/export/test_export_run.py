@@ -1,20 +1,24 @@
 """An export from plan to manifest, on a platform in memory."""
 
 import json
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
+from anyio.to_thread import run_sync as in_thread
 
-from harvester.drift import compared
+from harvester.drift import Comparison, compared
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from harvester.settings import Format, Limits, Selection
-from tests.export.platform import Platform, files, manifest
+from tests.export.platform import Platform, contents, files, manifest
 
 pytestmark = pytest.mark.anyio
 
@@ -250,6 +254,81 @@ async def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
     before, platform.asked = files(tmp_path), []
     await platform.export(tmp_path, settle=True)
     assert (files(tmp_path), platform.asked) == (before, [])
+
+
+@pytest.mark.parametrize("compared_already", [False, True])
+async def test_a_comparison_that_was_left_behind_writes_nothing(
+    tmp_path: Path, compared_already: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped while it compares: nothing is settled once the run has ended and others may write."""
+    platform, stopping = Platform(50), anyio.Event()
+    await platform.export(tmp_path)
+    platform.edited["data-0002"] = "2024-02-02"
+    released, ended = threading.Event(), threading.Event()
+
+    def stop_and_wait() -> None:
+        anyio.from_thread.run_sync(stopping.set)
+        released.wait()
+
+    @contextmanager
+    def watched(*sides: Any) -> Iterator[Comparison]:
+        try:
+            if not compared_already:
+                stop_and_wait()
+            with compared(*sides) as comparison:
+                if compared_already:
+                    stop_and_wait()
+                yield comparison
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("harvester.run.compared", watched)
+    monkeypatch.setattr("harvester.run.GRACE", 0.0)
+    with pytest.raises(CannotFinishNow, match="stopped"):
+        await platform.export(tmp_path, settle=True, stopping=stopping)
+    before = contents(tmp_path)
+    released.set()
+    await in_thread(ended.wait)
+    assert contents(tmp_path) == before
+    assert (await platform.export(tmp_path)).already_complete
+
+
+@pytest.mark.parametrize("edited", [False, True])
+async def test_a_run_that_is_to_stop_settles_nothing(
+    tmp_path: Path, edited: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped while it lists for the last time: all parts stay, and what is complete as it is ends."""
+    platform, stopping = Platform(50), anyio.Event()
+
+    def change(event: str, fields: Any) -> None:
+        if event == "plan.frozen":
+            platform.edited["data-0002" if edited else "data-0105"] = "2024-02-02"
+
+    def stopped(*sides: Any) -> Any:
+        anyio.from_thread.run_sync(stopping.set)
+        return compared(*sides)
+
+    monkeypatch.setattr("harvester.run.compared", stopped)
+    with pytest.raises(CannotFinishNow, match="stopped: rows edited") if edited else nullcontext():
+        await platform.export(tmp_path, settle=True, stopping=stopping, on_event=change)
+    assert len([name for name in files(tmp_path) if name.startswith("objects")]) == 5
+    assert (tmp_path / "manifest.json").exists() != edited
+    monkeypatch.undo()
+    platform.asked = []
+    done = await platform.export(tmp_path, settle=True)
+    assert {name[-4:-1] for name in platform.asked} == ({"000"} if edited else set())
+    assert done.drift is not None
+    assert done.drift.edited == 0
+
+
+async def test_no_two_exports_share_what_they_say(tmp_path: Path) -> None:
+    """A caller may do with a summary as he likes: the next export knows nothing of it."""
+    first = await Platform().export(tmp_path / "a")
+    assert first.drift is not None
+    first.drift.named["edited"].append("mine")
+    second = await Platform().export(tmp_path / "b")
+    assert second.drift is not None
+    assert second.drift.named["edited"] == []
 
 
 async def test_the_rows_of_a_damaged_part_are_harvested_again(tmp_path: Path) -> None:
