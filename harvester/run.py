@@ -354,6 +354,7 @@ class Run:
         while some := list(islice(items, 1000)):
             anyio.from_thread.check_cancelled()  # a thread that was left behind must not go on writing
             yield from some
+        anyio.from_thread.check_cancelled()  # nor seal what it has written
 
     def _listed(self, count: int) -> None:
         anyio.from_thread.check_cancelled()

@@ -15,8 +15,10 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.drift import Comparison, compared
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
+from harvester.output.planfile import ensure_plan
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
+from harvester.plan import plan_lines
 from harvester.settings import Format, Limits, Selection
 from tests.export.platform import Platform, contents, files, manifest
 
@@ -125,6 +127,32 @@ async def test_a_run_stopped_while_it_lists_leaves_nothing(tmp_path: Path) -> No
     assert not (tmp_path / ".harvester" / "plan.json").exists()
     assert (await platform.export(tmp_path)).counts["harvested"] == 40
     assert LocalTarget(tmp_path).leftovers() == []
+
+
+async def test_a_listing_that_was_left_behind_freezes_no_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped when the last row was listed: no plan appears once the run has ended and others may write."""
+    stopping, released, ended = anyio.Event(), threading.Event(), threading.Event()
+
+    def watched_lines(*listing: Any, **options: Any) -> Iterator[bytes]:
+        yield from plan_lines(*listing, **options)
+        anyio.from_thread.run_sync(stopping.set)
+        released.wait()
+
+    def watched_plan(*arguments: Any) -> Any:
+        try:
+            return ensure_plan(*arguments)
+        finally:
+            ended.set()
+
+    monkeypatch.setattr("harvester.run.plan_lines", watched_lines)
+    monkeypatch.setattr("harvester.run.planfile.ensure_plan", watched_plan)
+    with pytest.raises(CannotFinishNow, match="stopped"):
+        await Platform(1000).export(tmp_path, stopping=stopping)  # as many as are looked at in one go
+    released.set()
+    await in_thread(ended.wait)
+    assert not (tmp_path / ".harvester" / "plan.json").exists()
 
 
 async def test_max_duration_ends_resumable(tmp_path: Path) -> None:
