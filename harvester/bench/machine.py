@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("harvester", "encord", "anyio", "msgspec", "orjson", "isal", "urllib3")
+_LIBRARIES = ("harvester", "encord", "anyio", "msgspec", "orjson", "deflate", "isal", "urllib3")
 
 
 def machine() -> dict[str, Any]:

@@ -24,10 +24,10 @@ class ByteBudget:
         self.used = 0
         self._asking = 0
         self._waiting: list[_Waiter] = []
-        self._ranks = count()
+        self._ranks = count(1)
 
     def account(self) -> "Account":
-        """A new stream's account; earlier ones go before it."""
+        """A new stream's account; earlier ones go before it, here and at the gate."""
         return Account(self, next(self._ranks))
 
     def _fits(self, account: "Account", size: int) -> bool:

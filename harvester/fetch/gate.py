@@ -6,7 +6,8 @@ from itertools import count
 
 from harvester.fetch.pacing import Pacer, Ticket
 
-FIRST_RANK = 0  # the rank of what is asked again: others in its stream wait for it
+# The rank of what is asked again, before that of any stream: others in its own wait for it.
+FIRST_RANK = 0
 
 
 class Gate:

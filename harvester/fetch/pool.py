@@ -11,7 +11,7 @@ import random
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
-from itertools import count, islice
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,7 +27,7 @@ from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
 from harvester.fetch.cores import CoresUsed
-from harvester.fetch.gate import FIRST_RANK, Gate
+from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Pacer, Ticket
 from harvester.fetch.retry import RetryPolicy
 from harvester.fetch.source import LabelRows
@@ -104,7 +104,6 @@ class Pool:
         self._window = 2 * most
         self._group: TaskGroup | None = None
         self._streams: set[anyio.CancelScope] = set()
-        self._ranks = count(FIRST_RANK + 1)
         self._error: Exception | None = None
 
     async def __aenter__(self) -> Self:
@@ -190,14 +189,13 @@ class Pool:
         group: TaskGroup,
         account: Account,
     ) -> None:
-        rank = next(self._ranks)
         async with aclosing(_cut(rows, lambda: self._sizer.size)) as cuts:
             async for cut in cuts:
                 bundle = _Bundle(cut)
                 try:
                     await _send(send, bundle)
                     bundle.hold = await account.reserve(partial(self._sizer.footprint, len(cut)))
-                    ticket = await self._gate.enter(rank)
+                    ticket = await self._gate.enter(account.rank)
                 except BaseException:
                     bundle.ended.set()
                     raise

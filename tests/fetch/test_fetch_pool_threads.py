@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from contextlib import aclosing
 from typing import cast
 from unittest import mock
@@ -29,14 +28,6 @@ PATIENCE = 20.0  # seconds until a test that hangs is failed; none waits for it
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-def let_go() -> Iterator[threading.Event]:
-    """Threads that hang do so until the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
 
 
 async def test_as_many_threads_ask_at_once_as_the_controller_lets() -> None:

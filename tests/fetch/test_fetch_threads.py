@@ -30,14 +30,6 @@ def threads() -> Iterator[Threads]:
     ours.close()
 
 
-@pytest.fixture
-def let_go() -> Iterator[threading.Event]:
-    """Calls that hang do so until the test is over."""
-    event = threading.Event()
-    yield event
-    event.set()
-
-
 def waiting_for(event: threading.Event) -> Callable[[], bool]:
     return lambda: event.wait(PATIENCE)
 
