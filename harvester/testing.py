@@ -165,21 +165,21 @@ def _check_files(target: Target, other: Target) -> None:
 
 
 def _check_drafts(target: Target, other: Target) -> None:
-    target.put("b.ndjson", b"before")
-    draft, dropped, abandoned = (target.create("b.ndjson") for _ in range(3))
+    target.put("objects-00000.ndjson", b"before")
+    draft, dropped, abandoned = (target.create("objects-00000.ndjson") for _ in range(3))
     for each in (draft, dropped, abandoned):
         each.write(b"first ")
     draft.write(b"second")
-    _require(other.read("b.ndjson") == b"before", "a draft is seen before it is committed")
+    _require(other.read("objects-00000.ndjson") == b"before", "a draft is seen before it is committed")
     draft.commit()
     dropped.discard()
     dropped.discard()
     draft.discard()
-    with other.open("b.ndjson") as stream:
+    with other.open("objects-00000.ndjson") as stream:
         _require(stream.read() == b"first second", "commit: the file is what was written")
-    _require([name for name, _ in other.names()] == ["b.ndjson"], "names: no drafts among them")
+    _require([name for name, _ in other.names()] == ["objects-00000.ndjson"], "names: no drafts among them")
     # What a process leaves that dies here.
     other.sweep()
     _require(other.leftovers() == [], "sweep: leftovers are left")
-    _require(other.read("b.ndjson") == b"first second", "sweep: a file is gone")
+    _require(other.read("objects-00000.ndjson") == b"first second", "sweep: a file is gone")
     abandoned.discard()

@@ -1,6 +1,5 @@
 """The verb that shows the main job on a simulated project: a status, an export, a record."""
 
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -63,15 +62,18 @@ def demo(*, rows: Rows = 5000, output: Output = Path("demo-out")) -> None:
 
 def _clear(output: Path, project_hash: str) -> None:
     """Makes room for the export, which may replace an earlier demo's and nothing else."""
+    from harvester.output.generations import drop_export
     from harvester.output.planfile import read_header
     from harvester.output.target import open_target
 
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
-    header = read_header(open_target(output)) if output.is_dir() else None
+    target = open_target(output)
+    header = read_header(target) if output.is_dir() else None
     if header is None or header.project.hash != project_hash:
         raise BadInput(f"{output} is there and no earlier demo's: name another directory with --output")
-    shutil.rmtree(output)
+    with target.lock():
+        drop_export(target)
 
 
 def _show_status(connection: Connection, simulator: "Simulator") -> None:
@@ -85,15 +87,20 @@ def _show_status(connection: Connection, simulator: "Simulator") -> None:
 
 def _show_record(console: Console, output: Path) -> None:
     """The first record, one field a line, cut to fit."""
-    first = min(output.glob("objects-*.ndjson"), default=None)
+    from harvester.output.layout import parse_part
+    from harvester.output.target import open_target
+
+    target = open_target(output)
+    names = (name for name, _ in target.names() if (part := parse_part(name)) and part.kind == "objects")
+    first = min(names, default=None)
     if first is None:
         return
-    with first.open("rb") as file:
+    with target.open(first) as file:
         record = msgspec.json.format(file.readline(), indent=2).decode()
     lines = record.splitlines()
     if len(lines) > RECORD_LINES:
         lines = [*lines[:RECORD_LINES], f"  … {len(lines) - RECORD_LINES} lines more"]
-    _say(console, "The first record", str(first))
+    _say(console, "The first record", str(output / first))
     shown = Syntax("\n".join(lines), "json", background_color="default", word_wrap=False)
     console.print(shown if console.is_terminal else Text("\n".join(lines)), soft_wrap=not console.is_terminal)
 

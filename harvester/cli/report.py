@@ -39,6 +39,8 @@ def report(directory: Directory, *, output: Page = None, screen: Screen) -> None
         output = "report.html"
     if output is not None and Path(output).is_dir():
         raise BadInput(one_line(f"{output} is a directory: name a file"))
+    if output is not None and Path(output).is_symlink():
+        raise BadInput(one_line(f"{output} is a symbolic link: name a file"))
     numbers = measure(open_target(directory))
     if output is not None:
         _write(numbers, output)

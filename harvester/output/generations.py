@@ -17,12 +17,14 @@ from harvester.output.commit import PartFile
 from harvester.output.layout import (
     CHANGED,
     CHANGES,
+    COMMITS,
     FAILED,
     LISTED,
     LISTED_ROWS,
     MANIFEST,
     STATE,
     generation_folder,
+    is_own,
 )
 from harvester.output.lines import read_lines
 from harvester.output.manifest import Generation, Manifest, read_manifest
@@ -138,9 +140,25 @@ def drop_listing(target: Target, number: int) -> None:
 def drop_generation(folder: Target) -> None:
     """Deletes a generation that no manifest names. The listing goes first: without it, it has not begun."""
     folder.delete(LISTED)
-    commits = f"{STATE}/commits"
-    for name, _ in [*folder.names(), *folder.names(STATE), *folder.names(commits)]:
+    _delete_own(folder)
+
+
+def drop_export(target: Target) -> None:
+    """Deletes an export with its generations; files that are not its own stay. Only under the lock."""
+    target.delete(MANIFEST)
+    number = 1
+    while _delete_own(folder_of(target, number)):
+        number += 1
+    _delete_own(target)
+
+
+def _delete_own(folder: Target) -> int:
+    """Deletes what `harvester.output.layout` names, nothing else. How many files that were."""
+    found = [*folder.names(), *folder.names(STATE), *folder.names(COMMITS)]
+    own = [name for name, _ in found if is_own(name)]
+    for name in own:
         folder.delete(name)
+    return len(own)
 
 
 def describe(changed: Changed, manifest: Manifest) -> Generation:

@@ -65,3 +65,14 @@ def parse_commit(name: str) -> int | None:
     folder, _, file = name.rpartition("/")
     found = _COMMIT.fullmatch(file)
     return int(found[1]) if folder == COMMITS and found else None
+
+
+_STEADY = {
+    MANIFEST, PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED, ONTOLOGY, LISTED, LISTED_ROWS, CHANGED,
+    *(part_name(CHANGES, 0, compression) for compression in SUFFIXES),
+}  # fmt: skip
+
+
+def is_own(name: str) -> bool:
+    """Whether a file of that name, of an export or a generation, is one of ours, which may be deleted."""
+    return name in _STEADY or parse_part(name) is not None or parse_commit(name) is not None

@@ -9,6 +9,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -19,8 +20,9 @@ import msgspec
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.output.filesystem import FileSystem
+from harvester.output.folders import Folders, check_regular, open_file, refuse_irregular
 from harvester.output.holder import Holder
-from harvester.output.layout import COMMITS, STATE
+from harvester.output.layout import COMMITS, STATE, is_own
 from harvester.output.objects import is_address
 
 
@@ -40,7 +42,8 @@ class Draft(Protocol):
 class Target(Protocol):
     """A place for an export. Blocking, and safe to use from several threads.
 
-    What fails is raised as CannotFinishNow, with the system's reason.
+    What fails is raised as CannotFinishNow, with the system's reason; what has a name of ours and cannot be
+    a file of ours (a symbolic link, a FIFO) as BadInput.
     """
 
     @property
@@ -79,7 +82,7 @@ class Target(Protocol):
         """Deletes a file, durably; does nothing if there is none."""
 
     def leftovers(self) -> list[str]:
-        """Drafts of processes that died."""
+        """Drafts of processes that died, of files that `harvester.output.layout` names."""
 
     def sweep(self) -> None:
         """Deletes the leftovers. Only under the lock."""
@@ -108,7 +111,7 @@ _USERS_TO_MEND = {
     errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
 }  # fmt: skip
 
-_LEFTOVER = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")
+_DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
@@ -123,39 +126,47 @@ def _translated(path: Path, *, users_to_mend: bool = False) -> Iterator[None]:
 
 
 class LocalTarget:
-    """A directory of a local or network file system."""
+    """A directory of a local or network file system, or a `folder` below it.
 
-    def __init__(self, path: Path | str, *, files: FileSystem | None = None) -> None:
-        self._path = Path(path)
+    The directory may be a symbolic link. Below it none is followed: one that has a name of ours is told
+    as BadInput, and so is what is no regular file.
+    """
+
+    def __init__(self, path: Path | str, *, files: FileSystem | None = None, folder: str = "") -> None:
+        self._root = Path(path)
         self._files = files or FileSystem()
+        self._folders = Folders(self._root, self._files)
+        self._folder = folder
 
     @property
     def name(self) -> str:
-        return str(self._path)
+        return str(self._root / self._folder)
 
     @property
     def opened_as(self) -> tuple[str, str]:
-        return self.name, ""  # the lock is the process's own, and none of its workers' business
+        # The lock is the process's own, and none of its workers' business.
+        return str(self._root), self._folder
 
     def ensure(self) -> None:
-        with _translated(self._path, users_to_mend=True):
-            if self._path.exists() and not self._path.is_dir():
-                raise BadInput(one_line(f"{self._path} is a file: name a directory"))
-            self._make_directory(self._path)
-            if not os.access(self._path, os.R_OK | os.W_OK | os.X_OK):
+        with _translated(self._root, users_to_mend=True):
+            if self._root.exists() and not self._root.is_dir():
+                raise BadInput(one_line(f"{self._root} is a file: name a directory"))
+            self._folders.make_root(self._root)
+            if not os.access(self._root, os.R_OK | os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, "not writable")
 
     def within(self, folder: str) -> "LocalTarget":
-        return LocalTarget(self._path / folder, files=self._files)
+        return LocalTarget(self._root, files=self._files, folder=self._below(folder))
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        path = self._path / STATE / "lock"
-        with _translated(path, users_to_mend=True):
-            self._make_directory(path.parent)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        folder, path = self._place(f"{STATE}/lock")
+        with _translated(path, users_to_mend=True), self._folders.opened(folder, make=True) as opened:
+            descriptor = open_file(path, opened, os.O_RDWR | os.O_CREAT)
         try:
             with _translated(path):
+                if os.fstat(descriptor).st_nlink > 1:  # it is written in place: the other file would be, too
+                    raise BadInput(one_line(f"{path} is a hard link to another file: delete it"))
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -172,17 +183,20 @@ class LocalTarget:
             os.close(descriptor)
 
     def read(self, name: str) -> bytes | None:
-        path = self._path / name
+        folder, path = self._place(name)
         with _translated(path):
             try:
-                return path.read_bytes()
+                with self._folders.opened(folder) as opened:
+                    descriptor = open_file(path, opened)
             except FileNotFoundError:
                 return None
+            with open(descriptor, "rb") as file:
+                return file.read()
 
     def open(self, name: str) -> BinaryIO:
-        path = self._path / name
-        with _translated(path):
-            return path.open("rb", buffering=1024**2)
+        folder, path = self._place(name)
+        with _translated(path), self._folders.opened(folder) as opened:
+            return open(open_file(path, opened), "rb", buffering=1024**2)
 
     def put(self, name: str, data: bytes) -> None:
         draft = self.create(name)
@@ -194,64 +208,82 @@ class LocalTarget:
             raise
 
     def create(self, name: str) -> Draft:
-        path = self._path / name
+        folder, path = self._place(name)
         with _translated(path):
-            self._make_directory(path.parent)
-            return _LocalDraft(path, self._files)
+            return _LocalDraft(path, self._folders.open(folder, make=True), self._files)
 
     def names(self, folder: str = "") -> list[tuple[str, int]]:
-        path, prefix = self._path / folder, f"{folder}/" if folder else ""
-        with _translated(path):
-            return sorted(
-                (prefix + entry.name, entry.stat().st_size)
-                for entry in _scan(path)
-                if entry.is_file() and not _LEFTOVER.fullmatch(entry.name)
-            )
+        found = []
+        for name, status in self._entries(folder):
+            if is_own(name):  # passed over, it would be taken for missing
+                check_regular(self._place(name)[1], status.st_mode)
+            if stat.S_ISREG(status.st_mode) and not _DRAFT.fullmatch(name.rpartition("/")[2]):
+                found.append((name, status.st_size))
+        return sorted(found)
 
     def delete(self, name: str) -> None:
-        path = self._path / name
+        folder, path = self._place(name)
         with _translated(path):
             try:
-                self._files.delete(path)
+                with self._folders.opened(folder) as opened:
+                    refuse_irregular(path, opened)
+                    self._files.delete(path, opened)
+                    self._files.sync_directory(path.parent, opened)
             except FileNotFoundError:
                 return
-            self._files.sync_directory(path.parent)
 
     def leftovers(self) -> list[str]:
         found = []
-        with _translated(self._path):
-            for folder in ("", f"{STATE}/", f"{COMMITS}/"):
-                names = (entry.name for entry in _scan(self._path / folder))
-                found += [folder + name for name in sorted(names) if _LEFTOVER.fullmatch(name)]
+        for folder in ("", STATE, COMMITS):
+            found += sorted(name for name, _ in self._entries(folder) if _is_own_draft(name))
         return found
 
     def sweep(self) -> None:
         for name in self.leftovers():
             self.delete(name)
 
-    def _make_directory(self, path: Path) -> None:
-        """`path` and what is missing above it, durably."""
-        if path.is_dir():
-            return
-        if path.parent != path:
-            self._make_directory(path.parent)
-        try:
-            self._files.make_directory(path)
-        except FileExistsError as error:
-            if not path.is_dir():  # else another thread was faster
-                raise NotADirectoryError(errno.ENOTDIR, "in the way", path) from error
-        self._files.sync_directory(path.parent)
+    def _entries(self, folder: str) -> list[tuple[str, os.stat_result]]:
+        """What is right in `folder`, links as they are. Nothing if there is no such folder."""
+        below, prefix, found = self._below(folder), f"{folder}/" if folder else "", []
+        with (
+            _translated(self._root / below),
+            suppress(FileNotFoundError),
+            self._folders.opened(below) as opened,
+        ):
+            for name in os.listdir(opened):
+                with suppress(FileNotFoundError):  # deleted in between
+                    found.append((prefix + name, os.stat(name, dir_fd=opened, follow_symlinks=False)))
+        return found
+
+    def _below(self, folder: str) -> str:
+        return "/".join(filter(None, (self._folder, folder)))
+
+    def _place(self, name: str) -> tuple[str, Path]:
+        """The folder below the root that a file is in, and its path."""
+        folder, _, file = name.rpartition("/")
+        if file in ("", ".", ".."):
+            raise BadInput(one_line(f"{name!r} is not a file of an export"))
+        folder = self._below(folder)
+        return folder, self._root / folder / file
 
 
 class _LocalDraft:
     """A temporary file beside the one that it is going to be."""
 
-    def __init__(self, path: Path, files: FileSystem) -> None:
+    def __init__(self, path: Path, folder: int, files: FileSystem) -> None:
+        """`folder` is the descriptor of the folder of `path`, and closed in the end."""
         self._path = path
+        self._folder = folder
         self._files = files
         self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-        self._descriptor: int | None = files.create(self._temporary)
+        try:
+            refuse_irregular(path, folder)
+            self._descriptor: int | None = files.create(self._temporary, folder)
+        except BaseException:
+            os.close(folder)
+            raise
         self._open = True
+        self._renamed = False
 
     def write(self, data: bytes) -> None:
         assert self._descriptor is not None
@@ -266,20 +298,22 @@ class _LocalDraft:
                 # fsync would succeed without it: the draft goes, the part is harvested again.
                 self._files.sync(self._descriptor)
                 self._close()
-                self._files.rename(self._temporary, self._path)
-                self._open = False
-                self._files.sync_directory(self._path.parent)
-        except BaseException:
+                self._files.rename(self._temporary, self._path, self._folder)
+                self._renamed = True
+                self._files.sync_directory(self._path.parent, self._folder)
+        finally:
             self.discard()
-            raise
 
     def discard(self) -> None:
+        if not self._open:
+            return
+        self._open = False
         with suppress(OSError):
             self._close()
-        if self._open:
-            self._open = False
+        if not self._renamed:
             with suppress(OSError):
-                self._files.delete(self._temporary)
+                self._files.delete(self._temporary, self._folder)
+        os.close(self._folder)
 
     def _close(self) -> None:
         # A descriptor is closed once, even if closing fails: its number may be another file's by then.
@@ -288,16 +322,14 @@ class _LocalDraft:
             self._files.close(descriptor)
 
 
+def _is_own_draft(name: str) -> bool:
+    folder, slash, file = name.rpartition("/")
+    draft = _DRAFT.fullmatch(file)
+    return draft is not None and is_own(folder + slash + draft[1])
+
+
 def _holder(descriptor: int) -> str:
     try:
         return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder))
     except msgspec.DecodeError:
         return "another process"
-
-
-def _scan(path: Path) -> Iterator["os.DirEntry[str]"]:
-    try:
-        with os.scandir(path) as entries:
-            yield from entries
-    except FileNotFoundError:
-        return

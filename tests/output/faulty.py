@@ -40,11 +40,11 @@ class Recording(FileSystem):
         self.done.append(operation)
         return getattr(super(), name)(*arguments)
 
-    def make_directory(self, path: Path) -> None:
-        self._do("make_directory", path, path)
+    def make_directory(self, path: Path, folder: int) -> None:
+        self._do("make_directory", path, path, folder)
 
-    def create(self, path: Path) -> int:
-        descriptor: int = self._do("create", path, path)
+    def create(self, path: Path, folder: int) -> int:
+        descriptor: int = self._do("create", path, path, folder)
         self.open[descriptor] = path
         return descriptor
 
@@ -57,14 +57,15 @@ class Recording(FileSystem):
     def close(self, descriptor: int) -> None:
         self._do("close", self.open[descriptor], descriptor)
 
-    def rename(self, old: Path, new: Path) -> None:
-        self._do("rename", old, old, new, new=new)
+    def rename(self, old: Path, new: Path, folder: int) -> None:
+        self._do("rename", old, old, new, folder, new=new)
 
-    def sync_directory(self, path: Path) -> None:
-        self._do("sync_directory", path, path)
+    def sync_directory(self, path: Path, folder: int) -> None:
+        assert os.path.samestat(os.fstat(folder), path.stat()), "another directory is synced"
+        self._do("sync_directory", path, path, folder)
 
-    def delete(self, path: Path) -> None:
-        self._do("delete", path, path)
+    def delete(self, path: Path, folder: int) -> None:
+        self._do("delete", path, path, folder)
 
 
 def failing_at(number: int, code: int) -> Callable[[int, Operation], None]:
@@ -104,8 +105,8 @@ class Volatile(Recording):
         self._unsynced: set[int] = set()  # inodes of files with data in the cache
         self._pending: list[tuple[Path, Callable[[], None]]] = []  # path, how to undo
 
-    def create(self, path: Path) -> int:
-        descriptor = super().create(path)
+    def create(self, path: Path, folder: int) -> int:
+        descriptor = super().create(path, folder)
         self._pending.append((path, lambda: path.unlink(missing_ok=True)))
         return descriptor
 
@@ -118,13 +119,13 @@ class Volatile(Recording):
         if self.forgets != "sync":
             self._unsynced.discard(os.fstat(descriptor).st_ino)
 
-    def make_directory(self, path: Path) -> None:
-        super().make_directory(path)
+    def make_directory(self, path: Path, folder: int) -> None:
+        super().make_directory(path, folder)
         self._pending.append((path, lambda: shutil.rmtree(path, ignore_errors=True)))
 
-    def rename(self, old: Path, new: Path) -> None:
+    def rename(self, old: Path, new: Path, folder: int) -> None:
         former = new.read_bytes() if new.exists() else None
-        super().rename(old, new)
+        super().rename(old, new, folder)
 
         def undo() -> None:
             if new.exists():
@@ -134,14 +135,14 @@ class Volatile(Recording):
 
         self._pending.append((new, undo))
 
-    def delete(self, path: Path) -> None:
+    def delete(self, path: Path, folder: int) -> None:
         former = path.read_bytes() if path.exists() else None
-        super().delete(path)
+        super().delete(path, folder)
         if former is not None:
             self._pending.append((path, lambda: path.write_bytes(former) and None))
 
-    def sync_directory(self, path: Path) -> None:
-        super().sync_directory(path)
+    def sync_directory(self, path: Path, folder: int) -> None:
+        super().sync_directory(path, folder)
         if self.forgets != "sync_directory":
             self._pending = [entry for entry in self._pending if entry[0].parent != path]
 

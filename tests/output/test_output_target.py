@@ -96,16 +96,15 @@ def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_symbolic_link_is_never_written_through(tmp_path: Path) -> None:
-    """A link under the name of a part is replaced; what it points to stays."""
-    victim = tmp_path / "victim"
+    """A link under the name of a part is refused, more of them in tests/security/test_security_links.py."""
+    victim, planted = tmp_path / "victim", tmp_path / "out" / "objects-00000.ndjson"
     victim.write_bytes(b"mine")
-    target = LocalTarget(tmp_path / "out")
-    export(target)
-    (tmp_path / "out" / "objects-00000.ndjson").unlink()
-    (tmp_path / "out" / "objects-00000.ndjson").symlink_to(victim)
-    export(target)
+    export(LocalTarget(tmp_path / "out"))
+    planted.unlink()
+    planted.symlink_to(victim)
+    with pytest.raises(BadInput, match="is a symbolic link"):
+        export(LocalTarget(tmp_path / "out"))
     assert victim.read_bytes() == b"mine"
-    assert not (tmp_path / "out" / "objects-00000.ndjson").is_symlink()
 
 
 class holder:  # noqa: N801 - a context manager

@@ -8,7 +8,8 @@
 4. https only, verified, no redirects, no other host: tests/encord/test_encord_transport.py, and
    tests/cli/test_cli_settings.py; no flag turns it off: here.
 5. File names are made of indices; files 0600, directories 0700 whatever the umask: here, and
-   tests/output/test_output_target.py. Titles cannot steer the terminal: here, and
+   tests/output/test_output_target.py. No link in an export is followed:
+   tests/security/test_security_links.py. Titles cannot steer the terminal: here, and
    tests/cli/test_cli_shown.py.
 6. Caps on size, ratio and nesting: tests/encord/test_encord_body.py, tests/e2e/test_e2e_faults_server.py.
 7. Nothing but reads is sent: tests/encord/test_encord_guard.py; no verb makes a mutating call: here.
