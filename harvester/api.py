@@ -145,7 +145,7 @@ def sync(target: Path | str, **options: Any) -> SyncSummary:
 async def sync_async(
     target: Path | str,
     *,
-    filters: Iterable[OwnFilter] = (),
+    filters: Filters = (),
     limits: Limits = Limits(),
     connection: Connection | None = None,
     stopping: anyio.Event | None = None,
@@ -154,18 +154,20 @@ async def sync_async(
 ) -> SyncSummary:
     """Brings the finished export in `target` up to date. Its project and selection are its own.
 
-    `filters` are the functions that it was made with, where they cannot be imported by their names.
-    For the rest see `harvester.sync.sync`.
+    `filters` are those that it was made with: they are code, which runs only if it is named again. For the
+    rest see `harvester.sync.sync`.
     """
-    _, functions = _with_filters(Selection(), filters)
+    selection, functions = _with_filters(Selection(), filters)
+    # First of all: nothing that the target names may be imported before.
+    purpose = await in_thread(purpose_of, open_target(target), selection.filters)
     if not limits.in_this_process:
         _check_importable(functions)
     counters = counters or Counters()
-    purpose = await in_thread(purpose_of, open_target(target))
     async with _opened(purpose.project.hash, connection, stopping) as (session, info):
         return await sync_export(
             session, info, target, limits,
-            counters=counters, on_event=on_event, stopping=stopping, functions=functions,
+            counters=counters, on_event=on_event, stopping=stopping,
+            filters=selection.filters, functions=functions,
         )  # fmt: skip
 
 

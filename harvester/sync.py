@@ -1,6 +1,7 @@
 """The sync, which keeps an export fresh: list again -> what has changed -> harvest that -> a generation."""
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+import shlex
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -81,20 +82,22 @@ async def sync(
     counters: Counters,
     on_event: Callable[[str, Mapping[str, Any]], None] = say,
     stopping: anyio.Event | None = None,
+    filters: Collection[str] = (),
     functions: Mapping[str, OwnFilter] | None = None,
 ) -> SyncSummary:
     """Brings a finished export up to date, or goes on where an earlier sync stopped.
 
-    The export's own project (see `purpose_of`), selection and format hold. The other arguments are those
-    of `harvester.export.export`.
+    The export's own project (see `purpose_of`), selection and format hold. `filters` are the names of the
+    user's filters that may run, `functions` those of them that no module holds. The other arguments are
+    those of `harvester.export.export`.
 
     Raises:
-        BadInput: there is no export, or it is not finished.
+        BadInput: there is no export, it is not finished, or it has other filters.
         Unsound: it is damaged, so that what has changed since cannot be told.
         CannotFinishNow, and others: as `harvester.export.export` does; the same call goes on.
     """
     store = open_target(target)
-    purpose = await in_thread(purpose_of, store)
+    purpose = await in_thread(purpose_of, store, filters)
     reader = partial(Extractor, purpose.selection, purpose.format, functions=functions)
     async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
         manifest = await in_thread(_finished, store)
@@ -107,12 +110,34 @@ async def sync(
         return await run.publish()
 
 
-def purpose_of(target: Target) -> Purpose:
-    """What the export in `target` is of. Blocking. Raises BadInput where there is none."""
+def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
+    """What the export in `target` is of. Blocking.
+
+    Its filters are code, and whoever made the export could name any: they run only if `filters`, those
+    that the user has named for this sync, are the same.
+
+    Raises:
+        BadInput: there is no export, or it was made with other filters.
+    """
     header = planfile.read_header(target)
     if header is None:
         raise BadInput(f"{one_line(target.name)} holds no export that could be synced")
+    _check_filters(target.name, header.selection.filters, filters)
     return header.purpose
+
+
+def _check_filters(target: str, held: Collection[str], given: Collection[str]) -> None:
+    for path in given:
+        if path not in held:
+            raise BadInput(one_line(f"{target} was not made with --filter {path}: leave it out"))
+    if not set(held) <= set(given):
+        flags = shlex.join(word for path in dict.fromkeys(held) for word in ("--filter", path))
+        raise BadInput(
+            one_line(
+                f"{target} was made with {flags}, which is code: give it again to run it: "
+                f"harvester sync {shlex.quote(target)} {flags} (in Python: filters=)"
+            )
+        )
 
 
 def _finished(target: Target) -> Manifest:

@@ -205,7 +205,9 @@ def _as_sync(given: list[str], target: str) -> list[str]:
     kept = []
     for name in dict.fromkeys(param.name for param in order):
         if option := options.get(name):
-            kept += [option.opts[0]] if option.is_flag else [option.opts[0], values[name]]
+            flag, value = option.opts[0], values[name]
+            for each in value if option.multiple else [value]:
+                kept += [flag] if option.is_flag else [flag, each]
     return ["sync", target, *kept]
 
 

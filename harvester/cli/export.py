@@ -114,7 +114,7 @@ def run(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done), console)
+        on.show(summary(done, selection.filters), console)
     return done
 
 

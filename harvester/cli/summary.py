@@ -1,7 +1,7 @@
 """What an export says when it is over: values in, something to print out."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 KINDS = ("objects", "classifications", "rows", "failed")
 
 
-def summary(done: "Summary") -> RenderableType:
-    """A short block: outcome, counts that add up, records, drift, requests, files."""
+def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
+    """A short block: outcome, counts that add up, records, drift, requests, files.
+
+    `filters` are the user's own, which a sync must be given again.
+    """
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
@@ -35,7 +38,8 @@ def summary(done: "Summary") -> RenderableType:
         facts.add_row("requests", requests(done.run))
         facts.add_row("speed", speed(done.run))
     elif done.target != "-":
-        facts.add_row("to keep it fresh", title(f"harvester sync {shlex.quote(done.target)}"))
+        sync = ["harvester", "sync", done.target, *(word for path in filters for word in ("--filter", path))]
+        facts.add_row("to keep it fresh", title(shlex.join(sync)))
     if done.target != "-":
         from harvester.output.target import open_target
 

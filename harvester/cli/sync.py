@@ -24,15 +24,30 @@ if TYPE_CHECKING:
     from harvester.sync import SyncSummary
 
 Target = Annotated[str, typer.Argument(metavar="DIR", help="Directory of a finished export.")]
+Filters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--filter", metavar="FUNCTION", show_default=False,
+        help="The function package.module:callable that the export was made with, to run it again. *",
+    ),
+]  # fmt: skip
 
 
 @takes(CONNECTION, LIMITS, SCREEN)
-def sync(target: Target, *, connection: Connection, limits: Limits, screen: Screen) -> None:
+def sync(
+    target: Target,
+    *,
+    filters: Filters = None,
+    connection: Connection,
+    limits: Limits,
+    screen: Screen,
+) -> None:
     """Bring an export up to date: fetch what was added or edited since, and write what changed."""
     from harvester.api import sync_async
 
     console = screen.listen()
-    find_users_filters()
+    if filters:
+        find_users_filters()
     counters = Counters()
 
     def announce() -> None:
@@ -41,8 +56,9 @@ def sync(target: Target, *, connection: Connection, limits: Limits, screen: Scre
     async def work() -> "SyncSummary":
         async with interruptible(announce) as stopping, progress(screen, console, counters):
             return await sync_async(
-                target, connection=connection, limits=limits, stopping=stopping, counters=counters
-            )
+                target, filters=filters or (), connection=connection, limits=limits, stopping=stopping,
+                counters=counters,
+            )  # fmt: skip
 
     done = anyio.run(work)
     if not screen.quiet:

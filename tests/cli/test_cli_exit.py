@@ -173,6 +173,11 @@ FAILED: dict[str, tuple[list[str], bool, str]] = {
         ", listed in out dir; to try again: harvester sync 'out dir' --domain https://d"
         " --ssh-key-file 'my key' --processes 2 --quiet",
     ),
+    "synced, with filters": (
+        [*ARGV, "--filter", "mine:large", "--filter=mine:near"],
+        True,
+        ", listed in out dir; to try again: harvester sync 'out dir' --filter mine:large --filter mine:near",
+    ),
     "synced, secret not for a sync": (
         [*ARGV, "--name", "token=CANARY"],
         True,
