@@ -112,8 +112,6 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(r"\b(X-(?:Amz|Goog)-[\w-]+)(\\?[\"']?\s*[=:]\s*\\?[\"']?)[^\s&\"',}]+", re.I),
         rf"\1\2{GONE}",
     ),
-    # Who is in front of the host.
-    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,20}://)[^\s/?#@\"'<>]+@", re.I), rf"\1{GONE}@"),
     (
         re.compile(
             r"\b(sig|signature|[a-z_-]{0,20}token|passphrase|password|secret|GoogleAccessId|AWSAccessKeyId)"
@@ -127,9 +125,28 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 def redact(text: str) -> str:
     """`text` without private keys, credentials, signatures and URL queries. What is no secret stays."""
+    if "@" in text:
+        text = _ADDRESSES.sub(_without_user, text)
     for pattern, replacement in SECRETS:
         text = pattern.sub(replacement, text)
     return _WORD.sub(_without_query, text)
+
+
+# A password that is not percent-encoded may hold any character: the last @ is the one in front of the host.
+_ADDRESSES = re.compile(r"[^\s\"<>]+")
+_USER = re.compile(r"://[^/?#:@]*[:@]")
+
+
+def _without_user(word: re.Match[str]) -> str:
+    """A word without the user and password of an address.
+
+    What has a colon before the first slash may be a password with a slash: then all is taken up to the last
+    @, although it may be a port, and the @ part of a path.
+    """
+    text = word[0]
+    end = text.rfind("@")
+    user = _USER.search(text, 0, end + 1)
+    return f"{text[: user.start()]}://{GONE}{text[end:]}" if user else text
 
 
 _WORD = re.compile(r"[^\s\"'<>]+")

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
-from urllib.parse import urlsplit
 
 import msgspec
 
+from harvester.addresses import check_domain, check_scheduler, is_plain_http
 from harvester.errors import BadInput
 
 DEFAULT_DOMAIN = "https://api.encord.com"
@@ -67,7 +67,6 @@ SHAPES = (
     "time_range",
     "text",
 )
-LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,7 +89,7 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
     max_response_bytes: int = 2 * 1024**3
 
     def __post_init__(self) -> None:
-        _check_domain(self.domain)
+        check_domain(self.domain)
         _one_of("transport", [self.transport], get_args(Transport))
         for name in ("connect_timeout", "read_timeout", "request_deadline"):
             _within(name, getattr(self, name), 0.001, 86_400)
@@ -211,6 +210,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         _one_of("engine", [self.engine], get_args(Engine))
         if self.engine == "dask" and not self.scheduler:
             raise BadInput("the engine dask needs the address of a scheduler, e.g. tcp://host:8786")
+        if self.scheduler is not None:
+            check_scheduler(self.scheduler)
         if self.engine != "dask" and self.scheduler is not None:
             raise BadInput("a scheduler is for the engine dask only")
         if self.engine == "dask" and self.processes > 1:
@@ -267,19 +268,8 @@ def object_store_plain_http(scheme: str, environ: Mapping[str, str] = os.environ
     Raises:
         BadInput: it puts them at an http address elsewhere.
     """
-    plain = False
-    for variable in _STORE_ENDPOINTS[scheme]:
-        try:
-            endpoint = urlsplit(environ.get(variable, ""))
-        except ValueError:
-            raise BadInput(f"{variable} is no URL: write https://host") from None
-        if endpoint.scheme == "http":
-            if endpoint.hostname not in LOOPBACK:
-                raise BadInput(
-                    f"{variable} must be https: http is for loopback only, not {endpoint.hostname}"
-                )
-            plain = True
-    return plain
+    plain = [is_plain_http(variable, environ.get(variable, "")) for variable in _STORE_ENDPOINTS[scheme]]
+    return any(plain)
 
 
 def object_store_ca_bundle(environ: Mapping[str, str] = os.environ) -> bytes | None:
@@ -313,18 +303,3 @@ def _moment(what: str, text: str | None) -> datetime | None:
     except ValueError:
         raise BadInput(f"{what}: {text!r} is no date, write 2026-01-31 or 2026-01-31T12:00:00Z") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _check_domain(domain: str) -> None:
-    """https only, http on loopback; only scheme, host, port and path, so that no secret rides along."""
-    try:
-        parts = urlsplit(domain)
-        host, _ = parts.hostname, parts.port
-    except ValueError:
-        raise BadInput("the domain is no URL: write https://host") from None
-    if not host or parts.scheme not in ("https", "http"):
-        raise BadInput("the domain must be a URL: write https://host")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise BadInput("the domain may hold no user, password, query or fragment")
-    if parts.scheme == "http" and host not in LOOPBACK:
-        raise BadInput(f"the domain must be https: http is for loopback only, not {host}")

@@ -17,9 +17,9 @@ import requests
 import urllib3
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ProxySchemeUnknown
 from urllib3.util.ssl_ import create_urllib3_context
 
+from harvester.addresses import checked_proxy
 from harvester.errors import BadInput
 from harvester.settings import Connection
 
@@ -35,7 +35,7 @@ class Connections:
         settings = requests.Session().merge_environment_settings(connection.domain, {}, None, None, None)
         self._connection = connection
         self._context = _tls_context(connection.ca_bundle or settings["verify"])
-        self._pool, self._absolute = self._pool_for(select_proxy(connection.domain, settings["proxies"]))
+        self._pool, self._absolute = self._pool_for(_proxy(connection, settings))
         self._origin = _origin(urlsplit(connection.domain))
 
     def send(
@@ -79,19 +79,18 @@ class Connections:
         """Closes the connections that are idle; the others close when their calls end."""
         self._pool.close()
 
-    def _pool_for(self, proxy: str | None) -> tuple[urllib3.HTTPConnectionPool, bool]:
+    def _pool_for(self, proxy: tuple[str, str] | None) -> tuple[urllib3.HTTPConnectionPool, bool]:
         """The pool, and whether a request names the whole URL (plain http through a proxy)."""
         common: dict[str, Any] = {"maxsize": _MOST_CONNECTIONS, "block": False, "ssl_context": self._context}
         if proxy is None:
             manager = urllib3.PoolManager(**common)
         else:
-            try:
-                manager = urllib3.ProxyManager(proxy, proxy_ssl_context=self._context, **common)
-            except ProxySchemeUnknown as error:
-                scheme = urlsplit(proxy).scheme
+            scheme, address = proxy
+            if scheme not in ("http", "https"):
                 raise BadInput(
                     f"a {scheme} proxy cannot be used: name an http or https proxy, or use --transport sdk"
-                ) from error
+                )
+            manager = urllib3.ProxyManager(address, proxy_ssl_context=self._context, **common)
         pool = manager.connection_from_url(self._connection.domain)
         secure = isinstance(pool, urllib3.HTTPSConnectionPool)
         base = HTTPSConnection if secure else HTTPConnection
@@ -99,14 +98,21 @@ class Connections:
         return pool, proxy is not None and not secure
 
 
-def check_sdk_ca_bundle(connection: Connection) -> None:
-    """Raises BadInput if the untouched SDK would not take the CA bundle that was given."""
+def check_sdk_settings(connection: Connection) -> None:
+    """Raises BadInput if the untouched SDK would not take the CA bundle that was given, or not the proxy."""
     settings = requests.Session().merge_environment_settings(connection.domain, {}, None, None, None)
+    _proxy(connection, settings)
     if connection.ca_bundle is not None and str(connection.ca_bundle) != str(settings["verify"]):
         raise BadInput(
             "with --transport sdk the SDK takes its CA bundle from the environment alone:"
             f" set REQUESTS_CA_BUNDLE to {connection.ca_bundle}"
         )
+
+
+def _proxy(connection: Connection, settings: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The proxy that requests takes for the domain: see `checked_proxy`. None where it takes none."""
+    address = select_proxy(connection.domain, settings["proxies"])
+    return checked_proxy(urlsplit(connection.domain).scheme, address) if address else None
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int]:

@@ -22,7 +22,7 @@ from encord.http.v2.api_client import ApiClient
 from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
 
 from harvester.encord import guard
-from harvester.encord.connections import check_sdk_ca_bundle
+from harvester.encord.connections import check_sdk_settings
 from harvester.encord.credentials import BearerToken
 from harvester.errors import BadInput
 from harvester.settings import Connection, Selection
@@ -137,8 +137,8 @@ class PlainTransport:
     """The SDK untouched: a connection a call, everything parsed, the listing held in memory."""
 
     def __init__(self, connection: Connection, config: Config) -> None:
-        """Raises BadInput where the SDK would not take the CA bundle that was given."""
-        check_sdk_ca_bundle(connection)
+        """Raises BadInput where the SDK would not take the CA bundle that was given, or not the proxy."""
+        check_sdk_settings(connection)
         self._config = config
         self.api = ApiClient(config)
 

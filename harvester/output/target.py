@@ -95,7 +95,7 @@ def open_target(name: Path | str) -> Target:
         BadInput: it is an address, but not of an object store that can be used here.
     """
     if _MANGLED_ADDRESS.match(str(name)) and isinstance(name, Path):
-        raise BadInput(one_line(f"{name} is no path: give the address of an object store as text"))
+        raise BadInput("a path is no address: give the address of an object store as text")
     if is_address(str(name)):
         from harvester.output.objectstore import ObjectStoreTarget
 
