@@ -117,8 +117,8 @@ class App:
                     self.set_faults(msgspec.json.decode(request.body, type=Faults))
                     return Answer(200, [msgspec.json.encode(self._site.faults)])
                 case "POST", "edit":
-                    self._site.edit(msgspec.json.decode(request.body, type=dict[str, Any]))
-                    return Answer(200, [b"{}"])
+                    changes = msgspec.json.decode(request.body, type=dict[str, Any])
+                    return Answer(200, [msgspec.json.encode(self._site.edit(**changes))])
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as exc:
             return Answer(400, [msgspec.json.encode({"message": str(exc)})])
         return Answer(404, [msgspec.json.encode({"message": "no such control"})])

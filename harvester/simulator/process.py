@@ -123,9 +123,16 @@ class Simulator:
         """
         self._control("POST", "faults", msgspec.structs.replace(faults or Faults(), **changes))
 
-    def edit(self, **edits: Any) -> None:
-        """Change the project behind the back of whoever reads it; arguments as of `World.edit`."""
-        self._control("POST", "edit", edits)
+    def edit(self, **changes: Any) -> dict[str, Any]:
+        """Changes the project while others read it; arguments as of `Edits`.
+
+        Returns what was changed, as `Edited` has it.
+
+        Raises:
+            ValueError: they make no sense; nothing was changed.
+        """
+        edited: dict[str, Any] = self._control("POST", "edit", changes)
+        return edited
 
     def _control(self, method: str, name: str, body: object = None) -> Any:
         sent = msgspec.json.encode(body) if body is not None else None

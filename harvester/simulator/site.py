@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from harvester.simulator.certificates import Identity
+from harvester.simulator.edits import Edited
 from harvester.simulator.faults import HOSTILE_TITLES, BundleTrouble, Faults, RowTrouble
 from harvester.simulator.limiter import Limiter
 from harvester.simulator.messages import Refusal
@@ -28,10 +29,11 @@ class Site:
         self.other_faults = asyncio.Event()  # set once these faults are no longer those
         self.set_faults(faults, 0.0)
 
-    def edit(self, edits: dict[str, Any]) -> None:
-        """Change the project; `edits` are the arguments of `World.edit`. TypeError for others."""
-        self.world.edit(**edits)
+    def edit(self, **changes: Any) -> Edited:
+        """Changes the project; arguments as of `Edits`. Raises ValueError where they make no sense."""
+        edited = self.world.edit(**changes)
         self.projects = Projects(self.world.project())
+        return edited
 
     def set_faults(self, faults: Faults, now: float) -> None:
         """From `now` on, these faults and no others."""

@@ -94,7 +94,7 @@ class V2Call:
             "description": "",
             "editor": self._site.world.ontology(),
             "createdAt": own["createdAt"],
-            "lastEditedAt": own["createdAt"],
+            "lastEditedAt": self._site.world.ontology_edited(),
             "userRole": own["userRole"],
         }
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
+from harvester.simulator.edits import Edited, Edits, edits_from
 from harvester.simulator.giant import Giant
 from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
 from harvester.simulator.labels import Wanted
-from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
+from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts, stage_number
 from harvester.simulator.listing import Listing, Query
-from harvester.simulator.ontology import Json, renamed, structure
+from harvester.simulator.ontology import Json
+from harvester.simulator.ontology_edits import Ontology
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.truth import Truth
@@ -32,7 +34,8 @@ class World:
         self._bodies = Bodies(spec)
         self._listing = Listing(self._ledger, self._bodies)
         self._giant = Giant(spec.giant_bytes)
-        self._renamed: Mapping[str, str] = {}
+        self._ontology = Ontology()
+        self._ontology_edited = START
         self.project_hash: str = self._ledger.project_hash
         self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
 
@@ -40,8 +43,11 @@ class World:
 
     def ontology(self) -> Json:
         """The editor structure."""
-        made: Json = renamed(structure(), self._renamed)
-        return made
+        return self._ontology.current()
+
+    def ontology_edited(self) -> str:
+        """The date of the ontology's last edit."""
+        return date_text(self._ontology_edited, 3).decode()
 
     def project(self) -> Json:
         """The project as `GET projects/{hash}` answers it."""
@@ -120,36 +126,36 @@ class World:
             row = self._ledger.row(row.number)
         return self._render(row, Wanted()) if row else None
 
-    def edit(
-        self,
-        rows: Iterable[str] = (),
-        removed: Iterable[str] = (),
-        added: int = 0,
-        at: int | None = None,
-        renamed: Mapping[str, str] | None = None,
-    ) -> None:
-        """Changes the project while clients read it.
+    def edit(self, **changes: Any) -> Edited:
+        """Changes the project while clients read it; arguments as of `Edits`.
 
-        Args:
-            rows: label hashes of rows that get other labels and a later date.
-            removed: label hashes of rows whose data unit leaves the project.
-            added: how many data units join the project.
-            at: second since 1970 of the change, never before the last one; without it each change comes a
-                minute after the last, from 2026 on.
-            renamed: what features, attributes and options of the ontology are called, by their first names.
-
-        Unknown hashes pass by.
+        Raises ValueError, and changes nothing, where they make no sense.
         """
-        second = self._ledger.tick(at)
-        for label_hash in rows:
-            if row := self._ledger.find_label(label_hash):
-                self._ledger.edit(row, second)
-        for label_hash in removed:
-            if row := self._ledger.find_label(label_hash):
-                self._ledger.remove(row.number)
-        self._ledger.add(added)
-        if renamed is not None:
-            self._renamed = renamed
+        edits = edits_from(changes)
+        stages = {label_hash: stage_number(title) for label_hash, title in edits.stages.items()}
+        self._ontology.edit(edits.ontology)
+        second = self._ledger.tick(edits.at)
+        if edits.renamed is not None:
+            self._ontology.rename_all(edits.renamed)
+        if edits.ontology or edits.renamed is not None:
+            self._ontology_edited = second
+        return self._edit_rows(edits, stages, second)
+
+    def _edit_rows(self, edits: Edits, stages: Mapping[str, int], second: int) -> Edited:
+        ledger = self._ledger
+        edited = [row for label_hash in edits.rows if (row := ledger.find_label(label_hash))]
+        edited += ledger.sample(edits.random, without=edited)
+        moved = {name: row.number for name in stages if (row := ledger.find_label(name))}
+        removed = {name: row.number for name in edits.removed if (row := ledger.find_label(name))}
+        for row in edited:
+            ledger.edit(row, second)
+        for label_hash, number in moved.items():
+            ledger.move(number, stages[label_hash])
+        for number in removed.values():
+            ledger.remove(number)
+        ledger.add(edits.added)
+        hashes = [ledger.hashes.text(LABEL, row.number, row.branch) for row in edited]
+        return Edited(hashes, list(removed), edits.added, list(moved), second)
 
     # Other calls
 
