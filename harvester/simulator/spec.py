@@ -18,6 +18,9 @@ class WorldSpec(msgspec.Struct, frozen=True):
         reviews: share of objects that have been reviewed.
         branches: further branches; a quarter of the labelled rows has a label row of its own on each.
         giant_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
+        archived: features of the ontology that are archived from the start, named as in `OntologyEdit.node`;
+            true: those of `ontology_edits.ARCHIVED`. Labels of archived objects and classifications are sent
+            only by a bundled call that asks for them with `include_archived`.
         odd: whether rows have the oddities of real projects (see `traps.TRAPS`), which trip some clients.
     """
 
@@ -32,4 +35,5 @@ class WorldSpec(msgspec.Struct, frozen=True):
     reviews: float = 0.5
     branches: tuple[str, ...] = ("model-predictions",)
     giant_bytes: int = 0
+    archived: bool | tuple[str, ...] = False
     odd: bool = True

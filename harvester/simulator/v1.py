@@ -107,7 +107,7 @@ class V1Call:
         trouble = self._site.row_troubles.get(label_hash)
         if trouble == "forbidden":
             raise Refusal("AUTHORISATION_ERROR")
-        row = self._row(label_hash, payload)
+        row = self._row(label_hash, payload, bundled=False)
         if row is None:
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")
         return self._with_strike(success(row, rows=1), [label_hash])
@@ -121,7 +121,9 @@ class V1Call:
             raise Refusal("INVALID_ARGUMENTS_ERROR", "a label hash is a string")
         hashes = list(dict.fromkeys(asked))
         self._site.random.shuffle(hashes)
-        rows = [row for row in (self._row(found, payload) for found in hashes) if row is not None]
+        rows = [
+            row for row in (self._row(found, payload, bundled=True) for found in hashes) if row is not None
+        ]
         match self._site.bundle_trouble():
             case "missing":
                 del rows[:1]
@@ -129,10 +131,10 @@ class V1Call:
                 rows += rows[:1]
             case "foreign":
                 other = self._site.another_row(set(asked))
-                rows[:1] = [row for row in (other and self._row(other, payload),) if row]
+                rows[:1] = [row for row in (other and self._row(other, payload, bundled=True),) if row]
         return self._with_strike(success(*_listed(rows), rows=len(rows)), hashes)
 
-    def _row(self, label_hash: str, payload: dict[str, Any]) -> bytes | None:
+    def _row(self, label_hash: str, payload: dict[str, Any], *, bundled: bool) -> bytes | None:
         """The row as it is sent; None where there is none, or none for this user."""
         trouble = self._site.row_troubles.get(label_hash)
         if trouble in ("deleted", "forbidden"):
@@ -144,6 +146,8 @@ class V1Call:
             signed_urls=bool(payload.get("get_signed_url")),
             object_feature_hashes=payload.get("include_object_feature_hashes"),
             classification_feature_hashes=payload.get("include_classification_feature_hashes"),
+            # An argument of the bundled call alone.
+            include_archived=bundled and bool(payload.get("include_archived")),
         )
         if row is None:
             return None

@@ -14,7 +14,7 @@ from harvester.simulator.labels import Wanted
 from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts, stage_number
 from harvester.simulator.listing import Listing, Query
 from harvester.simulator.ontology import Json
-from harvester.simulator.ontology_edits import Ontology
+from harvester.simulator.ontology_edits import ARCHIVED, Ontology
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.truth import Truth
@@ -28,13 +28,13 @@ class World:
     """A project of label rows. Not thread-safe where `create` and `edit` are called."""
 
     def __init__(self, spec: WorldSpec) -> None:
-        """Raises ValueError for a mix that names no kind of row."""
+        """Raises ValueError for a kind of row, or an archived feature, that there is not."""
         self.spec = spec
         self._ledger = Ledger(spec)
         self._bodies = Bodies(spec)
         self._listing = Listing(self._ledger, self._bodies)
         self._giant = Giant(spec.giant_bytes)
-        self._ontology = Ontology()
+        self._ontology = Ontology(ARCHIVED if spec.archived is True else spec.archived or ())
         self._ontology_edited = START
         self.project_hash: str = self._ledger.project_hash
         self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
@@ -96,12 +96,21 @@ class World:
         signed_urls: bool = False,
         object_feature_hashes: Collection[str] | None = None,
         classification_feature_hashes: Collection[str] | None = None,
+        include_archived: bool = False,
     ) -> bytes | None:
-        """The JSON of a label row; None if there is none of that hash."""
+        """The JSON of a label row; None if there is none of that hash.
+
+        `include_archived`: with labels of archived objects and classifications, which are left out otherwise.
+        """
         row = self._ledger.find_label(label_hash)
         if row is None:
             return None
-        wanted = Wanted(reviews, _chosen(object_feature_hashes), _chosen(classification_feature_hashes))
+        wanted = Wanted(
+            reviews,
+            _chosen(object_feature_hashes),
+            _chosen(classification_feature_hashes),
+            frozenset() if include_archived else self._ontology.hidden,
+        )
         return self._render(row, wanted, signed_urls)
 
     def _render(self, row: RowFacts, wanted: Wanted, signed_urls: bool = False) -> bytes:
@@ -124,7 +133,7 @@ class World:
         if not row.labelled:
             self._ledger.create(row.number, self._ledger.tick(None))
             row = self._ledger.row(row.number)
-        return self._render(row, Wanted()) if row else None
+        return self._render(row, self._usual()) if row else None
 
     def edit(self, **changes: Any) -> Edited:
         """Changes the project while clients read it; arguments as of `Edits`.
@@ -188,13 +197,14 @@ class World:
         for label_hash in label_hashes:
             row = self._ledger.find_label(label_hash)
             if row and self._ledger.branches[row.branch] == branch:
-                body = self._bodies.body(row.recipe, row.variant, row.edition, Wanted())
+                body = self._bodies.body(row.recipe, row.variant, row.edition, self._usual())
                 yield self._listing.fill(body.classifications, row)
 
     # The truth
 
-    def expected(self, query: Mapping[str, Any] | None = None) -> Truth:
+    def expected(self, query: Mapping[str, Any] | None = None, *, include_archived: bool = False) -> Truth:
         """What the rows that a list call answers hold, counted by the makers of their labels."""
+        wanted = Wanted() if include_archived else self._usual()
         truth, bodies = Truth(), Counter[tuple[int, int, int]]()
         for row in self._listing.rows(self._query(query)):
             truth.listed += 1
@@ -203,17 +213,21 @@ class World:
                 continue
             truth.labelled += 1
             if self._is_giant(row):
-                self._giant.tally(partial(self._listing.fill, row=row), Wanted()).add_to(truth, 1)
+                self._giant.tally(partial(self._listing.fill, row=row), wanted).add_to(truth, 1)
             else:
                 bodies[row.recipe, row.variant, row.edition] += 1
         truth.unlabelled = truth.listed - truth.labelled
         for body, rows in bodies.items():
-            self._bodies.body(*body, Wanted()).tally.add_to(truth, rows)
+            self._bodies.body(*body, wanted).tally.add_to(truth, rows)
         return truth
 
     def label_hash(self, number: int, branch: int = 0) -> str:
         """The label hash of the `number`-th row, whether it has one yet or not."""
         return self._ledger.hashes.text(LABEL, number, branch)
+
+    def _usual(self) -> Wanted:
+        """All features but archived ones."""
+        return Wanted(hidden=self._ontology.hidden)
 
     def _query(self, payload: Mapping[str, Any] | None) -> Query:
         return Query(payload or {}, self._ledger.branches)
