@@ -97,6 +97,7 @@ class Ledger:
         self._removed: set[int] = set()
         self._created: dict[int, int] = {}
         self._versions: dict[tuple[int, int], tuple[int, int]] = {}
+        self.client_metadata: dict[int, bytes] = {}  # by number: the JSON that an edit gave it
         self._moved: dict[int, int] = {}  # by number: the progress that an edit gave it
 
     @property

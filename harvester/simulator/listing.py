@@ -5,14 +5,17 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import microseconds
 from harvester.simulator.identity import CHILD, DATA, ITEM, LABEL, SPACE, TASK, UNIT
 from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
+from harvester.simulator.metadata import client_metadata
 from harvester.simulator.ontology import Json
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.shapes import HEIGHT, WIDTH
-from harvester.simulator.template import Template, hole
+from harvester.simulator.template import Template, hole, raw_hole
 
 LINK = b"https://storage.example.com/simulated/"
 SHADOW = 63  # the variant whose rows are a benchmark's shadow data: one row in 64
@@ -41,8 +44,9 @@ class Query:
 
         self.labels: list[str] | None = get("label_hashes")
         self.data: list[str] | None = get("data_hashes")
+        self.metadata = bool(get("include_client_metadata"))
         self.shape = (
-            bool(get("include_client_metadata")),
+            self.metadata,
             bool(get("include_images_data")),
             payload.get("include_workflow_graph_node", True) is not False,
         )
@@ -121,13 +125,21 @@ class Listing:
     def items(self, query: Query) -> Iterator[bytes]:
         """The JSON of every item."""
         for row in self.rows(query):
-            yield self.fill(self._template(row.recipe, row.variant, row.labelled, query.shape), row)
+            yield self._item(row, query)
             if query.children and RECIPES[row.recipe].data_type == "group":
                 yield from self._children(row, query)
 
+    def _item(self, row: RowFacts, query: Query) -> bytes:
+        template = self._template(row.recipe, row.variant, row.labelled, query.shape)
+        if not query.metadata:
+            return self.fill(template, row)
+        edited = self._ledger.client_metadata.get(row.number)
+        metadata = orjson.dumps(client_metadata(row)) if edited is None else edited
+        return self.fill(template, row, client_metadata=metadata)
+
     def _make(self, recipe: int, variant: int, labelled: bool, shape: tuple[bool, bool, bool]) -> Template:
         kind, media = RECIPES[recipe], self._bodies.media(recipe, variant)
-        client_metadata, images_data, node = shape
+        with_metadata, images_data, node = shape
         made: Json = {
             "label_hash": hole("label_hash"),
             "created_at": hole("created_at"),
@@ -150,8 +162,8 @@ class Listing:
         } | media
         if node:
             made["workflow_graph_node"] = {"uuid": hole("stage_uuid"), "title": hole("stage_title")}
-        if client_metadata:
-            made["client_metadata"] = {"camera": f"front-{variant % 4}", "rain": variant % 3 == 0}
+        if with_metadata:
+            made["client_metadata"] = raw_hole("client_metadata")
         if images_data and kind.data_type == "img_group":
             made["images_data"] = [_image(number) for number in range(media["number_of_frames"])]
         if not labelled:
@@ -185,10 +197,10 @@ class Listing:
             }
         )
 
-    def fill(self, template: Template, row: RowFacts, signature: bytes = b"", objects: bytes = b"") -> bytes:
-        """The JSON of a row's listing item or label row."""
-        values = self._values(row)
-        values["signature"], values["objects"] = signature, objects
+    def fill(self, template: Template, row: RowFacts, signature: bytes = b"", **others: bytes) -> bytes:
+        """The JSON of a row's listing item or label row; `others` fill holes that a row's facts do not."""
+        values = self._values(row) | others
+        values["signature"] = signature
         for name, kind, part in template.parts:
             values[name] = self._ledger.hashes.make(PARTS[kind], row.number, part)
         return template.fill(values)

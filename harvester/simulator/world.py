@@ -5,6 +5,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
 from harvester.simulator.edits import Edited, Edits, edits_from
@@ -158,6 +160,9 @@ class World:
         removed = {name: row.number for name in edits.removed if (row := ledger.find_label(name))}
         for row in edited:
             ledger.edit(row, second)
+        for name, metadata in edits.client_metadata.items():
+            if row := ledger.find_label(name) or ledger.find_data(name):
+                ledger.client_metadata[row.number] = msgspec.json.encode(metadata)
         for label_hash, number in moved.items():
             ledger.move(number, stages[label_hash])
         for number in removed.values():

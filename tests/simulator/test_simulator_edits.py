@@ -214,3 +214,40 @@ def test_a_row_moves_to_another_stage(running: Simulator, client: Client) -> Non
     assert hash in listed(client, workflow_graph_node_title_eq="Annotate")
     with pytest.raises(ValueError, match="one of Annotate, Review, Complete"):
         running.edit(stages={hash: "Elsewhere"})
+
+
+# -- client metadata ------------------------------------------------------------------------------
+
+
+def test_client_metadata_is_any_json(client: Client) -> None:
+    """Null, empty, nested, mixed lists, text beyond ASCII, large integers: only where it is asked for."""
+    assert not any("client_metadata" in item for item in listed(client).values())
+    found = [item["client_metadata"] for item in listed(client, include_client_metadata=True).values()]
+    assert None in found
+    assert {} in found
+    keys = set().union(*(metadata or {} for metadata in found))
+    assert keys >= {"camera", "weather", "場所", "odometer", "mixed", ""}
+
+
+def test_client_metadata_changes_and_the_rows_date_does_not(running: Simulator, client: Client) -> None:
+    """For the data unit, named by label hash or data hash; nothing else in the listing is another."""
+    before = listed(client, include_client_metadata=True)
+    (one, item), (other, _), *_ = before.items()
+    told = {"né": [1, {"ü": None}]}
+    running.edit(client_metadata={item["data_hash"]: told, other: None, "nobody": 1})
+    after = listed(client, include_client_metadata=True)
+    assert after == before | {
+        one: before[one] | {"client_metadata": told},
+        other: before[other] | {"client_metadata": None},
+    }
+
+
+def test_the_listing_says_what_the_medium_is(client: Client) -> None:
+    """Size where it has one, number of frames, storage item and dates, as the platform's listing does."""
+    for item in listed(client).values():
+        assert isinstance(item["number_of_frames"], int)
+        assert len(item["backing_item_uuid"]) == 36
+        assert item["created_at"]
+        if item["data_type"] in ("VIDEO", "DICOM", "NIFTI"):
+            assert item["width"] > 0
+            assert item["height"] > 0
