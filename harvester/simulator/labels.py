@@ -204,9 +204,14 @@ class Labels:
             made["objectNumber"] = self._answered
         self.object_answers[track.hash] = made | extra
 
-    def range_object(self, track: Track, placements: int = 1, **where: Any) -> None:
-        """An object that is nothing but an answer with ranges, counted once a placement."""
+    def range_object(self, track: Track, placements: int = 1, *, bare: bool = False, **where: Any) -> None:
+        """An object that is nothing but an answer with ranges, counted once a placement.
+
+        `bare`: it does not say its shape, name, value and colour, which the ontology knows.
+        """
         head = self.head(track)
+        for key in ("shape", "name", "value", "color") if bare else ():
+            del head[key]
         head.pop("confidence") if self.dice.chance(0.5) else None
         self.answer(track, **(head | where | self._optional(track)))
         if self.wants(track):
@@ -222,7 +227,8 @@ class Labels:
             )
         ]
         if actions and self.wants(track):
-            self.object_actions[track.hash] = {"objectHash": track.hash, "actions": actions}
+            made = self.object_actions.setdefault(track.hash, {"objectHash": track.hash, "actions": []})
+            made["actions"] += actions
 
     def orphans(self) -> None:
         """Answers and actions of an object that was removed."""

@@ -12,7 +12,10 @@ class WorldSpec(msgspec.Struct, frozen=True):
         title: of the project.
         objects: mean number of objects of a label row; each may stand on several frames.
         objects_per_row: exactly so many objects in every label row.
-        mix: `all`, or the kinds of rows (see `recipes.RECIPES`), in their usual proportions.
+        mix: `all`, or the kinds of rows (see `recipes.RECIPES`; `all` may be one of several), in their usual
+            proportions. Not in `all`, and as often as its rarest kinds: `scene_images` (images whose labels
+            stand under three kinds of keys), `recording` (MCAP: events, channels, point clouds), `open_scene`
+            (objects whose events never end), and `odd_image`, `odd_group`, `dicom_study`.
         shapes: only objects of these shapes.
         unlabelled: share of rows that have no label row yet.
         reviews: share of objects that have been reviewed.
