@@ -96,7 +96,8 @@ class Ledger:
         self._edits = 0
         self._removed: set[int] = set()
         self._created: dict[int, int] = {}
-        self._versions: dict[tuple[int, int], tuple[int, int]] = {}
+        self._versions: dict[tuple[int, int], tuple[int, int]] = {}  # edition and second of the last edit
+        self._earlier: dict[tuple[int, int], tuple[int, int]] = {}  # of what was there before
         self.client_metadata: dict[int, bytes] = {}  # by number: the JSON that an edit gave it
         self._moved: dict[int, int] = {}  # by number: the progress that an edit gave it
 
@@ -130,6 +131,12 @@ class Ledger:
             edition, edited = version
         progress = self._moved.get(number, progress)
         return RowFacts(number, branch, kind, variant, edition, labelled, progress, created, edited, bits)
+
+    def before(self, row: RowFacts) -> RowFacts:
+        """A row as it was before its last edit; one that was never edited had other labels an hour before."""
+        last = row.edition if row.edition < 0 else EDITIONS * row.branch + EDITIONS - 1
+        edition, edited = self._earlier.get((row.number, row.branch), (last, row.edited - 3600))
+        return msgspec.structs.replace(row, edition=edition, edited=edited)
 
     def find_label(self, label_hash: str) -> RowFacts | None:
         found = self.hashes.read(LABEL, label_hash)
@@ -190,6 +197,7 @@ class Ledger:
     def edit(self, row: RowFacts, second: int) -> None:
         """Gives a label row other labels and a later date. After a few editions, earlier ones come again."""
         latest = max(row.edition, 0) % EDITIONS
+        self._earlier[row.number, row.branch] = row.edition, row.edited
         self._versions[row.number, row.branch] = EDITIONS * row.branch + 1 + latest % (EDITIONS - 1), second
 
     def move(self, number: int, stage: int) -> None:

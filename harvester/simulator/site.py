@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
@@ -36,7 +37,9 @@ class Site:
         return edited
 
     def set_faults(self, faults: Faults, now: float) -> None:
-        """From `now` on, these faults and no others."""
+        """From `now` on, these faults and no others. ValueError where this project cannot play them."""
+        if faults.plays("twice_by_branch") and len(self.world.branches()) < 2:
+            raise ValueError("a project of one branch lists no row on another")
         self.faults = faults
         self.faults_since = now
         self.rows_let_by = 0
@@ -47,7 +50,8 @@ class Site:
         # Retry-After: nobody should ask between the two; in seconds since the faults were set.
         self.gate_since = self.gate_until = 0.0
         self._turns: dict[str, int] = {}
-        self.row_troubles = self._by_hash(faults.rows)
+        self._row_troubles = self._by_hash(faults.rows)
+        self.troubles_listed = faults.plays("surrogates")
         self.hostile_rows = self._hostile_rows() if faults.hostile_titles else {}
 
     def turn(self, of: str) -> int:
@@ -64,6 +68,24 @@ class Site:
         if (number + 1) % self.faults.bundle_every:
             return None
         return troubles[number // self.faults.bundle_every % len(troubles)]
+
+    def row_trouble(self, label_hash: str) -> RowTrouble | None:
+        """What is the matter with a row."""
+        trouble = self._row_troubles.get(label_hash)
+        if trouble is not None or not self.faults.shares:
+            return trouble
+        text = f"{self.faults.seed}/{label_hash}".encode("utf-8", "replace")
+        place = int.from_bytes(sha256(text).digest()[:6], "big") / (1 << 48)
+        for trouble, share in self.faults.shares.items():
+            if place < share:
+                return trouble
+            place -= share
+        return None
+
+    def is_stale(self, label_hash: str) -> bool:
+        """Whether this answer with a stale row still has it as it was."""
+        most = self.faults.stale_asks
+        return most is None or self.turn(f"stale {label_hash}") < most
 
     def open_project(self, project_hash: str) -> Project:
         """A project that the user may read. Raises Refusal."""

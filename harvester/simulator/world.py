@@ -1,7 +1,7 @@
 """A project that does not exist: every row is made from its number when it is asked for."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ import msgspec
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
 from harvester.simulator.edits import Edited, Edits, edits_from
+from harvester.simulator.faults import RowTrouble
 from harvester.simulator.giant import Giant
 from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
 from harvester.simulator.labels import Wanted
@@ -90,6 +91,12 @@ class World:
         """The JSON of every item that a list call with this payload answers; ValueError for a bad filter."""
         return self._listing.items(self._query(query))
 
+    def listed_again(
+        self, query: Mapping[str, Any], trouble: Callable[[str], RowTrouble | None]
+    ) -> Iterator[bytes]:
+        """The items of rows that a listing has a second time, as far as its filters take them there."""
+        return self._listing.again(self._query(query), trouble)
+
     def label_row(
         self,
         label_hash: str,
@@ -99,14 +106,17 @@ class World:
         object_feature_hashes: Collection[str] | None = None,
         classification_feature_hashes: Collection[str] | None = None,
         include_archived: bool = False,
+        stale: bool = False,
     ) -> bytes | None:
         """The JSON of a label row; None if there is none of that hash.
 
         `include_archived`: with labels of archived objects and classifications, which are left out otherwise.
+        `stale`: as it was before its last edit.
         """
         row = self._ledger.find_label(label_hash)
         if row is None:
             return None
+        row = self._ledger.before(row) if stale else row
         wanted = Wanted(
             reviews,
             _chosen(object_feature_hashes),
