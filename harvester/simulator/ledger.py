@@ -172,7 +172,7 @@ class Ledger:
 
     def sample(self, count: int, without: Iterable[RowFacts] = ()) -> list[RowFacts]:
         """So many labelled rows of the main branch, or fewer; others after every change."""
-        dice = Dice(blend(self.spec.seed, 3, self._edits))
+        dice = Dice(self.change_seed(3))
         found: dict[int, RowFacts] = {}
         passed = {row.number for row in without if not row.branch}
         for _ in range(20 * count if self.numbers else 0):  # not for ever where few rows have a label
@@ -184,6 +184,10 @@ class Ledger:
         return list(found.values())
 
     # Changes
+
+    def change_seed(self, purpose: int) -> int:
+        """A seed for choices that differ from change to change, and from purpose to purpose."""
+        return blend(self.spec.seed, purpose, self._edits)
 
     def tick(self, at: int | None) -> int:
         """The second of a change: `at`, or one minute after the last; never before the last."""

@@ -28,6 +28,7 @@ class Simulator:
         tls: https, with a certificate of its own authority; else http.
         port: 0 is any free one.
         directory: where key and certificates are written and kept.
+        edit_every: seconds between two random edits (`World.edit_at_random`).
     """
 
     url: str
@@ -46,6 +47,7 @@ class Simulator:
         tls: bool = True,
         port: int = 0,
         directory: Path | None = None,
+        edit_every: float | None = None,
     ) -> None:
         self._options = Options(
             spec=spec or WorldSpec(),
@@ -53,6 +55,7 @@ class Simulator:
             tls=tls,
             port=port,
             directory=str(directory) if directory else None,
+            edit_every=edit_every,
         )
 
     def start(self) -> Self:

@@ -36,6 +36,13 @@ class Site:
         self.projects = Projects(self.world.project())
         return edited
 
+    async def edit_every(self, seconds: float) -> None:
+        """Edits a few random rows every so many seconds of the event loop; ends when it is cancelled."""
+        while True:
+            await asyncio.sleep(seconds)
+            self.world.edit_at_random()
+            self.projects = Projects(self.world.project())
+
     def set_faults(self, faults: Faults, now: float) -> None:
         """From `now` on, these faults and no others. ValueError where this project cannot play them."""
         if faults.plays("twice_by_branch") and len(self.world.branches()) < 2:

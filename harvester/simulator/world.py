@@ -9,6 +9,7 @@ import msgspec
 
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
+from harvester.simulator.dice import Dice
 from harvester.simulator.edits import Edited, Edits, edits_from
 from harvester.simulator.faults import RowTrouble
 from harvester.simulator.giant import Giant
@@ -161,6 +162,21 @@ class World:
         if edits.ontology or edits.renamed is not None:
             self._ontology_edited = second
         return self._edit_rows(edits, stages, second)
+
+    def edit_at_random(self) -> Edited:
+        """One to three rows are edited; at times one moves to another stage, one leaves, one data unit joins.
+
+        What happens depends on the seed and on how many changes there were before, and on nothing else.
+        """
+        ledger = self._ledger
+        dice = Dice(ledger.change_seed(4))
+        changes: dict[str, Any] = {"random": dice.between(1, 3), "added": int(dice.chance(0.3))}
+        some = [ledger.hashes.text(LABEL, row.number) for row in ledger.sample(2)]
+        if some and dice.chance(0.4):
+            changes["stages"] = {some[0]: dice.pick(STAGES)[0]}
+        if some and dice.chance(0.2):
+            changes["removed"] = some[-1:]
+        return self.edit(**changes)
 
     def _edit_rows(self, edits: Edits, stages: Mapping[str, int], second: int) -> Edited:
         ledger = self._ledger
