@@ -1,10 +1,12 @@
 """Archived features: in the ontology, and in label rows only where a bundled call asks for them."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from encord import EncordUserClient
 from encord.objects import OntologyStructure
 
 from harvester.simulator import Simulator, WorldSpec
@@ -138,3 +140,24 @@ def test_some_features_can_be_archived_from_the_start() -> None:
     assert world.expected().by_feature[feature_hash("Car")] == 0
     with pytest.raises(ValueError, match="Tram"):
         World(WorldSpec(archived=("Tram",)))
+
+
+def test_the_sdk_gets_archived_labels_where_it_asks_for_them(
+    running: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`initialise_labels(include_archived=True)`, which asks in bundles; rows load with them and without."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(running.ca_file))
+    user = EncordUserClient.create_with_ssh_private_key(
+        ssh_private_key_path=str(running.ssh_key_file), domain=running.url
+    )
+    project = user.get_project(running.project_hash)
+    found = []
+    for include_archived in (False, True):
+        rows = [row for row in project.list_label_rows_v2(include_client_metadata=True) if row.label_hash]
+        with project.create_bundle() as bundle:
+            for row in rows:
+                row.initialise_labels(bundle=bundle, include_archived=include_archived)
+        hashes = [o.feature_hash for row in rows for o in row.get_object_instances()]
+        found.append(Counter(hash for hash in hashes if hash in ROOTS))
+    assert found[0].total() == 0
+    assert found[1][ROOTS[0]] > 10
