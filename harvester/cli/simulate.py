@@ -39,6 +39,14 @@ FaultsFile = Annotated[
         "key is refused with a list of all. The flags above add to it.",
     ),
 ]  # fmt: skip
+EditEvery = Annotated[
+    str | None,
+    typer.Option(
+        "--edit-every", metavar="TIME",
+        help="Every so often, edit one to three random rows; at times, move, remove or add one as well. The "
+        "seed chooses. [never]",
+    ),
+]  # fmt: skip
 Port = Annotated[int, typer.Option("--port", metavar="NUMBER", min=0, max=65535, help="0: any free one.")]
 Http = Annotated[bool, typer.Option("--http", help="Without TLS.")]
 Directory = Annotated[
@@ -60,11 +68,16 @@ def simulate(
     burst: Burst = None,
     max_rows: MaxRows = None,
     faults: FaultsFile = None,
+    edit_every: EditEvery = None,
     port: Port = 0,
     http: Http = False,
     directory: Directory = None,
 ) -> None:
-    """Serve a simulated project on loopback, and print how to reach it as a line of JSON."""
+    """Serve a simulated project on loopback, and print how to reach it as a line of JSON.
+
+    While it serves, POST {"random": 5} to the line's edit_url to edit five rows; the README lists what else
+    can be edited.
+    """
     try:
         from harvester.simulator import Faults, WorldSpec
         from harvester.simulator.server import Options, serve
@@ -89,6 +102,7 @@ def simulate(
         tls=not http,
         port=port,
         directory=str(directory) if directory else None,
+        edit_every=_positive(edit_every),
     )
     try:
         serve(options, on.put_json, _until_interrupted)
@@ -96,6 +110,14 @@ def simulate(
         if exc.errno != errno.EADDRINUSE:
             raise
         raise BadInput(f"port {port} is in use: choose another --port, or 0 for any free one") from exc
+
+
+def _positive(text: str | None) -> float | None:
+    """Seconds, more than none."""
+    seconds = None if text is None else values.duration(text)
+    if seconds is not None and seconds <= 0:
+        raise BadInput("--edit-every: a time above 0, e.g. 10s")
+    return seconds
 
 
 def _json(path: Path) -> dict[str, Any]:

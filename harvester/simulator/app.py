@@ -15,7 +15,7 @@ from harvester.simulator.v1 import V1Call
 from harvester.simulator.v2 import PREFIX, V2Call
 from harvester.simulator.weather import Weather
 
-CONTROL = "/_simulator/"
+CONTROL = "/_simulator/"  # GET stats, GET or POST faults, POST edit
 CONNECTION = "harvester.simulator.connection"  # in the scope's extensions
 
 
@@ -106,7 +106,10 @@ class App:
         return self._weather.plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
 
     def _control(self, request: Request) -> Answer:
-        """Statistics, faults and edits; for the test that drives the simulator, so without a signature."""
+        """Statistics, faults and edits: for tests and users that drive the simulator, so without a signature.
+
+        `POST edit` takes `Edits` as JSON and answers `Edited`; `POST faults` takes the place of all `Faults`.
+        """
         try:
             match request.method, request.path.removeprefix(CONTROL):
                 case "GET", "stats":
@@ -117,8 +120,8 @@ class App:
                     self.set_faults(msgspec.json.decode(request.body, type=Faults))
                     return Answer(200, [msgspec.json.encode(self._site.faults)])
                 case "POST", "edit":
-                    self._site.edit(msgspec.json.decode(request.body, type=dict[str, Any]))
-                    return Answer(200, [b"{}"])
+                    changes = msgspec.json.decode(request.body, type=dict[str, Any])
+                    return Answer(200, [msgspec.json.encode(self._site.edit(**changes))])
         except (msgspec.MsgspecError, TypeError, ValueError, KeyError) as exc:
             return Answer(400, [msgspec.json.encode({"message": str(exc)})])
         return Answer(404, [msgspec.json.encode({"message": "no such control"})])

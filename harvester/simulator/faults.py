@@ -37,7 +37,14 @@ RowTrouble = Literal[
     # Alone: AUTHORISATION_ERROR or RESOURCE_NOT_FOUND_ERROR; in a bundle it is left out.
     "forbidden",
     "deleted",
+    "unbundled",  # alone it comes, from a bundle it is left out
     # The row itself.
+    "stale",  # as it was before its last edit, with an older `last_edited_at` than the listing's
+    # Its own branch_name, data_hash or dataset_hash is not the listing's.
+    "other_branch", "other_data", "other_dataset",
+    # Unpaired surrogates, escaped, in names, answers, a key and titles; and in the listing's item, in title
+    # and client metadata.
+    "surrogates",
     "broken",  # its JSON is cut off in the middle
     "foreign",  # another row comes in its place
     "nested",  # JSON 100,000 deep
@@ -46,9 +53,22 @@ RowTrouble = Literal[
     "surrogate",  # a lone surrogate, escaped
     "big_integer",  # 30 digits
     "duplicate_keys",
-    "nan",
+    "nan",  # NaN and infinities in a field that nobody knows
+    "nan_confidence",  # NaN as the confidence of an object
     "huge",  # 50 MB of one text
-]
+    # The listing alone: at its end the row stands once more, under another title, or on another branch.
+    "twice_by_title", "twice_by_branch",
+]  # fmt: skip
+
+LISTED_TWICE: tuple[RowTrouble, ...] = ("twice_by_title", "twice_by_branch")
+# Keys of the list call's payload that can be ignored.
+FILTERS = frozenset(
+    {
+        "label_statuses", "edited_before", "edited_after", "shadow_data_state", "data_hashes", "label_hashes",
+        "data_title_eq", "data_title_like", "workflow_graph_node_title_eq", "workflow_graph_node_title_like",
+        "branch_name", "include_all_label_branches",
+    }
+)  # fmt: skip
 
 BundleTrouble = Literal["missing", "duplicate", "foreign"]
 
@@ -111,8 +131,14 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     bundle: tuple[BundleTrouble, ...] = ()
     bundle_every: int = 1
 
-    # By label hash, or by number in the listing's labelled rows, counted from 0.
+    # By label hash, or by number in the listing's labelled rows, counted from 0. Outranks `shares`.
     rows: dict[str, RowTrouble] = {}
+    # Shares of all rows, at most 1 together: which ones, their label hashes and `seed` decide.
+    shares: dict[RowTrouble, float] = {}
+    # How many answers with a stale row come before it is up to date; None: it is stale for ever.
+    stale_asks: int | None = None
+    # Keys of the list call's payload that the server does not heed.
+    ignored_filters: tuple[str, ...] = ()
     # Titles that want to be paths, escape sequences or very long: the first rows and further projects.
     hostile_titles: bool = False
 
@@ -126,6 +152,15 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             raise ValueError("every n-th: n is at least 1")
         if self.rate is not None and self.rate <= 0:
             raise ValueError("a rate is above 0")
+        if min(self.shares.values(), default=0) < 0 or sum(self.shares.values()) > 1:
+            raise ValueError("shares are 0 to 1, and at most 1 together")
+        for name in self.ignored_filters:
+            if name not in FILTERS:
+                raise ValueError(f"unknown filter {name!r}: one of {', '.join(sorted(FILTERS))}")
+
+    def plays(self, *troubles: RowTrouble) -> bool:
+        """Whether some row has one of these troubles."""
+        return any(trouble in (*self.rows.values(), *self.shares) for trouble in troubles)
 
 
 HOSTILE_TITLES = (

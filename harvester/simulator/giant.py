@@ -102,4 +102,4 @@ class Giant:
 
 
 def _asked(wanted: Wanted) -> bool:
-    return wanted.objects is None or CAR in wanted.objects
+    return (wanted.objects is None or CAR in wanted.objects) and CAR not in wanted.hidden

@@ -36,6 +36,7 @@ class Wanted(msgspec.Struct, frozen=True):
     reviews: bool = False
     objects: frozenset[str] | None = None
     classifications: frozenset[str] | None = None
+    hidden: frozenset[str] = frozenset()  # objects and classifications that are archived, and not asked for
 
 
 class Track(msgspec.Struct, frozen=True):
@@ -75,7 +76,7 @@ class Labels:
         self._wanted = wanted
         self._shapes = shapes
         self._reviewed = reviewed
-        self._made = 0
+        self._made = self._answered = 0
         self._base = dice.below(1 << 30)
         self._answers = Answers(dice, split_checklists=traps["split_checklists"], bare=traps["bare_answers"])
 
@@ -111,8 +112,10 @@ class Labels:
         return Track(feature, self.hash(), color, self.dice.chance(0.7), self.dice.pick(PEOPLE))
 
     def wants(self, track: Track) -> bool:
-        wanted = self._wanted.objects
-        return wanted is None or feature_hash(track.feature.name) in wanted
+        return self._takes(self._wanted.objects, feature_hash(track.feature.name))
+
+    def _takes(self, chosen: frozenset[str] | None, feature: str) -> bool:
+        return (chosen is None or feature in chosen) and feature not in self._wanted.hidden
 
     def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
         """Places an object once: on a frame, an image, or a flat space."""
@@ -193,16 +196,22 @@ class Labels:
     def answer(self, track: Track, *, number: bool = False, **extra: Any) -> None:
         """The object's static answers; for a range object, with `extra`, the object itself."""
         answers = self._answers.static(track.feature)
+        self._answered += 1  # counts what is left out too: an object's number is its own
         if not self.wants(track):
             return
         made: Json = {"objectHash": track.hash, "classifications": answers}
         if number:
-            made["objectNumber"] = len(self.object_answers) + 1
+            made["objectNumber"] = self._answered
         self.object_answers[track.hash] = made | extra
 
-    def range_object(self, track: Track, placements: int = 1, **where: Any) -> None:
-        """An object that is nothing but an answer with ranges, counted once a placement."""
+    def range_object(self, track: Track, placements: int = 1, *, bare: bool = False, **where: Any) -> None:
+        """An object that is nothing but an answer with ranges, counted once a placement.
+
+        `bare`: it does not say its shape, name, value and colour, which the ontology knows.
+        """
         head = self.head(track)
+        for key in ("shape", "name", "value", "color") if bare else ():
+            del head[key]
         head.pop("confidence") if self.dice.chance(0.5) else None
         self.answer(track, **(head | where | self._optional(track)))
         if self.wants(track):
@@ -218,7 +227,8 @@ class Labels:
             )
         ]
         if actions and self.wants(track):
-            self.object_actions[track.hash] = {"objectHash": track.hash, "actions": actions}
+            made = self.object_actions.setdefault(track.hash, {"objectHash": track.hash, "actions": []})
+            made["actions"] += actions
 
     def orphans(self) -> None:
         """Answers and actions of an object that was removed."""
@@ -238,8 +248,7 @@ class Labels:
         return chosen
 
     def _wants_classification(self, feature: Feature) -> bool:
-        wanted = self._wanted.classifications
-        return wanted is None or feature_hash(feature.name, "classification") in wanted
+        return self._takes(self._wanted.classifications, feature_hash(feature.name, "classification"))
 
     def classify(self, feature: Feature, placements: int, *, copied: bool = False, **where: Any) -> str:
         """Answers a classification with so many placements; its hash. `copied`: placed by copies alone."""

@@ -1,9 +1,12 @@
 """What stands where: every row's facts as a function of its number, and what edits have changed since."""
 
+from collections.abc import Iterable
+
 import msgspec
 import orjson
 
 from harvester.simulator.dates import EDITS, SPAN, START, date_text, microsecond_of
+from harvester.simulator.dice import Dice
 from harvester.simulator.identity import (
     DATA,
     DATASET,
@@ -67,6 +70,14 @@ def date_form(row: RowFacts) -> int:
     return row.bits >> 42 & 3
 
 
+def stage_number(title: str) -> int:
+    """The number of the workflow stage of that title. Raises ValueError for an unknown one."""
+    titles = [known for known, _ in STAGES]
+    if title not in titles:
+        raise ValueError(f"no stage {title!r}: one of {', '.join(titles)}")
+    return titles.index(title)
+
+
 class Ledger:
     """The rows of a project, and its edits."""
 
@@ -85,7 +96,10 @@ class Ledger:
         self._edits = 0
         self._removed: set[int] = set()
         self._created: dict[int, int] = {}
-        self._versions: dict[tuple[int, int], tuple[int, int]] = {}
+        self._versions: dict[tuple[int, int], tuple[int, int]] = {}  # edition and second of the last edit
+        self._earlier: dict[tuple[int, int], tuple[int, int]] = {}  # of what was there before
+        self.client_metadata: dict[int, bytes] = {}  # by number: the JSON that an edit gave it
+        self._moved: dict[int, int] = {}  # by number: the progress that an edit gave it
 
     @property
     def numbers(self) -> range:
@@ -115,7 +129,14 @@ class Ledger:
                 edited = created
         if version := self._versions.get((number, branch)):
             edition, edited = version
+        progress = self._moved.get(number, progress)
         return RowFacts(number, branch, kind, variant, edition, labelled, progress, created, edited, bits)
+
+    def before(self, row: RowFacts) -> RowFacts:
+        """A row as it was before its last edit; one that was never edited had other labels an hour before."""
+        last = row.edition if row.edition < 0 else EDITIONS * row.branch + EDITIONS - 1
+        edition, edited = self._earlier.get((row.number, row.branch), (last, row.edited - 3600))
+        return msgspec.structs.replace(row, edition=edition, edited=edited)
 
     def find_label(self, label_hash: str) -> RowFacts | None:
         found = self.hashes.read(LABEL, label_hash)
@@ -149,7 +170,24 @@ class Ledger:
         """The microsecond since 1970 of its last edit."""
         return microsecond_of(row.edited, date_form(row))
 
+    def sample(self, count: int, without: Iterable[RowFacts] = ()) -> list[RowFacts]:
+        """So many labelled rows of the main branch, or fewer; others after every change."""
+        dice = Dice(self.change_seed(3))
+        found: dict[int, RowFacts] = {}
+        passed = {row.number for row in without if not row.branch}
+        for _ in range(20 * count if self.numbers else 0):  # not for ever where few rows have a label
+            row = self.row(dice.below(len(self.numbers)))
+            if row and row.labelled and row.number not in passed:
+                found[row.number] = row
+                if len(found) == count:
+                    break
+        return list(found.values())
+
     # Changes
+
+    def change_seed(self, purpose: int) -> int:
+        """A seed for choices that differ from change to change, and from purpose to purpose."""
+        return blend(self.spec.seed, purpose, self._edits)
 
     def tick(self, at: int | None) -> int:
         """The second of a change: `at`, or one minute after the last; never before the last."""
@@ -163,7 +201,13 @@ class Ledger:
     def edit(self, row: RowFacts, second: int) -> None:
         """Gives a label row other labels and a later date. After a few editions, earlier ones come again."""
         latest = max(row.edition, 0) % EDITIONS
+        self._earlier[row.number, row.branch] = row.edition, row.edited
         self._versions[row.number, row.branch] = EDITIONS * row.branch + 1 + latest % (EDITIONS - 1), second
+
+    def move(self, number: int, stage: int) -> None:
+        """Moves a data unit with a label row to another stage of the workflow."""
+        first = next(place for place, (*_, at) in enumerate(PROGRESS) if place and at == stage)
+        self._moved[number] = first
 
     def remove(self, number: int) -> None:
         self._removed.add(number)

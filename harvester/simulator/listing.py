@@ -1,18 +1,22 @@
 """The listing: label row metadata, filtered as the list call filters, made one item after the other."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import microseconds
+from harvester.simulator.faults import RowTrouble
 from harvester.simulator.identity import CHILD, DATA, ITEM, LABEL, SPACE, TASK, UNIT
 from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
+from harvester.simulator.metadata import client_metadata
 from harvester.simulator.ontology import Json
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.shapes import HEIGHT, WIDTH
-from harvester.simulator.template import Template, hole
+from harvester.simulator.template import Template, hole, raw_hole
 
 LINK = b"https://storage.example.com/simulated/"
 SHADOW = 63  # the variant whose rows are a benchmark's shadow data: one row in 64
@@ -41,8 +45,9 @@ class Query:
 
         self.labels: list[str] | None = get("label_hashes")
         self.data: list[str] | None = get("data_hashes")
+        self.metadata = bool(get("include_client_metadata"))
         self.shape = (
-            bool(get("include_client_metadata")),
+            self.metadata,
             bool(get("include_images_data")),
             payload.get("include_workflow_graph_node", True) is not False,
         )
@@ -67,7 +72,8 @@ class Query:
             [like(pattern)] if pattern is not None else []
         )
 
-    def takes(self, row: RowFacts, ledger: Ledger) -> bool:
+    def takes(self, row: RowFacts, ledger: Ledger, title: str | None = None) -> bool:
+        """Whether the filters let a row through; `title`: under this one instead of its own."""
         task_status, _, stage = PROGRESS[row.progress]
         if not self._stages[stage] or (self._statuses is not None and task_status not in self._statuses):
             return False
@@ -79,7 +85,10 @@ class Query:
             return False
         if self._shadow is not None and is_shadow(row) != self._shadow:
             return False
-        return not self._titles or all(test.fullmatch(ledger.title(row)) for test in self._titles)
+        if not self._titles:
+            return True
+        title = ledger.title(row) if title is None else title
+        return all(test.fullmatch(title) for test in self._titles)
 
 
 def is_shadow(row: RowFacts) -> bool:
@@ -97,13 +106,13 @@ class Listing:
     def rows(self, query: Query) -> Iterator[RowFacts]:
         """The rows that a query takes: in the order of their numbers, or of the hashes that it names."""
         ledger = self._ledger
-        for number, branch in self._candidates(query):
+        for number, branch in self._candidates(query, query.branch_numbers):
             row = ledger.row(number, branch)
             if row is not None and query.takes(row, ledger):
                 yield row
 
-    def _candidates(self, query: Query) -> Iterator[tuple[int, int]]:
-        branches, ledger = query.branch_numbers, self._ledger
+    def _candidates(self, query: Query, branches: Sequence[int]) -> Iterator[tuple[int, int]]:
+        ledger = self._ledger
         if query.labels is not None:
             data = None if query.data is None else frozenset(query.data)
             for text in dict.fromkeys(query.labels):
@@ -121,13 +130,43 @@ class Listing:
     def items(self, query: Query) -> Iterator[bytes]:
         """The JSON of every item."""
         for row in self.rows(query):
-            yield self.fill(self._template(row.recipe, row.variant, row.labelled, query.shape), row)
+            yield self._item(row, query)
             if query.children and RECIPES[row.recipe].data_type == "group":
                 yield from self._children(row, query)
 
+    def again(self, query: Query, trouble: Callable[[str], RowTrouble | None]) -> Iterator[bytes]:
+        """Rows that are listed a second time, under another title or on the next branch.
+
+        The filters of the query hold for the second title or branch as they do for the first.
+        """
+        ledger = self._ledger
+        for number, branch in self._candidates(query, range(len(ledger.branches))):
+            row = ledger.row(number, branch)
+            if row is None or not row.labelled:
+                continue
+            other, title = branch, ledger.title(row)
+            match trouble(ledger.hashes.text(LABEL, number, branch)):
+                case "twice_by_title":
+                    title = f"copy of {title}"
+                case "twice_by_branch":
+                    other = (branch + 1) % len(ledger.branches)
+                case _:
+                    continue
+            if query.takes(row, ledger, title) and (query.labels or other in query.branch_numbers):
+                second = {"title": orjson.dumps(title)[1:-1], "branch": ledger.branches[other].encode()}
+                yield self._item(row, query, **second)
+
+    def _item(self, row: RowFacts, query: Query, **others: bytes) -> bytes:
+        template = self._template(row.recipe, row.variant, row.labelled, query.shape)
+        if not query.metadata:
+            return self.fill(template, row, **others)
+        edited = self._ledger.client_metadata.get(row.number)
+        metadata = orjson.dumps(client_metadata(row)) if edited is None else edited
+        return self.fill(template, row, client_metadata=metadata, **others)
+
     def _make(self, recipe: int, variant: int, labelled: bool, shape: tuple[bool, bool, bool]) -> Template:
         kind, media = RECIPES[recipe], self._bodies.media(recipe, variant)
-        client_metadata, images_data, node = shape
+        with_metadata, images_data, node = shape
         made: Json = {
             "label_hash": hole("label_hash"),
             "created_at": hole("created_at"),
@@ -150,8 +189,8 @@ class Listing:
         } | media
         if node:
             made["workflow_graph_node"] = {"uuid": hole("stage_uuid"), "title": hole("stage_title")}
-        if client_metadata:
-            made["client_metadata"] = {"camera": f"front-{variant % 4}", "rain": variant % 3 == 0}
+        if with_metadata:
+            made["client_metadata"] = raw_hole("client_metadata")
         if images_data and kind.data_type == "img_group":
             made["images_data"] = [_image(number) for number in range(media["number_of_frames"])]
         if not labelled:
@@ -185,10 +224,10 @@ class Listing:
             }
         )
 
-    def fill(self, template: Template, row: RowFacts, signature: bytes = b"", objects: bytes = b"") -> bytes:
-        """The JSON of a row's listing item or label row."""
-        values = self._values(row)
-        values["signature"], values["objects"] = signature, objects
+    def fill(self, template: Template, row: RowFacts, signature: bytes = b"", **others: bytes) -> bytes:
+        """The JSON of a row's listing item or label row; `others` fill holes that a row's facts do not."""
+        values = self._values(row) | others
+        values["signature"] = signature
         for name, kind, part in template.parts:
             values[name] = self._ledger.hashes.make(PARTS[kind], row.number, part)
         return template.fill(values)

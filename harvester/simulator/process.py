@@ -28,6 +28,7 @@ class Simulator:
         tls: https, with a certificate of its own authority; else http.
         port: 0 is any free one.
         directory: where key and certificates are written and kept.
+        edit_every: seconds between two random edits (`World.edit_at_random`).
     """
 
     url: str
@@ -46,6 +47,7 @@ class Simulator:
         tls: bool = True,
         port: int = 0,
         directory: Path | None = None,
+        edit_every: float | None = None,
     ) -> None:
         self._options = Options(
             spec=spec or WorldSpec(),
@@ -53,6 +55,7 @@ class Simulator:
             tls=tls,
             port=port,
             directory=str(directory) if directory else None,
+            edit_every=edit_every,
         )
 
     def start(self) -> Self:
@@ -123,9 +126,16 @@ class Simulator:
         """
         self._control("POST", "faults", msgspec.structs.replace(faults or Faults(), **changes))
 
-    def edit(self, **edits: Any) -> None:
-        """Change the project behind the back of whoever reads it; arguments as of `World.edit`."""
-        self._control("POST", "edit", edits)
+    def edit(self, **changes: Any) -> dict[str, Any]:
+        """Changes the project while others read it; arguments as of `Edits`.
+
+        Returns what was changed, as `Edited` has it.
+
+        Raises:
+            ValueError: they make no sense; nothing was changed.
+        """
+        edited: dict[str, Any] = self._control("POST", "edit", changes)
+        return edited
 
     def _control(self, method: str, name: str, body: object = None) -> Any:
         sent = msgspec.json.encode(body) if body is not None else None

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from harvester.simulator import framed, oddities, ranged, scenes, spaces
+from harvester.simulator import framed, oddities, ranged, recordings, scenes, spaces
 from harvester.simulator.dice import Dice
 from harvester.simulator.framed import Row
 from harvester.simulator.labels import Labels
@@ -15,6 +15,7 @@ class Recipe(NamedTuple):
     """One kind of row. `media` says what the listing says of the medium; `row` makes the label row for it.
 
     `weight`: its share of the mix called `all`, which leaves out those of weight 0.
+    `loads`: whether today's SDK can load such rows.
     """
 
     name: str
@@ -23,6 +24,7 @@ class Recipe(NamedTuple):
     weight: int
     media: Callable[[Dice, Traps], Json]
     row: Callable[[Labels, Json], Row]
+    loads: bool = True
 
 
 RECIPES = (
@@ -41,16 +43,20 @@ RECIPES = (
     Recipe("scene", "scene", "scene", 1, scenes.grid_media, scenes.grid_row),
     Recipe("event_scene", "scene", "mcap", 1, scenes.event_media, scenes.event_row),
     Recipe("mcap", "scene", "mcap", 1, scenes.event_media, scenes.mcap_row),
-    Recipe("odd_image", "image", "jpg", 0, framed.image_media, oddities.odd_image_row),
-    Recipe("odd_group", "group", "group", 0, oddities.odd_group_media, oddities.odd_group_row),
-    Recipe("dicom_study", "dicom_study", "study", 0, oddities.study_media, oddities.study_row),
+    Recipe("odd_image", "image", "jpg", 0, framed.image_media, oddities.odd_image_row, False),
+    Recipe("odd_group", "group", "group", 0, oddities.odd_group_media, oddities.odd_group_row, False),
+    Recipe("dicom_study", "dicom_study", "study", 0, oddities.study_media, oddities.study_row, False),
+    Recipe("scene_images", "scene", "scene", 0, recordings.images_media, recordings.images_row),
+    Recipe("recording", "scene", "mcap", 0, recordings.recording_media, recordings.recording_row),
+    Recipe("open_scene", "scene", "mcap", 0, recordings.recording_media, recordings.open_scene_row, False),
 )
 
 
 def kinds_of(mix: str | tuple[str, ...]) -> tuple[int, ...]:
     """The recipes of a mix by number, each as often as it weighs. Raises ValueError for an unknown name."""
     everything = tuple(recipe.name for recipe in RECIPES if recipe.weight)
-    wanted = everything if mix == "all" else (mix,) if isinstance(mix, str) else mix
+    named = (mix,) if isinstance(mix, str) else mix
+    wanted = tuple(name for each in named for name in (everything if each == "all" else (each,)))
     numbers = {recipe.name: number for number, recipe in enumerate(RECIPES)}
     unknown = [name for name in wanted if name not in numbers]
     if unknown or not wanted:

@@ -56,7 +56,7 @@ def grid_row(labels: Labels, media: Json) -> Row:
             marks[key] = {"objects": objects, "classifications": []}
             made[space] = dict(info)
         else:
-            made[space] = info | {"labels": {"objects": _cloud(labels, space, count), "classifications": []}}
+            made[space] = info | {"labels": {"objects": cloud(labels, space, count), "classifications": []}}
     data = unit(labels, "application/json", marks)
     del data["data_link"]
     return Row({hole("data_hash"): data}, {"spaces": made})
@@ -66,7 +66,7 @@ def _image_key(info: Json) -> str:
     return f"{info['stream_id']}#{info.get('start_frame', info['event_index'])}"
 
 
-def _cloud(labels: Labels, space: str, count: int) -> list[Json]:
+def cloud(labels: Labels, space: str, count: int) -> list[Json]:
     """Segments of a point cloud; their answers name the space, but hold no ranges of theirs."""
     objects: list[Json] = []
     for track in labels.tracks(("segmentation",), count):
@@ -87,7 +87,7 @@ def mcap_row(labels: Labels, media: Json) -> Row:
     marks = _events(labels, counts.pop())
     for time in range(2):
         key = f"{LIDAR}@{1_700_000_000 * SECOND + time * SECOND}"
-        marks[key] = {"objects": _cloud(labels, key, counts.pop()), "classifications": []}
+        marks[key] = {"objects": cloud(labels, key, counts.pop()), "classifications": []}
     for channel in CHANNELS:
         for track in labels.tracks(("time_range",), counts.pop()):
             where = {channel: {"type": "frame", "range": spans(labels.dice, 60 * SECOND)}}

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from harvester.simulator.app import App
+from harvester.simulator.app import CONTROL, App
 from harvester.simulator.certificates import HOST, Identity, make_identity
 from harvester.simulator.faults import Faults
 from harvester.simulator.listener import Listener
@@ -27,16 +27,25 @@ class Listening(msgspec.Struct, frozen=True):
     ca_file: str | None
     token_file: str
     rows: int
+    edit_url: str  # POST `Edits` as JSON
+    faults_url: str  # POST `Faults` as JSON
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How to serve. `port` 0 is any free one; without `directory` a temporary one is made and removed."""
+    """How to serve.
+
+    Attributes:
+        port: 0 is any free one.
+        directory: without it a temporary one is made and removed.
+        edit_every: seconds between two random edits (`World.edit_at_random`); None: no edits but on request.
+    """
 
     spec: WorldSpec
     faults: Faults = Faults()
     tls: bool = True
     port: int = 0
     directory: str | None = None
+    edit_every: float | None = None
 
 
 Stop = Callable[[asyncio.Event], None]
@@ -77,16 +86,24 @@ async def _serve(
     app.set_faults(options.faults)
     await listener.open(app)
     project = world.project()
+    url = f"{'https' if identity.tls else 'http'}://{HOST}:{listener.port}"
     announce(
         Listening(
-            url=f"{'https' if identity.tls else 'http'}://{HOST}:{listener.port}",
+            url=url,
             project_hash=project["projectHash"],
             project_title=project["title"],
             ssh_key_file=str(identity.ssh_key_file),
             ca_file=str(identity.ca_file) if identity.ca_file else None,
             token_file=str(identity.token_file),
             rows=options.spec.rows,
+            edit_url=f"{url}{CONTROL}edit",
+            faults_url=f"{url}{CONTROL}faults",
         )
     )
-    await ended.wait()
+    async with asyncio.TaskGroup() as group:
+        if options.edit_every is not None:
+            editing = group.create_task(site.edit_every(options.edit_every))
+        await ended.wait()
+        if options.edit_every is not None:
+            editing.cancel()
     await listener.end()

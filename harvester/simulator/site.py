@@ -2,12 +2,14 @@
 
 import asyncio
 import random
+from hashlib import sha256
 from itertools import islice
 from typing import Any
 
 import orjson
 
 from harvester.simulator.certificates import Identity
+from harvester.simulator.edits import Edited
 from harvester.simulator.faults import HOSTILE_TITLES, BundleTrouble, Faults, RowTrouble
 from harvester.simulator.limiter import Limiter
 from harvester.simulator.messages import Refusal
@@ -28,13 +30,23 @@ class Site:
         self.other_faults = asyncio.Event()  # set once these faults are no longer those
         self.set_faults(faults, 0.0)
 
-    def edit(self, edits: dict[str, Any]) -> None:
-        """Change the project; `edits` are the arguments of `World.edit`. TypeError for others."""
-        self.world.edit(**edits)
+    def edit(self, **changes: Any) -> Edited:
+        """Changes the project; arguments as of `Edits`. Raises ValueError where they make no sense."""
+        edited = self.world.edit(**changes)
         self.projects = Projects(self.world.project())
+        return edited
+
+    async def edit_every(self, seconds: float) -> None:
+        """Edits a few random rows every so many seconds of the event loop; ends when it is cancelled."""
+        while True:
+            await asyncio.sleep(seconds)
+            self.world.edit_at_random()
+            self.projects = Projects(self.world.project())
 
     def set_faults(self, faults: Faults, now: float) -> None:
-        """From `now` on, these faults and no others."""
+        """From `now` on, these faults and no others. ValueError where this project cannot play them."""
+        if faults.plays("twice_by_branch") and len(self.world.branches()) < 2:
+            raise ValueError("a project of one branch lists no row on another")
         self.faults = faults
         self.faults_since = now
         self.rows_let_by = 0
@@ -45,7 +57,8 @@ class Site:
         # Retry-After: nobody should ask between the two; in seconds since the faults were set.
         self.gate_since = self.gate_until = 0.0
         self._turns: dict[str, int] = {}
-        self.row_troubles = self._by_hash(faults.rows)
+        self._row_troubles = self._by_hash(faults.rows)
+        self.troubles_listed = faults.plays("surrogates")
         self.hostile_rows = self._hostile_rows() if faults.hostile_titles else {}
 
     def turn(self, of: str) -> int:
@@ -62,6 +75,24 @@ class Site:
         if (number + 1) % self.faults.bundle_every:
             return None
         return troubles[number // self.faults.bundle_every % len(troubles)]
+
+    def row_trouble(self, label_hash: str) -> RowTrouble | None:
+        """What is the matter with a row."""
+        trouble = self._row_troubles.get(label_hash)
+        if trouble is not None or not self.faults.shares:
+            return trouble
+        text = f"{self.faults.seed}/{label_hash}".encode("utf-8", "replace")
+        place = int.from_bytes(sha256(text).digest()[:6], "big") / (1 << 48)
+        for trouble, share in self.faults.shares.items():
+            if place < share:
+                return trouble
+            place -= share
+        return None
+
+    def is_stale(self, label_hash: str) -> bool:
+        """Whether this answer with a stale row still has it as it was."""
+        most = self.faults.stale_asks
+        return most is None or self.turn(f"stale {label_hash}") < most
 
     def open_project(self, project_hash: str) -> Project:
         """A project that the user may read. Raises Refusal."""

@@ -12,12 +12,18 @@ class WorldSpec(msgspec.Struct, frozen=True):
         title: of the project.
         objects: mean number of objects of a label row; each may stand on several frames.
         objects_per_row: exactly so many objects in every label row.
-        mix: `all`, or the kinds of rows (see `recipes.RECIPES`), in their usual proportions.
+        mix: `all`, or the kinds of rows (see `recipes.RECIPES`; `all` may be one of several), in their usual
+            proportions. Not in `all`, and as often as its rarest kinds: `scene_images` (images whose labels
+            stand under three kinds of keys), `recording` (MCAP: events, channels, point clouds), `open_scene`
+            (objects whose events never end), and `odd_image`, `odd_group`, `dicom_study`.
         shapes: only objects of these shapes.
         unlabelled: share of rows that have no label row yet.
         reviews: share of objects that have been reviewed.
         branches: further branches; a quarter of the labelled rows has a label row of its own on each.
         giant_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
+        archived: features of the ontology that are archived from the start, named as in `OntologyEdit.node`;
+            true: those of `ontology_edits.ARCHIVED`. Labels of archived objects and classifications are sent
+            only by a bundled call that asks for them with `include_archived`.
         odd: whether rows have the oddities of real projects (see `traps.TRAPS`), which trip some clients.
     """
 
@@ -32,4 +38,5 @@ class WorldSpec(msgspec.Struct, frozen=True):
     reviews: float = 0.5
     branches: tuple[str, ...] = ("model-predictions",)
     giant_bytes: int = 0
+    archived: bool | tuple[str, ...] = False
     odd: bool = True

@@ -1,5 +1,6 @@
-"""Label rows with something the matter with them, made from good ones."""
+"""Label rows and listing items with something the matter with them, made from good ones."""
 
+import re
 from typing import Any
 
 import orjson
@@ -17,7 +18,18 @@ _FIELDS: dict[str, bytes] = {
     "big_integer": b'"simulator":123456789012345678901234567890,',
     "duplicate_keys": b'"simulator":1,"simulator":2,"color":"#000000",',
     "nan": b'"simulator":[NaN,Infinity,-Infinity,1e400],',
+    "surrogates": rb'"simulator\udfff":["\ud83d\ude00","\uD83D\uD83D\ude00"],',
 }
+# Values that are replaced: the first of a key, which is the row's own.
+_OTHERS = {
+    "other_branch": (re.compile(rb'"branch_name":(null|"[^"]*")'), b'"branch_name":"elsewhere"'),
+    "other_data": (re.compile(rb'"data_hash":"[^"]{8}'), b'"data_hash":"00000000'),
+    "other_dataset": (re.compile(rb'"dataset_hash":"[^"]{8}'), b'"dataset_hash":"00000000'),
+    "nan_confidence": (re.compile(rb'"confidence":[0-9.e-]+'), b'"confidence":NaN'),
+}
+# Texts that get an unpaired surrogate at their begin: names of objects, answers in words, titles.
+_TEXTS = re.compile(rb'"objectHash":"[^"]*","name":"|"answers":"|"data_title":"')
+_LONE = rb"\ud83d"
 
 
 def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
@@ -26,12 +38,27 @@ def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
         return row[: len(row) // 2]
     if trouble == "pretty":
         return orjson.dumps(orjson.loads(row), option=orjson.OPT_INDENT_2)
+    if trouble in _OTHERS:
+        pattern, other = _OTHERS[trouble]
+        return pattern.sub(other, row, count=1)
+    if trouble == "surrogates":
+        row = _TEXTS.sub(lambda found: found[0] + _LONE, row)
     extra = b'"simulator":"%b",' % (b"x" * HUGE) if trouble == "huge" else _FIELDS.get(trouble)
     if extra is None:
         return row
     at = row.find(b'"shape":')
     at = at if at > 0 else 1  # no object: into the row itself
     return row[:at] + extra + row[at:]
+
+
+def spoiled_item(item: bytes, trouble: RowTrouble) -> bytes:
+    """A listing's item with `trouble`; as it is for troubles that concern the label row alone."""
+    if trouble != "surrogates":
+        return item
+    item = _TEXTS.sub(lambda found: found[0] + _LONE, item)
+    metadata = rb'"client_metadata":{"simulator\udfff":"' + _LONE + b'"'
+    item = item.replace(b'"client_metadata":{}', metadata + b"}")
+    return item.replace(b'"client_metadata":{"', metadata + b',"') if metadata not in item else item
 
 
 def retitled(item: bytes, number: int) -> bytes:

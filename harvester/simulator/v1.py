@@ -1,14 +1,16 @@
 """The v1 endpoint: ``POST /public`` and ``POST /public/user``; envelopes, query types and methods."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import msgspec
 
+from harvester.simulator.faults import LISTED_TWICE
 from harvester.simulator.messages import Answer, Refusal, Request
 from harvester.simulator.projects import with_user_role
 from harvester.simulator.site import Site
-from harvester.simulator.spoil import retitled, spoiled
+from harvester.simulator.spoil import retitled, spoiled, spoiled_item
 
 PIECE = 1 << 16  # bytes of a streamed answer
 
@@ -81,21 +83,23 @@ class V1Call:
                 return success(b"true")
         raise Refusal("METHOD_NOT_ALLOWED_ERROR" if own else "RESOURCE_NOT_FOUND_ERROR")
 
-    def _listing(self, query: dict[str, Any]) -> Answer:
+    def _listing(self, payload: dict[str, Any]) -> Answer:
+        site = self._site
+        query = {key: value for key, value in payload.items() if key not in site.faults.ignored_filters}
         try:
-            items = self._site.world.listing(query)
+            items = site.world.listing(query)
+            if site.faults.plays(*LISTED_TWICE):
+                items = chain(items, site.world.listed_again(query, site.row_trouble))
         except ValueError as exc:
             raise Refusal("INVALID_ARGUMENTS_ERROR", str(exc)) from exc
         return Answer(200, self._listing_pieces(items), compressible=True)
 
     def _listing_pieces(self, items: Iterator[bytes]) -> Iterator[bytes]:
         """The listing as it is made: however many rows, only a piece is in memory."""
-        hostile = self._site.hostile_rows
+        changed = self._site.hostile_rows or self._site.troubles_listed
         lead, piece, size = b'{"status": 200, "response": [', list[bytes](), 0
         for item in items:
-            if hostile:
-                place = hostile.get(msgspec.json.decode(item).get("label_hash"))
-                item = item if place is None else retitled(item, place)
+            item = self._spoiled_item(item) if changed else item
             piece.append(item)
             size += len(item)
             if size > PIECE:
@@ -103,11 +107,18 @@ class V1Call:
                 lead, piece, size = b",", [], 0
         yield (lead if piece or lead != b"," else b"") + b",".join(piece) + b"]}"
 
+    def _spoiled_item(self, item: bytes) -> bytes:
+        """A listing's item with what is the matter with its row."""
+        label_hash = msgspec.json.decode(item).get("label_hash")
+        place = self._site.hostile_rows.get(label_hash)
+        item = item if place is None else retitled(item, place)
+        trouble = self._site.row_trouble(label_hash) if label_hash else None
+        return spoiled_item(item, trouble) if trouble else item
+
     def _one(self, label_hash: str, payload: dict[str, Any]) -> Answer:
-        trouble = self._site.row_troubles.get(label_hash)
-        if trouble == "forbidden":
+        if self._site.row_trouble(label_hash) == "forbidden":
             raise Refusal("AUTHORISATION_ERROR")
-        row = self._row(label_hash, payload)
+        row = self._row(label_hash, payload, bundled=False)
         if row is None:
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")
         return self._with_strike(success(row, rows=1), [label_hash])
@@ -121,7 +132,9 @@ class V1Call:
             raise Refusal("INVALID_ARGUMENTS_ERROR", "a label hash is a string")
         hashes = list(dict.fromkeys(asked))
         self._site.random.shuffle(hashes)
-        rows = [row for row in (self._row(found, payload) for found in hashes) if row is not None]
+        rows = [
+            row for row in (self._row(found, payload, bundled=True) for found in hashes) if row is not None
+        ]
         match self._site.bundle_trouble():
             case "missing":
                 del rows[:1]
@@ -129,13 +142,13 @@ class V1Call:
                 rows += rows[:1]
             case "foreign":
                 other = self._site.another_row(set(asked))
-                rows[:1] = [row for row in (other and self._row(other, payload),) if row]
+                rows[:1] = [row for row in (other and self._row(other, payload, bundled=True),) if row]
         return self._with_strike(success(*_listed(rows), rows=len(rows)), hashes)
 
-    def _row(self, label_hash: str, payload: dict[str, Any]) -> bytes | None:
+    def _row(self, label_hash: str, payload: dict[str, Any], *, bundled: bool) -> bytes | None:
         """The row as it is sent; None where there is none, or none for this user."""
-        trouble = self._site.row_troubles.get(label_hash)
-        if trouble in ("deleted", "forbidden"):
+        trouble = self._site.row_trouble(label_hash)
+        if trouble in ("deleted", "forbidden") or (bundled and trouble == "unbundled"):
             return None
         wanted = self._site.another_row({label_hash}) if trouble == "foreign" else label_hash
         row = self._site.world.label_row(
@@ -144,6 +157,9 @@ class V1Call:
             signed_urls=bool(payload.get("get_signed_url")),
             object_feature_hashes=payload.get("include_object_feature_hashes"),
             classification_feature_hashes=payload.get("include_classification_feature_hashes"),
+            # An argument of the bundled call alone.
+            include_archived=bundled and bool(payload.get("include_archived")),
+            stale=trouble == "stale" and self._site.is_stale(label_hash),
         )
         if row is None:
             return None
@@ -153,12 +169,10 @@ class V1Call:
 
     def _with_strike(self, answer: Answer, hashes: list[str]) -> Answer:
         """The answer with what a row in it does to the whole of it."""
-        troubles = self._site.row_troubles
-        if troubles:
-            for trouble in filter(None, map(troubles.get, hashes)):
-                if trouble == "corrupt":
-                    raise Refusal("CORRUPTED_LABEL_ERROR")
-                answer.strike = answer.strike or _STRIKES.get(trouble)
+        for trouble in filter(None, map(self._site.row_trouble, hashes)):
+            if trouble == "corrupt":
+                raise Refusal("CORRUPTED_LABEL_ERROR")
+            answer.strike = answer.strike or _STRIKES.get(trouble)
         return answer
 
     def _create(self, uid: object) -> Answer:

@@ -15,6 +15,7 @@ from harvester.simulator.site import Site
 PREFIX = "/v2/public/"
 # Small pages, so that every client has to turn them.
 PROJECTS_A_PAGE = 3
+BRANCHES_A_PAGE = 2
 TASKS_A_PAGE = 100
 MOST_CLASSIFICATIONS = 1000  # label rows a call, as the SDK's documentation says
 
@@ -94,7 +95,7 @@ class V2Call:
             "description": "",
             "editor": self._site.world.ontology(),
             "createdAt": own["createdAt"],
-            "lastEditedAt": own["createdAt"],
+            "lastEditedAt": self._site.world.ontology_edited(),
             "userRole": own["userRole"],
         }
 
@@ -104,7 +105,7 @@ class V2Call:
 
     def branches(self, project_hash: str) -> Answer:
         self._site.open_project(project_hash)
-        return self._page(({"name": name} for name in self._site.world.branches()), TASKS_A_PAGE)
+        return self._page(({"name": name} for name in self._site.world.branches()), BRANCHES_A_PAGE)
 
     def tasks(self, project_hash: str, stage: str) -> Answer:
         own = self._site.is_own(self._site.open_project(project_hash))

@@ -1,18 +1,24 @@
 """A project that does not exist: every row is made from its number when it is asked for."""
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
+from harvester.simulator.dice import Dice
+from harvester.simulator.edits import Edited, Edits, edits_from
+from harvester.simulator.faults import RowTrouble
 from harvester.simulator.giant import Giant
 from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
 from harvester.simulator.labels import Wanted
-from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
+from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts, stage_number
 from harvester.simulator.listing import Listing, Query
-from harvester.simulator.ontology import Json, renamed, structure
+from harvester.simulator.ontology import Json
+from harvester.simulator.ontology_edits import ARCHIVED, Ontology
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.truth import Truth
@@ -26,13 +32,14 @@ class World:
     """A project of label rows. Not thread-safe where `create` and `edit` are called."""
 
     def __init__(self, spec: WorldSpec) -> None:
-        """Raises ValueError for a mix that names no kind of row."""
+        """Raises ValueError for a kind of row, or an archived feature, that there is not."""
         self.spec = spec
         self._ledger = Ledger(spec)
         self._bodies = Bodies(spec)
         self._listing = Listing(self._ledger, self._bodies)
         self._giant = Giant(spec.giant_bytes)
-        self._renamed: Mapping[str, str] = {}
+        self._ontology = Ontology(ARCHIVED if spec.archived is True else spec.archived or ())
+        self._ontology_edited = START
         self.project_hash: str = self._ledger.project_hash
         self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
 
@@ -40,8 +47,11 @@ class World:
 
     def ontology(self) -> Json:
         """The editor structure."""
-        made: Json = renamed(structure(), self._renamed)
-        return made
+        return self._ontology.current()
+
+    def ontology_edited(self) -> str:
+        """The date of the ontology's last edit."""
+        return date_text(self._ontology_edited, 3).decode()
 
     def project(self) -> Json:
         """The project as `GET projects/{hash}` answers it."""
@@ -82,6 +92,12 @@ class World:
         """The JSON of every item that a list call with this payload answers; ValueError for a bad filter."""
         return self._listing.items(self._query(query))
 
+    def listed_again(
+        self, query: Mapping[str, Any], trouble: Callable[[str], RowTrouble | None]
+    ) -> Iterator[bytes]:
+        """The items of rows that a listing has a second time, as far as its filters take them there."""
+        return self._listing.again(self._query(query), trouble)
+
     def label_row(
         self,
         label_hash: str,
@@ -90,12 +106,24 @@ class World:
         signed_urls: bool = False,
         object_feature_hashes: Collection[str] | None = None,
         classification_feature_hashes: Collection[str] | None = None,
+        include_archived: bool = False,
+        stale: bool = False,
     ) -> bytes | None:
-        """The JSON of a label row; None if there is none of that hash."""
+        """The JSON of a label row; None if there is none of that hash.
+
+        `include_archived`: with labels of archived objects and classifications, which are left out otherwise.
+        `stale`: as it was before its last edit.
+        """
         row = self._ledger.find_label(label_hash)
         if row is None:
             return None
-        wanted = Wanted(reviews, _chosen(object_feature_hashes), _chosen(classification_feature_hashes))
+        row = self._ledger.before(row) if stale else row
+        wanted = Wanted(
+            reviews,
+            _chosen(object_feature_hashes),
+            _chosen(classification_feature_hashes),
+            frozenset() if include_archived else self._ontology.hidden,
+        )
         return self._render(row, wanted, signed_urls)
 
     def _render(self, row: RowFacts, wanted: Wanted, signed_urls: bool = False) -> bytes:
@@ -118,38 +146,56 @@ class World:
         if not row.labelled:
             self._ledger.create(row.number, self._ledger.tick(None))
             row = self._ledger.row(row.number)
-        return self._render(row, Wanted()) if row else None
+        return self._render(row, self._usual()) if row else None
 
-    def edit(
-        self,
-        rows: Iterable[str] = (),
-        removed: Iterable[str] = (),
-        added: int = 0,
-        at: int | None = None,
-        renamed: Mapping[str, str] | None = None,
-    ) -> None:
-        """Changes the project while clients read it.
+    def edit(self, **changes: Any) -> Edited:
+        """Changes the project while clients read it; arguments as of `Edits`.
 
-        Args:
-            rows: label hashes of rows that get other labels and a later date.
-            removed: label hashes of rows whose data unit leaves the project.
-            added: how many data units join the project.
-            at: second since 1970 of the change, never before the last one; without it each change comes a
-                minute after the last, from 2026 on.
-            renamed: what features, attributes and options of the ontology are called, by their first names.
-
-        Unknown hashes pass by.
+        Raises ValueError, and changes nothing, where they make no sense.
         """
-        second = self._ledger.tick(at)
-        for label_hash in rows:
-            if row := self._ledger.find_label(label_hash):
-                self._ledger.edit(row, second)
-        for label_hash in removed:
-            if row := self._ledger.find_label(label_hash):
-                self._ledger.remove(row.number)
-        self._ledger.add(added)
-        if renamed is not None:
-            self._renamed = renamed
+        edits = edits_from(changes)
+        stages = {label_hash: stage_number(title) for label_hash, title in edits.stages.items()}
+        self._ontology.edit(edits.ontology)
+        second = self._ledger.tick(edits.at)
+        if edits.renamed is not None:
+            self._ontology.rename_all(edits.renamed)
+        if edits.ontology or edits.renamed is not None:
+            self._ontology_edited = second
+        return self._edit_rows(edits, stages, second)
+
+    def edit_at_random(self) -> Edited:
+        """One to three rows are edited; at times one moves to another stage, one leaves, one data unit joins.
+
+        What happens depends on the seed and on how many changes there were before, and on nothing else.
+        """
+        ledger = self._ledger
+        dice = Dice(ledger.change_seed(4))
+        changes: dict[str, Any] = {"random": dice.between(1, 3), "added": int(dice.chance(0.3))}
+        some = [ledger.hashes.text(LABEL, row.number) for row in ledger.sample(2)]
+        if some and dice.chance(0.4):
+            changes["stages"] = {some[0]: dice.pick(STAGES)[0]}
+        if some and dice.chance(0.2):
+            changes["removed"] = some[-1:]
+        return self.edit(**changes)
+
+    def _edit_rows(self, edits: Edits, stages: Mapping[str, int], second: int) -> Edited:
+        ledger = self._ledger
+        edited = [row for label_hash in edits.rows if (row := ledger.find_label(label_hash))]
+        edited += ledger.sample(edits.random, without=edited)
+        moved = {name: row.number for name in stages if (row := ledger.find_label(name))}
+        removed = {name: row.number for name in edits.removed if (row := ledger.find_label(name))}
+        for row in edited:
+            ledger.edit(row, second)
+        for name, metadata in edits.client_metadata.items():
+            if row := ledger.find_label(name) or ledger.find_data(name):
+                ledger.client_metadata[row.number] = msgspec.json.encode(metadata)
+        for label_hash, number in moved.items():
+            ledger.move(number, stages[label_hash])
+        for number in removed.values():
+            ledger.remove(number)
+        ledger.add(edits.added)
+        hashes = [ledger.hashes.text(LABEL, row.number, row.branch) for row in edited]
+        return Edited(hashes, list(removed), edits.added, list(moved), second)
 
     # Other calls
 
@@ -182,13 +228,14 @@ class World:
         for label_hash in label_hashes:
             row = self._ledger.find_label(label_hash)
             if row and self._ledger.branches[row.branch] == branch:
-                body = self._bodies.body(row.recipe, row.variant, row.edition, Wanted())
+                body = self._bodies.body(row.recipe, row.variant, row.edition, self._usual())
                 yield self._listing.fill(body.classifications, row)
 
     # The truth
 
-    def expected(self, query: Mapping[str, Any] | None = None) -> Truth:
+    def expected(self, query: Mapping[str, Any] | None = None, *, include_archived: bool = False) -> Truth:
         """What the rows that a list call answers hold, counted by the makers of their labels."""
+        wanted = Wanted() if include_archived else self._usual()
         truth, bodies = Truth(), Counter[tuple[int, int, int]]()
         for row in self._listing.rows(self._query(query)):
             truth.listed += 1
@@ -197,17 +244,21 @@ class World:
                 continue
             truth.labelled += 1
             if self._is_giant(row):
-                self._giant.tally(partial(self._listing.fill, row=row), Wanted()).add_to(truth, 1)
+                self._giant.tally(partial(self._listing.fill, row=row), wanted).add_to(truth, 1)
             else:
                 bodies[row.recipe, row.variant, row.edition] += 1
         truth.unlabelled = truth.listed - truth.labelled
         for body, rows in bodies.items():
-            self._bodies.body(*body, Wanted()).tally.add_to(truth, rows)
+            self._bodies.body(*body, wanted).tally.add_to(truth, rows)
         return truth
 
     def label_hash(self, number: int, branch: int = 0) -> str:
         """The label hash of the `number`-th row, whether it has one yet or not."""
         return self._ledger.hashes.text(LABEL, number, branch)
+
+    def _usual(self) -> Wanted:
+        """All features but archived ones."""
+        return Wanted(hidden=self._ontology.hidden)
 
     def _query(self, payload: Mapping[str, Any] | None) -> Query:
         return Query(payload or {}, self._ledger.branches)

@@ -286,6 +286,39 @@ def test_classifications_tasks_datasets_and_branches_are_served(
     assert [t["results"] for t in tasks] == [list(WORLD.tasks(s["uuid"]))[:100] for s in stages]
 
 
+def pages(client: Client, target: str) -> Iterator[list[dict[str, str]]]:
+    """The results of each page of a v2 list."""
+    token: str | None = ""
+    while token is not None:
+        page = client.v2("GET", f"{target}?pageToken={token}" if token else target).json
+        token = page["nextPageToken"]
+        yield page["results"]
+
+
+def test_what_rows_name_is_listed() -> None:
+    """Branches (in pages), stages and datasets: all that the listing's rows name, before and after edits."""
+    spec = WorldSpec(rows=200, branches=("model-a", "model-b", "mödel c", "model-d"))
+    with Simulator(spec, tls=False) as own:
+        client = Client(own)
+        query = {"include_all_label_branches": True}
+        rows = client.v1("labelrowmetadata/GET", None, query).json["response"]
+        one, other, *_ = (item["label_hash"] for item in rows if item.get("label_hash"))
+        for changes in ({}, {"random": 9, "added": 9, "stages": {one: "Review", other: "Complete"}}):
+            own.edit(**changes)
+            rows = client.v1("labelrowmetadata/GET", None, query).json["response"]
+            project = f"projects/{own.project_hash}"
+            listed = list(pages(client, f"{project}/branches"))
+            assert [len(page) for page in listed] == [2, 2, 1]
+            assert {branch["name"] for page in listed for branch in page} == {i["branch_name"] for i in rows}
+            stages = client.v2("GET", project).json["workflow"]["stages"]
+            nodes = {(i["workflow_graph_node"]["uuid"], i["workflow_graph_node"]["title"]) for i in rows}
+            assert {(stage["uuid"], stage["title"]) for stage in stages} == nodes
+            datasets = client.v2("GET", f"{project}/datasets").json["results"]
+            named = {(item["dataset_hash"], item["dataset_title"]) for item in rows}
+            assert {(dataset["datasetHash"], dataset["title"]) for dataset in datasets} == named
+        client.close()
+
+
 def test_writing_is_counted(client: Client) -> None:
     """Creating, saving and deleting count as mutations, wherever they are tried; reading does not."""
     with Simulator(SPEC, tls=False) as own:

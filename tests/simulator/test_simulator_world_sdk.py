@@ -10,8 +10,8 @@ from encord.orm.label_row import LabelRowMetadata
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.world import Truth, World, WorldSpec
 
-LOADED = [recipe.name for recipe in RECIPES if recipe.weight]
-NOT_LOADED = [recipe.name for recipe in RECIPES if not recipe.weight]
+LOADED = [recipe.name for recipe in RECIPES if recipe.loads]
+NOT_LOADED = [recipe.name for recipe in RECIPES if not recipe.loads]
 
 
 class Ontology:
