@@ -1,0 +1,246 @@
+"""The schema of what is written: kinds of record, and for each kind its keys and their types.
+
+The keys of a line stand in the order of the annotations below, always all of them; `None` (JSON null) means
+that a key does not apply. The tuples of keys are derived from the annotations, so each key is named once.
+This module imports nothing of harvester.
+"""
+
+from typing import Any, Literal, TypedDict, get_args
+
+# Raised whenever a key is added, removed or changes its meaning. It is also the format of a target.
+SCHEMA_VERSION = 2
+
+Kind = Literal["objects", "classifications", "units", "rows"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+# The kinds written where the user names none: into a target, and where nothing is kept (standard output,
+# `records`, `stream`).
+FILE_KINDS: tuple[Kind, ...] = ("objects", "classifications")
+STREAM_KINDS: tuple[Kind, ...] = ("objects", "classifications")
+
+Outcome = Literal["harvested", "unlabelled", "filtered", "failed"]
+
+# What is to be known of a label row that was harvested: `NoteLine.note`.
+NOTES = (
+    "stale",
+    "surrogates_replaced",
+    "ranges_not_expanded",
+    "placement_unknown",
+    "unlike_listing",
+    "listed_twice",
+    "answer_as_text",
+)
+# Why a label row could not be harvested: `FailedLine.error`.
+FAILURES = ("forbidden", "gone", "unreadable", "too_large", "left_out", "unavailable")
+
+# Pairs of first and last, both included. Unit: frames, milliseconds, nanoseconds or characters, by data type.
+Ranges = list[list[float]]
+
+
+class OptionItem(TypedDict):
+    """One chosen option of an answer."""
+
+    name: str
+    value: str
+    feature_hash: str
+
+
+class AnswerItem(TypedDict):
+    """One answer. Nested answers follow the one that they are nested in, in the same flat list.
+
+    `parent` is the feature hash of the option that it is nested in. Of `options`, `text` and `number` one
+    is not `None`; a number beyond 64 bits or a double stands in `text`.
+    """
+
+    name: str
+    value: str
+    feature_hash: str
+    parent: str | None
+    manual_annotation: bool | None
+    options: list[OptionItem] | None
+    text: str | None
+    number: float | None
+    ranges: Ranges | None
+
+
+class SliceItem(TypedDict):
+    """One slice of a DICOM series, or one image of an image sequence."""
+
+    instance_uid: str | None
+    file_uri: str | None
+    url: str | None
+    width: int | None
+    height: int | None
+
+
+class DroppedCounts(TypedDict):
+    """Records of a unit that filters dropped; `None` for a kind that is not written."""
+
+    objects: int | None
+    classifications: int | None
+
+
+class RecordHead(TypedDict):
+    """What a record says of its place, after its `kind`. The same for all records of one place."""
+
+    label_hash: str
+    branch_name: str | None
+    data_hash: str
+    dataset_hash: str | None
+    dataset_title: str | None
+    data_title: str | None
+    data_type: str | None
+    unit_hash: str | None
+    file_name: str | None
+    data_url: str | None
+    space_id: str | None
+    width: int | None
+    height: int | None
+    frame: int | None
+
+
+class _ObjectKind(TypedDict):
+    kind: Literal["object"]
+
+
+class _ClassificationKind(TypedDict):
+    kind: Literal["classification"]
+
+
+class _UnitKind(TypedDict):
+    kind: Literal["unit"]
+
+
+class ObjectRecord(_ObjectKind, RecordHead):
+    """One object on one frame, image, page or space; or one range object.
+
+    `object` is the server's own JSON. `until` is the last moment at which an object of an event-based scene
+    is present. `ranges` are those of a range object.
+    """
+
+    object: dict[str, Any]
+    object_hash: str
+    feature_hash: str | None
+    name: str | None
+    shape: str | None
+    object_number: int | None
+    until: int | None
+    ranges: Ranges | None
+    attributes: list[AnswerItem]
+    dynamic_attributes: list[AnswerItem]
+
+
+class ClassificationRecord(_ClassificationKind, RecordHead):
+    """One classification on a label row or on one of its spaces. `classification` is the server's own JSON.
+
+    `reviews` is `None` unless they were asked for.
+    """
+
+    classification: dict[str, Any]
+    classification_hash: str
+    feature_hash: str | None
+    name: str | None
+    ranges: Ranges | None
+    answers: list[AnswerItem]
+    reviews: list[dict[str, Any]] | None
+
+
+class UnitRecord(_UnitKind, RecordHead):
+    """What a label row says of one of its data units or spaces, with records on it or without.
+
+    `objects` and `classifications` count the records kept of it; `None` for a kind that is not written.
+    `fps` is in frames a second, `duration` in seconds.
+    """
+
+    mime_type: str | None
+    fps: float | None
+    duration: float | None
+    number_of_frames: int | None
+    sequence: int | None
+    slices: list[SliceItem] | None
+    objects: int | None
+    classifications: int | None
+    dropped: DroppedCounts
+
+
+class RowRecord(TypedDict):
+    """One label row: what the listing says of it, and all of it as sent."""
+
+    kind: Literal["row"]
+    metadata: dict[str, Any] | None
+    row: dict[str, Any]
+
+
+Record = ObjectRecord | ClassificationRecord | UnitRecord | RowRecord
+
+
+class NoteLine(TypedDict):
+    """A line of ``notes-*.ndjson``: what is to be known of a label row that was harvested."""
+
+    label_hash: str
+    data_title: str | None
+    note: str
+    detail: str | None
+
+
+class FailedLine(TypedDict):
+    """A line of ``failed-*.ndjson``: a label row that could not be harvested, and why."""
+
+    label_hash: str
+    branch_name: str | None
+    data_title: str | None
+    error: str
+    message: str
+    attempts: int
+    trace_id: str | None
+
+
+class ListingLine(TypedDict):
+    """A line of ``listing.ndjson.zst``: a label row as it was last listed, and its outcome.
+
+    `client_metadata` is JSON text.
+    """
+
+    label_hash: str | None
+    branch_name: str | None
+    data_hash: str
+    dataset_hash: str | None
+    dataset_title: str | None
+    data_title: str | None
+    data_type: str | None
+    task_status: str | None
+    label_status: str | None
+    stage: str | None
+    created_at: str | None
+    last_edited_at: str | None
+    width: int | None
+    height: int | None
+    number_of_frames: int | None
+    backing_item_uuid: str | None
+    client_metadata: str | None
+    outcome: Outcome
+
+
+def _keys(line: type) -> tuple[str, ...]:
+    return tuple(line.__annotations__)
+
+
+HEAD_KEYS = ("kind", *_keys(RecordHead))
+OBJECT_KEYS = _keys(ObjectRecord)
+CLASSIFICATION_KEYS = _keys(ClassificationRecord)
+UNIT_KEYS = _keys(UnitRecord)
+ROW_KEYS = _keys(RowRecord)
+OPTION_KEYS = _keys(OptionItem)
+ANSWER_KEYS = _keys(AnswerItem)
+SLICE_KEYS = _keys(SliceItem)
+DROPPED_KEYS = _keys(DroppedCounts)
+NOTE_KEYS = _keys(NoteLine)
+FAILED_KEYS = _keys(FailedLine)
+LISTING_KEYS = _keys(ListingLine)
+
+RECORD_KEYS: dict[Kind, tuple[str, ...]] = {
+    "objects": OBJECT_KEYS,
+    "classifications": CLASSIFICATION_KEYS,
+    "units": UNIT_KEYS,
+    "rows": ROW_KEYS,
+}
