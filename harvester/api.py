@@ -118,8 +118,8 @@ def export(
 
     Raises:
         KeyboardInterrupt: the work ended in good order first, for which it had
-            `harvester.run.GRACE` seconds; a second one ends it at once. The same call goes on. (Within
-            `asyncio.run` it takes one Ctrl-C more: the first is kept for the main task, see its documentation.)
+            `harvester.run.GRACE` seconds; a second one ends it at once. The same call goes on. Within
+            `asyncio.run` it takes one Ctrl-C more, since the first only cancels the main task.
         Stop: as `export_async` does.
     """
     return _run(
