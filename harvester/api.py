@@ -2,13 +2,13 @@
 
 Credentials and the server's address come from the environment, as for the command line, unless a
 `Connection` is given. A filter is a path, ``package.module:callable``, or a function: it gets a record
-and says whether to keep it.
+and says whether to keep it. It is called from several threads at once, in no order.
 """
 
 import asyncio
 import json
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,12 @@ from harvester.errors import BadInput, SkipRow
 from harvester.events import Counters, say
 from harvester.export import export as export_project
 from harvester.fetch.pool import FailedRow
-from harvester.filters.own import OwnFilter, load_filter
+from harvester.filters.naming import is_digest, shown_name, stored_name
+from harvester.filters.own import OwnFilter
 from harvester.labels.extract import RowByRow
 from harvester.output.target import open_target
 from harvester.run import Summary
+from harvester.schema import Record
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
 from harvester.stopping import stopping_when
 from harvester.streaming import stream_rows, write_stream
@@ -41,8 +43,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Record = dict[str, Any]
-Filters = Iterable[str | OwnFilter]
+Filters = str | OwnFilter | Iterable[str | OwnFilter]
 OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 _ROWS_AHEAD = 32  # label rows whose records wait for a consumer that is slower than the server
@@ -58,13 +59,14 @@ async def stream(
     connection: Connection | None = None,
     on_failed: Callable[[FailedRow], object] | None = None,
 ) -> AsyncGenerator[Record, None]:
-    """The records of `project` (a hash or an exact title), in a fixed order, as they arrive.
+    """Yield the records of `project` (a hash or an exact title), in a fixed order, as they arrive.
 
-    Memory stays flat, and leaving the loop early ends the requests. Needs asyncio. `on_failed` hears of
-    each label row that cannot be had.
+    Objects and classifications, unless `format` names other kinds. Memory stays flat, and leaving the loop
+    early ends the requests. Needs asyncio. `on_failed` is called with each label row that could not be
+    fetched. `filters` are called from several threads at once, in no order.
 
     Raises:
-        SkipRow: after all other records, where rows failed and no `on_failed` took note.
+        SkipRow: after all other records, where rows failed and there is no `on_failed`.
         Stop: see `harvester.errors`.
     """
     batches = _batches(project, filters, selection, format, limits, connection, on_failed)
@@ -84,7 +86,7 @@ def records(
     connection: Connection | None = None,
     on_failed: Callable[[FailedRow], object] | None = None,
 ) -> Iterator[Record]:
-    """`stream` for code that is not async. The requests are made in a thread of their own."""
+    """Yield what `stream` does, in code that is not async. The requests are made in a thread of their own."""
     batches = _batches(project, filters, selection, format, limits, connection, on_failed)
     with start_blocking_portal() as portal:
         try:
@@ -94,9 +96,40 @@ def records(
             portal.call(batches.aclose)
 
 
-def export(project: str, target: Path | str, **options: Any) -> Summary:
-    """`export_async` for code that is not async; takes the same options."""
-    return anyio.run(partial(export_async, project, target, **options))
+def export(
+    project: str,
+    target: Path | str,
+    *,
+    filters: Filters = (),
+    selection: Selection = Selection(),
+    format: Format = Format(),
+    limits: Limits = Limits(),
+    connection: Connection | None = None,
+    retry_failed: bool = False,
+    settle: bool = False,
+    stopping: anyio.Event | None = None,
+    counters: Counters | None = None,
+    on_event: OnEvent = say,
+) -> Summary:
+    """Export `project` (a hash or an exact title) into the directory `target`, or go on with it.
+
+    This is `export_async` for code that is not async; it may be called where an event loop runs, as in a
+    notebook. The work is done in a thread of its own, and `on_event` is called there.
+
+    Raises:
+        KeyboardInterrupt: the work ended in good order first, for which it had
+            `harvester.run.GRACE` seconds; a second one ends it at once. The same call goes on. Within
+            `asyncio.run` it takes one Ctrl-C more, since the first only cancels the main task.
+        Stop: as `export_async` does.
+    """
+    return _run(
+        partial(
+            export_async, project, target, filters=filters, selection=selection, format=format, limits=limits,
+            connection=connection, retry_failed=retry_failed, settle=settle, counters=counters,
+            on_event=on_event,
+        ),
+        stopping,
+    )  # fmt: skip
 
 
 async def export_async(
@@ -114,11 +147,26 @@ async def export_async(
     counters: Counters | None = None,
     on_event: OnEvent = say,
 ) -> Summary:
-    """Exports `project` (a hash or an exact title) into the directory `target`, or goes on with it.
+    """Export `project` (a hash or an exact title) into the directory `target`, or go on with it.
 
-    A target of ``-`` is standard output. For the rest see `harvester.export.export`.
+    Args:
+        target: a directory, the address of an object store, or ``-`` for standard output.
+        filters: called from several threads at once, in no order. The export stores their names, and refuses
+            to go on with others. A function that cannot be imported is named by a digest of what it does; it
+            may depend on plain values only.
+        retry_failed: harvest the parts that hold failed rows again.
+        settle: harvest the rows edited since the plan was frozen again, once.
+        stopping: once set, the work ends in good order. To be set in the event loop's thread, e.g. in
+            `on_event`.
+        counters: how far it is; they change as it goes on.
+        on_event: called with what happens; by default it is logged.
+
+    Raises:
+        BadInput, CredentialsRefused, TargetRefused: see `harvester.errors`.
+        CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
+            committed is kept: the same call goes on.
     """
-    selection, functions = _with_filters(selection, filters)
+    selection, functions = _with_filters(selection, filters, shown_name if target == "-" else stored_name)
     if not limits.in_this_process:
         _check_importable(functions)
     counters = counters or Counters()
@@ -137,9 +185,28 @@ async def export_async(
         )  # fmt: skip
 
 
-def sync(target: Path | str, **options: Any) -> SyncSummary:
-    """`sync_async` for code that is not async; takes the same options."""
-    return anyio.run(partial(sync_async, target, **options))
+def sync(
+    target: Path | str,
+    *,
+    filters: Filters = (),
+    limits: Limits = Limits(),
+    connection: Connection | None = None,
+    stopping: anyio.Event | None = None,
+    counters: Counters | None = None,
+    on_event: OnEvent = say,
+) -> SyncSummary:
+    """Bring the finished export in `target` up to date.
+
+    This is `sync_async` for code that is not async; see `export` for where it may be called and how it is
+    interrupted.
+    """
+    return _run(
+        partial(
+            sync_async, target, filters=filters, limits=limits, connection=connection, counters=counters,
+            on_event=on_event,
+        ),
+        stopping,
+    )  # fmt: skip
 
 
 async def sync_async(
@@ -152,12 +219,17 @@ async def sync_async(
     counters: Counters | None = None,
     on_event: OnEvent = say,
 ) -> SyncSummary:
-    """Brings the finished export in `target` up to date. Its project and selection are its own.
+    """Bring the finished export in `target` up to date. Its project, selection and format are its own.
 
-    `filters` are those that it was made with: they are code, which runs only if it is named again. For the
-    rest see `harvester.sync.sync`.
+    `filters` are those that it was made with: they are code, which runs only if it is named again. The other
+    arguments are those of `export_async`.
+
+    Raises:
+        BadInput: there is no export, or it is not finished.
+        Unsound: it is damaged, so that what has changed since cannot be told.
+        CannotFinishNow, and others: as `export_async` does; the same call goes on.
     """
-    selection, functions = _with_filters(Selection(), filters)
+    selection, functions = _with_filters(Selection(), filters, stored_name)
     # First of all: nothing that the target names may be imported before.
     purpose = await in_thread(purpose_of, open_target(target), selection.filters)
     if not limits.in_this_process:
@@ -169,6 +241,26 @@ async def sync_async(
             counters=counters, on_event=on_event, stopping=stopping,
             filters=selection.filters, functions=functions,
         )  # fmt: skip
+
+
+def _run(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
+    """Return what `work` does, which runs in an event loop and a thread of its own; it is given `stopping`.
+
+    An interrupt sets `stopping`, so that the work ends in good order, and is raised once it has. A second one
+    cancels the work.
+    """
+
+    async def run() -> T:
+        return await work(stopping=stopping)
+
+    with start_blocking_portal() as portal:
+        stopping = stopping or portal.call(anyio.Event)
+        result = portal.start_task_soon(run)
+        try:
+            return result.result()
+        except KeyboardInterrupt as interrupt:
+            portal.call(stopping.set)
+            raise interrupt from result.exception()
 
 
 @asynccontextmanager
@@ -203,7 +295,7 @@ async def _batches(
     The work is done by a task of its own, so that this generator may be left, or closed by whoever
     collects garbage, in any task: it holds no cancel scope.
     """
-    selection, functions = _with_filters(selection, filters)
+    selection, functions = _with_filters(selection, filters, shown_name)
     send, receive = anyio.create_memory_object_stream[list[Record]](_ROWS_AHEAD)
     failed: list[FailedRow] = []
 
@@ -240,11 +332,13 @@ async def _batches(
         )
 
 
-def _with_filters(selection: Selection, filters: Filters) -> tuple[Selection, dict[str, OwnFilter]]:
-    """`selection` with `filters` named in it, and the functions among them by those names."""
+def _with_filters(
+    selection: Selection, filters: Filters, name_of: Callable[[OwnFilter], str]
+) -> tuple[Selection, dict[str, OwnFilter]]:
+    """Return `selection` with `filters` named in it, and the functions among them by those names."""
     names, functions = list(selection.filters), dict[str, OwnFilter]()
-    for wanted in filters:
-        name = wanted if isinstance(wanted, str) else _name_of(wanted)
+    for wanted in (filters,) if isinstance(filters, str) or callable(filters) else filters:
+        name = wanted if isinstance(wanted, str) else name_of(wanted)
         if not isinstance(wanted, str):
             while name in functions:
                 name += "'"
@@ -253,16 +347,7 @@ def _with_filters(selection: Selection, filters: Filters) -> tuple[Selection, di
     return msgspec.structs.replace(selection, filters=tuple(names)), functions
 
 
-def _name_of(function: OwnFilter) -> str:
-    named = function if hasattr(function, "__qualname__") else type(function)
-    return f"{named.__module__}:{named.__qualname__}"
-
-
 def _check_importable(functions: Mapping[str, OwnFilter]) -> None:
-    for name, function in functions.items():
-        try:
-            found = None if name.startswith("__main__:") else load_filter(name)
-        except BadInput:
-            found = None
-        if found is not function:
+    for name in functions:
+        if is_digest(name):
             raise BadInput(f"filter {name}: other processes can only use a function that they can import")

@@ -53,6 +53,7 @@ async def export(
         CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
             committed is kept: the same call goes on.
     """
+    format = format.for_files()
     # First of all: a filter that does not import is told before anything is listed or made.
     reader = partial(Extractor, selection, format, functions=functions)
     reader(project.ontology)

@@ -17,32 +17,39 @@ from harvester.output.layout import FAILED
 from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
+from harvester.schema import Record
+from harvester.settings import check_kinds, strings
 
 _VOIDS = ("edited", "removed")
 
 
-def live_records(target: Path | str, *, kinds: Iterable[str] | None = None) -> Iterator[dict[str, Any]]:
-    """The records of a finished export as of its last sync, of all `kinds` or of those named.
+def live_records(target: Path | str, *, kinds: Iterable[str] | None = None) -> Iterator[Record]:
+    """Return the records of a finished export as of its last sync: of all `kinds`, or of those named.
 
     Those of the export itself come first, then what each sync brought, less what later ones made void.
     Blocking; memory stays flat.
 
     Raises:
-        BadInput: there is no finished export.
+        BadInput: one of `kinds` is unknown, or there is no finished export.
         Unsound: it is damaged: see `harvester verify`.
     """
+    wanted = None if kinds is None else frozenset(strings("kinds", kinds))
+    check_kinds(wanted or ())
+    return _live(target, wanted)
+
+
+def _live(target: Path | str, wanted: frozenset[str] | None) -> Iterator[Record]:
     store = open_target(target)
     manifest = read_manifest(store)
     if manifest is None:
         raise BadInput(f"{one_line(store.name)} holds no finished export")
-    wanted = None if kinds is None else set(kinds)
     with void_rows(store, manifest) as void:
         for generation in range(len(manifest.generations) + 1):
             folder = folder_of(store, generation)
             for file in own_manifest(folder, manifest, generation).parts:
                 if file.kind != FAILED and (wanted is None or file.kind in wanted):
                     for line in read_lines(folder, file.name):
-                        record = json.loads(line)
+                        record: Any = json.loads(line)
                         if not void.holds(_label_row(record), generation):
                             yield record
 

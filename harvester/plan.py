@@ -193,7 +193,7 @@ def unsorted_rows(listing: Items, selection: Selection, format: Format) -> Itera
 
 def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
     """What makes a row of the plan of a listed one and its JSON."""
-    keep_metadata = "rows" in format.emit
+    keep_metadata = "rows" in format.kinds
     decide = listing_filter(selection)
 
     def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:

@@ -7,20 +7,20 @@ their own variables).
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from harvester.addresses import check_domain, check_scheduler, is_plain_http
 from harvester.errors import BadInput
+from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS, Kind
 
 DEFAULT_DOMAIN = "https://api.encord.com"
 DEFAULT_ROWS_PER_PART = 1000
 
-Kind = Literal["objects", "classifications", "rows"]
 Transport = Literal["pooled", "sdk"]
 Compression = Literal["gzip", "zstd"]
 Engine = Literal["local", "dask"]
@@ -100,7 +100,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rows and which records. Three places, cheapest first: the server, the listing, the record."""
+    """Which rows and which records. Three places, cheapest first: the server, the listing, the record.
+
+    A field that holds several strings takes one string alone, too: ``Selection(names="Car")``.
+    """
 
     # Asked of the server's list call.
     task_statuses: tuple[str, ...] = ()
@@ -134,6 +137,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     signed_urls: bool = False
 
     def __post_init__(self) -> None:
+        _make_tuples(self)
         _one_of("task status", self.task_statuses, TASK_STATUSES)
         _one_of("label status", self.label_statuses, LABEL_STATUSES)
         _one_of("data type", self.data_types, DATA_TYPES)
@@ -163,22 +167,42 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written, and how it is cut."""
+    """What is written, and how it is cut.
 
-    emit: tuple[Kind, ...] = ("objects", "classifications")
+    `emit` names the kinds of record; one may stand alone: ``Format(emit="objects")``. `None` means the
+    default of where the records go: see `for_files` and `for_streams`.
+    """
+
+    emit: tuple[Kind, ...] | None = None
     per_frame: bool = False
     rows_per_part: int = DEFAULT_ROWS_PER_PART
     compress: Compression | None = None
 
     def __post_init__(self) -> None:
+        _make_tuples(self)
         _within("rows per part", self.rows_per_part, 1, 1_000_000)
         if self.compress is not None:
             _one_of("compression", [self.compress], get_args(Compression))
+        if self.emit is None:
+            return
         if not self.emit:
-            raise BadInput("nothing to emit: name objects, classifications or rows")
-        _one_of("record kind", self.emit, get_args(Kind))
+            raise BadInput(f"nothing to emit: name some of {', '.join(KINDS)}")
+        check_kinds(self.emit)
         if len(set(self.emit)) < len(self.emit):
             raise BadInput(f"a record kind is named twice: {', '.join(self.emit)}")
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of record that are written: `emit`, or those of a stream where it is `None`."""
+        return STREAM_KINDS if self.emit is None else self.emit
+
+    def for_files(self) -> "Format":
+        """Return this format with the kinds named that are written into a target."""
+        return msgspec.structs.replace(self, emit=FILE_KINDS) if self.emit is None else self
+
+    def for_streams(self) -> "Format":
+        """Return this format with the kinds named that are written where nothing is kept."""
+        return msgspec.structs.replace(self, emit=STREAM_KINDS) if self.emit is None else self
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -281,6 +305,36 @@ def object_store_ca_bundle(environ: Mapping[str, str] = os.environ) -> bytes | N
         return Path(path).read_bytes()
     except OSError as error:
         raise BadInput(f"AWS_CA_BUNDLE cannot be read: {error.strerror}") from error
+
+
+def strings(field: str, given: object) -> tuple[str, ...]:
+    """Return `given`, one string or several, as a tuple. The strings of a set come sorted.
+
+    Raises:
+        BadInput: it is something else; the message names the `field`.
+    """
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable) or isinstance(given, Mapping | bytes):
+        raise BadInput(f"{field} takes a string or several, not {type(given).__name__}")
+    several = list(given)
+    for one in several:
+        if not isinstance(one, str):
+            raise BadInput(f"{field} takes strings, but one of them is of type {type(one).__name__}")
+    return tuple(sorted(several) if isinstance(given, Set) else several)
+
+
+def check_kinds(kinds: Iterable[str]) -> None:
+    """Raise BadInput where one of `kinds` is no kind of record."""
+    _one_of("record kind", kinds, KINDS)
+
+
+def _make_tuples(settings: msgspec.Struct) -> None:
+    """Make tuples of the fields of `settings` that are declared as such, whatever they were given as."""
+    for field, declared in get_type_hints(type(settings)).items():
+        given, types = getattr(settings, field), (declared, *get_args(declared))
+        if any(get_origin(type_) is tuple for type_ in types) and not (given is None and type(None) in types):
+            msgspec.structs.force_setattr(settings, field, strings(field, given))
 
 
 def _one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:

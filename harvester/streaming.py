@@ -50,6 +50,7 @@ async def stream_rows(
     `reader` makes their records. To be closed by the task that iterates (`contextlib.aclosing`). Raises as
     `harvester.export.export`.
     """
+    format = format.for_streams()
     extractor = reader(selection, format, project.ontology, functions)
     source = session.label_rows(project, selection, format)
     deadline = session.connection.request_deadline

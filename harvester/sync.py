@@ -303,7 +303,7 @@ class _SyncRun(Run):
                 self._while_wanted(self._frozen_rows()),
                 generation=self._number,
                 failed=failed,
-                whole_rows="rows" in self._format.emit,
+                whole_rows="rows" in self._format.kinds,
             )
 
     def _rows_before(self, folder: Target) -> Iterator[PlanRow]:

@@ -16,7 +16,11 @@ from typer.core import TyperCommand
 
 from harvester.cli import values
 from harvester.cli.screen import Screen
+from harvester.schema import FILE_KINDS, KINDS
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
+
+# What the help says of `--emit` where it is left out.
+DEFAULT_EMIT = ",".join(FILE_KINDS)
 
 
 class Flag(NamedTuple):
@@ -153,10 +157,10 @@ FORMAT = Group(
         Flag(
             "emit",
             "--emit",
-            "Kinds of record, of objects, classifications, rows.",
+            f"Kinds of record, of {', '.join(KINDS)}.",
             "KINDS",
             words="lower",
-            default="objects,classifications",
+            default=DEFAULT_EMIT,
         ),
         Flag("per_frame", "--per-frame", "One classification line a frame, not one a placement."),
         Flag("rows_per_part", "--rows-per-part", "Label rows a file.", "NUMBER"),
@@ -284,7 +288,7 @@ def _type(flag: Flag, type_: Any) -> Any:
     scalars = [
         t for t in (get_args(type_) if isinstance(type_, UnionType) else (type_,)) if t is not type(None)
     ]
-    if get_origin(type_) is tuple:
+    if get_origin(scalars[0]) is tuple:
         return list[str] | None
     if flag.parse is not None or scalars[0] not in (bool, int, float, Path):
         return str | None

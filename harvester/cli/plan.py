@@ -19,6 +19,7 @@ from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, P
 from harvester.cli.imports import find_users_filters
 from harvester.cli.look import heading, said, words
 from harvester.cli.screen import Screen
+from harvester.schema import KINDS
 from harvester.settings import Connection, Format, Limits, Selection
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def rounded(fact: Any, name: str = "") -> Any:
 
 ESTIMATED = frozenset(
     ("requests", "label_bytes", "wire_bytes", "output_total", "seconds", "failed", "left")
-) | {"objects", "classifications", "rows"}
+) | frozenset(KINDS)
 
 
 def plan_table(info: "ProjectInfo", facts: Mapping[str, Any]) -> RenderableType:

@@ -111,7 +111,7 @@ class Session:
         Raises:
             CannotFinishNow: the listing cannot be had, or read, now. Also while it is read.
         """
-        options = list_options(selection, with_metadata="rows" in format.emit)
+        options = list_options(selection, with_metadata="rows" in format.kinds)
         operation = "list_label_rows"
         listed = self._ask(operation, lambda: self._transport.listing(project.project_hash, options))
         with listed as listing:
@@ -124,7 +124,7 @@ class Session:
 
         `as_sent` wants each row's JSON even where no row records are emitted.
         """
-        as_sent = as_sent or "rows" in format.emit
+        as_sent = as_sent or "rows" in format.kinds
         single, bundle = self._transport.label_rows(project.project_hash, as_sent=as_sent)
         return ProjectLabelRows(
             single,

@@ -1,4 +1,8 @@
-"""The user's own filters: `package.module:callable`, called with the record that would be written."""
+"""The user's own filters: `package.module:callable`, called with the record that would be written.
+
+Label rows are read in several threads, so a filter is called from several threads at once, with the records
+of different label rows in no order. It must not depend on what it was called with before.
+"""
 
 import importlib
 from collections.abc import Callable
@@ -7,16 +11,23 @@ from typing import Any
 
 from harvester.errors import BadInput
 from harvester.events import one_line
+from harvester.filters.naming import is_digest
 
-OwnFilter = Callable[[dict[str, Any]], object]
+# Gets a record, decoded; what it returns is true if the record is kept.
+OwnFilter = Callable[[Any], object]
 
 
 def load_filter(path: str) -> OwnFilter:
-    """The function that `path` names.
+    """Import the function that `path` names.
 
     Raises:
         BadInput: `path` is not written ``package.module:callable``, does not import, or is no function.
     """
+    if is_digest(path):
+        raise BadInput(
+            f"filter {path!r} is a function of a Python program that cannot be imported: "
+            "run that program again, which gives the function itself"
+        )
     module_name, colon, attribute = path.partition(":")
     if not colon or not module_name or not attribute:
         raise BadInput(f"filter {path!r}: write it package.module:callable")

@@ -21,7 +21,7 @@ class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
 
 def asked_with(selection: Selection, format: Format) -> Selection:
     """What to ask for label rows with: where rows are emitted, nothing may be left out of them."""
-    return msgspec.structs.replace(selection, feature_hashes=()) if "rows" in format.emit else selection
+    return msgspec.structs.replace(selection, feature_hashes=()) if "rows" in format.kinds else selection
 
 
 def server_side(

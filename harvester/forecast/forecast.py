@@ -70,13 +70,16 @@ async def forecast(
     counters: Counters | None = None,
     on_event: Callable[[str, Mapping[str, Any]], None] = say,
 ) -> Forecast:
-    """Foresees an export. Asks for the listing, and for about `sample` label rows (0: for none).
+    """Foresee an export into a target.
+
+    Asks for the listing, and for about `sample` label rows (0: for none).
 
     `explain` asks for the listing once more for each predicate of the server's, to count what it leaves.
 
     Raises:
         BadInput, CredentialsRefused, CannotFinishNow: see `harvester.errors`.
     """
+    format = format.for_files()
     extractor = Weigher(selection, format, project.ontology)
     extractor.weights = {}
     draw, listing_steps = Draw(sample, seed), ListingSteps(selection)
@@ -188,13 +191,13 @@ def _predict(
         else None,
         records={
             kind: numbers.total(lambda look, kind=kind: look.written.get(kind, 0))  # type: ignore[misc]
-            for kind in format.emit
+            for kind in format.kinds
         },
         output_bytes={
             kind: numbers.total(
                 lambda look, kind=kind: sample.packed[kind] * look.lines.get(kind, 0)  # type: ignore[misc]
             )
-            for kind in format.emit
+            for kind in format.kinds
         },
         output_total=numbers.total(
             lambda look: sum(sample.packed[kind] * size for kind, size in look.lines.items())

@@ -71,7 +71,7 @@ async def look_at(
     """Asks for `rows` through a pool of their own. Raises what `Pool.stream` raises."""
     looks: dict[str, Look] = {}
     calls: list[tuple[float, int]] = []
-    packing: dict[str, _Packing] = {kind: _Packing(format.compress) for kind in format.emit}
+    packing: dict[str, _Packing] = {kind: _Packing(format.compress) for kind in format.kinds}
 
     def hear(event: str, fields: Mapping[str, Any]) -> None:
         if event == "request.answered":

@@ -9,7 +9,8 @@ import msgspec
 from harvester.forecast.estimate import Estimate, exactly
 from harvester.forecast.sample import Look
 from harvester.plan import listed_rows, listing_filter, places
-from harvester.settings import Kind, Selection
+from harvester.schema import Kind
+from harvester.settings import Selection
 
 if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo

@@ -51,11 +51,11 @@ class Extractor:
         known = read_ontology(ontology)
         nesting = Nesting(known)
         self._signed_urls = selection.signed_urls
-        self._emit = format.emit
+        self._emit = format.kinds
         chains = {
             kind: Chain(kind, selection, known.names, functions) for kind in ("objects", "classifications")
         }
-        self.filters = {kind: chain.names for kind, chain in chains.items() if kind in format.emit}
+        self.filters = {kind: chain.names for kind, chain in chains.items() if kind in format.kinds}
         self._objects = ObjectReader(chains["objects"], nesting)
         self._classifications = ClassificationReader(
             chains["classifications"],

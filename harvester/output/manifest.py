@@ -90,7 +90,7 @@ def build_manifest(
         options=plan.format,
         plan=plan.digest,
         counts=count_rows(ordered),
-        records=count_records(ordered, plan.format.emit),
+        records=count_records(ordered, plan.format.kinds),
         drift=drift,
         parts=list_files(ordered),
         run=dict(run),

@@ -79,7 +79,7 @@ def _agrees(manifest: Manifest, plan: PlanHeader, commits: dict[int, Commit]) ->
         len(ordered) == len(commits) == plan.parts
         and manifest.plan == plan.digest
         and manifest.counts == count_rows(ordered)
-        and manifest.records == count_records(ordered, plan.format.emit)
+        and manifest.records == count_records(ordered, plan.format.kinds)
         and manifest.parts == list_files(ordered)
     )
 

@@ -183,7 +183,7 @@ def _against_manifest(
         ordered = commits.values()
         if manifest.counts != count_rows(ordered):
             yield Problem(MANIFEST, "its row counts are not the sum of the parts'")
-        if manifest.records != count_records(ordered, manifest.options.emit):
+        if manifest.records != count_records(ordered, manifest.options.kinds):
             yield Problem(MANIFEST, "its record counts are not the sum of the parts'")
 
 

@@ -75,7 +75,7 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
 def _labels(target: Target, manifest: Manifest, generations: list[Generation]) -> dict[str, Labels]:
     """What stands in the records that are live, by kind."""
     tallies: dict[str, LabelTally] = {"objects": ObjectTally(), "classifications": ClassificationTally()}
-    emit: tuple[str, ...] = manifest.options.emit
+    emit: tuple[str, ...] = manifest.options.kinds
     wanted = {kind: tally for kind, tally in tallies.items() if kind in emit}
     with void_rows(target, manifest) as void:
         for number, (folder, own) in enumerate(generations):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -12,6 +12,8 @@ from encord.orm.label_row import AnnotationTaskStatus, LabelStatus, ShadowDataSt
 
 from harvester import settings
 from harvester.errors import BadInput
+from harvester.live import live_records
+from harvester.schema import FILE_KINDS, STREAM_KINDS
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
 
 BAD: dict[str, tuple[Callable[[], object], str]] = {
@@ -42,6 +44,20 @@ BAD: dict[str, tuple[Callable[[], object], str]] = {
     "confidence not a number": (lambda: Selection(min_confidence=float("nan")), "minimum confidence"),
     "no kinds": (lambda: Format(emit=()), "nothing to emit"),
     "unknown kind": (lambda: Format(emit=("boxes",)), "unknown record kind 'boxes'"),  # type: ignore[arg-type]
+    "unknown kind alone": (lambda: Format(emit="object"), "one of objects, classifications, units, rows"),  # type: ignore[arg-type]
+    "number for strings": (lambda: Selection(names=3), "names takes a string or several, not int"),  # type: ignore[arg-type]
+    "number among strings": (
+        lambda: Selection(names=("Car", 3)),
+        "names takes strings, but one of them is of type int",
+    ),  # type: ignore[arg-type]
+    "bytes for strings": (lambda: Selection(authors=b"me"), "authors takes a string or several, not bytes"),  # type: ignore[arg-type]
+    "mapping for strings": (
+        lambda: Selection(shapes={"polygon": 1}),
+        "shapes takes a string or several",
+    ),  # type: ignore[arg-type]
+    "nothing for strings": (lambda: Selection(names=None), "names takes a string or several, not NoneType"),  # type: ignore[arg-type]
+    "number for kinds": (lambda: Format(emit=7), "emit takes a string or several, not int"),  # type: ignore[arg-type]
+    "empty string alone": (lambda: Selection(names=""), "names may not be empty"),  # type: ignore[arg-type]
     "kind twice": (lambda: Format(emit=("objects", "objects")), "named twice"),
     "rows per part": (lambda: Format(rows_per_part=0), "rows per part must be from 1 to 1,000,000"),
     "concurrency": (lambda: Limits(concurrency=0), "concurrency"),
@@ -139,3 +155,56 @@ def test_every_kind_is_known_to_format() -> None:
     """Format takes each of the record kinds."""
     for kind in get_args(settings.Kind):
         assert Format(emit=(kind,)).emit == (kind,)
+
+
+@pytest.mark.parametrize(
+    "names",
+    ["Car", ["Car"], {"Car"}, frozenset({"Car"}), (name for name in ["Car"]), ("Car",)],
+    ids=["string", "list", "set", "frozenset", "generator", "tuple"],
+)
+def test_several_strings_may_be_given_as_anything_that_holds_strings(names: Any) -> None:
+    """A lone string is one of them, not its letters; what is stored and compared is the same tuple."""
+    selection = Selection(names=names)
+    assert selection == Selection(names=("Car",))
+    assert hash(selection) == hash(Selection(names=("Car",)))
+    assert msgspec.json.decode(msgspec.json.encode(selection), type=Selection) == selection
+
+
+def test_every_field_of_several_strings_takes_one_alone() -> None:
+    """All of a selection's, and the kinds of a format, which are words that are checked."""
+    words = {
+        "task_statuses": "COMPLETED",
+        "label_statuses": "LABELLED",
+        "data_types": "pdf",
+        "shapes": "point",
+    }
+    fields = [name for name, value in msgspec.structs.asdict(Selection()).items() if value == ()]
+    words["shapes"] = "point"
+    assert {*words, "names", "datasets", "filters"} < set(fields)
+    for field in fields:
+        word = words.get(field, "x")
+        assert getattr(Selection(**{field: word}), field) == (word,)
+    assert Format(emit="rows").emit == ("rows",)  # type: ignore[arg-type]
+
+
+def test_a_set_is_taken_in_order() -> None:
+    """Strings are hashed differently in each process; an export is the same in all of them."""
+    assert Selection(names={"c", "a", "b"}).names == ("a", "b", "c")  # type: ignore[arg-type]
+
+
+def test_kinds_that_are_not_named_follow_from_where_the_records_go() -> None:
+    """Those that are named stay."""
+    assert Format().emit is None
+    assert Format(rows_per_part=3).for_files() == Format(emit=FILE_KINDS, rows_per_part=3)
+    assert Format().for_streams() == Format(emit=STREAM_KINDS)
+    assert Format().kinds == STREAM_KINDS
+    named = Format(emit=("units", "rows"))
+    assert named.for_files() == named.for_streams() == named
+    assert named.kinds == ("units", "rows")
+
+
+@pytest.mark.parametrize("kinds", ["object", ["objects", "label"]])
+def test_live_records_refuse_unknown_kinds_when_they_are_asked_for(kinds: Any, tmp_path: Path) -> None:
+    """Before anything is read; the message names the known ones."""
+    with pytest.raises(BadInput, match=r"kind '(object|label)': one of objects, .*, rows"):
+        live_records(tmp_path, kinds=kinds)

@@ -1,8 +1,11 @@
 """The Python API, on a platform in memory."""
 
 import asyncio
+import inspect
+import queue
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,134 @@ def test_export_writes_what_the_command_would(platform: Served, tmp_path: Path) 
     assert list(files(tmp_path / "out")) == ["objects-00000.ndjson"]
     with pytest.raises(harvester.HarvesterError, match="filters"):
         harvester.export("p", tmp_path / "out")
+
+
+def test_a_program_goes_on_with_its_own_function_and_is_refused_with_another(
+    platform: Served, tmp_path: Path
+) -> None:
+    """A lambda is told from another by what it does, in `export` and in `sync`."""
+
+    def above(limit: int) -> Callable[[dict[str, Any]], bool]:
+        return lambda record: int(record["label_hash"][-4:]) > limit
+
+    done = harvester.export("p", tmp_path / "out", filters=[above(20)])
+    assert done.records["objects"]["written"] == 23
+    assert harvester.export("p", tmp_path / "out", filters=above(20)).counts == done.counts
+    with pytest.raises(harvester.TargetRefused, match=r"with filters=lambda-\w+, not filters=lambda-\w+;"):
+        harvester.export("p", tmp_path / "out", filters=[above(21)])
+    platform.edited["data-0041"] = "2024-02-02"
+    with pytest.raises(BadInput, match="run that program again"):
+        harvester.sync(tmp_path / "out")
+    assert harvester.sync(tmp_path / "out", filters=above(20)).changes["edited"] == 1
+
+
+def test_what_cannot_be_told_apart_is_refused_where_it_would_be_stored(
+    platform: Served, tmp_path: Path
+) -> None:
+    """Nothing is asked for or made. Records that are not kept take any function."""
+    seen: list[str] = []
+
+    def first(record: dict[str, Any]) -> bool:
+        seen.append(record["label_hash"])
+        return True
+
+    with pytest.raises(BadInput, match="the captured variable seen is of type list"):
+        harvester.export("p", tmp_path / "out", filters=[first])
+    assert not (tmp_path / "out").exists()
+    assert not platform.listings
+    assert len(list(harvester.records("p", filters=[first]))) == len(seen) == 40
+
+
+def test_filters_are_called_in_other_threads(platform: Served) -> None:
+    """As documented: not in the thread that iterates."""
+    threads: set[int] = set()
+
+    def noted(record: dict[str, Any]) -> bool:
+        threads.add(threading.get_ident())
+        return True
+
+    assert len(list(harvester.records("p", filters=noted))) == 40
+    assert threads
+    assert threading.get_ident() not in threads
+
+
+def test_export_and_sync_work_where_a_loop_is_running(platform: Served, tmp_path: Path) -> None:
+    """As in a notebook, whose cells run in one; `records` does, too."""
+
+    async def cell() -> list[Any]:
+        done = harvester.export("p", tmp_path / "out", filters=[odd], format=harvester.Format(emit="objects"))
+        platform.edited["data-0001"] = "2024-02-02"
+        synced = harvester.sync(tmp_path / "out", filters=[odd])
+        return [done.counts["harvested"], synced.changes["edited"], len(list(harvester.records("p")))]
+
+    assert asyncio.run(cell()) == [40, 1, 40]
+
+
+@pytest.mark.parametrize(("plain", "awaited"), [("export", "export_async"), ("sync", "sync_async")])
+def test_plain_functions_take_what_the_async_ones_take(plain: str, awaited: str) -> None:
+    """By name, with the same defaults and types; and they document themselves."""
+    ours, theirs = getattr(harvester, plain), getattr(harvester, awaited)
+    assert inspect.signature(ours) == inspect.signature(theirs)
+    assert inspect.getdoc(ours)
+    assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(ours).parameters.values())
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["in plain code", "in a running loop"])
+def test_an_interrupt_ends_an_export_in_good_order(platform: Served, tmp_path: Path, inside: bool) -> None:
+    """Its lock is given up and what is committed is kept: the same call goes on, to the same bytes."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    one_by_one = harvester.Format(rows_per_part=1)
+
+    def interrupt() -> None:
+        platform.before_answer = lambda: None
+        signal.pthread_kill(main_thread, signal.SIGINT)
+
+    def call() -> None:
+        harvester.export("p", tmp_path / "out", format=one_by_one, limits=harvester.Limits(concurrency=1))
+
+    async def cell() -> None:
+        call()
+
+    def notebook() -> None:  # unlike asyncio.run, it leaves SIGINT to Python
+        loop = asyncio.new_event_loop()
+        try:
+            loop.run_until_complete(cell())
+        finally:
+            loop.close()
+
+    platform.before_answer = interrupt
+    with pytest.raises(KeyboardInterrupt) as raised:
+        notebook() if inside else call()
+    assert isinstance(raised.value.__cause__, CannotFinishNow)
+    kept = len(files(tmp_path / "out"))
+    assert 0 < kept < 40
+    platform.asked.clear()
+    call()
+    assert 0 < len(platform.asked) < 40, "the rest only"
+    harvester.export("p", tmp_path / "whole", format=one_by_one)
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_second_interrupt_ends_an_export_at_once(platform: Served, tmp_path: Path) -> None:
+    """The first one leaves it time for an answer that is outstanding."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+    stopping, ended, waited = anyio.Event(), threading.Event(), queue.Queue[bool]()
+
+    def never_answer() -> None:
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        while not stopping.is_set():
+            ended.wait(0.01)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        waited.put(ended.wait(10))
+
+    platform.before_answer = never_answer
+    limits = harvester.Limits(concurrency=1)
+    with pytest.raises(KeyboardInterrupt):
+        harvester.export("p", tmp_path / "out", limits=limits, stopping=stopping)
+    ended.set()
+    assert waited.get(timeout=10), "it did not wait for the answer"
 
 
 def test_other_processes_take_no_function_that_they_cannot_import(platform: Served, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from encord.objects.classification_expansion import expand_classification_answer
 from harvester.errors import SkipRow
 from harvester.labels.extract import Extractor, Harvest, RowByRow
 from harvester.labels.wire import LabelRow, ListedRow, PlanRow
-from harvester.settings import Format, Kind, Selection
+from harvester.schema import Kind
+from harvester.settings import Format, Selection
 from harvester.simulator.world import World, WorldSpec
 
 CLASSIFIED = Format(emit=("classifications",))
