@@ -31,6 +31,7 @@ LEVELS: Mapping[str, int] = {
     "request.refused": logging.DEBUG,
     "request.retried": logging.INFO,
     "row.failed": logging.WARNING,
+    "row.noted": logging.WARNING,
     "rows.failed": logging.WARNING,
     "rows.drifted": logging.WARNING,
 }
@@ -45,7 +46,8 @@ class Counters:
     """What a run has done so far. Touched by the event loop's thread only: ``+=`` is no atomic step.
 
     `listed` = `harvested` + `unlabelled` + `filtered` + `failed` once a run is over. `objects`,
-    `classifications` and `rows` are records written. `requests` are those for label rows, without the
+    `classifications`, `units` and `rows` are records written, `notes` what is to be known of rows that were
+    harvested. `requests` are those for label rows, without the
     listing; `wire_bytes` is what came over the network, `body_bytes` the same undone of its compression,
     `out_bytes` what was written.
     """
@@ -57,7 +59,9 @@ class Counters:
     failed: int = 0
     objects: int = 0
     classifications: int = 0
+    units: int = 0
     rows: int = 0
+    notes: int = 0
     requests: int = 0
     refused: int = 0
     retries: int = 0

@@ -14,6 +14,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.notes import Note
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
 from harvester.output.ndjson import PartWriter
@@ -53,6 +54,8 @@ class Keep(Protocol):
     def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int) -> None: ...
 
     def fail(self, row: FailedRow) -> None: ...
+
+    def note(self, notes: Iterable[Note]) -> None: ...
 
 
 class Tally:
@@ -99,6 +102,8 @@ async def harvest_part(
             (row for row in rows if row.outcome is None),
             pool=pool, extractor=extractor, keep=writer, counters=counters,
         )  # fmt: skip
+        notes = writer.notes()
+        counters.notes += sum(notes.values())
         # In threads, as a disk takes its time to say that it has the bytes.
         files = await anyio.to_thread.run_sync(writer.close)
         commit = Commit(
@@ -113,6 +118,7 @@ async def harvest_part(
             harvested_ids=tally.harvested_ids.hexdigest(),
             records=tally.records,
             files=files,
+            notes=notes,
         )
         await anyio.to_thread.run_sync(write_commit, target, commit)
     except BaseException:
@@ -146,6 +152,8 @@ async def harvest_rows(
             tally.add(some, outcome)
             counters.harvested += len(some)
             counters.add(outcome.written)
+            if outcome.notes:
+                keep.note(outcome.notes)
             for kind, lines in outcome.lines.items():
                 if lines.size:
                     write = partial(keep.write, kind, lines.chunks, outcome.written[kind], outcome.rows[kind])

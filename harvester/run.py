@@ -43,12 +43,16 @@ _PACE = 120  # points of a run's pace that are kept, at most
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export came to. `counts`, `records`, `drift` and `run` are the manifest's, but for its pace."""
+    """What an export came to.
+
+    `counts`, `records`, `notes`, `drift` and `run` are the manifest's, but for its pace.
+    """
 
     target: str
     project: str
     counts: dict[str, int]
     records: dict[str, Any]
+    notes: dict[str, int]
     drift: Drift | None
     run: dict[str, Any]
     resumed: bool = False
@@ -327,6 +331,7 @@ class Run:
             project=self._project.title,
             counts=manifest.counts,
             records=msgspec.to_builtins(manifest.records),
+            notes=manifest.notes,
             drift=manifest.drift,
             run={name: value for name, value in manifest.run.items() if name != "pace"},
             resumed=self._resumed,

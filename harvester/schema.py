@@ -5,6 +5,7 @@ that a key does not apply. The tuples of keys are derived from the annotations, 
 This module imports nothing of harvester.
 """
 
+from collections.abc import Mapping
 from typing import Any, Literal, TypedDict, get_args
 
 # Raised whenever a key is added, removed or changes its meaning. It is also the format of a target.
@@ -15,7 +16,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # The kinds written where the user names none: into a target, and where nothing is kept (standard output,
 # `records`, `stream`).
-FILE_KINDS: tuple[Kind, ...] = ("objects", "classifications")
+FILE_KINDS: tuple[Kind, ...] = ("objects", "classifications", "units")
 STREAM_KINDS: tuple[Kind, ...] = ("objects", "classifications")
 
 Outcome = Literal["harvested", "unlabelled", "filtered", "failed"]
@@ -66,6 +67,9 @@ class AnswerItem(TypedDict):
 class SliceItem(TypedDict):
     """One slice of a DICOM series, or one image of an image sequence."""
 
+    frame: int
+    data_hash: str | None
+    file_name: str | None
     instance_uid: str | None
     file_uri: str | None
     url: str | None
@@ -238,7 +242,7 @@ NOTE_KEYS = _keys(NoteLine)
 FAILED_KEYS = _keys(FailedLine)
 LISTING_KEYS = _keys(ListingLine)
 
-RECORD_KEYS: dict[Kind, tuple[str, ...]] = {
+RECORD_KEYS: Mapping[str, tuple[str, ...]] = {
     "objects": OBJECT_KEYS,
     "classifications": CLASSIFICATION_KEYS,
     "units": UNIT_KEYS,

@@ -1,5 +1,6 @@
 """Rows as they come, in the order of the plan, for who keeps nothing: standard output, the Python API."""
 
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
 from itertools import chain, islice
@@ -85,6 +86,9 @@ async def stream_rows(
                 counters.harvested += len(some)
                 counters.add(outcome.written)
                 counters.out_bytes += sum(lines.size for lines in outcome.lines.values())
+                counters.notes += len(outcome.notes)
+                for note in outcome.notes:
+                    on_event("row.noted", msgspec.structs.asdict(note))
             yield some, outcome
 
 
@@ -110,7 +114,7 @@ async def write_stream(
         CannotFinishNow, and others: as `harvester.export.export` does.
     """
     began = anyio.current_time()
-    tally = Tally()
+    tally, notes = Tally(), Counter[str]()
     compressing = compressor(format.compress)
 
     async def put(lines: list[bytes], last: bool = False) -> None:
@@ -129,6 +133,7 @@ async def write_stream(
                 if isinstance(outcome, FailedRow):
                     continue
                 tally.add(some, outcome)
+                notes.update(note.note for note in outcome.notes)
                 for chunk in chain.from_iterable(lines.chunks for lines in outcome.lines.values()):
                     waiting.append(chunk)
                     size += len(chunk)
@@ -145,6 +150,7 @@ async def write_stream(
         project=project.title,
         counts={name: getattr(counters, name) for name in outcomes},
         records=msgspec.to_builtins(dict(sorted(tally.records.items()))),
+        notes=dict(sorted(notes.items())),
         drift=None,
         run={
             "seconds": round(anyio.current_time() - began, 3),

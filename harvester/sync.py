@@ -52,8 +52,8 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
     """What a sync came to.
 
     `generation` is the last one, `changes` what it changed; where nothing had changed, `is_unchanged`,
-    none was added. `counts` are the rows of the whole export as it is now; `records`, `drift` and `run`
-    are of this sync alone.
+    none was added. `counts` are the rows of the whole export as it is now; `records`, `notes`, `drift`
+    and `run` are of this sync alone.
     """
 
     target: str
@@ -62,6 +62,7 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
     changes: dict[str, int]
     counts: dict[str, int]
     records: dict[str, Any]
+    notes: dict[str, int]
     drift: Drift | None
     run: dict[str, Any]
     resumed: bool = False
@@ -217,6 +218,7 @@ class _SyncRun(Run):
             changes=generation.changes,
             counts=generation.counts,
             records=own.records,
+            notes=own.notes,
             drift=own.drift,
             run=own.run,
             resumed=own.resumed,
@@ -231,6 +233,7 @@ class _SyncRun(Run):
             changes=self._changed.changes,
             counts=self._counts_before(),
             records={},
+            notes={},
             drift=None,
             run={"seconds": round(anyio.current_time() - self._began, 3), **self._counters.work()},
             is_unchanged=True,

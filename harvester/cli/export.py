@@ -124,6 +124,7 @@ def as_json(done: "Summary") -> dict[str, object]:
         "target": done.target,
         "counts": done.counts,
         "records": done.records,
+        "notes": done.notes,
         "drift": done.drift,
         "run": done.run,
     }

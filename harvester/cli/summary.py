@@ -12,13 +12,15 @@ from rich.text import Text
 from harvester.cli import values
 from harvester.cli.screen import joined, title
 from harvester.errors import HarvesterError
+from harvester.schema import KINDS
 
 if TYPE_CHECKING:
     from harvester.output.manifest import Drift
     from harvester.output.target import Target
     from harvester.run import Summary
 
-KINDS = ("objects", "classifications", "rows", "failed")
+# What the summary calls each kind of file.
+FILES: dict[str, str] = dict.fromkeys(KINDS, "files") | {"notes": "notes", "failed": "failed rows"}
 
 
 def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
@@ -32,6 +34,8 @@ def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
     facts.add_row("rows", rows(done.counts))
     for kind, counts in done.records.items():
         facts.add_row(kind, records(counts))
+    if done.notes:
+        facts.add_row("noted", notes(done.notes))
     if done.drift is not None and (changed := drift(done.drift)):
         facts.add_row("since then", changed)
     if not done.already_complete:
@@ -45,7 +49,7 @@ def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
 
         with suppress(HarvesterError):  # the export is complete, even if its store cannot be reached now
             for kind, shown in files(open_target(done.target)).items():
-                facts.add_row("files" if kind != "failed" else "failed rows", shown)
+                facts.add_row(FILES[kind], shown)
     return Group(head(done), facts)
 
 
@@ -84,6 +88,12 @@ def records(counts: dict[str, Any]) -> Text:
     return text
 
 
+def notes(counts: Mapping[str, int]) -> Text:
+    """``3 stale, 1 listed twice``: what is to be known of label rows that were harvested."""
+    said = ", ".join(f"{number:,} {note.replace('_', ' ')}" for note, number in counts.items())
+    return Text(said, style="yellow")
+
+
 def drift(found: "Drift") -> Text | None:
     """``3 edited, 1 added on the server``; None if nothing changed."""
     changes = [
@@ -120,7 +130,7 @@ def files(target: "Target") -> dict[str, Text]:
     from harvester.output.layout import parse_part
 
     shown, there = {}, target.names()
-    for kind in KINDS:
+    for kind in FILES:
         found = [(name, size) for name, size in there if (part := parse_part(name)) and part.kind == kind]
         if not found:
             continue

@@ -77,6 +77,8 @@ def summary(done: "SyncSummary") -> RenderableType:
     facts.add_row("rows", shown.rows(done.counts))
     for kind, counts in done.records.items():
         facts.add_row(kind, shown.records(counts))
+    if done.notes:
+        facts.add_row("noted", shown.notes(done.notes))
     if done.drift is not None and (changed := shown.drift(done.drift)):
         facts.add_row("since then", changed)
     if done.run["requests"]:  # for label rows: those that list are not counted

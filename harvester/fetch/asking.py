@@ -52,8 +52,8 @@ class Span(msgspec.Struct):
 class Fetched(msgspec.Struct):
     """What a call brought.
 
-    `missing` are the positions of rows that the answer left out; `weight` is the size of the lines in
-    bytes, `foreign` the number of rows that nobody asked for.
+    `missing` are the positions of rows that the answer left out; `weight` is the size in bytes of the
+    lines that are held, `foreign` the number of rows that nobody asked for.
     """
 
     spans: list[Span]
@@ -88,7 +88,7 @@ class Call:
             fetched.spans += self._read(run, answer.rows)
         for span in fetched.spans:
             if isinstance(span.outcome, Harvest):
-                fetched.weight += sum(lines.size for lines in span.outcome.lines.values())
+                fetched.weight += sum(lines.held for lines in span.outcome.lines.values())
         return fetched
 
     def _ask(self, asked: list[str]) -> Answer:

@@ -21,10 +21,13 @@ class RecordFilter(NamedTuple):
     keeps: Callable[[list[Fields]], list[bool]]
 
 
-def builtin_filters(selection: Selection, feature_names: Mapping[str, str]) -> list[RecordFilter]:
+def builtin_filters(
+    selection: Selection, feature_names: Mapping[str, str], feature_shapes: Mapping[str, str]
+) -> list[RecordFilter]:
     """The filters that `selection` asks for, in the order in which they are tried.
 
-    `feature_names` are the ontology's names by feature hash; they win over the copies in a record.
+    `feature_names` and `feature_shapes` are the ontology's by feature hash. The names win over the copies in
+    a record, the shapes stand in where a record says none.
 
     A shape is a property of objects: the shape filter leaves classifications alone. As for the SDK, an
     absent confidence counts as 1 and an absent ``manualAnnotation`` as made by hand.
@@ -43,7 +46,13 @@ def builtin_filters(selection: Selection, feature_names: Mapping[str, str]) -> l
         filters.append(RecordFilter(name, kinds, needs, keeps))
 
     if shapes:
-        add("shape", ("shape",), lambda labels: [one.shape in shapes for one in labels], ("objects",))
+        shape_of = feature_shapes.get
+        add(
+            "shape",
+            ("feature_hash", "shape"),
+            lambda labels: [(one.shape or shape_of(one.feature_hash or "")) in shapes for one in labels],
+            ("objects",),
+        )
     if names:
         known = feature_names.get
         add(

@@ -29,6 +29,7 @@ class Chain:
         kind: str,
         selection: Selection,
         feature_names: Mapping[str, str],
+        feature_shapes: Mapping[str, str],
         functions: Mapping[str, OwnFilter] | None = None,
     ) -> None:
         """`functions` are filters of `selection` that are at hand and need no import, by their names.
@@ -36,7 +37,8 @@ class Chain:
         Raises BadInput where a function of `selection.filters` does not import, or the expression is none.
         """
         self._kind = kind
-        self._builtin = [f for f in builtin_filters(selection, feature_names) if kind in f.kinds]
+        filters = builtin_filters(selection, feature_names, feature_shapes)
+        self._builtin = [f for f in filters if kind in f.kinds]
         where = Where(selection.where) if selection.where else None
         self._where = where if where and kind in where.kinds else None
         at_hand = functions or {}
@@ -46,6 +48,10 @@ class Chain:
         self.needs = frozenset(field for f in self._builtin for field in f.needs)
         self.looks_at_fields = bool(self._builtin)
         self.looks_at_records = bool(last)
+
+    def reads(self, key: str) -> bool:
+        """Whether the expression reads this key of a record."""
+        return self._where is not None and key in self._where.reads
 
     def sift(
         self, labels: list[Label], fields: list[Any], dropped: dict[str, int]

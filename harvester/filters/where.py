@@ -13,14 +13,17 @@ import msgspec
 
 from harvester.errors import BadInput
 from harvester.events import one_line
-from harvester.labels.records import CLASSIFICATION_KEYS, HEAD_KEYS, OBJECT_KEYS
+from harvester.schema import CLASSIFICATION_KEYS, HEAD_KEYS, OBJECT_KEYS
 
 if TYPE_CHECKING:
     from cel import Program
 
-_OF_OBJECTS = frozenset(OBJECT_KEYS) - frozenset(HEAD_KEYS)
-_OF_CLASSIFICATIONS = frozenset(CLASSIFICATION_KEYS) - frozenset(HEAD_KEYS)
+# Keys that only records of one kind have.
+_OF_OBJECTS = frozenset(OBJECT_KEYS) - frozenset(CLASSIFICATION_KEYS)
+_OF_CLASSIFICATIONS = frozenset(CLASSIFICATION_KEYS) - frozenset(OBJECT_KEYS)
 _VARIABLES = (*OBJECT_KEYS, *(key for key in CLASSIFICATION_KEYS if key not in OBJECT_KEYS))
+# What the server sent, and what is made of it: its numbers are doubles.
+_OF_JSON = frozenset(("object", "classification", "attributes", "dynamic_attributes", "answers", "reviews"))
 # Of these only the fields that are named are decoded, where the expression names fields.
 _BY_FIELD = ("object", "classification")
 
@@ -52,7 +55,8 @@ _LABEL = {
 }
 _USUAL = {
     **dict.fromkeys(HEAD_KEYS, ""),
-    "frame": 0,
+    **dict.fromkeys(("width", "height", "frame", "object_number", "until"), 0),
+    **dict.fromkeys(("object_hash", "classification_hash", "feature_hash", "name", "shape"), ""),
     "object": _LABEL | {"objectHash": "", "shape": ""},
     "classification": _LABEL | {"classificationHash": ""},
 }
@@ -70,21 +74,21 @@ class Where:
     def __init__(self, expression: str) -> None:
         """Raises BadInput, with the column, where the expression cannot be used."""
         self._program = _compiled(expression)
-        self._reads = frozenset(self._program.variables()) & frozenset(_VARIABLES)
-        objects, classifications = self._reads & _OF_OBJECTS, self._reads & _OF_CLASSIFICATIONS
+        self.reads = frozenset(self._program.variables()) & frozenset(_VARIABLES)
+        objects, classifications = self.reads & _OF_OBJECTS, self.reads & _OF_CLASSIFICATIONS
         alone = "objects" if objects else "classifications"
         self.kinds = (alone,) if bool(objects) != bool(classifications) else ("objects", "classifications")
         fields = {name: _named_fields(expression, name) for name in _BY_FIELD}
-        self.reads_reviews = any(
-            name in self._reads and (named is None or "reviews" in named) for name, named in fields.items()
+        self.reads_reviews = "reviews" in self.reads or any(
+            name in self.reads and (named is None or "reviews" in named) for name, named in fields.items()
         )
-        self._of_json = self._reads - {*HEAD_KEYS, "ranges"}
+        self._of_json = self.reads & _OF_JSON
         self._decode = msgspec.json.Decoder(self._record_type(fields)).decode
         self._check_result(expression)
 
     def _record_type(self, fields: dict[str, frozenset[str] | None]) -> Any:
-        types: dict[str, Any] = dict.fromkeys(self._reads, Any)
-        for name in self._reads.intersection(_BY_FIELD):
+        types: dict[str, Any] = dict.fromkeys(self.reads, Any)
+        for name in self.reads.intersection(_BY_FIELD):
             if (named := fields[name]) is not None:
                 types[name] = _partly(name, dict.fromkeys(named, Any))
         return _partly("record", types)
@@ -128,7 +132,7 @@ class Where:
         except Exception as exc:
             reason = str(exc)
             undefined = _UNDEFINED.match(reason)
-            if undefined and undefined[1] in self._reads:
+            if undefined and undefined[1] in self.reads:
                 return None
             raise self._failed(_explained(exc), label_hash) from exc
 

@@ -12,7 +12,7 @@ from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
 from harvester.forecast.rehearsal import Server
-from harvester.labels.extract import Harvest, RowByRow
+from harvester.labels.extract import NOTHING_KNOWN, Harvest, Known, RowByRow
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.output.compression import compressor
@@ -50,10 +50,10 @@ class Weigher(RowByRow):
 
     weights: dict[str, int]
 
-    def extract(self, row: Row, planned: PlanRow) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
         assert not isinstance(row, LabelRow)  # rows are asked for as sent
         self.weights[planned.label_hash or ""] = memoryview(row).nbytes
-        return super().extract(row, planned)
+        return super().extract(row, planned, known)
 
 
 async def look_at(

@@ -1,12 +1,13 @@
-"""Answers: the flat lists of `object_answers`, `object_actions` and `classification_answers`, nested.
+"""Answers: the lists of `object_answers`, `object_actions` and `classification_answers`, in one fixed shape.
 
-On the wire, the answer to an attribute nested under an option is a sibling of its parent's, tied to it
-only through the ontology; a checklist may come as one dict an option; order means nothing. Here answers
-stand in ontology order, nested ones under the option that they belong to. Values are copied as sent.
+On the wire, the answer to an attribute nested under an option is a sibling of its parent's, tied to it only
+through the ontology; a checklist may come as one dict an option; order means nothing. Here answers stand in
+ontology order, depth first, each with the option that it is nested in; see `harvester.schema.AnswerItem`.
 """
 
+import math
 from collections.abc import Iterable
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -15,53 +16,74 @@ from harvester.labels.ontology import Attribute, Ontology
 JSON = bytes | msgspec.Raw
 Key = TypeVar("Key")
 
-_NULL = msgspec.Raw(b"null")
-# Bounds of what each `Written` holds: so many lists of answers, none longer than this in bytes, as sent and
-# as written together. 16 MB at the worst.
+NULL = b"null"
+_RAW_NULL = msgspec.Raw(NULL)
+# Bounds of a `Written` cache: how many lists, and the bytes of one, as sent and as written. 16 MB at most.
 _CACHED_LISTS = 4096
 _CACHED_BYTES = 4096
+
+_ITEM = (
+    b'{"name":%b,"value":%b,"feature_hash":%b,"parent":%b,"manual_annotation":%b,'
+    b'"options":%b,"text":%b,"number":%b,"ranges":%b}'
+)
+_MANUAL = (b"true", b"false", NULL)
+# A number of at most so many characters is within 64 bits, and within a double if it has no exponent.
+_SHORT_NUMBER = 18
 
 
 class Answer(msgspec.Struct, rename="camel", gc=False):
     """One answer as sent. `range` and `space_id` are there on dynamic answers only."""
 
-    name: msgspec.Raw = _NULL
-    value: msgspec.Raw = _NULL
+    name: msgspec.Raw = _RAW_NULL
+    value: msgspec.Raw = _RAW_NULL
     feature_hash: str | None = None
-    manual_annotation: msgspec.Raw = _NULL
-    answers: msgspec.Raw = _NULL
-    range: msgspec.Raw = _NULL
+    manual_annotation: msgspec.Raw = _RAW_NULL
+    answers: msgspec.Raw = _RAW_NULL
+    range: msgspec.Raw = _RAW_NULL
     space_id: str | None = None
 
 
-class _OptionFeature(msgspec.Struct, rename="camel", gc=False):
-    feature_hash: str | None = None
+class AnswerList(NamedTuple):
+    """The JSON list of some answers; `as_text` if one has a form that fits nowhere, and stands in `text`."""
+
+    json: bytes
+    as_text: bool = False
+
+
+class _ChosenOption(msgspec.Struct, rename="camel", gc=False):
+    name: msgspec.Raw = _RAW_NULL
+    value: msgspec.Raw = _RAW_NULL
+    feature_hash: msgspec.Raw = _RAW_NULL
 
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
-_decode_answer = msgspec.json.Decoder(Answer).decode
-_decode_option = msgspec.json.Decoder(_OptionFeature).decode
+_decode_answers = msgspec.json.Decoder(list[Answer] | None).decode
+_decode_options = msgspec.json.Decoder(list[_ChosenOption]).decode
+_encode = msgspec.json.encode
 
 # The answered attributes by the attribute and option that they are nested under; None, None for roots.
-_Places = dict[tuple[str | None, str | None], list[str]]
+_ByParent = dict[tuple[str | None, str | None], list[str]]
+# Chosen options by feature hash as JSON (without one: by their own JSON).
+_Chosen = dict[bytes, _ChosenOption]
+
+NO_ANSWERS = AnswerList(b"[]")
 
 
-class Nesting:
-    """Turns answers as sent into answers as written, by an ontology."""
+class AnswerWriter:
+    """Turns answers as sent into answers as written, by an ontology. Safe to use from many threads."""
 
     def __init__(self, ontology: Ontology) -> None:
         self._attributes = ontology.attributes
 
-    def static(self, answers: JSON) -> bytes:
+    def static(self, answers: JSON) -> AnswerList:
         """A list of answers (or null) as sent, as the JSON list to write."""
-        return self.nested([(raw, _decode_answer(raw)) for raw in _decode_list(answers) or ()])
+        return self.written(_decode_answers(answers) or ())
 
     def in_ontology_order(self, actions: msgspec.Raw) -> list[Answer]:
         """A list of dynamic answers (or null) as sent, decoded; unknown ones last."""
         last = len(self._attributes)
-        decoded = [_decode_answer(raw) for raw in _decode_list(actions) or ()]
         return sorted(
-            decoded,
+            _decode_answers(actions) or (),
             key=lambda answer: (
                 self._attributes[answer.feature_hash].order
                 if answer.feature_hash in self._attributes
@@ -69,58 +91,98 @@ class Nesting:
             ),
         )
 
-    def nested(self, answers: Iterable[tuple[JSON, Answer]]) -> bytes:
-        """The JSON list of `answers`, each given with what to write where the ontology has no place for it.
+    def written(self, answers: Iterable[Answer], ranges: JSON = NULL) -> AnswerList:
+        """The JSON list of `answers`, each with these `ranges`.
 
         A later answer to a text, number or radio replaces an earlier one; checklists are unioned.
         """
         known: dict[str, list[Answer]] = {}
-        as_sent: dict[str, list[JSON]] = {}
-        strangers: list[JSON] = []
-        for sent, answer in answers:
+        unknown: list[Answer] = []
+        for answer in answers:
             if answer.feature_hash in self._attributes:
                 known.setdefault(answer.feature_hash, []).append(answer)
-                as_sent.setdefault(answer.feature_hash, []).append(sent)
             else:
-                strangers.append(sent)
-        places: _Places = {}
+                unknown.append(answer)
+        by_parent: _ByParent = {}
         for feature in sorted(known, key=lambda feature: self._attributes[feature].order):
             attribute = self._attributes[feature]
-            places.setdefault((attribute.parent, attribute.parent_option), []).append(feature)
-        written = self._attribute_list((None, None), known, places)
-        # What is left hangs on an option that is not chosen: kept, like what the ontology does not know.
-        orphans = [sent for features in places.values() for feature in features for sent in as_sent[feature]]
-        return b"[%b]" % b",".join([*written, *orphans, *strangers])
+            by_parent.setdefault((attribute.parent, attribute.parent_option), []).append(feature)
+        items = _Items(ranges)
+        self._add_below((None, None), known, by_parent, items)
+        # What is left is nested under an option that is not chosen. It is kept, like what the ontology does
+        # not know.
+        while by_parent:
+            self._add_below(next(iter(by_parent)), known, by_parent, items)
+        for answer in unknown:
+            items.add(answer, answer.name, NULL, _chosen([answer]))
+        return AnswerList(b"[%b]" % b",".join(items.written), items.as_text)
 
-    def _attribute_list(
-        self, place: tuple[str | None, str | None], known: dict[str, list[Answer]], places: _Places
-    ) -> list[bytes]:
-        return [self._attribute(feature, known, places) for feature in places.pop(place, ())]
+    def _add_below(
+        self,
+        parent: tuple[str | None, str | None],
+        known: dict[str, list[Answer]],
+        by_parent: _ByParent,
+        items: "_Items",
+    ) -> None:
+        for feature in by_parent.pop(parent, ()):
+            attribute, given = self._attributes[feature], known[feature]
+            nested_in = NULL if attribute.parent_option is None else _encode(attribute.parent_option)
+            chosen = _chosen(given if attribute.type == "checklist" else given[-1:])
+            if chosen is None and attribute.type == "checklist":
+                for answer in given:  # one of them is odd: none is left out
+                    items.add(answer, attribute.name, nested_in, _chosen([answer]))
+                continue
+            chosen = chosen and _in_ontology_words(attribute, chosen)
+            items.add(given[-1], attribute.name, nested_in, chosen)
+            if chosen and by_parent:
+                for feature_hash, option in attribute.options.items():
+                    if option.feature in chosen:
+                        self._add_below((feature, feature_hash), known, by_parent, items)
 
-    def _attribute(self, feature: str, known: dict[str, list[Answer]], places: _Places) -> bytes:
-        attribute, given = self._attributes[feature], known[feature]
-        last = given[-1]
-        answers: JSON = last.answers
-        if attribute.type in ("radio", "checklist"):
-            counted = given if attribute.type == "checklist" else given[-1:]
-            chosen = [option for answer in counted for option in _options(answer.answers)]
-            if chosen:
-                nested = {
-                    option: self._attribute_list((feature, option), known, places) for option, _ in chosen
-                }
-                answers = _option_list(attribute, dict(chosen), nested)
-        return written_answer(last, name=attribute.name, answers=answers)
+
+class _Items:
+    """The items of one list in the making."""
+
+    def __init__(self, ranges: JSON) -> None:
+        self.written: list[bytes] = []
+        self.as_text = False
+        self._ranges = ranges
+
+    def add(self, answer: Answer, name: JSON, parent: bytes, chosen: _Chosen | None) -> None:
+        """Adds an answer. `chosen` are its options, None where it is no list of options."""
+        value, manual, answers = bytes(answer.value), bytes(answer.manual_annotation), bytes(answer.answers)
+        options = text = number = NULL
+        if not (_is_text(name) and _is_text(value) and manual in _MANUAL):
+            # Not one of the forms that the platform has: all of it, as JSON text.
+            text, self.as_text = _as_text(_encode(answer)), True
+            name, value, manual = (
+                name if _is_text(name) else NULL,
+                value if _is_text(value) else NULL,
+                manual if manual in _MANUAL else NULL,
+            )
+        elif chosen is not None:
+            options = _options_json(chosen)
+        elif answers[:1] == b'"':
+            text = answers
+        elif _is_number(answers):
+            number = answers
+        elif answers != NULL:
+            text, self.as_text = _as_text(answers), True
+        feature = NULL if answer.feature_hash is None else _encode(answer.feature_hash)
+        self.written.append(
+            _ITEM % (name, value, feature, parent, manual, options, text, number, self._ranges)
+        )
 
 
-class Written(dict[Key, bytes]):
-    """What was written for answers as sent. The same recur on thousands of labels. Bounded.
+class Written(dict[Key, AnswerList]):
+    """Cache: answers as sent to answers as written. The same recur on thousands of labels. Bounded.
 
-    Safe to use from many threads: each step is atomic, and those that race do the same work twice.
+    Safe to use from many threads: each step is atomic, and threads that race do the same work twice.
     """
 
-    def keep(self, key: Key, sent: bytes, written: bytes) -> None:
+    def keep(self, key: Key, sent: bytes, written: AnswerList) -> None:
         """Remembers what was written for `sent`, which is (in) the `key`, unless they are long."""
-        if len(sent) + len(written) <= _CACHED_BYTES:
+        if len(sent) + len(written.json) <= _CACHED_BYTES:
             if len(self) >= _CACHED_LISTS:
                 self.clear()
             self[key] = written
@@ -129,54 +191,77 @@ class Written(dict[Key, bytes]):
 class StaticAnswers(Written[bytes]):
     """A list of static answers (or null) as sent, to what is written for it, which is found here or made."""
 
-    def __init__(self, nesting: Nesting, within: bytes) -> None:
-        """`within` is what the list of answers is written into, with a ``%b`` for it."""
-        self._nesting = nesting
-        self._within = within
+    def __init__(self, writer: AnswerWriter) -> None:
+        self._writer = writer
 
-    def __missing__(self, sent: bytes) -> bytes:
-        written = self._within % self._nesting.static(sent)
+    def __missing__(self, sent: bytes) -> AnswerList:
+        written = self._writer.static(sent)
         self.keep(sent, sent, written)
         return written
 
 
-def written_answer(answer: Answer, *, name: JSON | None = None, answers: JSON | None = None) -> bytes:
-    """The JSON of one answer, with the ontology's name and the nested `answers` where they are given."""
-    return b'{"name":%b,"value":%b,"featureHash":%b,"manualAnnotation":%b,"answers":%b}' % (
-        answer.name if name is None else name,
-        answer.value,
-        msgspec.json.encode(answer.feature_hash),
-        answer.manual_annotation,
-        answer.answers if answers is None else answers,
+def _chosen(given: Iterable[Answer]) -> _Chosen | None:
+    """The chosen options of all that is `given`; None if one of them is no list of options."""
+    chosen: _Chosen = {}
+    for answer in given:
+        options = _options(answer.answers)
+        if options is None:
+            return None
+        for option in options:
+            feature = bytes(option.feature_hash)
+            chosen[_encode(option) if feature == NULL else feature] = option
+    return chosen
+
+
+def _options(answers: msgspec.Raw) -> list[_ChosenOption] | None:
+    if bytes(memoryview(answers)[:1]) != b"[":
+        return None
+    try:
+        options = _decode_options(answers)
+    except msgspec.ValidationError:
+        return None
+    fits = all(_is_text(field) for one in options for field in (one.name, one.value, one.feature_hash))
+    return options if fits else None
+
+
+def _in_ontology_words(attribute: Attribute, chosen: _Chosen) -> _Chosen:
+    """`chosen` in ontology order and with the ontology's names; what it does not know stays, last."""
+    known = {
+        option.feature: _ChosenOption(
+            msgspec.Raw(option.name), msgspec.Raw(option.value), msgspec.Raw(option.feature)
+        )
+        for option in attribute.options.values()
+        if option.feature in chosen
+    }
+    return known | {feature: option for feature, option in chosen.items() if feature not in known}
+
+
+def _options_json(chosen: _Chosen) -> bytes:
+    return b"[%b]" % b",".join(
+        [
+            b'{"name":%b,"value":%b,"feature_hash":%b}' % (option.name, option.value, option.feature_hash)
+            for option in chosen.values()
+        ]
     )
 
 
-def _options(answers: msgspec.Raw) -> list[tuple[str, msgspec.Raw]]:
-    """The chosen options, by feature hash; those without one by their own JSON. Empty if this is no list."""
-    if not _opens_with(b"[", answers):
-        return []
-    options = []
-    for sent in _decode_list(answers) or ():
-        feature = _decode_option(sent).feature_hash if _opens_with(b"{", sent) else None
-        options.append((bytes(sent).decode() if feature is None else feature, sent))
-    return options
+def _is_text(sent: JSON) -> bool:
+    """Whether this JSON is a text, or null."""
+    start = bytes(memoryview(sent)[:1])
+    return start in (b'"', b"n")
 
 
-def _opens_with(bracket: bytes, sent: msgspec.Raw) -> bool:
-    return memoryview(sent)[:1] == bracket
+def _is_number(sent: bytes) -> bool:
+    """Whether this JSON is a number that readers of 64-bit integers and of doubles take."""
+    if not sent or sent[:1] not in b"-0123456789":
+        return False
+    if len(sent) <= _SHORT_NUMBER and sent.isdigit():
+        return True
+    if sent.lstrip(b"-").isdigit():
+        return -(2**63) <= int(sent) < 2**63
+    return math.isfinite(float(sent))
 
 
-def _option_list(
-    attribute: Attribute, chosen: dict[str, msgspec.Raw], nested: dict[str, list[bytes]]
-) -> bytes:
-    """The JSON of the chosen options in ontology order; those that it does not know as sent, last."""
-    written: list[JSON] = []
-    for feature, option in attribute.options.items():
-        if feature in chosen:
-            under = b',"attributes":[%b]' % b",".join(nested[feature]) if nested[feature] else b""
-            written.append(
-                b'{"name":%b,"value":%b,"featureHash":%b%b}'
-                % (option.name, option.value, msgspec.json.encode(feature), under)
-            )
-    written += [sent for feature, sent in chosen.items() if feature not in attribute.options]
-    return b"[%b]" % b",".join(written)
+def _as_text(sent: bytes) -> bytes:
+    """JSON as a JSON text."""
+    return _encode(sent.decode())

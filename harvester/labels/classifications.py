@@ -6,30 +6,33 @@ from typing import Any
 import msgspec
 
 from harvester.filters import Chain
-from harvester.filters.fields import fields_decoder
-from harvester.labels.answers import Nesting, StaticAnswers
+from harvester.filters.fields import Review, fields_decoder
+from harvester.labels.answers import NULL, AnswerList, AnswerWriter, StaticAnswers
+from harvester.labels.expansion import Expansion, FrameLines, expanded
+from harvester.labels.notes import Remarks
 from harvester.labels.ontology import Ontology
 from harvester.labels.placement import (
     Copies,
     CopiesBySpace,
+    CopiesInPlace,
     Placement,
     copied_placements,
     frame_copies,
-    frames_of,
     has_frames,
     own_placements,
     whole_row_placement,
 )
 from harvester.labels.places import FRAME_TYPES, Place, Places
-from harvester.labels.records import Sheet, number
-from harvester.labels.wire import ClassificationAnswer, LabelRow
+from harvester.labels.records import Sheet
+from harvester.labels.units import number_of_frames
+from harvester.labels.values import whole
+from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, LabelRow
 
-# With a line a frame, the ranges of one row are spelt out up to this many frames (4 hours at 60 a second):
-# what is longer is nonsense, and stays ranges.
-MOST_FRAMES = 1_000_000
+_HEAD = b'%b%b%b,"classification":%b%b%b%b'
+_CLASS = b',"classification_hash":%b,"feature_hash":%b,"name":%b,"ranges":'
+_END = b',"answers":%b,"reviews":%b}\n'
 
-# A line to be: its place, its frame, its ranges as JSON, and the classification as sent.
-_Line = tuple[Place, int | None, bytes, msgspec.Raw]
+_encode = msgspec.json.encode
 
 
 class _Named(msgspec.Struct, gc=False):
@@ -37,54 +40,108 @@ class _Named(msgspec.Struct, gc=False):
 
 
 _decode_entry = msgspec.json.Decoder(ClassificationAnswer | None).decode
+_decode_copy = msgspec.json.Decoder(ClassificationCopy).decode
 _decode_names = msgspec.json.Decoder(list[_Named] | None).decode
+_decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
+
+
+class _Found(msgspec.Struct):
+    """A placement of a classification, and what its lines have in common."""
+
+    classification_hash: str
+    placement: Placement
+    class_part: bytes  # see `_CLASS`
+    end: bytes  # see `_END`
+    feature: str | None
+    fields: Any  # what the filters look at
 
 
 class ClassificationReader:
-    """Reads the classifications of label rows. Holds no state of a row; safe to use from many threads."""
+    """Reads the classifications of label rows. Holds no state of a row; safe to use from many threads.
 
-    def __init__(self, chain: Chain, nesting: Nesting, ontology: Ontology, *, per_frame: bool) -> None:
+    Args:
+        chain: the filters.
+        writer: writes the answers.
+        ontology: the project's.
+        per_frame: whether a placement on frames is written as one line a frame.
+        with_reviews: whether records hold their reviews.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        writer: AnswerWriter,
+        ontology: Ontology,
+        *,
+        per_frame: bool,
+        with_reviews: bool,
+    ) -> None:
         self._chain = chain
-        self._answers = StaticAnswers(nesting, b"%b")
+        self._answers = StaticAnswers(writer)
         self._ontology = ontology
         self._per_frame = per_frame
+        self._with_reviews = with_reviews
+        self._needs_reviews = with_reviews or "reviews" in chain.needs
         self._decode_fields = fields_decoder(chain.needs).decode
 
-    def read(self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places) -> None:
-        """Adds the lines of all classifications of `row`; `head` is the row's part of a line."""
-        chain = self._chain
+    def read(
+        self,
+        sheet: Sheet,
+        row: LabelRow,
+        data_type: str,
+        head: bytes,
+        places: Places,
+        remarks: Remarks,
+        frames: int | None,
+    ) -> None:
+        """Adds the lines of all classifications of `row`; `head` is the row's part of a line.
+
+        `frames` is how many the listing says that the data has, if it does.
+        """
         head = b'{"kind":"classification",' + head
-        continuous = row.scene is not None and bool(row.scene.is_continuous)
-        left = MOST_FRAMES
-        for entry, placement, copies in self._placements(row, data_type, places, continuous=continuous):
-            answers = self._answers[bytes(entry.classifications)]
-            fields = self._fields(entry, placement, copies) if chain.looks_at_fields else None
-            lines: Iterable[_Line] = [(placement.place, None, placement.ranges, placement.sent)]
-            if self._per_frame:
-                on_frames = entry.feature_hash not in self._ontology.global_classifications and has_frames(
-                    placement.place, data_type, places, continuous=continuous
-                )
-                lines = _by_frame(placement, places, left if on_frames else 0)
-            stands = list(lines)
-            left -= len(stands)
-            sheet.seen += len(stands)
-            stands, _ = chain.sift(stands, [fields] * len(stands), sheet.dropped)
-            for place, frame, ranges, sent in stands:
-                line = b'%b%b%b,"ranges":%b,"classification":%b,"answers":%b}\n' % (
-                    head, place.head, number(frame), ranges, sent, answers,
-                )  # fmt: skip
-                name = chain.refused_by(line, row.label_hash)
-                if name is None:
-                    sheet.written += 1
-                    sheet.pieces.append(line)
-                else:
-                    sheet.dropped[name] += 1
+        reading = _Reading(sheet, self._chain, row, data_type, head, places, remarks, frames)
+        for found in self._found(row, data_type, places, remarks, continuous=reading.continuous):
+            if self._per_frame and found.feature not in self._ontology.global_classifications:
+                reading.keep_by_frame(found)
+            else:
+                reading.keep(found)
+
+    def _found(
+        self, row: LabelRow, data_type: str, places: Places, remarks: Remarks, *, continuous: bool
+    ) -> Iterator[_Found]:
+        for key, entry, placement, copies in self._placements(row, data_type, places, continuous=continuous):
+            said = _decode_copy(placement.sent)
+            feature = entry.feature_hash or said.feature_hash
+            name = said.name or next((one.name for one in _decode_names(entry.classifications) or ()), None)
+            if feature is not None:
+                name = self._ontology.names.get(feature, name)
+            answers: AnswerList = self._answers[bytes(entry.classifications)]
+            if answers.as_text:
+                remarks.add("answer_as_text", f"classification {key}")
+            if placement.unknown:
+                remarks.add("placement_unknown", f"classification {key}")
+            reviews, fields = NULL, None
+            if self._needs_reviews:
+                reviews = _reviews(entry, said, copies.get(placement.place.space_id, {}))
+            if self._chain.looks_at_fields:
+                fields = self._decode_fields(placement.sent)
+                vars_of = {"feature_hash": feature, "name": name, "reviews": _decode_reviews(reviews)}
+                for field in self._chain.needs & vars_of.keys():
+                    setattr(fields, field, vars_of[field])
+            yield _Found(
+                key,
+                placement,
+                _CLASS % (_encode(key), _encode(feature), _encode(name)),
+                _END % (answers.json, reviews if self._with_reviews else NULL),
+                feature,
+                fields,
+            )
 
     def _placements(
         self, row: LabelRow, data_type: str, places: Places, *, continuous: bool
-    ) -> Iterator[tuple[ClassificationAnswer, Placement, CopiesBySpace]]:
+    ) -> Iterator[tuple[str, ClassificationAnswer, Placement, CopiesBySpace]]:
         """Every placement, with its entry, and its frame-level copies where they were looked for."""
-        copies: Copies | None = frame_copies(places) if "reviews" in self._chain.needs else None
+        copies: Copies | None = frame_copies(places) if self._needs_reviews else None
         for key, sent in (row.classification_answers or {}).items():
             entry = _decode_entry(sent)
             if entry is None:
@@ -97,31 +154,133 @@ class ClassificationReader:
                 on_frames = data_type in FRAME_TYPES and not continuous
                 placements = whole_row_placement(entry, sent, places, self._ontology, on_frames=on_frames)
             for placement in placements:
-                yield entry, placement, copies.get(key, {}) if copies else {}
-
-    def _fields(self, entry: ClassificationAnswer, placement: Placement, copies: CopiesBySpace) -> Any:
-        """What the filters look at. An entry has no name but its first answer's, and its reviews may be
-        on its copies alone."""
-        fields, needs = self._decode_fields(placement.sent), self._chain.needs
-        if "name" in needs and fields.name is None:
-            fields.name = next((answer.name for answer in _decode_names(entry.classifications) or ()), None)
-        if "reviews" in needs and fields.reviews is None:
-            for _, copy in copies.get(placement.place.space_id, {}).values():
-                fields.reviews = fields.reviews or self._decode_fields(copy).reviews
-        return fields
+                yield key, entry, placement, copies.get(key, {}) if copies else {}
 
 
-def _by_frame(placement: Placement, places: Places, most: int) -> Iterator[_Line]:
-    """A line a frame; the placement as it is where it stands on no frames, or on more than `most`."""
-    if placement.copies:
-        for frame, (place, sent) in sorted(placement.copies.items(), key=lambda item: item[0] or 0):
-            yield place, frame, b"[]" if frame is None else b"null", sent
-        return
-    frames = frames_of(placement, most)
-    if not frames:
-        yield placement.place, None, placement.ranges, placement.sent
-        return
-    on_row = placement.place.space_id is None
-    for frame in frames:
-        place = places.by_frame.get(frame, placement.place) if on_row else placement.place
-        yield place, frame, b"null", placement.sent
+class _Reading:
+    """The classifications of one row: where they are kept."""
+
+    def __init__(
+        self,
+        sheet: Sheet,
+        chain: Chain,
+        row: LabelRow,
+        data_type: str,
+        head: bytes,
+        places: Places,
+        remarks: Remarks,
+        frames: int | None,
+    ) -> None:
+        self.continuous = row.scene is not None and bool(row.scene.is_continuous)
+        self._sheet = sheet
+        self._chain = chain
+        self._row = row
+        self._data_type = data_type
+        self._head = head
+        self._places = places
+        self._remarks = remarks
+        self._frames = frames
+
+    def keep(self, found: _Found) -> None:
+        """Keeps a placement as one line, unless a filter refuses it."""
+        placement = found.placement
+        line = self._line(found, placement.place, None, placement.ranges, placement.sent)
+        self._count(self._units(placement), self._keep_line(found, line))
+
+    def keep_by_frame(self, found: _Found) -> None:
+        """Keeps a line for each frame of a placement, or one line where it stands on no frames."""
+        placement = found.placement
+        if placement.copies:
+            for frame, (place, sent) in sorted(placement.copies.items(), key=lambda item: item[0] or 0):
+                ranges = b"[]" if frame is None else NULL
+                self._count([place], self._keep_line(found, self._line(found, place, frame, ranges, sent)))
+            return
+        place = placement.place
+        if not has_frames(place, self._data_type, self._places, continuous=self.continuous):
+            self.keep(found)
+            return
+        units = self._places.by_frame if place.space_id is None else {}
+        frames = expanded(placement.ranges, number_of_frames(place, self._frames))
+        if frames is None or frames.cut:
+            self._remarks.add("ranges_not_expanded", f"classification {found.classification_hash}")
+        if not frames:
+            self.keep(found)
+            return
+        for span in frames.split_at(units):  # of an image group: most frames are one of its units
+            self._keep_frames(found, span, units.get(span.spans[0][0], place))
+
+    def _keep_frames(self, found: _Found, frames: Expansion, place: Place) -> None:
+        """Keeps a line for each of `frames`, all in one place."""
+        chain, count = self._chain, len(frames)
+        before = self._head + place.head
+        after = self._line(found, place, None, NULL, found.placement.sent)[len(before) + len(NULL) :]
+        kept: bytearray | None = None
+        if self._refused_by_fields(found, count):
+            written = 0
+        elif chain.looks_at_records:
+            kept = bytearray(self._is_kept(b"%b%d%b" % (before, frame, after)) for frame in frames)
+            written = sum(kept)
+        else:
+            written = count
+        self._sheet.seen += count
+        place.kept[1] += written
+        place.dropped[1] += count - written
+        if written:
+            self._sheet.keep_series(FrameLines(before, after, frames, kept), written)
+
+    def _keep_line(self, found: _Found, line: bytes) -> bool:
+        self._sheet.seen += 1
+        if self._refused_by_fields(found, 1) or not self._is_kept(line):
+            return False
+        self._sheet.written += 1
+        self._sheet.pieces.append(line)
+        return True
+
+    def _refused_by_fields(self, found: _Found, lines: int) -> bool:
+        """Whether a filter refuses the classification for its fields, which are alike in all `lines`."""
+        dropped = dict.fromkeys(self._sheet.dropped, 0)
+        stands, _ = self._chain.sift([found], [found.fields], dropped)
+        for name, number in dropped.items():
+            self._sheet.dropped[name] += number * lines
+        return not stands
+
+    def _is_kept(self, line: bytes) -> bool:
+        name = self._chain.refused_by(line, self._row.label_hash)
+        if name is not None:
+            self._sheet.dropped[name] += 1
+        return name is None
+
+    def _line(
+        self, found: _Found, place: Place, frame: int | None, ranges: bytes, sent: msgspec.Raw
+    ) -> bytes:
+        return _HEAD % (self._head, place.head, whole(frame), sent, found.class_part, ranges, found.end)
+
+    def _units(self, placement: Placement) -> Iterable[Place]:
+        """The places that a placement counts for: each data unit in its ranges, where it is of several."""
+        by_frame = self._places.by_frame
+        if placement.place.space_id is not None or not by_frame:
+            return [placement.place]
+        frames = expanded(placement.ranges, None)
+        if frames is None or not frames.spans:
+            return self._places.units
+        return [place for frame, place in by_frame.items() if _in(frame, frames)]
+
+    def _count(self, places: Iterable[Place], kept: bool) -> None:
+        for place in places:
+            (place.kept if kept else place.dropped)[1] += 1
+
+
+def _in(frame: int, frames: Expansion) -> bool:
+    return any(start <= frame <= end for start, end in frames.spans)
+
+
+def _reviews(entry: ClassificationAnswer, said: ClassificationCopy, copies: CopiesInPlace) -> bytes:
+    """The reviews of a classification as sent: its own, or those of the first of its copies that has any."""
+    found = NULL
+    for sent in (entry.reviews, said.reviews, *(_decode_copy(raw).reviews for _, raw in copies.values())):
+        reviews = bytes(sent)
+        if reviews[:1] == b"[" and reviews.translate(None, b" \t\r\n") != b"[]":
+            return reviews
+        if reviews[:1] == b"[":
+            found = b"[]"
+    return found

@@ -2,14 +2,13 @@
 
 import math
 from bisect import bisect_right
+from collections.abc import Container
 
 import msgspec
 
-from harvester.labels.answers import Answer, Nesting, written_answer
+from harvester.labels.answers import Answer, AnswerList, AnswerWriter
+from harvester.labels.places import Place
 from harvester.labels.wire import Ranges
-
-# Given as the space of records whose place is not one of the row's spaces: every answer may hold there.
-ANYWHERE = "*"
 
 _decode_ranges = msgspec.json.Decoder(Ranges | None).decode
 
@@ -18,39 +17,75 @@ class DynamicAnswers:
     """The dynamic answers of one object of one row. An answer that names a space holds only there.
 
     Not to be shared between threads: it remembers how far it has read.
+
+    Args:
+        writer: writes the answers.
+        actions: the object's answers as sent.
+        spaces: the ids of the row's spaces. On a space that is not among them, answers hold that name it or
+            name none of these: its id may be spelt in another way there.
     """
 
-    def __init__(self, nesting: Nesting, actions: msgspec.Raw) -> None:
-        self._nesting = nesting
-        self._actions = nesting.in_ontology_order(actions)
+    def __init__(self, writer: AnswerWriter, actions: msgspec.Raw, spaces: Container[str]) -> None:
+        self._writer = writer
+        self._actions = writer.in_ontology_order(actions)
+        self._spaces = spaces
         self._timelines: dict[str | None, _Timeline] = {}
 
-    def at(self, frame: int, space_id: str | None) -> bytes:
-        """The answers that hold on `frame`, as the JSON of `dynamic_attributes`. Cheap in frame order."""
-        timeline = self._timelines.get(space_id)
+    def at(self, frame: int, place: Place) -> AnswerList:
+        """The answers that hold on `frame`. Cheap in frame order."""
+        timeline = self._timelines.get(place.space_id)
         if timeline is None:
-            timeline = self._timelines[space_id] = _Timeline(self._nesting, self._in_space(space_id))
+            timeline = self._timelines[place.space_id] = _Timeline(self._writer, self._in(place))
         return timeline.at(frame)
 
-    def with_ranges(self, space_id: str | None) -> bytes:
-        """All answers, each with its ``range`` as sent: for records that stand on no frame."""
-        written = []
-        for action in self._in_space(space_id):
-            answer = self._nesting.nested([(written_answer(action), action)])
-            written.append(b'%b,"range":%b}' % (answer[1:-2], action.range))
-        return b"[%b]" % b",".join(written)
+    def with_ranges(self, place: Place) -> AnswerList:
+        """All answers, each with its ranges as sent: for records that stand on no frame."""
+        return _joined([self._writer.written([action], _checked(action.range)) for action in self._in(place)])
 
-    def _in_space(self, space_id: str | None) -> list[Answer]:
-        if space_id == ANYWHERE:
-            return self._actions
-        return [action for action in self._actions if action.space_id in (None, space_id)]
+    def within(self, start: int, until: int | None, place: Place) -> AnswerList:
+        """The answers that hold between two moments of an event-based scene, both included.
+
+        Each has its ranges, cut to these. `until` is None where the end is open.
+        """
+        written = []
+        for action in self._in(place):
+            cut = [
+                (max(first, start), last if until is None else min(last, until))
+                for first, last in _decode_ranges(action.range) or ()
+                if last >= start and (until is None or first <= until)
+            ]
+            if cut:
+                written.append(self._writer.written([action], msgspec.json.encode(cut)))
+        return _joined(written)
+
+    def _in(self, place: Place) -> list[Answer]:
+        here = (None, place.space_id)
+        if place.listed:
+            return [action for action in self._actions if action.space_id in here]
+        return [
+            action
+            for action in self._actions
+            if action.space_id in here or action.space_id not in self._spaces
+        ]
+
+
+def _checked(ranges: msgspec.Raw) -> msgspec.Raw:
+    """`ranges` as sent. Raises what msgspec raises where they are none."""
+    _decode_ranges(ranges)
+    return ranges
+
+
+def _joined(lists: list[AnswerList]) -> AnswerList:
+    """The items of several lists as one list."""
+    inside = b",".join([one.json[1:-1] for one in lists])
+    return AnswerList(b"[%b]" % inside, any(one.as_text for one in lists))
 
 
 class _Timeline:
     """Which answers hold when: replayed forwards, so that a long track costs one pass and no table."""
 
-    def __init__(self, nesting: Nesting, actions: list[Answer]) -> None:
-        self._nesting = nesting
+    def __init__(self, writer: AnswerWriter, actions: list[Answer]) -> None:
+        self._writer = writer
         self._actions = actions
         changes: dict[int, list[tuple[int, int]]] = {}
         for index, action in enumerate(actions):
@@ -66,9 +101,9 @@ class _Timeline:
     def _rewind(self) -> None:
         self._replayed = 0
         self._holding: dict[int, int] = {}
-        self._written = b"[]"
+        self._written = AnswerList(b"[]")
 
-    def at(self, frame: int) -> bytes:
+    def at(self, frame: int) -> AnswerList:
         segment = bisect_right(self._points, frame)
         if segment < self._replayed:
             self._rewind()
@@ -80,6 +115,5 @@ class _Timeline:
                     if not holding[index]:
                         del holding[index]
             self._replayed = segment
-            answers = [self._actions[index] for index in sorted(holding)]
-            self._written = self._nesting.nested([(written_answer(answer), answer) for answer in answers])
+            self._written = self._writer.written([self._actions[index] for index in sorted(holding)])
         return self._written

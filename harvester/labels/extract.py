@@ -8,27 +8,38 @@ import msgspec
 from harvester.errors import SkipRow
 from harvester.filters import Chain
 from harvester.filters.own import OwnFilter
-from harvester.labels.answers import Nesting
+from harvester.labels.answers import AnswerWriter
 from harvester.labels.classifications import ClassificationReader
+from harvester.labels.notes import Note, Remark, Remarks
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import read_ontology
 from harvester.labels.places import Places
 from harvester.labels.records import CHUNK, Lines, Sheet, complete, row_ends, row_head
 from harvester.labels.text import has_line_break
+from harvester.labels.units import UnitReader
 from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow, Row, SentRow
 from harvester.settings import Format, Selection
 
 _decode_row = msgspec.json.Decoder(LabelRow).decode
 
 
+# What is known of rows before they are read, to be noted, by label hash.
+Known = Mapping[str, Iterable[Remark]]
+NOTHING_KNOWN: Known = {}
+
+
 class Harvest(msgspec.Struct):
-    """What label rows gave, by kind: their lines, how many rows have some, and what became of records."""
+    """What label rows gave, by kind: their lines, how many rows have some, and what became of records.
+
+    `notes` are what a user should know of the rows.
+    """
 
     lines: dict[str, Lines]
     rows: dict[str, int]
     seen: dict[str, int]
     written: dict[str, int]
     dropped: dict[str, dict[str, int]]
+    notes: list[Note] = []
 
 
 class Extractor:
@@ -49,56 +60,66 @@ class Extractor:
             BadInput: a filter of `selection` does not import, or `ontology` is none.
         """
         known = read_ontology(ontology)
-        nesting = Nesting(known)
+        writer = AnswerWriter(known)
         self._signed_urls = selection.signed_urls
         self._emit = format.kinds
         chains = {
-            kind: Chain(kind, selection, known.names, functions) for kind in ("objects", "classifications")
+            kind: Chain(kind, selection, known.names, known.shapes, functions)
+            for kind in ("objects", "classifications")
         }
         self.filters = {kind: chain.names for kind, chain in chains.items() if kind in format.kinds}
-        self._objects = ObjectReader(chains["objects"], nesting)
+        self._objects = ObjectReader(chains["objects"], writer, known)
         self._classifications = ClassificationReader(
             chains["classifications"],
-            nesting,
+            writer,
             known,
             per_frame=format.per_frame,
+            with_reviews=selection.include_reviews or chains["classifications"].reads("reviews"),
         )
+        self._units = UnitReader(format.kinds, signed_urls=selection.signed_urls)
 
-    def extract(self, row: Row, planned: PlanRow) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
         """The records of one label row: as sent, or its skeleton where no rows are emitted.
+
+        `known` is what is known of it already, and noted.
 
         Raises:
             SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
             BadInput: one of the user's own filters failed.
         """
-        sheets = self._sheets()
-        return _harvest(sheets, [self._add(sheets, row, planned)])
+        sheets, notes = self._sheets(), list[Note]()
+        return _harvest(sheets, [self._add(sheets, row, planned, known, notes)], notes)
 
-    def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    def extract_all(
+        self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
+    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """The records of label rows: of so many in turn what they gave, or why the next cannot be read.
 
         Raises BadInput as `extract`.
         """
-        sheets, sizes = self._sheets(), list[int]()
+        sheets, sizes, notes = self._sheets(), list[int](), list[Note]()
         for row, planned in rows:
             try:
-                sizes.append(self._add(sheets, row, planned))
+                sizes.append(self._add(sheets, row, planned, known, notes))
             except SkipRow as error:
                 if sizes:
-                    yield len(sizes), _harvest(sheets, sizes)
+                    yield len(sizes), _harvest(sheets, sizes, notes)
                 yield 1, error
-                sheets, sizes = self._sheets(), []
+                sheets, sizes, notes = self._sheets(), [], []
         if sizes:
-            yield len(sizes), _harvest(sheets, sizes)
+            yield len(sizes), _harvest(sheets, sizes, notes)
 
     def _sheets(self) -> dict[str, Sheet]:
         return {kind: Sheet(self.filters.get(kind, ())) for kind in self._emit}
 
-    def _add(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow) -> int:
+    def _add(
+        self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, known: Known, notes: list[Note]
+    ) -> int:
         """Reads a row into `sheets`, or, with SkipRow, nothing of it. Returns its bytes, 0 for a skeleton."""
         marks = [sheet.mark() for sheet in sheets.values()]
+        remarks = Remarks()
         try:
-            size = self._read(sheets, sent, planned)
+            size = self._read(sheets, sent, planned, remarks)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SkipRow) as exc:
             for sheet, mark in zip(sheets.values(), marks, strict=True):
                 sheet.back_to(mark)
@@ -107,38 +128,59 @@ class Extractor:
             raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
         for sheet, mark in zip(sheets.values(), marks, strict=True):
             sheet.count_row(mark)
+        if known:
+            for remark in known.get(planned.label_hash or "", ()):
+                remarks.add(*remark)
+        if remarks:
+            notes += remarks.notes(planned)
         return size
 
-    def _read(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow) -> int:
+    def _read(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, remarks: Remarks) -> int:
         row, skeleton = (b"", copy(sent)) if isinstance(sent, LabelRow) else _on_one_line(sent)
+        _compare(skeleton, planned, remarks)
         complete(skeleton, planned)
         if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
-        places = Places(skeleton, signed_urls=self._signed_urls)
+        places = Places(skeleton, signed_urls=self._signed_urls, width=planned.width, height=planned.height)
+        frames = planned.number_of_frames or None
         for kind, sheet in sheets.items():
             if kind == "objects":
-                self._objects.read(sheet, skeleton, data_type, head, places)
+                self._objects.read(sheet, skeleton, data_type, head, places, remarks)
             elif kind == "classifications":
-                self._classifications.read(sheet, skeleton, data_type, head, places)
-            else:
+                self._classifications.read(sheet, skeleton, data_type, head, places, remarks, frames)
+            elif kind == "rows":
                 _add_row(sheet, row, planned)
+        if "units" in sheets:  # last, as they count the others
+            self._units.read(sheets["units"], skeleton, head, places, frames)
         return len(row)
 
 
 class RowByRow(Extractor):
     """An extractor that gives each row's records alone, for whoever wants to know whose they are."""
 
-    def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    def extract_all(
+        self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
+    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """As an extractor does, one row at a time."""
         for row, planned in rows:
             try:
-                yield 1, self.extract(row, planned)
+                yield 1, self.extract(row, planned, known)
             except SkipRow as error:
                 yield 1, error
 
 
-def _harvest(sheets: dict[str, Sheet], sizes: list[int]) -> Harvest:
+def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
+    """Notes where a row, before anything is filled in, says of itself what its listing contradicts."""
+    if planned.listed_twice:
+        remarks.add("listed_twice", "the first of its places in the plan counts")
+    for field in ("branch_name", "data_hash", "dataset_hash"):
+        said, listed = getattr(row, field), getattr(planned, field)
+        if said != listed and said and listed:
+            remarks.add("unlike_listing", f"{field} {said}, listed as {listed}")
+
+
+def _harvest(sheets: dict[str, Sheet], sizes: list[int], notes: list[Note]) -> Harvest:
     """What is on `sheets`, of rows of these sizes in bytes."""
     giant = sum(sizes) if max(sizes) > CHUNK else 0
     return Harvest(
@@ -147,6 +189,7 @@ def _harvest(sheets: dict[str, Sheet], sizes: list[int]) -> Harvest:
         seen={kind: sheet.seen for kind, sheet in sheets.items()},
         written={kind: sheet.written for kind, sheet in sheets.items()},
         dropped={kind: sheet.dropped for kind, sheet in sheets.items()},
+        notes=notes,
     )
 
 

@@ -1,5 +1,6 @@
 """Objects: from a label row's skeleton to lines, with the objects' own bytes copied as sent."""
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain as concatenated
 from itertools import compress, repeat
@@ -9,86 +10,114 @@ import msgspec
 
 from harvester.filters import Chain
 from harvester.filters.fields import fields_decoder
-from harvester.labels.answers import JSON, Nesting, StaticAnswers, Written
+from harvester.labels.answers import JSON, NO_ANSWERS, NULL, AnswerList, AnswerWriter, StaticAnswers, Written
 from harvester.labels.dynamic import DynamicAnswers
+from harvester.labels.notes import Remarks
+from harvester.labels.ontology import Ontology
 from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
-from harvester.labels.records import Sheet, number
-from harvester.labels.wire import LabelRow, ObjectAnswer
+from harvester.labels.records import Sheet
+from harvester.labels.values import integer, whole
+from harvester.labels.wire import LabelRow, ObjectAnswer, Ranges
 
 _Answers = dict[str, ObjectAnswer | None]
 
-# Dynamic answers as sent, and frame and space where an object with them is first met: what is written there.
+# Cache: (raw dynamic answers, frame, space) to the answers written where an object with them is first met.
 FirstMet = Written[tuple[bytes, int | None, str | None]]
 
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
-# The end of a line: static answers where they go, and no dynamic ones.
-_ANSWERS = b',"attributes":%b,"dynamic_attributes":[]}\n'
-_NO_ANSWERS = _ANSWERS % b"[]"
+# The end of a line, after the object: hash; class and `object_number`; `until`, ranges, answers.
+_CLASS = b',"feature_hash":%b,"name":%b,"shape":%b,"object_number":'
+_END = b',"object_hash":%b%b%b,"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":%b}\n'
+
+_NONE: dict[object, bytes] = {}
+
+_encode = msgspec.json.encode
 # `object_answers`, as what they say of objects that stand elsewhere, and as the objects themselves.
 _decode_answers = msgspec.json.Decoder(dict[str, ObjectAnswer | None] | None).decode
 _decode_entries = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
+_decode_ranges = msgspec.json.Decoder(Ranges).decode
+_decode_class = fields_decoder({"name", "shape"}).decode
+_decode_hash = fields_decoder({"object_hash"}).decode
 
 
 class ObjectReader:
     """Reads the objects of label rows. Holds no state of a row; safe to use from many threads."""
 
-    def __init__(self, chain: Chain, nesting: Nesting) -> None:
-        self._chain = chain
-        self._nesting = nesting
-        self._answers = StaticAnswers(nesting, _ANSWERS)
-        self._first_met = FirstMet()
-        # Only what is looked at is decoded; the hash joins an object to its answers.
-        self._decode = fields_decoder(chain.needs | {"object_hash"}).decode
-        self._decode_event = fields_decoder(chain.needs | {"object_hash", "event"}).decode
-        self._decode_entry = fields_decoder(
-            chain.needs | {"object_hash", "event", "feature_hash", "shape"}
-        ).decode
+    def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
+        self._shapes = ontology.shapes
+        self._kit = _Kit(chain, writer, ontology)
+        # Only what is looked at is decoded; the hashes join an object to its answers and its class.
+        needs = chain.needs | {"object_hash", "feature_hash"}
+        self._decode = fields_decoder(needs).decode
+        self._decode_event = fields_decoder(needs | {"event"}).decode
+        self._decode_entry = fields_decoder(needs | {"event", "shape"}).decode
 
-    def read(self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places) -> None:
+    def read(
+        self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places, remarks: Remarks
+    ) -> None:
         """Adds the lines of all objects of `row`; `head` is the row's part of a line."""
         answers = _decode_answers(row.object_answers) or {}
-        scene = data_type == "scene"
-        reading = _Reading(
-            sheet, self._chain, self._nesting, self._answers, self._first_met, row, answers, scene=scene
-        )
+        reading = _Reading(sheet, self._kit, row, answers, places, remarks, scene=data_type == "scene")
         head = b'{"kind":"object",' + head
-        decode = self._decode_event if scene else self._decode
-        all_alike = not (answers or row.object_actions or self._chain.names or scene)
+        decode = self._decode_event if data_type == "scene" else self._decode
         for place, frame, labels in places.labels():
             objects = labels.objects
             if objects:
-                before = b'%b%b%b,"object":' % (head, place.head, number(frame))
-                if all_alike:
-                    sheet.keep_all(before, _NO_ANSWERS, objects)
-                else:
-                    reading.choose(before, objects, list(map(decode, objects)), frame, place)
-        for place, raw, fields in self._on_ranges(row, answers, data_type, places):
-            reading.choose(b'%b%bnull,"object":' % (head, place.head), [raw], [fields], None, place)
+                before = b'%b%b%b,"object":' % (head, place.head, whole(frame))
+                reading.choose(before, objects, list(map(decode, objects)), frame, place)
+        for place, raw, fields, ranges in self._on_ranges(row, answers, data_type, places):
+            before = b'%b%bnull,"object":' % (head, place.head)
+            reading.choose(before, [raw], [fields], None, place, ranges)
 
     def _on_ranges(
         self, row: LabelRow, answers: _Answers, data_type: str, places: Places
-    ) -> Iterator[tuple[Place, msgspec.Raw, Any]]:
-        """The objects that live in `object_answers`, once for each space that they are on."""
-        if data_type in FRAME_TYPES and not any(entry and entry.spaces for entry in answers.values()):
+    ) -> Iterator[tuple[Place, msgspec.Raw, Any, bytes]]:
+        """The objects that live in `object_answers`, with their ranges, once for each of their spaces."""
+        framed = data_type in FRAME_TYPES
+        candidates = {
+            key: entry for key, entry in answers.items() if entry and (not framed or _may_be_object(entry))
+        }
+        if not candidates:
             return
         entries = _decode_entries(row.object_answers) or {}
-        for object_hash, entry in answers.items():
-            if entry is None:
-                continue
+        on_frames: set[str | None] | None = None
+        for object_hash, entry in candidates.items():
             raw = entries[object_hash]
             fields = self._decode_entry(raw)
             if not fields.feature_hash and not fields.shape:
                 continue  # Answers left behind by an object that is gone.
             fields.object_hash = object_hash
-            by_shape = fields.shape in _RANGE_SHAPES
+            shape = fields.shape or self._shapes.get(fields.feature_hash) or None
+            ranged = shape in _RANGE_SHAPES
+            if shape is None:  # nobody knows: it is an object on ranges if it stands nowhere else
+                on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
+                ranged = object_hash not in on_frames
             if entry.spaces:
-                for space_id in entry.spaces:
-                    space_type = places.space_type(space_id)
-                    if space_type in RANGE_SPACES or (space_type is None and by_shape):
-                        yield places.space(space_id), raw, fields
-            elif data_type in RANGE_TYPES or (data_type not in FRAME_TYPES and by_shape):
-                yield places.root, raw, fields
+                for space_id, where in entry.spaces.items():
+                    space_type, sent = places.space_type(space_id), where.range if where else None
+                    known = space_type in RANGE_SPACES
+                    if known or (space_type is None and ranged and (shape or not _is_empty(sent))):
+                        yield places.space(space_id), raw, fields, _ranges(sent)
+            elif data_type in RANGE_TYPES or (
+                ranged and not (_is_empty(entry.range) and (framed or not shape))
+            ):
+                html = bytes(entry.range_html) != NULL
+                yield places.root, raw, fields, NULL if html else _ranges(entry.range)
+
+
+class _Kit:
+    """What all rows are read with: filters, the ontology's classes, caches of answers."""
+
+    def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
+        self.chain = chain
+        self.writer = writer
+        self.static = StaticAnswers(writer)
+        self.first_met = FirstMet()
+        self.classes = {
+            feature: _CLASS % (_encode(feature), _encode(ontology.names[feature]), _encode(shape or None))
+            for feature, shape in ontology.shapes.items()
+        }
 
 
 class _Reading:
@@ -97,84 +126,170 @@ class _Reading:
     def __init__(
         self,
         sheet: Sheet,
-        chain: Chain,
-        nesting: Nesting,
-        written: StaticAnswers,
-        first_met: FirstMet,
+        kit: _Kit,
         row: LabelRow,
         answers: _Answers,
+        places: Places,
+        remarks: Remarks,
         *,
         scene: bool,
     ) -> None:
         self.sheet = sheet
-        self._chain = chain
-        self._nesting = nesting
-        self._written = written
-        self._first_met = first_met
-        self._label_hash = row.label_hash
+        self._kit = kit
+        self._row = row
         self._scene = scene
+        self._places = places
+        self._remarks = remarks
         self._statics = answers
         self._actions = row.object_actions or {}
-        self._tails: dict[str | None, bytes] = {None: _NO_ANSWERS}
+        self._ends: dict[tuple[str | None, str | None], bytes] = {}
         self._dynamic: dict[str, DynamicAnswers] = {}
+        self._spaces: set[str] | None = None
+        continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
+        self._moments = _moments(places) if continuous else None
 
     def choose(
-        self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
+        self,
+        before: bytes,
+        objects: list[msgspec.Raw],
+        fields: list[Any],
+        frame: int | None,
+        place: Place,
+        ranges: bytes = NULL,
     ) -> None:
         """Keeps those of `objects`, given as sent and with their fields, that no filter refuses.
 
         `before` is their line up to the object. What happens here happens once a record, so it is done by
         columns: a few calls for many objects.
         """
-        sheet, chain, tail_of = self.sheet, self._chain, self._tails.get
+        sheet, chain = self.sheet, self._kit.chain
+        end_of = self._ends.get if ranges is NULL else _NONE.get  # ranges differ from space to space
         if self._scene:
             # The end of an object in an event-based scene is no label; its start and its changes are.
             labels = [one.event != "delete" for one in fields]
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
-        sheet.seen += len(objects)
+        seen = len(objects)
         objects, fields = chain.sift(objects, fields, sheet.dropped)
-        tails = [tail_of(one.object_hash) or self._tail(one.object_hash, frame, place) for one in fields]
+        ends = [
+            end_of((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
+            for one, raw in zip(fields, objects, strict=True)
+        ]
         if chain.looks_at_records:
-            kept = [self._is_kept(before, *record) for record in zip(objects, tails, strict=True)]
-            objects, tails = list(compress(objects, kept)), list(compress(tails, kept))
-        sheet.written += len(objects)
-        sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, tails, strict=False))
+            kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
+            objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
+        written = len(objects)
+        sheet.seen += seen
+        sheet.written += written
+        place.kept[0] += written
+        place.dropped[0] += seen - written
+        sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
 
     def _is_kept(self, *record: JSON) -> bool:
-        name = self._chain.refused_by(b"".join(record), self._label_hash)
+        name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash)
         if name is not None:
             self.sheet.dropped[name] += 1
         return name is None
 
-    def _tail(self, object_hash: str | None, frame: int | None, place: Place) -> bytes:
-        """The end of a line: the object's answers. The same on every frame, unless there are dynamic ones."""
-        assert object_hash is not None  # None is among the tails from the start.
+    def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
+        """The end of a line. The same wherever the object is, unless it depends on where it is met."""
+        object_hash, feature = one.object_hash, one.feature_hash
         entry, actions = self._statics.get(object_hash), self._actions.get(object_hash)
-        tail = self._written[bytes(entry.classifications)] if entry else _NO_ANSWERS
-        if actions is None:
-            self._tails[object_hash] = tail
-            return tail
-        return b"%b%b}\n" % (
-            tail.removesuffix(b"[]}\n"),
-            self._dynamic_answers(object_hash, actions.actions, frame, place.scope),
+        number, static, dynamic, until = NULL, NO_ANSWERS, NO_ANSWERS, None
+        if entry is not None:
+            number, static = integer(entry.object_number), self._kit.static[bytes(entry.classifications)]
+        if self._moments is not None and frame is not None:
+            until = _until(self._moments[id(place), object_hash], frame)
+        if actions is not None:
+            dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, place)
+        if static.as_text or dynamic.as_text:
+            self._remarks.add("answer_as_text", f"object {object_hash}")
+        known = self._kit.classes.get(feature)
+        end = _END % (
+            _encode(object_hash),
+            _class_as_sent(feature, raw) if known is None else known,
+            number,
+            whole(until),
+            ranges,
+            static.json,
+            dynamic.json,
         )
+        if known is not None and actions is None and self._moments is None and ranges is NULL:
+            self._ends[object_hash, feature] = end
+        return end
 
     def _dynamic_answers(
-        self, object_hash: str, actions: msgspec.Raw, frame: int | None, scope: str | None
-    ) -> bytes:
+        self, object_hash: str, actions: msgspec.Raw, frame: int | None, until: int | None, place: Place
+    ) -> AnswerList:
         dynamic = self._dynamic.get(object_hash)
         if dynamic is not None:
-            return _at(dynamic, frame, scope)
+            return self._at(dynamic, frame, until, place)
         # Where an object is first met, and on an image nowhere else, others were met with the same answers.
+        alike = place.listed and self._moments is None
         sent = bytes(actions)
-        key = (sent, frame, scope)
-        written = self._first_met.get(key)
+        key = (sent, frame, place.space_id)
+        written = self._kit.first_met.get(key) if alike else None
         if written is None:
-            dynamic = self._dynamic[object_hash] = DynamicAnswers(self._nesting, actions)
-            written = _at(dynamic, frame, scope)
-            self._first_met.keep(key, sent, written)
+            if self._spaces is None:
+                self._spaces = {*self._places.space_ids, *self._named_spaces()}
+            dynamic = self._dynamic[object_hash] = DynamicAnswers(self._kit.writer, actions, self._spaces)
+            written = self._at(dynamic, frame, until, place)
+            if alike:
+                self._kit.first_met.keep(key, sent, written)
         return written
 
+    def _at(self, dynamic: DynamicAnswers, frame: int | None, until: int | None, place: Place) -> AnswerList:
+        if frame is None:
+            return dynamic.with_ranges(place)
+        if self._moments is not None:
+            return dynamic.within(frame, until, place)
+        return dynamic.at(frame, place)
 
-def _at(dynamic: DynamicAnswers, frame: int | None, scope: str | None) -> bytes:
-    return dynamic.with_ranges(scope) if frame is None else dynamic.at(frame, scope)
+    def _named_spaces(self) -> Iterator[str]:
+        for entry in self._statics.values():
+            yield from (entry.spaces or ()) if entry else ()
+
+
+def _class_as_sent(feature: str | None, raw: msgspec.Raw) -> bytes:
+    """The class of an object that the ontology does not know, by its own words."""
+    sent = _decode_class(raw)
+    return _CLASS % (_encode(feature), _encode(sent.name), _encode(sent.shape))
+
+
+def _may_be_object(entry: ObjectAnswer) -> bool:
+    """Whether an entry in a row of framed data may be an object on ranges; most are answers alone."""
+    return bool(entry.spaces) or bytes(entry.feature_hash) != NULL or not _is_empty(entry.range)
+
+
+def _is_empty(ranges: msgspec.Raw | None) -> bool:
+    return ranges is None or bytes(ranges).translate(None, b" \t\r\n") in (NULL, b"[]")
+
+
+def _ranges(sent: msgspec.Raw | None) -> bytes:
+    """Ranges as sent; null where they are no pairs of numbers."""
+    if sent is None:
+        return NULL
+    try:
+        _decode_ranges(sent)
+    except msgspec.ValidationError:
+        return NULL
+    return bytes(sent)
+
+
+def _hashes_on_frames(places: Places) -> set[str | None]:
+    return {_decode_hash(raw).object_hash for _, _, labels in places.labels() for raw in labels.objects or ()}
+
+
+def _moments(places: Places) -> dict[tuple[int, str | None], list[int]]:
+    """The moments of each object's events, in order, in each place of an event-based scene."""
+    moments: dict[tuple[int, str | None], list[int]] = {}
+    for place, frame, labels in places.labels():
+        if frame is not None:
+            for raw in labels.objects or ():
+                moments.setdefault((id(place), _decode_hash(raw).object_hash), []).append(frame)
+    return moments
+
+
+def _until(moments: list[int], start: int) -> int | None:
+    """The last moment before the next event; None where there is none."""
+    after = bisect_right(moments, start)
+    return moments[after] - 1 if after < len(moments) else None

@@ -26,6 +26,7 @@ class _Attribute(msgspec.Struct, rename="camel"):
 class _Object(msgspec.Struct, rename="camel"):
     feature_node_hash: str = ""
     name: str = ""
+    shape: str = ""
     attributes: list[_Attribute] | None = None
 
 
@@ -41,11 +42,11 @@ class _Structure(msgspec.Struct):
 
 
 class Option(msgspec.Struct, frozen=True):
-    """An option of a radio or checklist: its place in ontology order, and its name and value as JSON."""
+    """An option of a radio or checklist: name, value and feature hash, each as JSON."""
 
-    order: int
     name: bytes
     value: bytes
+    feature: bytes
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -65,6 +66,7 @@ class Ontology(msgspec.Struct, frozen=True):
     known: bool
     attributes: dict[str, Attribute]
     names: dict[str, str]
+    shapes: dict[str, str]
     object_features: frozenset[str]
     classification_features: frozenset[str]
     global_classifications: frozenset[str]
@@ -94,6 +96,7 @@ def read_ontology(structure: bytes | None) -> Ontology:
         known=structure is not None,
         attributes=attributes,
         names=names,
+        shapes={thing.feature_node_hash: thing.shape for thing in objects if thing.shape},
         object_features=frozenset(thing.feature_node_hash for thing in objects),
         classification_features=frozenset(thing.feature_node_hash for thing in classifications),
         global_classifications=frozenset(
@@ -112,9 +115,11 @@ def _attributes(roots: Iterable[_Attribute], first: int) -> dict[str, Attribute]
             type=attribute.type,
             options={
                 option.feature_node_hash: Option(
-                    order, msgspec.json.encode(option.label), msgspec.json.encode(option.value)
+                    msgspec.json.encode(option.label),
+                    msgspec.json.encode(option.value),
+                    msgspec.json.encode(option.feature_node_hash),
                 )
-                for order, option in enumerate(attribute.options or [])
+                for option in attribute.options or []
             },
             parent=parent,
             parent_option=parent_option,

@@ -27,13 +27,15 @@ Copies = dict[str, CopiesBySpace]
 class Placement(msgspec.Struct):
     """One placement of a classification: in `place`, on `ranges` (JSON; an empty list: all of the place).
 
-    `sent` is the classification as sent: its entry, or the first of its `copies` in an older row.
+    `sent` is the classification as sent: its entry, or the first of its `copies` in an older row. `unknown`
+    where nobody can tell where it stands.
     """
 
     place: Place
     ranges: bytes
     sent: msgspec.Raw
     copies: CopiesInPlace | None = None
+    unknown: bool = False
 
 
 def frame_copies(places: Places) -> Copies:
@@ -77,31 +79,18 @@ def whole_row_placement(
 ) -> list[Placement]:
     """The placement of an entry that says nothing: the whole row, or none.
 
-    On data with frames only a global classification stands without a range; any other that does has been
-    taken off its last frame.
+    On data with frames only a global classification stands without a range. One that the ontology knows and
+    does not call global has been taken off its last frame. One that the ontology does not know is kept, as
+    nobody can tell.
     """
     if not entry.feature_hash:
         return []
-    stands = (
-        not on_frames
-        or places.has_space(ROOT_SPACE)
-        or not ontology.known
-        or entry.feature_hash in ontology.global_classifications
+    sure = (
+        not on_frames or places.has_space(ROOT_SPACE) or entry.feature_hash in ontology.global_classifications
     )
-    return [Placement(places.root, b"[]", sent)] if stands else []
-
-
-def frames_of(placement: Placement, most: int) -> list[int] | None:
-    """The frames that the ranges cover, in order; None if they are no frames, or more than `most`."""
-    try:
-        ranges = _decode_ranges(placement.ranges)
-    except msgspec.ValidationError:
-        return None
-    if not all(isinstance(bound, int) for bounds in ranges for bound in bounds):
-        return None
-    if sum(max(0, end - start + 1) for start, end in ranges) > most:
-        return None
-    return sorted({frame for start, end in ranges for frame in range(int(start), int(end) + 1)})
+    if not sure and entry.feature_hash in ontology.classification_features:
+        return []
+    return [Placement(places.root, b"[]", sent, unknown=not sure)]
 
 
 def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool:

@@ -1,35 +1,13 @@
-"""Records: their kinds, their keys in order, and how a line is put together from ready-made bytes."""
+"""How the lines of records are put together from ready-made bytes, and what is counted of them."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
+from typing import Protocol
 
 import msgspec
 
-from harvester.labels.answers import JSON
+from harvester.labels.values import JSON
 from harvester.labels.wire import LabelRow, PlanRow, SentRow
-
-# Raised whenever a key is added, removed or changes its meaning.
-SCHEMA_VERSION = 1
-
-# The keys of an object record, in order; a classification record has the same up to `frame`.
-HEAD_KEYS = (
-    "kind",
-    "label_hash",
-    "branch_name",
-    "data_hash",
-    "dataset_hash",
-    "dataset_title",
-    "data_title",
-    "data_type",
-    "unit_hash",
-    "file_name",
-    "data_url",
-    "space_id",
-    "frame",
-)
-OBJECT_KEYS = (*HEAD_KEYS, "object", "attributes", "dynamic_attributes")
-CLASSIFICATION_KEYS = (*HEAD_KEYS, "ranges", "classification", "answers")
-ROW_KEYS = ("kind", "metadata", "row")
 
 # Bytes of lines that are joined at once, where not all are; and of a row from which on it is a giant.
 CHUNK = 1024**2
@@ -37,18 +15,31 @@ CHUNK = 1024**2
 _encode = msgspec.json.encode
 
 
+class LineSeries(Protocol):
+    """Many lines that differ in little: made as they are taken, so that they never lie in memory together."""
+
+    def __len__(self) -> int:
+        """Bytes of all its lines."""
+
+    def __iter__(self) -> Iterator[bytes]: ...
+
+
 class Lines(msgspec.Struct):
-    """The lines of one kind that rows give: `size` bytes for the file, in chunks to be taken once."""
+    """The lines of one kind that rows give: `size` bytes for the file, in chunks to be taken once.
+
+    `held` bytes of these lie in memory now; the rest is made as it is taken.
+    """
 
     size: int
     chunks: Iterable[bytes]
+    held: int
 
     def __bytes__(self) -> bytes:
         return b"".join(self.chunks)
 
 
 # The state of a sheet before a row was read.
-_Mark = tuple[int, int, int, dict[str, int]]
+_Mark = tuple[int, int, int, int, dict[str, int]]
 
 
 class Sheet:
@@ -58,11 +49,12 @@ class Sheet:
     """
 
     def __init__(self, filters: tuple[str, ...] = ()) -> None:
-        self.pieces: list[SentRow] = []
+        self.pieces: list[SentRow | LineSeries] = []
         self.rows = 0
         self.seen = 0
         self.written = 0
         self.dropped = dict.fromkeys(filters, 0)
+        self._series = 0
 
     def keep_all(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
         """Keeps records that differ in what was `sent` only."""
@@ -70,13 +62,19 @@ class Sheet:
         self.written += len(sent)
         self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
 
+    def keep_series(self, series: LineSeries, lines: int) -> None:
+        """Keeps that many `lines`, which are not made yet."""
+        self.written += lines
+        self.pieces.append(series)
+        self._series += 1
+
     def mark(self) -> _Mark:
         """What `back_to` undoes the next row with."""
-        return len(self.pieces), self.seen, self.written, self.dropped.copy()
+        return len(self.pieces), self.seen, self.written, self._series, self.dropped.copy()
 
     def back_to(self, mark: _Mark) -> None:
         """Forgets what was read since."""
-        pieces, self.seen, self.written, self.dropped = mark
+        pieces, self.seen, self.written, self._series, self.dropped = mark
         del self.pieces[pieces:]
 
     def count_row(self, mark: _Mark) -> None:
@@ -87,15 +85,20 @@ class Sheet:
         """The lines; their rows have so many bytes, if there is a giant among these.
 
         Lines that outweigh them are joined only as they are taken: till then the rows' bytes stay, and
-        never lie in memory beside all that is made of them.
+        never lie in memory beside all that is made of them. So are those of a series.
         """
-        if giant and (size := sum(map(len, self.pieces))) > giant:
-            return Lines(size, _joined(self.pieces))
-        lines = b"".join(self.pieces)
-        return Lines(len(lines), [lines])
+        if self._series or (giant and sum(map(len, self.pieces)) > giant):
+            held = sum(len(piece) for piece in self.pieces if _is_made(piece))
+            return Lines(sum(map(len, self.pieces)), _joined(self.pieces), held)
+        lines = b"".join(self.pieces)  # type: ignore[arg-type]  # no series among them
+        return Lines(len(lines), [lines], len(lines))
 
 
-def _joined(pieces: Iterable[SentRow]) -> Iterator[bytes]:
+def _is_made(piece: "SentRow | LineSeries") -> bool:
+    return isinstance(piece, bytes | bytearray | memoryview | msgspec.Raw)
+
+
+def _joined(pieces: Iterable[SentRow | LineSeries]) -> Iterator[bytes]:
     chunk = bytearray()
     for piece in _cut(pieces):
         chunk += piece
@@ -105,9 +108,11 @@ def _joined(pieces: Iterable[SentRow]) -> Iterator[bytes]:
     yield bytes(chunk)
 
 
-def _cut(pieces: Iterable[SentRow]) -> Iterator[SentRow]:
+def _cut(pieces: Iterable[SentRow | LineSeries]) -> Iterator[SentRow]:
     for piece in pieces:
-        if len(piece) <= CHUNK:
+        if not isinstance(piece, bytes | bytearray | memoryview | msgspec.Raw):
+            yield from piece
+        elif len(piece) <= CHUNK:
             yield piece
         else:
             view = memoryview(piece)
@@ -139,19 +144,6 @@ def row_head(row: LabelRow) -> bytes:
     return _encode(fields)[1:-1] + b","
 
 
-def place_head(
-    unit_hash: str | None, file_name: str | None, data_url: str | None, space_id: str | None
-) -> bytes:
-    """The keys that all records of a place share, ``unit_hash`` to ``space_id``, and the key ``frame``."""
-    fields = {"unit_hash": unit_hash, "file_name": file_name, "data_url": data_url, "space_id": space_id}
-    return _encode(fields)[1:-1] + b',"frame":'
-
-
 def row_ends(metadata: JSON) -> tuple[bytes, bytes]:
     """What stands before and after the label row in a row record."""
     return b'{"kind":"row","metadata":%b,"row":' % metadata, b"}\n"
-
-
-def number(frame: int | None) -> bytes:
-    """A frame as JSON."""
-    return b"null" if frame is None else b"%d" % frame

@@ -38,8 +38,9 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `outcome` is decided while planning for rows that are never asked for: ``unlabelled`` (no label yet)
     or ``filtered`` (the listing rules it out). `stage` is the title of its task's stage in the workflow.
-    `metadata` is the listing item as sent, kept only where
-    row records are emitted.
+    `client_metadata` is JSON text, kept only where it was asked for. `listed_twice` is set where the server
+    lists the label row more than once. `metadata` is the listing item as sent, kept only where row records
+    are emitted.
     """
 
     dataset_hash: str
@@ -49,10 +50,17 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     data_hash: str
     data_type: str = ""
     dataset_title: str = ""
+    created_at: str | None = None
     last_edited_at: str | None = None
     task_status: str | None = None
     label_status: str | None = None
     stage: str | None = None
+    width: int | None = None
+    height: int | None = None
+    number_of_frames: int | None = None
+    backing_item_uuid: str | None = None
+    client_metadata: str | None = None
+    listed_twice: bool = False
     outcome: str | None = None
     metadata: msgspec.Raw = NO_METADATA  # no `| None`: msgspec decodes no union with Raw
 
@@ -63,6 +71,8 @@ SentRow = bytes | bytearray | memoryview | msgspec.Raw
 
 # -- the label row ------------------------------------------------------------------------------------
 
+_NULL = msgspec.Raw(b"null")
+
 # Inclusive at both ends: frames, milliseconds, characters or nanoseconds, by the data type.
 Ranges = list[tuple[int | float, int | float]]
 
@@ -72,6 +82,7 @@ class FrameLabels(msgspec.Struct, gc=False):
 
     objects: list[msgspec.Raw] | None = None
     classifications: list[msgspec.Raw] | None = None
+    metadata: msgspec.Raw = _NULL  # of a DICOM slice
 
 
 # `{"objects": [..], "classifications": [..]}`, or frames by key; empty in every way met, and `[]` and null.
@@ -81,12 +92,18 @@ Labels = (
 
 
 class DataUnit(msgspec.Struct):
-    """A data unit: an image, a video, a file."""
+    """A data unit: an image, a video, a file. What is raw is copied, and may have any form."""
 
     data_hash: str | None = None
     data_title: str | None = None
     data_sequence: int | float | str | None = None
     data_link: str | None = None
+    data_type: msgspec.Raw = _NULL  # its MIME type
+    width: msgspec.Raw = _NULL
+    height: msgspec.Raw = _NULL
+    data_fps: msgspec.Raw = _NULL
+    data_duration: msgspec.Raw = _NULL
+    data_links: msgspec.Raw = _NULL  # of DICOM slices
     labels: Labels = None
 
 
@@ -97,6 +114,15 @@ class SpaceFile(msgspec.Struct):
     data_link: str | None = None
 
 
+class SceneInfo(msgspec.Struct):
+    """Which image or point cloud of a scene a space is."""
+
+    stream_id: str | None = None
+    start_frame: int | float | str | None = None
+    event_index: int | float | str | None = None
+    uri: str | None = None
+
+
 class Space(msgspec.Struct):
     """A space: a part of a group, scene or layered image with labels of its own."""
 
@@ -104,6 +130,15 @@ class Space(msgspec.Struct):
     labels: Labels = None
     child_info: SpaceFile | None = None
     root_info: SpaceFile | None = None
+    scene_info: SceneInfo | None = None
+    width: msgspec.Raw = _NULL
+    height: msgspec.Raw = _NULL
+    number_of_frames: msgspec.Raw = _NULL
+    number_of_pages: msgspec.Raw = _NULL
+    data_fps: msgspec.Raw = _NULL
+    data_duration: msgspec.Raw = _NULL
+    duration_ms: msgspec.Raw = _NULL
+    frames: msgspec.Raw = _NULL  # of image sequences and stacks of medical images
 
 
 class Scene(msgspec.Struct, rename="camel"):
@@ -112,11 +147,22 @@ class Scene(msgspec.Struct, rename="camel"):
     is_continuous: bool | None = None
 
 
-class ObjectAnswer(msgspec.Struct, gc=False):
+class SpaceRange(msgspec.Struct):
+    """Where on a space an object or classification stands. The range of an `html` space is no range."""
+
+    type: str | None = None
+    range: msgspec.Raw = _NULL
+
+
+class ObjectAnswer(msgspec.Struct, rename="camel", gc=False):
     """An entry of `object_answers`: static answers; for range data also the object itself."""
 
     classifications: msgspec.Raw = msgspec.Raw(b"[]")
-    spaces: dict[str, msgspec.Raw] | None = None
+    object_number: msgspec.Raw = _NULL
+    feature_hash: msgspec.Raw = _NULL
+    range: msgspec.Raw = _NULL
+    range_html: msgspec.Raw = msgspec.field(default=_NULL, name="range_html")
+    spaces: dict[str, SpaceRange | None] | None = None
 
 
 class ObjectActions(msgspec.Struct, gc=False):
@@ -135,6 +181,7 @@ class LabelRow(msgspec.Struct):
     dataset_title: str | None = None
     data_title: str | None = None
     data_type: str | None = None
+    last_edited_at: str | int | float | None = None
     data_units: dict[str, DataUnit] | None = None
     spaces: dict[str, Space | None] | None = None
     scene: Scene | None = None
@@ -143,17 +190,11 @@ class LabelRow(msgspec.Struct):
     classification_answers: dict[str, msgspec.Raw] | None = None
 
 
-class SpaceRange(msgspec.Struct):
-    """Where on a space a classification stands. An `html` range says nothing: the whole space."""
-
-    type: str | None = None
-    range: msgspec.Raw = msgspec.Raw(b"null")
-
-
 class ClassificationAnswer(msgspec.Struct, rename="camel"):
     """An entry of `classification_answers`; it is copied whole, this is where it stands."""
 
     feature_hash: str | None = None
+    reviews: msgspec.Raw = _NULL
     classifications: msgspec.Raw = msgspec.Raw(b"[]")
     range: list[msgspec.Raw] | None = None
     spaces: dict[str, SpaceRange | None] | None = None
@@ -163,6 +204,9 @@ class ClassificationCopy(msgspec.Struct, rename="camel", gc=False):
     """A frame-level copy of a classification."""
 
     classification_hash: str | None = None
+    feature_hash: str | None = None
+    name: str | None = None
+    reviews: msgspec.Raw = _NULL
 
 
 class _Envelope(msgspec.Struct):

@@ -50,7 +50,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` counts the part's rows by outcome: ``harvested, unlabelled, filtered, failed``. `harvested_ids`
     is the `IdDigest` of the rows harvested, some of which may have no records: with the plan and the
-    failed rows it proves which rows they were. `digest` guards the record itself.
+    failed rows it proves which rows they were. `notes` counts the part's notes by what they note. `digest`
+    guards the record itself.
     """
 
     part: int
@@ -59,12 +60,14 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     harvested_ids: str
     records: dict[str, KindCounts]
     files: list[PartFile]
+    notes: dict[str, int] = {}
     digest: str = ""
 
     @property
     def counted(self) -> dict[str, int]:
-        """Rows by what became of them, and records written by kind: by the names of `Counters`."""
-        return self.rows | {kind: counts.written for kind, counts in self.records.items()}
+        """Rows by what became of them, records written by kind, and notes: by the names of `Counters`."""
+        records = {kind: counts.written for kind, counts in self.records.items()}
+        return self.rows | records | {"notes": sum(self.notes.values())}
 
 
 class IdDigest:

@@ -4,9 +4,10 @@ import re
 from typing import NamedTuple
 
 from harvester.output.compression import SUFFIXES
+from harvester.schema import KINDS, SCHEMA_VERSION
 from harvester.settings import Compression
 
-FORMAT = 1  # version of everything that a target holds
+FORMAT = SCHEMA_VERSION  # version of everything that a target holds
 
 STATE = ".harvester"
 MANIFEST = "manifest.json"
@@ -20,8 +21,9 @@ LISTED_ROWS = f"{STATE}/listed.ndjson.zst"
 CHANGED = f"{STATE}/changed.json"  # of a generation: what it changes
 CHANGES = "changes"
 FAILED = "failed"
+NOTES = "notes"
 
-_KINDS = ("objects", "classifications", "rows", FAILED)
+_KINDS = (*KINDS, FAILED, NOTES)
 _SUFFIXES = tuple(f".ndjson{suffix}" for suffix in SUFFIXES.values())
 _PART = re.compile(rf"({'|'.join(_KINDS)})-([0-9]{{5,9}})(?:{'|'.join(map(re.escape, _SUFFIXES))})")
 _COMMIT = re.compile(r"([0-9]{5,9})\.json")

@@ -11,26 +11,27 @@ import msgspec
 
 from harvester.changes import Change
 from harvester.errors import CannotFinishNow
-from harvester.labels.records import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
-from harvester.output.layout import CHANGES, FAILED
+from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.target import Target
+from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
 
 _PIECE = 1024**2
 
-_KEYS = {
-    "objects": OBJECT_KEYS,
-    "classifications": CLASSIFICATION_KEYS,
-    "rows": ROW_KEYS,
-    FAILED: ("label_hash", "data_title", "error", "message", "attempts", "trace_id"),
+_KEYS: dict[str, tuple[str, ...]] = {
+    **RECORD_KEYS,
+    FAILED: FAILED_KEYS,
+    NOTES: NOTE_KEYS,
     CHANGES: Change.__struct_fields__,
 }
 _WORD = {
     "objects": "object",
     "classifications": "classification",
+    "units": "unit",
     "rows": "row",
     FAILED: None,
+    NOTES: None,
     CHANGES: "change",
 }
 

@@ -8,7 +8,7 @@ import msgspec
 from harvester.errors import Unsound
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
-from harvester.output.layout import FAILED, FORMAT, MANIFEST
+from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project
 from harvester.output.target import Target
@@ -47,10 +47,12 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an export holds.
 
     `format` is the version of the target's format, `plan` the digest of the frozen plan. `counts` are
-    rows: ``listed`` = ``harvested + unlabelled + filtered + failed``. `parts` stand in the order of the
+    rows: ``listed`` = ``harvested + unlabelled + filtered + failed``. `notes` counts by kind what is to be
+    known of rows that were harvested. `parts` stand in the order of the
     plan. `drift` is None where nobody looked. `generations` are the syncs since: all else is as the
     export left it. `digest` is the same for every run that brings the same;
-    it leaves out `run` (times, requests) and the files of failed rows (attempts, trace ids).
+    it leaves out `run` (times, requests), the files of failed rows (attempts, trace ids) and `notes` (a row
+    may be stale when one asks, and not later).
     """
 
     format: int
@@ -62,6 +64,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     plan: str
     counts: dict[str, int]
     records: dict[str, KindCounts]
+    notes: dict[str, int]
     drift: Drift | None
     parts: list[PartFile]
     run: dict[str, Any]
@@ -91,6 +94,7 @@ def build_manifest(
         plan=plan.digest,
         counts=count_rows(ordered),
         records=count_records(ordered, plan.format.kinds),
+        notes=count_notes(ordered),
         drift=drift,
         parts=list_files(ordered),
         run=dict(run),
@@ -125,6 +129,15 @@ def count_records(commits: Iterable[Commit], emit: Iterable[str]) -> dict[str, K
     return records
 
 
+def count_notes(commits: Iterable[Commit]) -> dict[str, int]:
+    """Notes by what they note, summed over parts."""
+    notes = dict[str, int]()
+    for commit in commits:
+        for note, number in commit.notes.items():
+            notes[note] = notes.get(note, 0) + number
+    return dict(sorted(notes.items()))
+
+
 def list_files(commits: Iterable[Commit]) -> list[PartFile]:
     """All files, by part, then by name."""
     return [file for commit in commits for file in sorted(commit.files, key=lambda file: file.name)]
@@ -132,8 +145,8 @@ def list_files(commits: Iterable[Commit]) -> list[PartFile]:
 
 def manifest_digest(fields: Mapping[str, Any]) -> str:
     """sha256 over the canonical JSON of what does not vary from run to run. `fields` as in the file."""
-    steady = [file for file in fields["parts"] if file["kind"] != FAILED]
-    return digest({**fields, "parts": steady}, without=("run", "digest"))
+    steady = [file for file in fields["parts"] if file["kind"] not in (FAILED, NOTES)]
+    return digest({**fields, "parts": steady}, without=("run", "notes", "digest"))
 
 
 def _sealed(manifest: Manifest) -> Manifest:

@@ -1,19 +1,20 @@
 """Writes the files of one part: ``objects-00000.ndjson`` and its like, counted and hashed on the way."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
-from harvester.output.layout import FAILED, part_name
+from harvester.output.layout import FAILED, NOTES, part_name
 from harvester.output.target import Target
 from harvester.settings import Compression
 
 if TYPE_CHECKING:
     from harvester.fetch.pool import FailedRow
+    from harvester.labels.notes import Note
 
 _BUFFER = 1024**2  # bytes a file, before they are compressed; an open part has at most four
 
@@ -29,6 +30,7 @@ class PartWriter:
         self._part = part
         self._compression = compression
         self._files: dict[str, _KindFile] = {}
+        self._notes: list[Note] = []
 
     def fills(self, kind: str, size: int) -> bool:
         """Whether `size` bytes more of one kind are so many that `write` sends on what is buffered."""
@@ -45,6 +47,21 @@ class PartWriter:
     def fail(self, row: "FailedRow") -> None:
         """Lists a row that could not be had."""
         self.write(FAILED, [msgspec.json.encode(row) + b"\n"], 1, 1)
+
+    def note(self, notes: "Iterable[Note]") -> None:
+        """Takes in what is to be known of rows, in the order of the plan."""
+        self._notes += notes
+
+    def notes(self, *, without: Container[str] = ()) -> dict[str, int]:
+        """Writes the notes, but for the kinds that are left out, and counts them by kind. Call it once."""
+        counts = dict[str, int]()
+        written = [note for note in self._notes if note.note not in without]
+        for note in written:
+            counts[note.note] = counts.get(note.note, 0) + 1
+        if written:
+            lines = [msgspec.json.encode(note) + b"\n" for note in written]
+            self.write(NOTES, lines, len(lines), len({note.label_hash for note in written}))
+        return dict(sorted(counts.items()))
 
     def close(self) -> list[PartFile]:
         """Makes the files durable, one after another. The part exists once its commit record does."""

@@ -160,7 +160,7 @@ def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
     """The header, if it is there, whole, and its seal says so.
 
     Raises:
-        TargetRefused: the plan is of a newer format than this version reads.
+        TargetRefused: the plan is of another format than this version reads.
     """
     data = target.read(header_file)
     if data is None:
@@ -168,8 +168,9 @@ def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
     try:
         fields = parse_object(data)
         version = msgspec.convert(fields, _Version).version
-        if version > FORMAT:
-            raise TargetRefused(f"{one_line(target.name)} is of a newer harvester (format {version})")
+        if version != FORMAT:
+            which = f"{'a newer' if version > FORMAT else 'an older'} harvester (format {version})"
+            raise TargetRefused(f"{one_line(target.name)} is of {which}; choose another directory")
         header = msgspec.convert(fields, PlanHeader)
     except (ValueError, msgspec.ValidationError):
         return None

@@ -8,7 +8,14 @@ import msgspec
 from harvester.errors import CannotFinishNow, Unsound
 from harvester.output.commit import Commit, PartFile, drop_part, read_commits
 from harvester.output.layout import COMMITS, MANIFEST, parse_commit, parse_part
-from harvester.output.manifest import Manifest, count_records, count_rows, list_files, read_manifest
+from harvester.output.manifest import (
+    Manifest,
+    count_notes,
+    count_records,
+    count_rows,
+    list_files,
+    read_manifest,
+)
 from harvester.output.planfile import PlanHeader
 from harvester.output.target import Target
 
@@ -80,6 +87,7 @@ def _agrees(manifest: Manifest, plan: PlanHeader, commits: dict[int, Commit]) ->
         and manifest.plan == plan.digest
         and manifest.counts == count_rows(ordered)
         and manifest.records == count_records(ordered, plan.format.kinds)
+        and manifest.notes == count_notes(ordered)
         and manifest.parts == list_files(ordered)
     )
 

@@ -28,6 +28,7 @@ from harvester.output.lines import check_file
 from harvester.output.manifest import (
     Generation,
     Manifest,
+    count_notes,
     count_records,
     count_rows,
     list_files,
@@ -185,6 +186,8 @@ def _against_manifest(
             yield Problem(MANIFEST, "its row counts are not the sum of the parts'")
         if manifest.records != count_records(ordered, manifest.options.kinds):
             yield Problem(MANIFEST, "its record counts are not the sum of the parts'")
+        if manifest.notes != count_notes(ordered):
+            yield Problem(MANIFEST, "its counts of notes are not the sum of the parts'")
 
 
 def _strangers(target: Target, commits: Mapping[int, Commit]) -> Iterator[Problem]:

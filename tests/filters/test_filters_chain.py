@@ -214,7 +214,7 @@ def test_an_own_function_gets_the_record_as_it_would_be_written(module: str) -> 
     [record] = sys.modules[module].seen
     assert (record["frame"], record["file_name"], record["data_type"]) == (4, "unit-1.file", "video")
     assert record["object"]["confidence"] == 10**30
-    assert record["dynamic_attributes"][0]["answers"] == "A"
+    assert record["dynamic_attributes"][0]["text"] == "A"
 
 
 def test_an_own_function_chooses_and_is_counted_under_its_path(module: str) -> None:

@@ -61,7 +61,7 @@ def test_it_reads_the_whole_record() -> None:
     )
     expression = (
         'kind == "object" && data_type == "image" && data_title.contains("title") && '
-        'attributes.exists(a, a.value == "speed" && a.answers >= 50)'
+        'attributes.exists(a, a.value == "speed" && a.number >= 50.0)'
     )
     found = objects(sent, selection=Selection(where=expression))
     assert [record["object"]["objectHash"] for record in found] == ["fast"]
@@ -158,7 +158,7 @@ def test_a_null_is_a_value_where_it_can_be_one() -> None:
             '"objct" == kind && objct.name == "x"',
             "column 20 (at 'objct.name == \"x\"'): no such key of a record: objct",
         ),
-        ('"ß❄" == kind && shape == "point"', "column 17 (at 'shape == \"point\"')"),
+        ('"ß❄" == kind && form == "point"', "column 17 (at 'form == \"point\"')"),
         ('object.name.lower() == "car"', "column 13 (at 'lower() == \"car\"'): no such function: lower"),
         ("frame", "gives 0, not true or false"),
         ("object.confidence", "gives 1.0, not true or false"),

@@ -14,8 +14,8 @@ from typing import Any
 import msgspec
 
 from harvester.labels.extract import Extractor, Harvest
-from harvester.labels.records import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.labels.wire import ListedRow, PlanRow
+from harvester.schema import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.settings import Format, Selection
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.world import World, WorldSpec

@@ -190,6 +190,32 @@ def answer(feature: str, answers: Any, **more: Any) -> Json:
     return {"name": "sent", "value": feature, "answers": answers, "featureHash": feature, **more}
 
 
+def item(feature: str | None, name: str | None, given: Any, **more: Any) -> Json:
+    """An answer as written: `given` is a text, a number, or the options as sent."""
+    fitting: Json = {"options": None, "text": None, "number": None}
+    if isinstance(given, list):
+        fitting["options"] = [
+            {"name": one["name"], "value": one["value"], "feature_hash": one["featureHash"]} for one in given
+        ]
+    elif given is not None:
+        fitting["text" if isinstance(given, str) else "number"] = given
+    head = {
+        "name": name,
+        "value": feature,
+        "feature_hash": feature,
+        "parent": None,
+        "manual_annotation": None,
+    }
+    return {**head, **fitting, "ranges": None, **more}
+
+
+def said(one: Json) -> Any:
+    """What an answer as written says: a text, a number, or the names of its options."""
+    if one["options"] is not None:
+        return [option["name"] for option in one["options"]]
+    return one["text"] if one["text"] is not None else one["number"]
+
+
 def extract(
     sent: Json | bytes,
     *,

@@ -1,25 +1,29 @@
 """Classifications: where they stand, in both eras, and never twice."""
 
+import json
 from typing import Any
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
-from harvester.labels.classifications import MOST_FRAMES
+from harvester.labels.expansion import MOST_FRAMES
+from harvester.labels.extract import Harvest
 from harvester.settings import Format, Selection
 from tests.labels.rows import (
     EVERYTHING,
     ONTOLOGY,
+    PLANNED,
     Json,
     classifications,
     copy,
     extract,
     flat,
     label,
-    option,
     placed,
     records,
     row,
+    said,
     spots,
     unit,
 )  # fmt: skip
@@ -155,13 +159,28 @@ def test_an_older_classification_is_its_copy_as_sent() -> None:
     labels = {"4": flat(classifications=[copy(createdBy="z")]), "2": flat(classifications=[first])}
     [record] = classifications(row("video", unit(labels), classification_answers=placed(featureHash=None)))
     assert record["classification"] == first
-    assert record["answers"][0]["answers"] == [option("sunny")]
+    assert said(record["answers"][0]) == ["Sunny"]
 
 
 def test_without_an_ontology_no_classification_is_dropped() -> None:
     """Whether it is global is not known then, so it is kept."""
     sent = row("video", unit({}), classification_answers=placed(range=[]))
     assert [record["ranges"] for record in classifications(sent, ontology=None)] == [[]]
+
+
+@pytest.mark.parametrize("feature", ["removed", "weather", "quality"])
+def test_a_classification_without_a_range_that_the_ontology_does_not_know_is_kept_and_noted(
+    feature: str,
+) -> None:
+    """Only one that is known, and not global, has been taken off its last frame."""
+    harvest = extract(
+        row("video", unit({}), classification_answers=placed(range=[], spaces={}, featureHash=feature))
+    )
+    found = [(one["feature_hash"], one["ranges"]) for one in records(harvest, "classifications")]
+    assert found == ([] if feature == "weather" else [(feature, [])])
+    assert [(note.note, note.detail) for note in harvest.notes] == (
+        [("placement_unknown", "classification c1")] if feature == "removed" else []
+    )
 
 
 def test_per_frame_gives_a_line_a_frame() -> None:
@@ -186,8 +205,6 @@ def test_per_frame_names_the_image_of_a_group() -> None:
     "sent",
     [
         row("audio", unit({}), classification_answers=placed(range=[[0, 5000]])),
-        row("video", unit({}), classification_answers=placed(range=[[0, MOST_FRAMES]])),
-        row("video", unit({}), classification_answers=placed(range=[[0, 2**62]])),
         row("video", unit({}), classification_answers=placed(range=[[0.5, 2]])),
         row("video", unit({}), classification_answers=GLOBAL),
         row("video", unit({}), classification_answers=placed(featureHash="quality", range=[[0, 3]])),
@@ -195,11 +212,73 @@ def test_per_frame_names_the_image_of_a_group() -> None:
     ],
 )  # fmt: skip
 def test_per_frame_leaves_ranges_that_are_no_frames(sent: Json) -> None:
-    """Milliseconds, nanoseconds, a whole row, and more frames than any video has stay one line."""
+    """Milliseconds, nanoseconds, a whole row, and what is no frame number stay one line."""
     [record] = classifications(sent, format=PER_FRAME)
     [entry] = sent["classification_answers"].values()
     assert record["frame"] is None
     assert record["ranges"] == (entry.get("range") or [])
+
+
+def expand(ranges: Any, frames: int | None, **how: Any) -> Harvest:
+    """What `--per-frame` makes of `ranges` on a video of so many frames; None: nobody says how many."""
+    sent = row("video", unit({}), classification_answers=placed(range=ranges))
+    return extract(sent, format=PER_FRAME, planned=replace(PLANNED, number_of_frames=frames), **how)
+
+
+def test_per_frame_reaches_to_the_end_of_the_data_and_notes_what_is_cut() -> None:
+    """What lies beyond the last frame is nonsense; the user is told."""
+    harvest = expand([[95, 2**62]], 100)
+    found = records(harvest, "classifications")
+    assert [record["frame"] for record in found] == [95, 96, 97, 98, 99]
+    assert [(note.note, note.detail) for note in harvest.notes] == [
+        ("ranges_not_expanded", "classification c1")
+    ]
+    assert not expand([[95, 99]], 100).notes
+
+
+def test_per_frame_keeps_a_placement_of_which_nothing_is_in_the_data() -> None:
+    """Its ranges stay, on one line, and it is noted."""
+    harvest = expand([[200, 300]], 100)
+    assert [(one["frame"], one["ranges"]) for one in records(harvest, "classifications")] == [
+        (None, [[200, 300]])
+    ]
+    assert [note.note for note in harvest.notes] == ["ranges_not_expanded"]
+
+
+@pytest.mark.parametrize(("last", "cut"), [(MOST_FRAMES - 1, 0), (MOST_FRAMES, 1), (2**62, 1)])
+def test_per_frame_has_an_end_where_nobody_says_how_long_the_data_is(last: int, cut: int) -> None:
+    """Its lines are not made before they are taken: they would fill the memory."""
+    harvest = expand([[0, last]], None)
+    lines = harvest.lines["classifications"]
+    assert harvest.written == {"objects": 0, "classifications": MOST_FRAMES}
+    assert lines.held == 0
+    first = next(iter(lines.chunks))
+    assert json.loads(first[: first.index(b"\n")])["frame"] == 0
+    assert lines.size > MOST_FRAMES * 500
+    assert len(harvest.notes) == cut
+
+
+def test_lines_made_as_they_are_taken_have_the_size_that_was_said() -> None:
+    """All digits of all frames are counted; a percent sign in a title is none of the format's."""
+    sent = row("video", unit({}, data_title="100%d"), classification_answers=placed(range=[[7, 12_345]]))
+    lines = extract(sent, format=PER_FRAME).lines["classifications"]
+    made = bytes(lines)
+    assert len(made) == lines.size
+    found = [json.loads(line) for line in made.splitlines()]
+    assert [record["frame"] for record in found] == list(range(7, 12_346))
+    assert {record["file_name"] for record in found} == {"100%d"}
+
+
+def test_per_frame_lines_pass_the_filters_one_by_one() -> None:
+    """An expression over the frame keeps some of a placement's lines; all are counted."""
+    harvest = expand([[0, 2999]], 3000, selection=Selection(where="frame >= 1990 && frame % 10 == 0"))
+    lines = bytes(harvest.lines["classifications"])
+    found = [json.loads(line) for line in lines.splitlines()]
+    assert [record["frame"] for record in found] == list(range(1990, 3000, 10))
+    assert len(lines) == harvest.lines["classifications"].size
+    assert harvest.seen["classifications"] == 3000
+    assert harvest.written["classifications"] == len(found)
+    assert harvest.dropped["classifications"] == {"where": 3000 - len(found)}
 
 
 def test_reviews_of_a_classification_are_found_on_its_copies() -> None:

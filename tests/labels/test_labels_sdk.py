@@ -8,7 +8,7 @@ import pytest
 from encord.objects.attributes import ChecklistAttribute, RadioAttribute
 
 from harvester.settings import Format
-from tests.labels.rows import EVERYTHING, Json, classifications, objects
+from tests.labels.rows import EVERYTHING, Json, classifications, objects, said
 from tests.labels.sdk_rows import BUILDERS, Ontology, all_attributes, build
 
 
@@ -18,15 +18,13 @@ def ontology() -> Ontology:
 
 
 def answered(written: list[Json]) -> Json:
-    """Our nested answers as a flat dict: by feature hash, options as sorted hashes."""
+    """Our answers as a dict: by feature hash, options as sorted hashes."""
     found: Json = {}
     for answer in written:
-        value = answer["answers"]
-        if isinstance(value, list):
-            for option in value:
-                found |= answered(option.get("attributes", []))
-            value = sorted(option["featureHash"] for option in value)
-        found[answer["featureHash"]] = value
+        value = said(answer)
+        if answer["options"] is not None:
+            value = sorted(option["feature_hash"] for option in answer["options"])
+        found[answer["feature_hash"]] = value
     return found
 
 
@@ -104,7 +102,7 @@ def test_answers_stand_in_the_ontologys_order_and_words(kind: str, ontology: Ont
     order = list(names)
     for record in objects(sent, ontology=ontology.structure.to_dict()):
         for answers in (record["attributes"], record["dynamic_attributes"]):
-            hashes = [answer["featureHash"] for answer in answers]
+            hashes = [answer["feature_hash"] for answer in answers]
             assert hashes == sorted(hashes, key=order.index)
             assert [answer["name"] for answer in answers] == [names[feature] for feature in hashes]
 

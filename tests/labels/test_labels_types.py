@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from harvester.labels.records import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
+from harvester.schema import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.settings import SHAPES, Format, Selection
 from tests.labels.rows import (
     PLANNED,
@@ -15,6 +15,7 @@ from tests.labels.rows import (
     classifications,
     extract,
     flat,
+    item,
     label,
     objects,
     placed,
@@ -205,8 +206,17 @@ def test_an_object_record_has_its_keys_in_order() -> None:
         "file_name": "unit-1.file",
         "data_url": None,
         "space_id": None,
+        "width": None,
+        "height": None,
         "frame": 4,
         "object": label(),
+        "object_hash": "o1",
+        "feature_hash": "car",
+        "name": "Car",
+        "shape": "bounding_box",
+        "object_number": None,
+        "until": None,
+        "ranges": None,
         "attributes": [],
         "dynamic_attributes": [],
     }
@@ -285,13 +295,4 @@ def test_answers_to_a_dynamic_question_of_a_range_object_come_with_their_ranges(
     action = answer("plate", "B-1", dynamic=True, range=[[0, 2], [4, 4]], shouldPropagate=False)
     sent = row("audio", unit({}), object_answers={"r1": RANGED}, object_actions={"r1": {"actions": [action]}})
     [record] = objects(sent)
-    assert record["dynamic_attributes"] == [
-        {
-            "name": "Plate",
-            "value": "plate",
-            "featureHash": "plate",
-            "manualAnnotation": None,
-            "answers": "B-1",
-            "range": [[0, 2], [4, 4]],
-        }
-    ]
+    assert record["dynamic_attributes"] == [item("plate", "Plate", "B-1", ranges=[[0, 2], [4, 4]])]

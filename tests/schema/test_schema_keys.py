@@ -21,7 +21,7 @@ KEYS = {
     "ROW_KEYS": "kind, metadata, row",
     "ANSWER_KEYS": "name, value, feature_hash, parent, manual_annotation, options, text, number, ranges",
     "OPTION_KEYS": "name, value, feature_hash",
-    "SLICE_KEYS": "instance_uid, file_uri, url, width, height",
+    "SLICE_KEYS": "frame, data_hash, file_name, instance_uid, file_uri, url, width, height",
     "DROPPED_KEYS": "objects, classifications",
     "NOTE_KEYS": "label_hash, data_title, note, detail",
     "FAILED_KEYS": "label_hash, branch_name, data_title, error, message, attempts, trace_id",

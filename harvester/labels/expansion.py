@@ -1,0 +1,134 @@
+"""Placements frame by frame: one line for each frame, made only as it is written."""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import chain, compress, islice
+
+import msgspec
+
+from harvester.labels.wire import Ranges
+
+# Frames that a placement is expanded to where the number of frames is not known (46 hours at 60 a second).
+MOST_FRAMES = 10_000_000
+# Lines that are made at once, and at most so many are held.
+AT_ONCE = 1000
+
+Spans = list[tuple[int, int]]  # of frames, both ends included, in order
+
+_decode_ranges = msgspec.json.Decoder(Ranges).decode
+
+
+class Expansion(msgspec.Struct, frozen=True):
+    """The frames that a placement is expanded to; `cut` if it has others, which are left out."""
+
+    spans: Spans
+    cut: bool
+
+    def __iter__(self) -> Iterator[int]:
+        return chain.from_iterable(range(start, end + 1) for start, end in self.spans)
+
+    def __len__(self) -> int:
+        return sum(end - start + 1 for start, end in self.spans)
+
+    def split_at(self, frames: Iterable[int]) -> "Iterator[Expansion]":
+        """The same frames in order, each of `frames` on its own; all together if `frames` is empty."""
+        alone = sorted(frames)
+        if not alone:
+            yield self
+            return
+        for start, end in self.spans:
+            for frame in alone[bisect_left(alone, start) : bisect_right(alone, end)]:
+                if start < frame:
+                    yield Expansion([(start, frame - 1)], self.cut)
+                yield Expansion([(frame, frame)], self.cut)
+                start = frame + 1
+            if start <= end:
+                yield Expansion([(start, end)], self.cut)
+
+
+def expanded(ranges: bytes, number_of_frames: int | None) -> Expansion | None:
+    """The frames of `ranges`; None where these are no frames.
+
+    Args:
+        ranges: a JSON list of pairs.
+        number_of_frames: of the data: what lies beyond is cut. None where it is not known: the first
+            `MOST_FRAMES` are taken.
+    """
+    try:
+        pairs = _decode_ranges(ranges)
+    except msgspec.ValidationError:
+        return None
+    if not all(isinstance(bound, int) or bound.is_integer() for pair in pairs for bound in pair):
+        return None
+    spans = list(_merged(sorted((int(start), int(end)) for start, end in pairs if start <= end)))
+    last = spans[-1][1] if number_of_frames is None and spans else (number_of_frames or 0) - 1
+    there = [(max(0, start), min(end, last)) for start, end in spans if start <= last and end >= 0]
+    kept = list(_first(there, MOST_FRAMES)) if number_of_frames is None else there
+    return Expansion(kept, kept != spans)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Sorted spans, those that overlap or touch as one."""
+    current: tuple[int, int] | None = None
+    for start, end in spans:
+        if current is not None and start <= current[1] + 1:
+            current = (current[0], max(current[1], end))
+            continue
+        if current is not None:
+            yield current
+        current = (start, end)
+    if current is not None:
+        yield current
+
+
+def _first(spans: Spans, most: int) -> Iterator[tuple[int, int]]:
+    for start, end in spans:
+        if most <= 0:
+            return
+        last = min(end, start + most - 1)
+        most -= last - start + 1
+        yield start, last
+
+
+class FrameLines:
+    """The lines of one placement, alike but for the frame; a `harvester.labels.records.LineSeries`.
+
+    Args:
+        before, after: what stands before and after the frame's number in each line.
+        frames: which frames.
+        kept: for each of them whether it has a line; None: all have one.
+    """
+
+    def __init__(self, before: bytes, after: bytes, frames: Expansion, kept: bytearray | None = None) -> None:
+        self._before = before
+        self._after = after
+        self._frames = frames
+        self._kept = kept
+        lines = len(frames) if kept is None else sum(kept)
+        digits = _digits(frames.spans) if kept is None else sum(len(str(frame)) for frame in self._numbers())
+        self._bytes = lines * (len(before) + len(after)) + digits
+
+    def __len__(self) -> int:
+        return self._bytes
+
+    def __iter__(self) -> Iterator[bytes]:
+        line = self._before.replace(b"%", b"%%") + b"%d" + self._after.replace(b"%", b"%%")
+        numbers = self._numbers()
+        while some := tuple(islice(numbers, AT_ONCE)):
+            yield line * len(some) % some
+
+    def _numbers(self) -> Iterator[int]:
+        return iter(self._frames) if self._kept is None else compress(self._frames, self._kept)
+
+
+def _digits(spans: Spans) -> int:
+    """Digits of all numbers in `spans`, none of which is negative."""
+    total = 0
+    for start, end in spans:
+        low = start
+        while low <= end:
+            count = len(str(low))
+            high = min(end, 10**count - 1)
+            total += (high - low + 1) * count
+            low = high + 1
+    return total

@@ -1,0 +1,163 @@
+"""Units: one line for each data unit and space of a label row, with records on it or without."""
+
+import msgspec
+
+from harvester.labels.places import IMAGE_SPACES, Place, Places, frame_number
+from harvester.labels.records import Sheet
+from harvester.labels.values import JSON, NULL, integer, number, seconds, text, whole
+from harvester.labels.wire import FrameLabels, LabelRow
+
+_UNIT = (
+    b'{"kind":"unit",%b%bnull,"mime_type":%b,"fps":%b,"duration":%b,"number_of_frames":%b,"sequence":%b,'
+    b'"slices":%b,"objects":%b,"classifications":%b,"dropped":{"objects":%b,"classifications":%b}}\n'
+)
+_SLICE = (
+    b'{"frame":%b,"data_hash":%b,"file_name":%b,"instance_uid":%b,"file_uri":%b,"url":%b,'
+    b'"width":%b,"height":%b}'
+)
+_RAW_NULL = msgspec.Raw(NULL)
+
+
+class _Slice(msgspec.Struct, gc=False):
+    """What a row says of one DICOM slice or one image of a sequence, under any of the names met."""
+
+    dicom_instance_uid: msgspec.Raw = _RAW_NULL
+    instance_uid: msgspec.Raw = _RAW_NULL
+    file_uri: msgspec.Raw = _RAW_NULL
+    width: msgspec.Raw = _RAW_NULL
+    height: msgspec.Raw = _RAW_NULL
+    data_uuid: msgspec.Raw = _RAW_NULL
+    data_link: msgspec.Raw = _RAW_NULL
+    data_title: msgspec.Raw = _RAW_NULL
+    file_name: msgspec.Raw = _RAW_NULL
+
+
+_decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_decode_slices = msgspec.json.Decoder(list[_Slice]).decode
+_decode_slice = msgspec.json.Decoder(_Slice).decode
+
+
+class UnitReader:
+    """Writes what label rows say of their units, and how many records there are of each.
+
+    Args:
+        kinds: the other kinds that are written: only their records are counted.
+        signed_urls: whether links to the data go into the records.
+    """
+
+    def __init__(self, kinds: tuple[str, ...], *, signed_urls: bool) -> None:
+        self._counted = tuple(kind in kinds for kind in ("objects", "classifications"))
+        self._signed_urls = signed_urls
+
+    def read(self, sheet: Sheet, row: LabelRow, head: bytes, places: Places, frames: int | None) -> None:
+        """Adds a line for each unit of `row`, whose objects and classifications have been read.
+
+        `head` is the row's part of a line, `frames` how many the listing says that the data has.
+        """
+        several = len(places.units) > 1
+        for place in places.all():
+            count = 1 if several and place.space_id is None else number_of_frames(place, frames)
+            counts = [
+                whole(number) if counted else NULL
+                for numbers in (place.kept, place.dropped)
+                for counted, number in zip(self._counted, numbers, strict=True)
+            ]
+            mime_type, fps, duration, sequence = _said(place)
+            line = _UNIT % (
+                head, place.head, mime_type, fps, duration, whole(count), sequence,
+                self._slices(place), *counts,
+            )  # fmt: skip
+            sheet.keep_all(line, b"", [b""])
+
+    def _slices(self, place: Place) -> bytes:
+        if place.space is not None:
+            slices = [
+                (frame, one, one.data_link) for frame, one in enumerate(_listed_slices(place.space.frames))
+            ]
+        elif place.unit is not None and place.space_id is None:
+            links = _links(place.unit.data_links)
+            found = _frame_metadata(place)
+            frames = sorted({*found, *range(len(links))})
+            slices = [
+                (frame, found.get(frame, _Slice()), links[frame] if frame < len(links) else _RAW_NULL)
+                for frame in frames
+            ]
+        else:
+            slices = []
+        if not slices:
+            return NULL
+        return b"[%b]" % b",".join([self._slice(frame, one, link) for frame, one, link in slices])
+
+    def _slice(self, frame: int, one: _Slice, link: JSON) -> bytes:
+        return _SLICE % (
+            whole(frame),
+            text(one.data_uuid),
+            _first(one.file_name, one.data_title),
+            _first(one.dicom_instance_uid, one.instance_uid),
+            text(one.file_uri),
+            text(link) if self._signed_urls else NULL,
+            integer(one.width),
+            integer(one.height),
+        )
+
+
+def number_of_frames(place: Place, listed: int | None) -> int | None:
+    """How many frames the data of a place has; None where nobody says.
+
+    `listed` is what the listing says of the whole row: it holds for a row's only data unit.
+    """
+    space = place.space
+    if space is None:
+        return None if place.space_id is not None else listed
+    if space.space_type in IMAGE_SPACES:
+        return 1
+    for said in (space.number_of_frames, space.number_of_pages):
+        if (count := integer(said)) != NULL:
+            return int(count) or None
+    return len(_listed_slices(space.frames)) or None
+
+
+def _said(place: Place) -> tuple[bytes, bytes, bytes, bytes]:
+    """MIME type, frames a second, duration in seconds, sequence."""
+    if (space := place.space) is not None:
+        duration = number(space.data_duration)
+        duration = seconds(space.duration_ms) if duration == NULL else duration
+        return NULL, number(space.data_fps), duration, NULL
+    if (unit := place.unit) is None or place.space_id is not None:
+        return NULL, NULL, NULL, NULL
+    return text(unit.data_type), number(unit.data_fps), number(unit.data_duration), whole(place.sequence)
+
+
+def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:
+    """The frames that a space lists; none where it lists them in a form that is not known."""
+    try:
+        return _decode_slices(frames)
+    except msgspec.ValidationError:
+        return []
+
+
+def _frame_metadata(place: Place) -> dict[int, _Slice]:
+    """What a unit says of its slices beside their labels, by frame."""
+    found = {}
+    labels = place.unit.labels if place.unit else None
+    for key, value in labels.items() if isinstance(labels, dict) else ():
+        if isinstance(value, FrameLabels) and bytes(value.metadata) != NULL:
+            frame = frame_number(key)
+            if frame is not None:
+                try:
+                    found[frame] = _decode_slice(value.metadata)
+                except msgspec.ValidationError:
+                    continue
+    return found
+
+
+def _links(sent: msgspec.Raw) -> list[msgspec.Raw]:
+    try:
+        return _decode_list(sent)
+    except msgspec.ValidationError:
+        return []
+
+
+def _first(*values: JSON) -> bytes:
+    """The first of some values that is a text; null if none is."""
+    return next((found for value in values if (found := text(value)) != NULL), NULL)

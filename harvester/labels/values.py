@@ -1,0 +1,42 @@
+"""Values that records copy from a label row, held to the type of their key: JSON in, JSON out."""
+
+import re
+
+import msgspec
+
+JSON = bytes | msgspec.Raw
+
+NULL = b"null"
+_INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(\.0{1,9})?")
+_NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,2})?")
+
+
+def integer(sent: JSON) -> bytes:
+    """An integer as sent; null for anything else. ``30.0`` is written as ``30``."""
+    found = _INTEGER.fullmatch(sent)
+    if found is None:
+        return NULL
+    return found[0][: found.start(1)] if found[1] else found[0]
+
+
+def number(sent: JSON) -> bytes:
+    """A number as sent; null for anything else."""
+    found = _NUMBER.fullmatch(sent)
+    return NULL if found is None else found[0]
+
+
+def text(sent: JSON) -> bytes:
+    """A text as sent; null for anything else."""
+    data = bytes(sent)
+    return data if data[:1] == b'"' else NULL
+
+
+def seconds(milliseconds: JSON) -> bytes:
+    """Milliseconds, as seconds; null for anything that is no number."""
+    data = number(milliseconds)
+    return NULL if data == NULL else msgspec.json.encode(float(data) / 1000)
+
+
+def whole(value: int | None) -> bytes:
+    """An integer or None as JSON."""
+    return NULL if value is None else b"%d" % value
