@@ -67,7 +67,7 @@ class Copying(Extractor):
 def _copied(lines: list[bytes]) -> Harvest:
     kind, count = "objects", len(lines)
     return Harvest(
-        lines={kind: Lines(sum(map(len, lines)), lines)},
+        lines={kind: Lines(sum(map(len, lines)), lines, sum(map(len, lines)))},
         rows={kind: count}, seen={kind: count}, written={kind: count}, dropped={kind: {}},
     )  # fmt: skip
 
