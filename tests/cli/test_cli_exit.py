@@ -235,7 +235,7 @@ def test_a_sync_with_failed_rows_says_so_however_quiet(
             changes={},
             counts=counts,
             records={},
-    notes={},
+            notes={},
             drift=None,
             run={},
         )
