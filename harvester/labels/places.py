@@ -27,7 +27,7 @@ class Place(msgspec.Struct):
     """Where labels stand: a data unit, or a space; and how many records there are of it.
 
     `head` is its part of a line, `listed` whether the row lists it: a space may be named by labels or answers
-    alone. `kept` and `dropped` count records by kind: objects, classifications.
+    alone. `objects` and `classifications` count the records that were kept of it, and dropped by filters.
     """
 
     space_id: str | None
@@ -36,8 +36,10 @@ class Place(msgspec.Struct):
     unit: DataUnit | None = None
     space: Space | None = None
     sequence: int | None = None
-    kept: list[int] = msgspec.field(default_factory=lambda: [0, 0])
-    dropped: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    objects: int = 0
+    classifications: int = 0
+    dropped_objects: int = 0
+    dropped_classifications: int = 0
 
 
 class Places:

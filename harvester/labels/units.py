@@ -57,10 +57,12 @@ class UnitReader:
         several = len(places.units) > 1
         for place in places.all():
             count = 1 if several and place.space_id is None else number_of_frames(place, frames)
+            numbers = (
+                place.objects, place.classifications, place.dropped_objects, place.dropped_classifications
+            )  # fmt: skip
             counts = [
-                whole(number) if counted else NULL
-                for numbers in (place.kept, place.dropped)
-                for counted, number in zip(self._counted, numbers, strict=True)
+                whole(one) if counted else NULL
+                for one, counted in zip(numbers, self._counted * 2, strict=True)
             ]
             mime_type, fps, duration, sequence = _said(place)
             line = _UNIT % (

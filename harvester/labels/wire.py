@@ -154,13 +154,17 @@ class SpaceRange(msgspec.Struct):
     range: msgspec.Raw = _NULL
 
 
+# Objects of their own, so that a key that was not sent is told from others without a look at its bytes.
+NO_NUMBER = msgspec.Raw(b"null")
+NO_RANGE = msgspec.Raw(b"null")
+
+
 class ObjectAnswer(msgspec.Struct, rename="camel", gc=False):
     """An entry of `object_answers`: static answers; for range data also the object itself."""
 
     classifications: msgspec.Raw = msgspec.Raw(b"[]")
-    object_number: msgspec.Raw = _NULL
-    feature_hash: msgspec.Raw = _NULL
-    range: msgspec.Raw = _NULL
+    object_number: msgspec.Raw = NO_NUMBER
+    range: msgspec.Raw = NO_RANGE
     range_html: msgspec.Raw = msgspec.field(default=_NULL, name="range_html")
     spaces: dict[str, SpaceRange | None] | None = None
 
