@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from harvester.labels.values import JSON, NULL, integer, whole
+from harvester.labels.values import JSON, NULL, size, whole
 from harvester.labels.wire import DataUnit, FrameLabels, LabelRow, Labels, Space
 
 # Data whose labels stand on frames; and data whose objects stand on ranges and live in `object_answers`.
@@ -96,8 +96,8 @@ class Places:
             (file and file.file_name) or (scene and scene.uri) or unit.data_title,
             ((file and file.data_link) or unit.data_link) if self._signed_urls else None,
             space_id,
-            NULL if space is None else integer(space.width),
-            NULL if space is None else integer(space.height),
+            NULL if space is None else size(space.width),
+            NULL if space is None else size(space.height),
         )
         place = self._seen[space_id] = Place(space_id, space is not None, head, unit, space)
         return place
@@ -146,7 +146,7 @@ class Places:
         self, key: str, unit: DataUnit, sequence: int | None, width: int | None, height: int | None
     ) -> Place:
         url = unit.data_link if self._signed_urls else None
-        wide, high = integer(unit.width), integer(unit.height)
+        wide, high = size(unit.width), size(unit.height)
         head = place_head(
             unit.data_hash or key,
             unit.data_title,

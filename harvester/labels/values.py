@@ -21,10 +21,22 @@ def integer(sent: JSON) -> bytes:
     return found[1] if found else NULL
 
 
+def size(sent: JSON) -> bytes:
+    """An integer above 0 as sent; null for anything else: 0 stands for none, where data has no size."""
+    found = integer(sent)
+    return NULL if found[:1] in b"-0" else found
+
+
 def number(sent: JSON) -> bytes:
     """A number as sent; null for anything else."""
     found = _NUMBER.fullmatch(sent)
     return NULL if found is None else found[0]
+
+
+def rate(sent: JSON) -> bytes:
+    """A number above 0 as sent; null for anything else: 0 stands for none."""
+    found = number(sent)
+    return NULL if found == NULL or float(found) <= 0 else found
 
 
 def text(sent: JSON) -> bytes:
