@@ -72,7 +72,7 @@ class FakeLabelRows:
                 raise self._spoiled[label_hash]
         rows = [self._rows[label_hash] for label_hash in asked if label_hash in self._rows]
         if not rows and len(asked) == 1:
-            raise SkipRow("there is no such label row", row=asked[0])
+            raise SkipRow("there is no such label row", failure="gone", row=asked[0])
         if fault is not None:
             rows = fault(rows)
         size = sum(map(len, rows))

@@ -245,7 +245,7 @@ class Pool:
             self._on_event("request.retried", {"rows": len(rest.rows), "error": "rows left out of an answer"})
             return [rest] if rest.left_out < _MOST_LEFT_OUT - 1 else rest.cut(1)
         for row, place in zip(rest.rows, rest.places, strict=True):
-            error = SkipRow("the server's answers leave this row out", row=row.label_hash)
+            error = SkipRow("the server's answers leave this row out", failure="left_out", row=row.label_hash)
             self._end(bundle, Span(place, 1, FailedRow.of(row, error, rest.attempts)))
         return []
 
