@@ -98,6 +98,9 @@ class Call:
         return fetched
 
     def _ask(self, asked: list[str]) -> Answer:
+        if self._batch.asks_why:
+            (label_hash,) = asked
+            return self._source.get_left_out(label_hash)
         if len(asked) == 1:
             return self._source.get_label_row(asked[0])
         # A row may stand in the plan twice; it is asked for once.
