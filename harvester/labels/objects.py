@@ -1,7 +1,7 @@
 """Objects: from a label row's skeleton to lines, with the objects' own bytes copied as sent."""
 
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain as concatenated
 from itertools import compress, repeat
 from typing import Any
@@ -24,21 +24,22 @@ _Answers = dict[str, ObjectAnswer | None]
 # Cache: (raw dynamic answers, frame, space) to the answers written where an object with them is first met.
 FirstMet = Written[tuple[bytes, int | None, str | None]]
 
-# Data of which each object stands on one frame only, as a rule.
 _PICTURES = frozenset({"image", "img_group"})
+_NOTHING: dict[object, bytes] = {}
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
 # The end of a line, after the object: hash; class and `object_number`; `until`, ranges, answers.
 _HASH = b',"object_hash":'
 _CLASS = b',"feature_hash":%b,"name":%b,"shape":%b,"object_number":'
-_END = _HASH + b'%b%b%b,"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":%b}\n'
-# The same where an object has no number and stands on frames, and where it has no dynamic answers.
-_NO_NUMBER = b'null,"until":null,"ranges":null,"attributes":'
-_NO_DYNAMIC = b',"dynamic_attributes":[]}\n'
-_HASH_AND_REST = _HASH + b"%b%b"
+_ANSWERS = b',"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":'
+_DYNAMIC = b"%b}\n"
+# What follows the number of an object on frames, up to its dynamic answers; and where there are none.
+_ON_FRAMES = _ANSWERS % (NULL, NULL, b"%b")
+_NO_DYNAMIC = _DYNAMIC % b"[]"
+_NO_TAIL = _ON_FRAMES % b"[]" + _NO_DYNAMIC
 # Bounds of a cache: 16 MB at most.
-_MOST_RESTS = 4096
-_LONGEST_REST = 4096
+_MOST_TAILS = 4096
+_LONGEST_TAIL = 4096
 
 _encode = msgspec.json.encode
 # `object_answers`, as what they say of objects that stand elsewhere, and as the objects themselves.
@@ -116,27 +117,25 @@ class ObjectReader:
                 yield places.root, raw, fields, NULL if html else _ranges(entry.range)
 
 
-class _Rests(dict[tuple[str | None, bytes], bytes]):
-    """Cache: feature hash and static answers as sent, to the rest of a line behind the object's hash.
+class _Tails(dict[bytes, bytes]):
+    """Cache: static answers as sent, to all of a line behind the object's number. Bounded.
 
-    For objects on frames without a number and without dynamic answers; empty where it is of no use. Bounded.
+    For objects on frames without dynamic answers; empty where an answer must be noted.
     """
 
-    def __init__(self, classes: Mapping[str, bytes], static: StaticAnswers) -> None:
-        self._classes = classes
+    def __init__(self, static: StaticAnswers) -> None:
         self._static = static
 
-    def __missing__(self, key: tuple[str | None, bytes]) -> bytes:
-        feature, sent = key
-        known, answers = self._classes.get(feature or ""), self._static[sent]
-        if known is None or answers.as_text:
+    def __missing__(self, sent: bytes) -> bytes:
+        answers = self._static[sent]
+        if answers.as_text:
             return b""
-        rest = b"%b%b%b%b" % (known, _NO_NUMBER, answers.json, _NO_DYNAMIC)
-        if len(self) >= _MOST_RESTS:
+        tail = _ON_FRAMES % answers.json + _NO_DYNAMIC
+        if len(self) >= _MOST_TAILS:
             self.clear()
-        if len(rest) < _LONGEST_REST:
-            self[key] = rest
-        return rest
+        if len(tail) < _LONGEST_TAIL:
+            self[sent] = tail
+        return tail
 
 
 class _Kit:
@@ -151,7 +150,7 @@ class _Kit:
             feature: _CLASS % (_encode(feature), _encode(ontology.names[feature]), _encode(shape or None))
             for feature, shape in ontology.shapes.items()
         }
-        self.rests = _Rests(self.classes, self.static)
+        self.tails = _Tails(self.static)
 
 
 class _Reading:
@@ -169,7 +168,6 @@ class _Reading:
         data_type: str,
     ) -> None:
         scene = data_type == "scene"
-        self._recurring = data_type not in _PICTURES
         self.sheet = sheet
         self._kit = kit
         self._row = row
@@ -178,11 +176,15 @@ class _Reading:
         self._remarks = remarks
         self._statics = answers
         self._actions = row.object_actions or {}
+        # By hash and feature hash: the ends of lines, whole and up to their dynamic answers.
         self._ends: dict[tuple[str | None, str | None], bytes] = {}
+        self._heads: dict[tuple[str | None, str | None], bytes] = {}
         self._dynamic: dict[str, DynamicAnswers] = {}
         self._spaces: set[str] | None = None
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = _moments(places) if continuous else None
+        # On pictures an object stands once: nothing need be remembered.
+        self._pictured = not kit.chain.looks_at_records and data_type in _PICTURES
 
     def choose(
         self,
@@ -205,16 +207,37 @@ class _Reading:
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         seen = len(objects)
         objects, fields = chain.sift(objects, fields, sheet.dropped)
-        ends = self._ends_of(objects, fields, frame, place, ranges)
-        if chain.looks_at_records:
-            kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
-            objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
+        if self._pictured and ranges is NULL:
+            self._keep_pictured(before, objects, fields, frame, place)
+        else:
+            ends = self._ends_of(objects, fields, frame, place, ranges)
+            if chain.looks_at_records:
+                kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
+                objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
+            sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
         written = len(objects)
         sheet.seen += seen
         sheet.written += written
         place.objects += written
         place.dropped_objects += seen - written
-        sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
+
+    def _keep_pictured(
+        self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
+    ) -> None:
+        """Keeps the lines of `objects` in pieces: what stands once need not be joined to be remembered."""
+        statics, actions, pieces = self._statics, self._actions, self.sheet.pieces
+        classes, tails = self._kit.classes, self._kit.tails
+        for one, raw in zip(fields, objects, strict=True):
+            object_hash = one.object_hash
+            entry, known = statics.get(object_hash), classes.get(one.feature_hash)
+            tail = _NO_TAIL if entry is None else tails[bytes(entry.classifications)]
+            if known is None or not tail or object_hash in actions:
+                pieces += (before, raw, self._end(one, raw, frame, place, NULL))
+                continue
+            number = NULL
+            if entry is not None and entry.object_number is not NO_NUMBER:
+                number = integer(entry.object_number)
+            pieces += (before, raw, _HASH, _encode(object_hash), known, number, tail)
 
     def _ends_of(
         self,
@@ -224,27 +247,12 @@ class _Reading:
         place: Place,
         ranges: bytes,
     ) -> list[bytes]:
-        """The ends of the lines of `objects`. Those of the most common form are made right here."""
-        if ranges is not NULL or self._moments is not None:
-            return [
-                self._end(one, raw, frame, place, ranges) for one, raw in zip(fields, objects, strict=True)
-            ]
-        ends: list[bytes] = []
-        met, statics, actions, rests = self._ends, self._statics, self._actions, self._kit.rests
-        for one, raw in zip(fields, objects, strict=True):
-            object_hash, feature = one.object_hash, one.feature_hash
-            end = met.get((object_hash, feature)) if met else None
-            if end is None:
-                entry = statics.get(object_hash)
-                rest = rests[feature, bytes(entry.classifications) if entry else b"[]"]
-                if not rest or object_hash in actions or (entry and entry.object_number is not NO_NUMBER):
-                    end = self._end(one, raw, frame, place, ranges)
-                else:
-                    end = _HASH_AND_REST % (_encode(object_hash), rest)
-                    if self._recurring:
-                        met[object_hash, feature] = end
-            ends.append(end)
-        return ends
+        """The ends of the lines of `objects`: that of a track is remembered from frame to frame."""
+        met = self._ends.get if ranges is NULL else _NOTHING.get  # ranges differ from space to space
+        return [
+            met((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
+            for one, raw in zip(fields, objects, strict=True)
+        ]
 
     def _is_kept(self, *record: JSON) -> bool:
         name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash)
@@ -254,30 +262,37 @@ class _Reading:
 
     def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
         """The end of a line. The same wherever the object is, unless it depends on where it is met."""
-        object_hash, feature = one.object_hash, one.feature_hash
-        entry, actions = self._statics.get(object_hash), self._actions.get(object_hash)
-        number, static, dynamic, until = NULL, NO_ANSWERS, NO_ANSWERS, None
-        if entry is not None:
-            number, static = integer(entry.object_number), self._kit.static[bytes(entry.classifications)]
+        object_hash, key = one.object_hash, (one.object_hash, one.feature_hash)
+        until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
             until = _until(self._moments[id(place), object_hash], frame)
-        if actions is not None:
-            dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, place)
-        if static.as_text or dynamic.as_text:
+        alike = until is None and ranges is NULL and one.feature_hash in self._kit.classes
+        head = self._heads.get(key) if alike else None
+        if head is None:
+            head = self._head(one, raw, until, ranges)
+        if alike:
+            self._heads[key] = head
+        if actions is None:
+            end = head + _NO_DYNAMIC
+            if alike and self._moments is None:
+                self._ends[key] = end
+            return end
+        dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, place)
+        if dynamic.as_text:
             self._remarks.add("answer_as_text", f"object {object_hash}")
-        known = self._kit.classes.get(feature)
-        end = _END % (
-            _encode(object_hash),
-            _class_as_sent(feature, raw) if known is None else known,
-            number,
-            whole(until),
-            ranges,
-            static.json,
-            dynamic.json,
-        )
-        if self._recurring and known is not None and actions is None and not self._moments and ranges is NULL:
-            self._ends[object_hash, feature] = end
-        return end
+        return head + _DYNAMIC % dynamic.json
+
+    def _head(self, one: Any, raw: msgspec.Raw, until: int | None, ranges: bytes) -> bytes:
+        """The end of a line up to its dynamic answers."""
+        entry, known = self._statics.get(one.object_hash), self._kit.classes.get(one.feature_hash)
+        number, static = NULL, NO_ANSWERS
+        if entry is not None:
+            number, static = integer(entry.object_number), self._kit.static[bytes(entry.classifications)]
+        if static.as_text:
+            self._remarks.add("answer_as_text", f"object {one.object_hash}")
+        known = _class_as_sent(one.feature_hash, raw) if known is None else known
+        answers = _ANSWERS % (whole(until), ranges, static.json)
+        return b"".join((_HASH, _encode(one.object_hash), known, number, answers))
 
     def _dynamic_answers(
         self, object_hash: str, actions: msgspec.Raw, frame: int | None, until: int | None, place: Place

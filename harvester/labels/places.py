@@ -66,8 +66,10 @@ class Places:
             width = height = None
         self.units = [self._unit_place(key, unit, frame, width, height) for frame, key, unit in units]
         self._only = (units[0][1], units[0][2]) if len(units) == 1 else None
-        numbered = reversed(self.units) if len(self.units) > 1 else ()
-        self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
+        self.by_frame: dict[int, Place] = {}
+        if len(units) > 1:
+            numbered = reversed(self.units)
+            self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
 
     @property
     def root(self) -> Place:
@@ -128,16 +130,22 @@ class Places:
         Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. As in the SDK,
         labels that a data unit holds for a space stand in place of the space's own.
         """
-        held_by_unit = set[str | None]()
+        held_by_unit: list[str | None] = []
         for unit in self.units:
             assert unit.unit is not None
             for key, frame, labels in _frames(unit.unit.labels, unit.sequence):
-                place = unit if key is None else self.space(key)
-                if key is not None and (labels.objects or labels.classifications):
-                    held_by_unit.add(place.space_id)
+                if key is None:
+                    yield unit, frame, labels
+                    continue
+                place = self.space(key)
+                if labels.objects or labels.classifications:
+                    held_by_unit.append(place.space_id)
                 yield place, frame, labels
+        if not self._spaces:
+            return
+        elsewhere = set(held_by_unit)
         for space_id, space in self._spaces.items():
-            if space_id not in held_by_unit:
+            if space_id not in elsewhere:
                 place = self.space(space_id)
                 for _, frame, labels in _frames(space.labels, None):
                     yield place, frame, labels

@@ -23,7 +23,10 @@ def integer(sent: JSON) -> bytes:
 
 def size(sent: JSON) -> bytes:
     """An integer above 0 as sent; null for anything else: 0 stands for none, where data has no size."""
-    found = integer(sent)
+    data = bytes(sent)
+    if data.isdigit() and data != b"0" and len(data) < _LONGEST:
+        return data
+    found = integer(data)
     return NULL if found[:1] in b"-0" else found
 
 
