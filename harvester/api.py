@@ -328,6 +328,7 @@ async def _batches(
         first = failed[0]
         raise SkipRow(
             f"{len(failed):,} label rows failed, the first of them {first.label_hash}: {first.message}",
+            failure=first.error,
             row=first.label_hash,
         )
 
