@@ -179,6 +179,7 @@ def describe(changed: Changed, manifest: Manifest) -> Generation:
         },
         changes=changed.changes,
         feed=changed.feed,
+        harvester=manifest.harvester,
         manifest=manifest.digest,
     )
 

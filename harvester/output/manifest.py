@@ -33,13 +33,15 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """What one sync brought: see `harvester.output.generations`.
 
     `counts` are the rows of the whole export as of then, as in `Manifest.counts`; `changes` counts the
-    lines of the change `feed` by what they tell. `manifest` is the digest of the generation's own one.
+    lines of the change `feed` by what they tell. `harvester` is the version that wrote it. `manifest` is the
+    digest of the generation's own one.
     """
 
     number: int
     counts: dict[str, int]
     changes: dict[str, int]
     feed: list[PartFile]
+    harvester: str
     manifest: str
 
 
