@@ -19,6 +19,8 @@ Messages are one line, made for the user, and hold no secret.
 
 from typing import ClassVar
 
+from harvester.schema import Failure
+
 
 class HarvesterError(Exception):
     """Base of all errors that harvester raises on purpose.
@@ -49,7 +51,9 @@ class HarvesterError(Exception):
 
 
 class Retry(HarvesterError):
-    """Worth asking again."""
+    """Worth asking again. `failure` is what a row is listed as that is asked for no more."""
+
+    failure: ClassVar[Failure] = "unavailable"
 
 
 class RateLimited(Retry):
@@ -92,6 +96,8 @@ class Unavailable(Retry):
 class TooMuchAsked(Retry):
     """Ask for fewer rows at once. `maximum` is the number of rows the server allows, `None` if unsaid."""
 
+    failure: ClassVar[Failure] = "too_large"
+
     def __init__(
         self,
         message: str,
@@ -107,7 +113,20 @@ class TooMuchAsked(Retry):
 
 
 class SkipRow(HarvesterError):
-    """This row cannot be had; its neighbours can."""
+    """This row cannot be had; its neighbours can. `failure` is the code that it is listed with."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        failure: Failure = "unreadable",
+        operation: str | None = None,
+        row: str | None = None,
+        attempt: int | None = None,
+        trace_id: str | None = None,
+    ) -> None:
+        super().__init__(message, operation=operation, row=row, attempt=attempt, trace_id=trace_id)
+        self.failure = failure
 
 
 class Stop(HarvesterError):

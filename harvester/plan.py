@@ -70,7 +70,7 @@ _RECORD_FIELDS = (
     "where",
     "filters",
 )
-_ASKED_ALONG_FIELDS = ("include_reviews", "signed_urls")
+_ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls")
 
 
 def places(selection: Selection) -> Places:

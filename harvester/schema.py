@@ -32,7 +32,8 @@ NOTES = (
     "answer_as_text",
 )
 # Why a label row could not be harvested: `FailedLine.error`.
-FAILURES = ("forbidden", "gone", "unreadable", "too_large", "left_out", "unavailable")
+Failure = Literal["forbidden", "gone", "unreadable", "too_large", "left_out", "unavailable"]
+FAILURES: tuple[Failure, ...] = get_args(Failure)
 
 # Pairs of first and last, both included. Unit: frames, milliseconds, nanoseconds or characters, by data type.
 Ranges = list[list[float]]

@@ -27,37 +27,39 @@ from harvester.errors import (
     Unavailable,
 )
 from harvester.events import one_line
+from harvester.schema import Failure
 
 Asked = Literal["row", "rows", "project"]
 _LONGEST_MESSAGE = 300
 
+# One of our errors; or the code of a SkipRow.
+Meaning = type[HarvesterError] | Failure
+
 # The first line that an exception is an instance of: what it becomes where a row, several rows, or
 # anything else (the project, its listing) was asked for.
-_TABLE: tuple[
-    tuple[type[BaseException], type[HarvesterError], type[HarvesterError], type[HarvesterError]], ...
-]
+_TABLE: tuple[tuple[type[BaseException], Meaning, Meaning, type[HarvesterError]], ...]
 _TABLE = (
     # exception                          one row             several rows        the project
     (sdk.AuthenticationError,            CredentialsRefused, CredentialsRefused, CredentialsRefused),
     (sdk.SshKeyNotFound,                 CredentialsRefused, CredentialsRefused, CredentialsRefused),
     (sdk.DuplicateSshKeyError,           CredentialsRefused, CredentialsRefused, CredentialsRefused),
     (sdk.OperationNotAllowed,            CredentialsRefused, CredentialsRefused, CredentialsRefused),
-    (sdk.AuthorisationError,             SkipRow,            SkipRow,            CredentialsRefused),
-    (sdk.ResourceNotFoundError,          SkipRow,            SkipRow,            BadInput),
-    (sdk.InvalidArgumentsError,          SkipRow,            SkipRow,            BadInput),
-    (sdk.InvalidDateFormatError,         SkipRow,            SkipRow,            BadInput),
-    (sdk.WrongProjectTypeError,          SkipRow,            SkipRow,            BadInput),
+    (sdk.AuthorisationError,             "forbidden",        "forbidden",        CredentialsRefused),
+    (sdk.ResourceNotFoundError,          "gone",             "gone",             BadInput),
+    (sdk.InvalidArgumentsError,          "unreadable",       "unreadable",       BadInput),
+    (sdk.InvalidDateFormatError,         "unreadable",       "unreadable",       BadInput),
+    (sdk.WrongProjectTypeError,          "unreadable",       "unreadable",       BadInput),
     (sdk.RateLimitExceededError,         RateLimited,        RateLimited,        RateLimited),
-    (sdk.PayloadTooLargeError,           SkipRow,            TooMuchAsked,       CannotFinishNow),
-    (sdk.MultiLabelLimitError,           SkipRow,            TooMuchAsked,       CannotFinishNow),
+    (sdk.PayloadTooLargeError,           "too_large",        TooMuchAsked,       CannotFinishNow),
+    (sdk.MultiLabelLimitError,           "too_large",        TooMuchAsked,       CannotFinishNow),
     (sdk.MethodNotAllowedError,          CannotFinishNow,    CannotFinishNow,    CannotFinishNow),
     (sdk.UnknownException,               Unavailable,        Unavailable,        Unavailable),
     (sdk.GenericServerError,             Unavailable,        Unavailable,        Unavailable),
     (sdk.RequestException,               Unavailable,        Unavailable,        Unavailable),
-    (sdk.EncordException,                SkipRow,            SkipRow,            CannotFinishNow),
-    (AnswerTooLarge,                     SkipRow,            TooMuchAsked,       CannotFinishNow),
-    (UnreadableAnswer,                   SkipRow,            SkipRow,            CannotFinishNow),
-    (RecursionError,                     SkipRow,            SkipRow,            CannotFinishNow),
+    (sdk.EncordException,                "unreadable",       "unreadable",       CannotFinishNow),
+    (AnswerTooLarge,                     "too_large",        TooMuchAsked,       CannotFinishNow),
+    (UnreadableAnswer,                   "unreadable",       "unreadable",       CannotFinishNow),
+    (RecursionError,                     "unreadable",       "unreadable",       CannotFinishNow),
     (BrokenAnswer,                       Unavailable,        Unavailable,        Unavailable),
     (RedirectRefused,                    CannotFinishNow,    CannotFinishNow,    CannotFinishNow),
     (ssl.SSLCertVerificationError,       CredentialsRefused, CredentialsRefused, CredentialsRefused),
@@ -77,12 +79,15 @@ def translate(
         error.operation, error.row = error.operation or operation, error.row or row
         return error
     cause = _cause(error)
-    kind = _kind(cause, asked)
+    meaning = _meaning(cause, asked)
+    kind = SkipRow if isinstance(meaning, str) else meaning
     known: dict[str, Any] = {
         "operation": operation,
         "row": row,
         "trace_id": getattr(getattr(error, "context", None), "trace_id", None),
     }
+    if isinstance(meaning, str):
+        known["failure"] = meaning
     if issubclass(kind, RateLimited | Unavailable):
         known["retry_after"] = _retry_after_of(error)
     if issubclass(kind, TooMuchAsked):
@@ -116,7 +121,7 @@ def parse_retry_after(value: str | None, date: str | None = None) -> float | Non
     return max(0.0, (until - (_moment(date) or datetime.now(UTC))).total_seconds())
 
 
-def _kind(cause: BaseException, asked: Asked) -> type[HarvesterError]:
+def _meaning(cause: BaseException, asked: Asked) -> Meaning:
     for foreign, row, rows, project in _TABLE:
         if isinstance(cause, foreign):
             return {"row": row, "rows": rows, "project": project}[asked]

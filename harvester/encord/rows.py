@@ -10,10 +10,14 @@ from encord.exceptions import AuthorisationError
 
 from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
+from harvester.errors import SkipRow
 from harvester.fetch.source import Answer
 from harvester.filters import ServerSide, server_side
 from harvester.labels.ontology import read_ontology
 from harvester.settings import Selection
+
+# Options that the SDK's bundled call has and its single one has not.
+_BUNDLED = ("include_archived",)
 
 
 class ProjectLabelRows:
@@ -38,12 +42,32 @@ class ProjectLabelRows:
         """
         self._single = single
         self._bundle = bundle
-        self._options = msgspec.structs.asdict(options)
+        self._bundle_options = msgspec.structs.asdict(options)
+        self._options = {name: value for name, value in self._bundle_options.items() if name not in _BUNDLED}
+        self._bundled_only = any(self._bundle_options[name] for name in _BUNDLED)
         self._domain = domain
         self._check_access = check_access
 
     def get_label_row(self, label_hash: str) -> Answer:
-        """One label row."""
+        """One label row: by a bundled call of one where the single call cannot be asked for all of it."""
+        return self.get_label_rows([label_hash]) if self._bundled_only else self._get_alone(label_hash)
+
+    def get_left_out(self, label_hash: str) -> Answer:
+        """A label row that bundled calls leave out: the single call says why, or brings it.
+
+        Where it brings less than is asked for, it serves for the reason only, and the row is left out.
+        """
+        answer = self._get_alone(label_hash)
+        if self._bundled_only:
+            raise SkipRow(
+                "the server sends this row without its labels of archived features only",
+                failure="left_out",
+                operation="get_label_row",
+                row=label_hash,
+            )
+        return answer
+
+    def _get_alone(self, label_hash: str) -> Answer:
         return self._ask(
             lambda: self._single.get_label_row(label_hash, **self._options),
             asked="row",
@@ -54,7 +78,7 @@ class ProjectLabelRows:
     def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
         """Several label rows in one call."""
         return self._ask(
-            lambda: self._bundle.get_label_rows(list(label_hashes), **self._options),
+            lambda: self._bundle.get_label_rows(list(label_hashes), **self._bundle_options),
             asked="rows" if len(label_hashes) > 1 else "row",
             operation="get_label_rows",
             row=label_hashes[0] if len(label_hashes) == 1 else None,

@@ -8,30 +8,36 @@ from itertools import takewhile
 
 import msgspec
 
-from harvester.errors import HarvesterError, SkipRow
+from harvester.errors import Retry, SkipRow
 from harvester.fetch.bundles import Batch, find_asked
 from harvester.fetch.source import Answer, LabelRows
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow, Row, label_hash_of
+from harvester.schema import Failure
 
 
 class FailedRow(msgspec.Struct, frozen=True):
-    """A row that could not be had. `error` is the kind of error, as `harvester.errors` names it."""
+    """A row that could not be harvested: a line of ``failed-*.ndjson``, see `harvester.schema.FailedLine`.
+
+    `error` says why in one word to sort by; `attempts` counts the requests that asked for the row.
+    """
 
     label_hash: str
+    branch_name: str | None
     data_title: str
-    error: str
+    error: Failure
     message: str
     attempts: int
     trace_id: str | None = None
 
     @classmethod
-    def of(cls, row: PlanRow, error: HarvesterError, attempts: int) -> "FailedRow":
+    def of(cls, row: PlanRow, error: SkipRow | Retry, attempts: int) -> "FailedRow":
         """`row` failed for good with `error`, after so many requests."""
         return cls(
             row.label_hash or "",
+            row.branch_name,
             row.data_title,
-            type(error).__name__,
+            error.failure,
             error.message,
             attempts,
             error.trace_id,
@@ -92,6 +98,9 @@ class Call:
         return fetched
 
     def _ask(self, asked: list[str]) -> Answer:
+        if self._batch.asks_why:
+            (label_hash,) = asked
+            return self._source.get_left_out(label_hash)
         if len(asked) == 1:
             return self._source.get_label_row(asked[0])
         # A row may stand in the plan twice; it is asked for once.

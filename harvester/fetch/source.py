@@ -30,7 +30,10 @@ class LabelRows(Protocol):
     """
 
     def get_label_row(self, label_hash: str) -> Answer:
-        """One label row."""
+        """One label row. The answer may lack it, as one to several rows may."""
 
     def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
         """Several label rows in one call. The answer may lack some or bring others: the caller checks."""
+
+    def get_left_out(self, label_hash: str) -> Answer:
+        """A label row that answers leave out, asked for in the way that says why it cannot be had."""

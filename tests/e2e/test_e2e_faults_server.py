@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from harvester.schema import FAILED_KEYS, Failure
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.faults import HOSTILE_TITLES, RowTrouble
 from tests.e2e.platform import PROJECT, SMALL, Ended, Platform
@@ -90,17 +91,18 @@ def test_fault_03_retry_after_of_a_day_ends_it_at_once(
     assert platform.export(tmp_path / "out", *SMALL).parts == whole
 
 
-TROUBLES: dict[int, tuple[RowTrouble, str]] = {
-    5: ("too_large", "Request Entity Too Large"),
-    10: ("foreign", "leave this row out"),
-    30: ("corrupt", "The label blurb is corrupted"),
-    40: ("deleted", "was not found"),
-    50: ("forbidden", "You are not authorised"),
-    60: ("bomb", "unpacks to over 1000 times its size"),
-    70: ("nested", "nested too deep"),
-    35: ("surrogate", "no valid JSON"),
-    80: ("nan", "no valid JSON"),
-    90: ("broken", "no valid JSON"),
+# By the number in its title: what is the matter with the row, what the message says, and the code.
+TROUBLES: dict[int, tuple[RowTrouble, str, Failure]] = {
+    5: ("too_large", "Request Entity Too Large", "too_large"),
+    10: ("foreign", "leave this row out", "left_out"),
+    30: ("corrupt", "The label blurb is corrupted", "unreadable"),
+    40: ("deleted", "was not found", "gone"),
+    50: ("forbidden", "You are not authorised", "forbidden"),
+    60: ("bomb", "unpacks to over 1000 times its size", "too_large"),
+    70: ("nested", "nested too deep", "unreadable"),
+    35: ("surrogate", "no valid JSON", "unreadable"),
+    80: ("nan", "no valid JSON", "unreadable"),
+    90: ("broken", "no valid JSON", "unreadable"),
 }
 # Row 23: what stays as it was sent, byte by byte.
 ODD_VALUES: dict[int, tuple[RowTrouble, bytes]] = {
@@ -114,7 +116,7 @@ ODD_VALUES: dict[int, tuple[RowTrouble, bytes]] = {
 @pytest.fixture(scope="module")
 def troubled(platform: Platform, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """All troubles that rows can have at once, each in a row of its own, asked for in bundles."""
-    rows = {str(number): trouble for number, (trouble, _) in {**TROUBLES, **ODD_VALUES}.items()}
+    rows = {str(number): trouble for number, (trouble, *_) in {**TROUBLES, **ODD_VALUES}.items()}
     target = tmp_path_factory.mktemp("troubled") / "out"
     return platform.export(target, "--emit", "rows,objects", rows=rows)
 
@@ -127,7 +129,8 @@ def expect_failed(troubled: Ended, *numbers: int) -> None:
     for number in numbers:
         row = troubled.failed[f"{number:07}"]
         assert TROUBLES[number][1] in row["message"]
-        assert row["error"] == "SkipRow"
+        assert row["error"] == TROUBLES[number][2]
+        assert tuple(row) == FAILED_KEYS
         assert row["attempts"] >= 1
         assert row["label_hash"].encode() not in troubled.kept("objects") + troubled.kept("rows")
 

@@ -78,6 +78,31 @@ def test_each_code_of_the_platform_means_what_the_table_says(code: str) -> None:
         assert "\n" not in error.message
 
 
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (named("AUTHORISATION_ERROR"), "forbidden"),
+        (named("RESOURCE_NOT_FOUND_ERROR"), "gone"),
+        (named("INVALID_ARGUMENTS_ERROR"), "unreadable"),
+        (named("CORRUPTED_LABEL_ERROR"), "unreadable"),
+        (named("MULTI_LABEL_LIMIT_ERROR"), "too_large"),
+        (sdk.PayloadTooLargeError("x"), "too_large"),
+        (AnswerTooLarge("x"), "too_large"),
+        (UnreadableAnswer("x"), "unreadable"),
+        (RecursionError("x"), "unreadable"),
+        (named("UNKNOWN_ERROR"), "unavailable"),
+        (BrokenAnswer("x"), "unavailable"),
+        (KeyError("x"), "unavailable"),
+    ],
+    ids=repr,
+)
+def test_a_row_that_fails_is_listed_with_a_code_to_sort_by(error: Exception, failure: str) -> None:
+    """One word for each reason, the same whatever the platform calls it."""
+    ours = translate(error)
+    assert isinstance(ours, SkipRow | Unavailable)
+    assert ours.failure == failure
+
+
 def network(cause: Exception) -> list[Exception]:
     """`cause` as the pooled transport raises it, and as the SDK wraps what requests wraps."""
     retried = urllib3.exceptions.MaxRetryError(POOL, "/public", cause)

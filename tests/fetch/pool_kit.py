@@ -11,7 +11,7 @@ from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import NOTHING_KNOWN, Extractor, Harvest, Known
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.settings import Limits
@@ -43,14 +43,16 @@ class Copying(Extractor):
     def __init__(self) -> None:
         pass
 
-    def extract(self, row: Row, planned: PlanRow) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
         assert not isinstance(row, LabelRow)
         data = bytes(memoryview(row))
         if b"unreadable" in data:
             raise SkipRow("the row cannot be read", row=planned.label_hash)
         return _copied([data + b"\n"])
 
-    def extract_all(self, rows: Iterable[tuple[Row, PlanRow]]) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    def extract_all(
+        self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
+    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
         together: list[bytes] = []
         for row, planned in rows:
             try:
@@ -66,8 +68,9 @@ class Copying(Extractor):
 
 def _copied(lines: list[bytes]) -> Harvest:
     kind, count = "objects", len(lines)
+    size = sum(map(len, lines))
     return Harvest(
-        lines={kind: Lines(sum(map(len, lines)), lines)},
+        lines={kind: Lines(size, lines, size)},
         rows={kind: count}, seen={kind: count}, written={kind: count}, dropped={kind: {}},
     )  # fmt: skip
 

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from typing import get_args
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import Answer
 from harvester.fetch.threads import Threads
 from harvester.labels.wire import PlanRow
+from harvester.schema import Failure
 from harvester.testing import FakeLabelRows, Fault, check_label_rows
 from tests.fetch.pool_kit import COPYING, Copying, Heard, a_pool, collect, label_rows, plan, whole
 from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop
@@ -139,7 +141,7 @@ async def test_one_spoiled_row_in_a_bundle_is_found_and_failed_alone() -> None:
     """The bundle is cut down to it; the others are harvested."""
     rows = plan(300)
     spoiled = rows[222].label_hash or ""
-    error = SkipRow("no permission for this row", trace_id="trace-1")
+    error = SkipRow("no permission for this row", failure="forbidden", trace_id="trace-1")
     source = FakeLabelRows(label_rows(rows), spoiled={spoiled: error})
     heard = Heard()
     outcomes = await harvest(source, rows, on_event=heard)
@@ -148,7 +150,13 @@ async def test_one_spoiled_row_in_a_bundle_is_found_and_failed_alone() -> None:
     expected[222] = (spoiled, failed)
     assert outcomes == expected
     assert failed == FailedRow(
-        spoiled, f"title of {spoiled}", "SkipRow", "no permission for this row", failed.attempts, "trace-1"
+        spoiled,
+        "main",
+        f"title of {spoiled}",
+        "forbidden",
+        "no permission for this row",
+        failed.attempts,
+        "trace-1",
     )
     assert failed.attempts == sum(spoiled in asked for asked in source.calls)
     assert heard.of("bundle.split")
@@ -161,7 +169,7 @@ async def test_a_row_that_makes_the_server_fail_does_not_sink_its_neighbours() -
     spoiled = rows[150].label_hash or ""
     source = FakeLabelRows(label_rows(rows), spoiled={spoiled: Unavailable("500")})
     [failed] = failures(await harvest(source, rows, max_attempts=4))
-    assert (failed.label_hash, failed.error, failed.message) == (spoiled, "Unavailable", "500")
+    assert (failed.label_hash, failed.error, failed.message) == (spoiled, "unavailable", "500")
     assert source.calls.count((spoiled,)) == 4
 
 
@@ -181,7 +189,7 @@ async def test_a_row_that_cannot_be_read_is_failed_alone() -> None:
     data["row-0042"] = b'{"label_hash":"row-0042","is":"unreadable"}'
     source = FakeLabelRows(data)
     [failed] = failures(await harvest(source, rows))
-    assert (failed.label_hash, failed.error) == ("row-0042", "SkipRow")
+    assert (failed.label_hash, failed.error) == ("row-0042", "unreadable")
     assert failed.attempts == sum("row-0042" in asked for asked in source.calls) == 1
 
 
@@ -193,9 +201,63 @@ async def test_a_row_that_stays_away_is_asked_for_again_and_then_failed() -> Non
     source = FakeLabelRows(data)
     outcomes = await harvest(source, rows)
     [failed] = failures(outcomes)
-    assert (failed.label_hash, failed.error) == ("row-0042", "SkipRow")
+    assert (failed.label_hash, failed.error) == ("row-0042", "gone")
     assert [label for label, _ in outcomes] == [row.label_hash for row in rows]
+    assert source.calls.count(("row-0042",)) == 1, "one single call finds out why"
     assert 2 <= sum("row-0042" in asked for asked in source.calls) <= 3
+
+
+async def test_a_row_that_bundles_leave_out_is_harvested_where_it_comes_alone() -> None:
+    """The single call that is to say why it is left out brings it."""
+    rows = plan(100)
+
+    class Unbundled(FakeLabelRows):
+        def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+            return super().get_label_rows([name for name in label_hashes if name != "row-0042"])
+
+    source = Unbundled(label_rows(rows))
+    assert await harvest(source, rows) == whole(rows, label_rows(rows))
+    assert source.calls.count(("row-0042",)) == 1
+
+
+class BundledOnly(FakeLabelRows):
+    """A source whose single rows come by bundled calls, which leave out what there is not."""
+
+    def __init__(self, rows: dict[str, bytes], left_out: SkipRow) -> None:
+        super().__init__(rows)
+        self.why: list[str] = []
+        self._left_out = left_out
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        answer = super().get_label_rows([label_hash, "row-0000"])
+        return Answer(list(answer.rows[:-1]), 0, answer.body_bytes)
+
+    def get_left_out(self, label_hash: str) -> Answer:
+        self.why.append(label_hash)
+        raise self._left_out
+
+
+@pytest.mark.parametrize("bundle_size", [None, 1])
+@pytest.mark.parametrize("failure", get_args(Failure))
+async def test_where_single_rows_come_by_bundled_calls_one_call_finds_out_why(
+    bundle_size: int | None, failure: Failure
+) -> None:
+    """A bundled call of one says nothing; the other call is made once, and for that row alone."""
+    rows = plan(40)
+    data = label_rows(rows)
+    del data["row-0030"]
+    source = BundledOnly(data, SkipRow("because", failure=failure))
+    [failed] = failures(await harvest(source, rows, bundle_size=bundle_size))
+    assert (failed.label_hash, failed.error, failed.message) == ("row-0030", failure, "because")
+    assert source.why == ["row-0030"]
+
+
+async def test_a_row_in_whose_place_another_always_comes_is_left_out() -> None:
+    """The server does not say why."""
+    rows = plan(100)
+    data = label_rows(rows) | {"row-0042": b'{"label_hash":"foreign"}'}
+    [failed] = failures(await harvest(FakeLabelRows(data), rows))
+    assert (failed.label_hash, failed.error) == ("row-0042", "left_out")
 
 
 @pytest.mark.parametrize(
@@ -253,7 +315,7 @@ async def test_a_row_larger_than_the_server_will_send_is_failed() -> None:
     rows = plan(100)
     source = FakeLabelRows(label_rows(rows), spoiled={"row-0007": TooMuchAsked("413: too large")})
     [failed] = failures(await harvest(source, rows))
-    assert (failed.label_hash, failed.error) == ("row-0007", "TooMuchAsked")
+    assert (failed.label_hash, failed.error) == ("row-0007", "too_large")
 
 
 # -- refusals and outages -------------------------------------------------------------------------
@@ -349,7 +411,7 @@ async def test_a_server_that_refuses_each_row_is_up() -> None:
     rows = plan(30)
     source = FakeLabelRows({}, on_call=during(1.0, 2000.0, lambda: Unavailable("503")))
     failed = failures(await harvest(source, rows, bundle_size=1, concurrency=1))
-    assert [row.error for row in failed] == ["SkipRow"] * 30
+    assert [row.error for row in failed] == ["gone"] * 30
 
 
 async def test_rows_that_break_while_they_come_are_not_taken_for_their_end() -> None:
@@ -469,6 +531,8 @@ class Heavy:
 
     def get_label_row(self, label_hash: str) -> Answer:
         return self.get_label_rows([label_hash])
+
+    get_left_out = get_label_row
 
     def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
         rows = [b'{"label_hash":"%s"}' % label_hash.encode() for label_hash in label_hashes]

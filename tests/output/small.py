@@ -74,7 +74,7 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
                 continue
             if row.label_hash == "label-2":
                 failed += 1
-                writer.fail(FailedRow(row.label_hash, row.data_title, "SkipRow", "deleted", 1, None))
+                writer.fail(FailedRow(row.label_hash, row.branch_name, row.data_title, "gone", "deleted", 1))
                 continue
             harvested += 1
             ids.add([row])

@@ -43,15 +43,16 @@ def test_a_part_is_counted_and_hashed_on_the_way(target: LocalTarget, tmp_path: 
 
 
 def test_failed_rows_are_listed_one_a_line(target: LocalTarget, tmp_path: Path) -> None:
-    """Label hash, title, kind of error, message, attempts, trace id; titles never become names."""
+    """Label hash, branch, title, why, message, attempts, trace id; titles never become names."""
     writer = PartWriter(target, 0)
-    writer.fail(FailedRow("label", "../../etc\n", "SkipRow", "deleted", 3, None))
+    writer.fail(FailedRow("label", "main", "../../etc\n", "gone", "deleted", 3))
     writer.close()
     [line] = (tmp_path / "out" / "failed-00000.ndjson").read_bytes().splitlines()
     assert list(json.loads(line).items()) == [
         ("label_hash", "label"),
+        ("branch_name", "main"),
         ("data_title", "../../etc\n"),
-        ("error", "SkipRow"),
+        ("error", "gone"),
         ("message", "deleted"),
         ("attempts", 3),
         ("trace_id", None),

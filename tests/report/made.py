@@ -69,7 +69,11 @@ def made(
     asked = [row for row in rows if row.outcome is None]
     for planned in asked:
         if planned.label_hash in lost:
-            writer.fail(FailedRow(planned.label_hash, planned.data_title, "SkipRow", "it is gone", 6, None))
+            writer.fail(
+                FailedRow(
+                    planned.label_hash, planned.branch_name, planned.data_title, "gone", "it is gone", 6
+                )
+            )
     commit = Commit(
         part=0,
         plan=header.digest,

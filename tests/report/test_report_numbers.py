@@ -34,7 +34,7 @@ def test_rows_are_counted_by_what_the_listing_says(tmp_path: Path) -> None:
     assert named["data_type"] == {"video": 2, "(none)": 2}
     assert named["label_status"] == {"(none)": 3, "REVIEWED": 1}
     assert named["dataset"] == {"dataset": 3, "Nights": 1}
-    assert numbers.failures.by_error == {"SkipRow": 1}
+    assert numbers.failures.by_error == {"gone": 1}
     assert numbers.failures.first[0].message == "it is gone"
 
 
