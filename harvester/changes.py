@@ -59,7 +59,10 @@ class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         words = ["--keep-names"] * self.keep_names + ["--refetch"] * bool(self.refetch)
         named = self.refetch if isinstance(self.refetch, tuple) else ()
-        return " ".join((*words, *(f"--label-hash {one}" for one in named))) or "neither"
+        return (
+            " ".join((*words, *(f"--label-hash {one}" for one in named)))
+            or "neither --keep-names nor --refetch"
+        )
 
 
 class OntologyChange(msgspec.Struct, frozen=True, kw_only=True):
