@@ -17,6 +17,7 @@ from harvester.changes import OntologyChange, Step, SyncOptions, changes_between
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, Unsound
 from harvester.events import Counters, one_line, say
+from harvester.filters.naming import is_digest
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
@@ -140,7 +141,15 @@ def _check_filters(target: str, held: Collection[str], given: Collection[str]) -
     for path in given:
         if path not in held:
             raise BadInput(one_line(f"{target} was not made with --filter {path}: leave it out"))
-    if not set(held) <= set(given):
+    missing = [path for path in dict.fromkeys(held) if path not in given]
+    if own := [name for name in missing if is_digest(name)]:
+        raise BadInput(
+            one_line(
+                f"{target} was made by a program with a function of its own ({', '.join(own)}): "
+                "run that program again, with filters="
+            )
+        )
+    if missing:
         flags = shlex.join(word for path in dict.fromkeys(held) for word in ("--filter", path))
         raise BadInput(
             one_line(

@@ -1,7 +1,7 @@
 """Objects: from a label row's skeleton to lines, with the objects' own bytes copied as sent."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain as concatenated
 from itertools import compress, repeat
 from typing import Any
@@ -17,20 +17,28 @@ from harvester.labels.ontology import Ontology
 from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
 from harvester.labels.records import Sheet
 from harvester.labels.values import integer, whole
-from harvester.labels.wire import LabelRow, ObjectAnswer, Ranges
+from harvester.labels.wire import NO_NUMBER, NO_RANGE, LabelRow, ObjectAnswer, Ranges
 
 _Answers = dict[str, ObjectAnswer | None]
 
 # Cache: (raw dynamic answers, frame, space) to the answers written where an object with them is first met.
 FirstMet = Written[tuple[bytes, int | None, str | None]]
 
+# Data of which each object stands on one frame only, as a rule.
+_PICTURES = frozenset({"image", "img_group"})
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
 # The end of a line, after the object: hash; class and `object_number`; `until`, ranges, answers.
+_HASH = b',"object_hash":'
 _CLASS = b',"feature_hash":%b,"name":%b,"shape":%b,"object_number":'
-_END = b',"object_hash":%b%b%b,"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":%b}\n'
-
-_NONE: dict[object, bytes] = {}
+_END = _HASH + b'%b%b%b,"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":%b}\n'
+# The same where an object has no number and stands on frames, and where it has no dynamic answers.
+_NO_NUMBER = b'null,"until":null,"ranges":null,"attributes":'
+_NO_DYNAMIC = b',"dynamic_attributes":[]}\n'
+_HASH_AND_REST = _HASH + b"%b%b"
+# Bounds of a cache: 16 MB at most.
+_MOST_RESTS = 4096
+_LONGEST_REST = 4096
 
 _encode = msgspec.json.encode
 # `object_answers`, as what they say of objects that stand elsewhere, and as the objects themselves.
@@ -58,7 +66,7 @@ class ObjectReader:
     ) -> None:
         """Adds the lines of all objects of `row`; `head` is the row's part of a line."""
         answers = _decode_answers(row.object_answers) or {}
-        reading = _Reading(sheet, self._kit, row, answers, places, remarks, scene=data_type == "scene")
+        reading = _Reading(sheet, self._kit, row, answers, places, remarks, data_type=data_type)
         head = b'{"kind":"object",' + head
         decode = self._decode_event if data_type == "scene" else self._decode
         for place, frame, labels in places.labels():
@@ -76,8 +84,10 @@ class ObjectReader:
         """The objects that live in `object_answers`, with their ranges, once for each of their spaces."""
         framed = data_type in FRAME_TYPES
         candidates = {
-            key: entry for key, entry in answers.items() if entry and (not framed or _may_be_object(entry))
-        }
+            key: entry
+            for key, entry in answers.items()
+            if entry is not None and (not framed or entry.range is not NO_RANGE or entry.spaces)
+        }  # in a row of framed data, most entries are answers alone
         if not candidates:
             return
         entries = _decode_entries(row.object_answers) or {}
@@ -106,6 +116,29 @@ class ObjectReader:
                 yield places.root, raw, fields, NULL if html else _ranges(entry.range)
 
 
+class _Rests(dict[tuple[str | None, bytes], bytes]):
+    """Cache: feature hash and static answers as sent, to the rest of a line behind the object's hash.
+
+    For objects on frames without a number and without dynamic answers; empty where it is of no use. Bounded.
+    """
+
+    def __init__(self, classes: Mapping[str, bytes], static: StaticAnswers) -> None:
+        self._classes = classes
+        self._static = static
+
+    def __missing__(self, key: tuple[str | None, bytes]) -> bytes:
+        feature, sent = key
+        known, answers = self._classes.get(feature or ""), self._static[sent]
+        if known is None or answers.as_text:
+            return b""
+        rest = b"%b%b%b%b" % (known, _NO_NUMBER, answers.json, _NO_DYNAMIC)
+        if len(self) >= _MOST_RESTS:
+            self.clear()
+        if len(rest) < _LONGEST_REST:
+            self[key] = rest
+        return rest
+
+
 class _Kit:
     """What all rows are read with: filters, the ontology's classes, caches of answers."""
 
@@ -118,6 +151,7 @@ class _Kit:
             feature: _CLASS % (_encode(feature), _encode(ontology.names[feature]), _encode(shape or None))
             for feature, shape in ontology.shapes.items()
         }
+        self.rests = _Rests(self.classes, self.static)
 
 
 class _Reading:
@@ -132,8 +166,10 @@ class _Reading:
         places: Places,
         remarks: Remarks,
         *,
-        scene: bool,
+        data_type: str,
     ) -> None:
+        scene = data_type == "scene"
+        self._recurring = data_type not in _PICTURES
         self.sheet = sheet
         self._kit = kit
         self._row = row
@@ -163,26 +199,52 @@ class _Reading:
         columns: a few calls for many objects.
         """
         sheet, chain = self.sheet, self._kit.chain
-        end_of = self._ends.get if ranges is NULL else _NONE.get  # ranges differ from space to space
         if self._scene:
             # The end of an object in an event-based scene is no label; its start and its changes are.
             labels = [one.event != "delete" for one in fields]
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         seen = len(objects)
         objects, fields = chain.sift(objects, fields, sheet.dropped)
-        ends = [
-            end_of((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
-            for one, raw in zip(fields, objects, strict=True)
-        ]
+        ends = self._ends_of(objects, fields, frame, place, ranges)
         if chain.looks_at_records:
             kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
             objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
         written = len(objects)
         sheet.seen += seen
         sheet.written += written
-        place.kept[0] += written
-        place.dropped[0] += seen - written
+        place.objects += written
+        place.dropped_objects += seen - written
         sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
+
+    def _ends_of(
+        self,
+        objects: list[msgspec.Raw],
+        fields: list[Any],
+        frame: int | None,
+        place: Place,
+        ranges: bytes,
+    ) -> list[bytes]:
+        """The ends of the lines of `objects`. Those of the most common form are made right here."""
+        if ranges is not NULL or self._moments is not None:
+            return [
+                self._end(one, raw, frame, place, ranges) for one, raw in zip(fields, objects, strict=True)
+            ]
+        ends: list[bytes] = []
+        met, statics, actions, rests = self._ends, self._statics, self._actions, self._kit.rests
+        for one, raw in zip(fields, objects, strict=True):
+            object_hash, feature = one.object_hash, one.feature_hash
+            end = met.get((object_hash, feature)) if met else None
+            if end is None:
+                entry = statics.get(object_hash)
+                rest = rests[feature, bytes(entry.classifications) if entry else b"[]"]
+                if not rest or object_hash in actions or (entry and entry.object_number is not NO_NUMBER):
+                    end = self._end(one, raw, frame, place, ranges)
+                else:
+                    end = _HASH_AND_REST % (_encode(object_hash), rest)
+                    if self._recurring:
+                        met[object_hash, feature] = end
+            ends.append(end)
+        return ends
 
     def _is_kept(self, *record: JSON) -> bool:
         name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash)
@@ -213,7 +275,7 @@ class _Reading:
             static.json,
             dynamic.json,
         )
-        if known is not None and actions is None and self._moments is None and ranges is NULL:
+        if self._recurring and known is not None and actions is None and not self._moments and ranges is NULL:
             self._ends[object_hash, feature] = end
         return end
 
@@ -253,11 +315,6 @@ def _class_as_sent(feature: str | None, raw: msgspec.Raw) -> bytes:
     """The class of an object that the ontology does not know, by its own words."""
     sent = _decode_class(raw)
     return _CLASS % (_encode(feature), _encode(sent.name), _encode(sent.shape))
-
-
-def _may_be_object(entry: ObjectAnswer) -> bool:
-    """Whether an entry in a row of framed data may be an object on ranges; most are answers alone."""
-    return bool(entry.spaces) or bytes(entry.feature_hash) != NULL or not _is_empty(entry.range)
 
 
 def _is_empty(ranges: msgspec.Raw | None) -> bool:

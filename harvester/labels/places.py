@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from harvester.labels.values import JSON, NULL, integer, whole
+from harvester.labels.values import JSON, NULL, size, whole
 from harvester.labels.wire import DataUnit, FrameLabels, LabelRow, Labels, Space
 
 # Data whose labels stand on frames; and data whose objects stand on ranges and live in `object_answers`.
@@ -27,7 +27,7 @@ class Place(msgspec.Struct):
     """Where labels stand: a data unit, or a space; and how many records there are of it.
 
     `head` is its part of a line, `listed` whether the row lists it: a space may be named by labels or answers
-    alone. `kept` and `dropped` count records by kind: objects, classifications.
+    alone. `objects` and `classifications` count the records that were kept of it, and dropped by filters.
     """
 
     space_id: str | None
@@ -36,8 +36,10 @@ class Place(msgspec.Struct):
     unit: DataUnit | None = None
     space: Space | None = None
     sequence: int | None = None
-    kept: list[int] = msgspec.field(default_factory=lambda: [0, 0])
-    dropped: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    objects: int = 0
+    classifications: int = 0
+    dropped_objects: int = 0
+    dropped_classifications: int = 0
 
 
 class Places:
@@ -94,8 +96,8 @@ class Places:
             (file and file.file_name) or (scene and scene.uri) or unit.data_title,
             ((file and file.data_link) or unit.data_link) if self._signed_urls else None,
             space_id,
-            NULL if space is None else integer(space.width),
-            NULL if space is None else integer(space.height),
+            NULL if space is None else size(space.width),
+            NULL if space is None else size(space.height),
         )
         place = self._seen[space_id] = Place(space_id, space is not None, head, unit, space)
         return place
@@ -144,7 +146,7 @@ class Places:
         self, key: str, unit: DataUnit, sequence: int | None, width: int | None, height: int | None
     ) -> Place:
         url = unit.data_link if self._signed_urls else None
-        wide, high = integer(unit.width), integer(unit.height)
+        wide, high = size(unit.width), size(unit.height)
         head = place_head(
             unit.data_hash or key,
             unit.data_title,
