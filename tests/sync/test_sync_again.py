@@ -1,10 +1,12 @@
 """Rows that a sync asks for again though their listing says nothing new: on request, or noted as stale."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import harvester
 from harvester.changes import SyncOptions
 from harvester.errors import BadInput, CannotFinishNow
 from harvester.output.target import LocalTarget
@@ -62,6 +64,59 @@ async def test_a_row_that_is_not_listed_cannot_be_fetched_again(out: Path, named
         await world.sync(out, options=SyncOptions(refetch=(world.labels()[0], named)))
     assert (contents(out), world.asked) == (before, [])
     assert verify(LocalTarget(out)).ok
+
+
+@pytest.mark.parametrize("refetch", [5, ["a", 5], {"a": 1}])
+def test_what_names_no_rows_is_refused_in_a_line(out: Path, refetch: Any) -> None:
+    """Before anything is opened; a lone string is the hash of one row."""
+    with pytest.raises(BadInput, match="refetch takes"):
+        harvester.sync(out, refetch=refetch)
+
+
+def noted_stale(target: Path, generation: str) -> set[str]:
+    """The label rows that a generation noted as stale."""
+    lines = b"".join(path.read_bytes() for path in sorted((target / generation).glob("notes-*.ndjson")))
+    notes = map(json.loads, lines.splitlines())
+    return {note["label_hash"] for note in notes if note["note"] == "stale"}
+
+
+async def test_a_row_that_the_export_noted_as_stale_is_asked_for_again_once(out: Path) -> None:
+    """By the next sync: one that comes up to date now is edited; one that does not is noted, and left until
+    its listing changes."""
+    world = LiveWorld(40, branches=(), mix="image")
+    fresh, stale = world.labels()[:2]
+    world.stale = {fresh, stale}
+    await world.export(out)
+    assert noted_stale(out, ".") == {fresh, stale}
+
+    world.stale, world.asked = {stale}, []
+    done = await world.sync(out)
+    assert set(world.asked) == {fresh, stale}
+    assert whats(feed(out, 1)) == sorted([("edited", fresh), ("edited", stale)])
+    assert (noted_stale(out, "generations/00001"), done.notes) == ({stale}, {"stale": 1})
+
+    world.asked = []
+    assert (await world.sync(out)).is_unchanged
+    assert world.asked == []
+    world.stale = set()
+    world.world.edit(rows=[stale])
+    await world.sync(out)
+    assert world.asked == [stale]
+    await world.export(out.with_name("anew"))
+    assert live(out) == live(out.with_name("anew"))
+
+
+async def test_a_row_that_was_edited_after_it_was_noted_as_stale_is_asked_for_once(out: Path) -> None:
+    """Its listing says that it has changed: the note has nothing to add."""
+    world = LiveWorld(30, branches=(), mix="image")
+    label_hash = world.labels()[0]
+    world.stale = {label_hash}
+    await world.export(out)
+    world.stale, world.asked = set(), []
+    world.world.edit(rows=[label_hash])
+    await world.sync(out)
+    assert world.asked == [label_hash]
+    assert (await world.sync(out)).is_unchanged
 
 
 OPTIONS = [SyncOptions(), SyncOptions(keep_names=True), SyncOptions(refetch=True)]

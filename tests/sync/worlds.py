@@ -35,6 +35,7 @@ class LiveWorld:
         self.world = World(WorldSpec(rows=rows, seed=seed, objects=1.0, **spec))
         self.changed: dict[str, dict[str, Any]] = {}  # by data hash: what the listing says otherwise
         self.broken: set[str] = set()
+        self.stale: set[str] = set()  # rows that come as they were before their last edit
         self.asked: list[str] = []
         self.include_archived = False
         self.before_answer: Callable[[], object] = lambda: None
@@ -70,7 +71,10 @@ class LiveWorld:
             self.asked += label_hashes
         if bad := [name for name in label_hashes if name in self.broken]:
             raise SkipRow("the row is corrupt", row=bad[0])
-        found = [self.world.label_row(name, include_archived=self.include_archived) for name in label_hashes]
+        found = [
+            self.world.label_row(name, include_archived=self.include_archived, stale=name in self.stale)
+            for name in label_hashes
+        ]
         rows = [row for row in found if row is not None]
         if not rows:
             raise SkipRow("there is no such label row", row=label_hashes[0])
