@@ -20,6 +20,7 @@ from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
 
+from harvester.changes import SyncOptions
 from harvester.encord.opening import open_session
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, SkipRow
@@ -32,7 +33,7 @@ from harvester.labels.extract import RowByRow
 from harvester.output.target import open_target
 from harvester.run import Summary
 from harvester.schema import Record
-from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
+from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment, strings
 from harvester.stopping import stopping_when
 from harvester.streaming import stream_rows, write_stream
 from harvester.sync import SyncSummary, purpose_of
@@ -189,6 +190,8 @@ def sync(
     target: Path | str,
     *,
     filters: Filters = (),
+    keep_names: bool = False,
+    refetch: bool | str | Iterable[str] = False,
     limits: Limits = Limits(),
     connection: Connection | None = None,
     stopping: anyio.Event | None = None,
@@ -202,8 +205,8 @@ def sync(
     """
     return _run(
         partial(
-            sync_async, target, filters=filters, limits=limits, connection=connection, counters=counters,
-            on_event=on_event,
+            sync_async, target, filters=filters, keep_names=keep_names, refetch=refetch, limits=limits,
+            connection=connection, counters=counters, on_event=on_event,
         ),
         stopping,
     )  # fmt: skip
@@ -213,6 +216,8 @@ async def sync_async(
     target: Path | str,
     *,
     filters: Filters = (),
+    keep_names: bool = False,
+    refetch: bool | str | Iterable[str] = False,
     limits: Limits = Limits(),
     connection: Connection | None = None,
     stopping: anyio.Event | None = None,
@@ -221,15 +226,23 @@ async def sync_async(
 ) -> SyncSummary:
     """Bring the finished export in `target` up to date. Its project, selection and format are its own.
 
-    `filters` are those that it was made with: they are code, which runs only if it is named again. The other
-    arguments are those of `export_async`.
+    Args:
+        filters: those that it was made with: they are code, which runs only if it is named again.
+        keep_names: leave rows as they are where only the ontology has changed; else those that hold what has
+            changed in it are fetched again.
+        refetch: fetch all rows again, or those of these label hashes, though nothing says that they changed.
+        stopping, counters, on_event: as of `export_async`.
+
+    A sync that goes on with an unfinished one keeps to the `keep_names` and `refetch` of that one.
 
     Raises:
-        BadInput: there is no export, or it is not finished.
+        BadInput: there is no export, or it is not finished; or a label row to fetch again is not in it.
         Unsound: it is damaged, so that what has changed since cannot be told.
         CannotFinishNow, and others: as `export_async` does; the same call goes on.
     """
     selection, functions = _with_filters(Selection(), filters, stored_name)
+    if not isinstance(refetch, bool):
+        refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
     purpose = await in_thread(purpose_of, open_target(target), selection.filters)
     if not limits.in_this_process:
@@ -240,6 +253,7 @@ async def sync_async(
             session, info, target, limits,
             counters=counters, on_event=on_event, stopping=stopping,
             filters=selection.filters, functions=functions,
+            options=SyncOptions(keep_names=keep_names, refetch=refetch),
         )  # fmt: skip
 
 

@@ -22,6 +22,8 @@ LEVELS: Mapping[str, int] = {
     "export.finished": logging.INFO,
     "plan.frozen": logging.INFO,
     "changes.frozen": logging.INFO,
+    "ontology.changed": logging.WARNING,
+    "sync.options_passed_over": logging.WARNING,
     "part.started": logging.DEBUG,
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,

@@ -6,7 +6,7 @@ import msgspec
 class ProjectInfo(msgspec.Struct, frozen=True):
     """A project, as far as an export is concerned.
 
-    `ontology` is the raw JSON of the ontology's editor structure; None in a mere list of projects.
+    `ontology` is the JSON of the ontology's editor structure, as sent; None in a mere list of projects.
     """
 
     project_hash: str

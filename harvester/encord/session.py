@@ -13,7 +13,7 @@ import orjson
 import tenacity
 from encord.configs import Config
 from encord.http.v2.payloads import Page
-from encord.orm.base_dto import BaseDTO
+from encord.orm.base_dto import BaseDTO, PrivateAttr
 from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults
@@ -55,7 +55,26 @@ class _Project(BaseDTO):
 
 
 class _Ontology(BaseDTO):
+    """As much of an ontology as is needed. `as_sent` is the editor structure's JSON."""
+
     editor: dict[str, Any]
+    _sent: bytes | None = PrivateAttr(default=None)
+
+    @classmethod
+    def from_json(cls, answer: bytes) -> "_Ontology":
+        """The same from the bytes of an answer, which are kept: parsing loses the spelling of numbers."""
+        read = cls.from_dict(orjson.loads(answer))
+        read._sent = bytes(msgspec.json.decode(answer, type=_OntologyAnswer).editor)
+        return read
+
+    @property
+    def as_sent(self) -> bytes:
+        """Written anew where the transport hands on what it has parsed."""
+        return orjson.dumps(self.editor) if self._sent is None else self._sent
+
+
+class _OntologyAnswer(msgspec.Struct):
+    editor: msgspec.Raw
 
 
 class Session:
@@ -98,7 +117,7 @@ class Session:
         ontology = self._ask(
             "get_ontology", lambda: self._get(f"ontologies/{project.ontology_hash}", _Ontology)
         )
-        return msgspec.structs.replace(_info(project), ontology=orjson.dumps(ontology.editor))
+        return msgspec.structs.replace(_info(project), ontology=ontology.as_sent)
 
     @contextmanager
     def listing(

@@ -11,10 +11,10 @@ FORMAT = SCHEMA_VERSION  # version of everything that a target holds
 
 STATE = ".harvester"
 MANIFEST = "manifest.json"
+ONTOLOGY = "ontology.json"  # the project's, as it was when the plan was frozen
 PLAN = f"{STATE}/plan.json"
 PLAN_ROWS = f"{STATE}/plan.ndjson.zst"
 PLAN_ROWS_SETTLED = f"{STATE}/plan-settled.ndjson.zst"  # takes turns with the other: see `replace_rows`
-ONTOLOGY = f"{STATE}/ontology.json"
 COMMITS = f"{STATE}/commits"
 LISTED = f"{STATE}/listed.json"  # of a generation: the listing that it brings the export up to
 LISTED_ROWS = f"{STATE}/listed.ndjson.zst"

@@ -9,7 +9,7 @@ from harvester.errors import Unsound
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
-from harvester.output.planfile import PlanHeader
+from harvester.output.planfile import PlainFile, PlanHeader
 from harvester.output.purpose import Project
 from harvester.output.target import Target
 from harvester.settings import Format, Selection
@@ -33,26 +33,31 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """What one sync brought: see `harvester.output.generations`.
 
     `counts` are the rows of the whole export as of then, as in `Manifest.counts`; `changes` counts the
-    lines of the change `feed` by what they tell. `manifest` is the digest of the generation's own one.
+    lines of the change `feed` by what they tell. `harvester` is the version that wrote it, `ontology` the
+    file of its ontology. `kept_names`: the ontology had changed, and records stay that were made with an
+    earlier one. `manifest` is the digest of the generation's own one.
     """
 
     number: int
     counts: dict[str, int]
     changes: dict[str, int]
     feed: list[PartFile]
+    harvester: str
+    ontology: PlainFile | None
+    kept_names: bool = False
     manifest: str
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an export holds.
 
-    `format` is the version of the target's format, `plan` the digest of the frozen plan. `counts` are
-    rows: ``listed`` = ``harvested + unlabelled + filtered + failed``. `notes` counts by kind what is to be
-    known of rows that were harvested. `parts` stand in the order of the
-    plan. `drift` is None where nobody looked. `generations` are the syncs since: all else is as the
-    export left it. `digest` is the same for every run that brings the same;
-    it leaves out `run` (times, requests), the files of failed rows (attempts, trace ids) and `notes` (a row
-    may be stale when one asks, and not later).
+    `format` is the version of the target's format, `plan` the digest of the frozen plan, `ontology` the
+    file of the project's ontology as it was then, None where it was not at hand. `counts` are rows:
+    ``listed`` = ``harvested + unlabelled + filtered + failed``. `notes` counts by kind what is to be known
+    of rows that were harvested. `parts` stand in the order of the plan. `drift` is None where nobody looked.
+    `generations` are the syncs since: all else is as the export left it. `digest` is the same for every run
+    that brings the same; it leaves out `run` (times, requests), the files of failed rows (attempts, trace
+    ids) and `notes` (a row may be stale when one asks, and not later).
     """
 
     format: int
@@ -62,6 +67,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     options: Format
     plan: str
+    ontology: PlainFile | None
     counts: dict[str, int]
     records: dict[str, KindCounts]
     notes: dict[str, int]
@@ -92,6 +98,7 @@ def build_manifest(
         selection=plan.selection,
         options=plan.format,
         plan=plan.digest,
+        ontology=plan.ontology,
         counts=count_rows(ordered),
         records=count_records(ordered, plan.format.kinds),
         notes=count_notes(ordered),

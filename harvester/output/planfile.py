@@ -1,8 +1,9 @@
 """The frozen plan: which rows the export is of, in which order, whatever the server says later.
 
 The rows stand in ``plan.ndjson.zst``, one JSON object a line, and the ontology that names what is in
-them in ``ontology.json``. ``plan.json`` is written after both: where it is, the plan is whole. Its digest
-covers the rows, the ontology, the selection and the format; all that the target holds names it.
+them in ``ontology.json``, as the server sent it. ``plan.json`` is written after both: where it is, the
+plan is whole. Its digest covers the rows, the ontology, the selection and the format; all that the target
+holds names it.
 """
 
 import hashlib
@@ -39,13 +40,21 @@ _LEVEL = 3
 _PIECE = 1024**2  # bytes compressed or decompressed at once; the same pieces give the same file
 
 
+class PlainFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of which there is one in a target. `bytes` is its size, `sha256` is over its content."""
+
+    name: str
+    bytes: int
+    sha256: str
+
+
 class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
     """What ``plan.json`` holds.
 
     `version` is that of the target's format. `rows` counts the plan's rows, `outcomes` those that are
     never asked for (``unlabelled``, ``filtered``); `rows_sha256` is over the rows' lines, `bytes` the
-    size of their compressed file, which is called `rows_file`; `ontology_sha256` is over the ontology, None
-    where it is not at hand. `digest` covers all but the title (projects are renamed), `bytes` and
+    size of their compressed file, which is called `rows_file`; `ontology` is the file of the ontology, None
+    where it was not at hand. `digest` covers all but the title (projects are renamed), `bytes` and
     `rows_file`; `seal` is the digest of all, and guards the header itself.
     """
 
@@ -56,7 +65,7 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     outcomes: dict[str, int]
     rows_sha256: str
-    ontology_sha256: str | None
+    ontology: PlainFile | None
     bytes: int
     rows_file: str = PLAN_ROWS
     digest: str = ""
@@ -126,7 +135,7 @@ def freeze(
             msgspec.structs.replace(
                 _write_rows(draft, lines, purpose),
                 rows_file=rows_file,
-                ontology_sha256=_sha256(ontology),
+                ontology=describe_ontology(ontology),
             )
         )
         if known and header.digest not in known:
@@ -180,7 +189,7 @@ def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
 def read_ontology(target: Target, header: PlanHeader) -> bytes | None:
     """The ontology that the plan was frozen with; None where there was none, or it is lost or damaged."""
     frozen = target.read(ONTOLOGY)
-    return frozen if frozen is not None and _sha256(frozen) == header.ontology_sha256 else None
+    return frozen if frozen is not None and describe_ontology(frozen) == header.ontology else None
 
 
 def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
@@ -294,7 +303,7 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
         rows=count,
         outcomes=dict(sorted(outcomes.items())),
         rows_sha256=hashed.hexdigest(),
-        ontology_sha256=None,
+        ontology=None,
         bytes=size,
     )
 
@@ -307,15 +316,18 @@ def _sealed(header: PlanHeader) -> PlanHeader:
     return msgspec.structs.replace(header, digest=fields["digest"], seal=seal)
 
 
-def _sha256(data: bytes | None) -> str | None:
-    return None if data is None else hashlib.sha256(data).hexdigest()
+def describe_ontology(ontology: bytes | None) -> PlainFile | None:
+    """The file of this ontology, as headers and manifests list it; None for None."""
+    if ontology is None:
+        return None
+    return PlainFile(name=ONTOLOGY, bytes=len(ontology), sha256=hashlib.sha256(ontology).hexdigest())
 
 
 def _mend_ontology(target: Target, header: PlanHeader, current: bytes | None) -> bytes | None:
     """The plan's ontology, put back where it is lost and the project still has it."""
     frozen = read_ontology(target, header)
-    if frozen is None and current is not None and header.ontology_sha256 is not None:
-        if _sha256(current) != header.ontology_sha256:
+    if frozen is None and current is not None and header.ontology is not None:
+        if describe_ontology(current) != header.ontology:
             raise TargetRefused(
                 f"{one_line(target.name)}: its {ONTOLOGY} is lost or damaged, and the project's ontology has "
                 "changed since; choose another directory"
@@ -355,9 +367,13 @@ def _damage_named() -> Iterator[None]:
 
 
 def _check_unclaimed(target: Target) -> None:
-    """Parts without any state are somebody else's: they would be deleted as never committed."""
+    """Files of ours without any state are somebody else's: they would be deleted or written over.
+
+    Not so the ontology of a run that was killed before it had written the plan's header: the rows are there.
+    """
+    begun = any(name in (PLAN_ROWS, PLAN_ROWS_SETTLED) for name, _ in target.names(STATE))
     for name, _ in target.names():
-        if parse_part(name) or name == MANIFEST:
+        if parse_part(name) or name == MANIFEST or (name == ONTOLOGY and not begun):
             raise TargetRefused(
                 f"{one_line(target.name)} holds {name} but no plan that it belongs to; "
                 "choose another directory"

@@ -85,6 +85,7 @@ def _agrees(manifest: Manifest, plan: PlanHeader, commits: dict[int, Commit]) ->
     return (
         len(ordered) == len(commits) == plan.parts
         and manifest.plan == plan.digest
+        and manifest.ontology == plan.ontology
         and manifest.counts == count_rows(ordered)
         and manifest.records == count_records(ordered, plan.format.kinds)
         and manifest.notes == count_notes(ordered)

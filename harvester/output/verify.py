@@ -116,7 +116,7 @@ def _problems(target: Target) -> Iterator[Problem]:
     header, damage = _plan(target)
     if damage:
         yield damage
-    if header and header.ontology_sha256 and read_ontology(target, header) is None:
+    if header and header.ontology and read_ontology(target, header) is None:
         yield Problem(ONTOLOGY, "missing or damaged")
     commits: dict[int, Commit] = {}
     for part in _numbers(target, header):
@@ -172,6 +172,8 @@ def _against_manifest(
 ) -> Iterator[Problem]:
     if header and manifest.plan != header.digest:
         yield Problem(MANIFEST, "it is of another plan")
+    elif header and manifest.ontology != header.ontology:
+        yield Problem(MANIFEST, "its ontology is not the plan's")
     committed = {file.name: file for file in list_files(commits.values())}
     listed = {file.name: file for file in manifest.parts}
     for name in sorted(committed.keys() | listed.keys()):

@@ -86,6 +86,22 @@ def test_a_project_is_found_by_hash_and_by_exact_title(
     )
 
 
+def test_an_ontology_is_kept_as_it_was_sent(server: Recording, connect: Connect) -> None:
+    """Byte for byte: spaces, the spelling of numbers, escapes and what comes twice."""
+    editor = (
+        b'{ "objects" : [{"id":1.0e2,"name":"\\u00e4","name":"B", "of": 123456789012345678901234567890}]}'
+    )
+    platform = Platform(project("Street scenes"))
+
+    def answers(asked: Asked) -> Reply:
+        if "ontologies" in asked.path:
+            return Reply(b'{"a": 1, "editor":  %b , "z": [{}]}' % editor, 200)
+        return platform(asked)
+
+    server.answers = answers
+    assert connect().find_project(PROJECT).ontology == editor
+
+
 def test_a_title_that_looks_like_a_hash_is_a_title(server: Recording, connect: Connect) -> None:
     """Where there is no project with the hash, there may be one with the title."""
     server.answers = Platform(project(OTHER))

@@ -131,7 +131,7 @@ def test_fsync_then_rename_then_directory_fsync_for_each_file_and_commit_records
         renamed.append(str(operation.new.relative_to(out)))
     assert renamed == [
         ".harvester/plan.ndjson.zst",
-        ".harvester/ontology.json",
+        "ontology.json",
         ".harvester/plan.json",
         "failed-00000.ndjson",
         "objects-00000.ndjson",

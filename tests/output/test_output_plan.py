@@ -15,7 +15,7 @@ from harvester.output import planfile
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
-from tests.output.small import PURPOSE, contents, export, plan, plan_lines
+from tests.output.small import ONTOLOGY, PURPOSE, contents, export, plan, plan_lines
 
 RAW = b'{"title":"a",\n "n":123456789012345678901234567890, "s":"\\u2028"}'
 
@@ -135,6 +135,17 @@ def test_parts_without_a_plan_are_not_ours(target: LocalTarget, tmp_path: Path) 
     assert {name: data for name, data in contents(tmp_path).items() if "lock" not in name} == before
 
 
+def test_an_ontology_without_a_plan_is_not_ours(target: LocalTarget, tmp_path: Path) -> None:
+    """Somebody else's ontology.json is not written over; that of a run that was killed is."""
+    target.put("ontology.json", b"somebody else's")
+    with pytest.raises(TargetRefused, match=r"holds ontology\.json but no plan"):
+        export(target)
+    assert (tmp_path / "out" / "ontology.json").read_bytes() == b"somebody else's"
+    target.put(".harvester/plan.ndjson.zst", b"of a run that was killed")
+    export(target)
+    assert (tmp_path / "out" / "ontology.json").read_bytes() == ONTOLOGY
+
+
 @pytest.mark.parametrize("name", ["plan.json", "plan.ndjson.zst"])
 @pytest.mark.parametrize("damage", ["deleted", "truncated", "flipped"])
 def test_a_damaged_plan_is_listed_again_and_must_be_the_same(
@@ -160,7 +171,7 @@ def test_the_ontology_is_the_one_that_was_frozen(target: LocalTarget, tmp_path: 
     (state / "plan.json").unlink()
     export(target, ontology=b"{}")
     assert contents(tmp_path) == whole
-    (state / "ontology.json").unlink()
+    (tmp_path / "out" / "ontology.json").unlink()
     with pytest.raises(TargetRefused, match=r"ontology\.json is lost or damaged, and the project's"):
         export(target, ontology=b"{}")
     export(target)

@@ -1,5 +1,7 @@
 """`verify` names what is wrong, and the next export mends it."""
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,7 +46,7 @@ FILES = [
     "failed-00000.ndjson",
     ".harvester/plan.json",
     ".harvester/plan.ndjson.zst",
-    ".harvester/ontology.json",
+    "ontology.json",
     ".harvester/commits/00002.json",
 ]
 
@@ -59,6 +61,18 @@ def test_what_is_damaged_is_named_and_the_next_export_mends_it(out: Path, name: 
     export(LocalTarget(out))
     assert contents(out) == whole
     assert problems(out) == []
+
+
+def test_the_manifest_lists_the_ontology(out: Path) -> None:
+    """Name, size and digest of the file beside it; a manifest that lists another is named."""
+    fields = json.loads((out / "manifest.json").read_bytes())
+    sent = (out / "ontology.json").read_bytes()
+    listed = {"name": "ontology.json", "bytes": len(sent), "sha256": hashlib.sha256(sent).hexdigest()}
+    assert fields["ontology"] == listed
+    fields["ontology"] = listed | {"bytes": 1}
+    fields["digest"] = manifest_digest(fields)
+    (out / "manifest.json").write_text(json.dumps(fields))
+    assert "manifest.json: its ontology is not the plan's" in problems(out)
 
 
 def test_every_flipped_bit_of_a_part_is_found(out: Path) -> None:

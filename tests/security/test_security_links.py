@@ -25,7 +25,7 @@ from tests.sync.worlds import LiveWorld
 RANDOM = "0123456789abcdef"
 OWN = (
     ".harvester", ".harvester/commits", ".harvester/commits/00000.json", ".harvester/plan.json",
-    ".harvester/plan.ndjson.zst", ".harvester/plan-settled.ndjson.zst", ".harvester/ontology.json",
+    ".harvester/plan.ndjson.zst", ".harvester/plan-settled.ndjson.zst", "ontology.json",
     "manifest.json", "objects-00000.ndjson", "classifications-00001.ndjson", "failed-00001.ndjson.gz",
     f".objects-00000.ndjson.{RANDOM}.tmp", f".harvester/.plan.json.{RANDOM}.tmp",
 )  # fmt: skip

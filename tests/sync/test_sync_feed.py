@@ -270,3 +270,19 @@ async def test_live_records_are_those_that_the_manifest_names(out: Path) -> None
     (out / "generations" / "00001" / "manifest.json").unlink()
     with pytest.raises(Unsound, match="harvester verify"):
         list(live_records(out))
+
+
+async def test_a_generation_keeps_the_version_that_wrote_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its own manifest and in the export's; a later version changes nothing of it."""
+    world = LiveWorld(20, branches=())
+    await world.export(out)
+    for version in ("8.1", "8.2"):
+        monkeypatch.setattr("importlib.metadata.version", lambda package, version=version: version)
+        world.world.edit(rows=world.labels()[:3])
+        await world.sync(out)
+    whole = json.loads((out / "manifest.json").read_bytes())
+    assert [generation["harvester"] for generation in whole["generations"]] == ["8.1", "8.2"]
+    own = json.loads((out / "generations" / "00001" / "manifest.json").read_bytes())
+    assert own["harvester"] == "8.1"
