@@ -134,6 +134,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     filters: tuple[str, ...] = ()
     # Asked along with each label row.
     include_reviews: bool = False
+    include_archived: bool = False
     signed_urls: bool = False
 
     def __post_init__(self) -> None:

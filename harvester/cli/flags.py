@@ -144,6 +144,11 @@ SELECTION = Group(
         Flag("where", "--where", "... that this CEL expression is true of.", "EXPRESSION"),
         Flag("filters", "--filter", "... that your function package.module:callable keeps. *", "FUNCTION"),
         Flag("include_reviews", "--include-reviews", "Ask for reviews and keep them in the records."),
+        Flag(
+            "include_archived",
+            "--include-archived",
+            "Ask for labels of archived ontology features, too: else they are not sent.",
+        ),
         Flag("signed_urls", "--signed-urls", "Ask for signed data URLs: they are secrets, in the output."),
     ),
     Selection,

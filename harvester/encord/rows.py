@@ -7,13 +7,20 @@ import msgspec
 import orjson
 from encord.client import EncordClientProject
 from encord.exceptions import AuthorisationError
+from encord.orm.label_row import LabelRow
 
 from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
+from harvester.errors import SkipRow
 from harvester.fetch.source import Answer
 from harvester.filters import ServerSide, server_side
+from harvester.labels.json_paths import paths_of, where
 from harvester.labels.ontology import read_ontology
+from harvester.labels.surrogates import is_no_text, with_pairs_only
 from harvester.settings import Selection
+
+# Options that the SDK's bundled call has and its single one has not.
+_BUNDLED = ("include_archived",)
 
 
 class ProjectLabelRows:
@@ -38,12 +45,32 @@ class ProjectLabelRows:
         """
         self._single = single
         self._bundle = bundle
-        self._options = msgspec.structs.asdict(options)
+        self._bundle_options = msgspec.structs.asdict(options)
+        self._options = {name: value for name, value in self._bundle_options.items() if name not in _BUNDLED}
+        self._bundled_only = any(self._bundle_options[name] for name in _BUNDLED)
         self._domain = domain
         self._check_access = check_access
 
     def get_label_row(self, label_hash: str) -> Answer:
-        """One label row."""
+        """One label row: by a bundled call of one where the single call cannot be asked for all of it."""
+        return self.get_label_rows([label_hash]) if self._bundled_only else self._get_alone(label_hash)
+
+    def get_left_out(self, label_hash: str) -> Answer:
+        """A label row that bundled calls leave out: the single call says why, or brings it.
+
+        Where it brings less than is asked for, it serves for the reason only, and the row is left out.
+        """
+        answer = self._get_alone(label_hash)
+        if self._bundled_only:
+            raise SkipRow(
+                "the server sends this row without its labels of archived features only",
+                failure="left_out",
+                operation="get_label_row",
+                row=label_hash,
+            )
+        return answer
+
+    def _get_alone(self, label_hash: str) -> Answer:
         return self._ask(
             lambda: self._single.get_label_row(label_hash, **self._options),
             asked="row",
@@ -54,7 +81,7 @@ class ProjectLabelRows:
     def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
         """Several label rows in one call."""
         return self._ask(
-            lambda: self._bundle.get_label_rows(list(label_hashes), **self._options),
+            lambda: self._bundle.get_label_rows(list(label_hashes), **self._bundle_options),
             asked="rows" if len(label_hashes) > 1 else "row",
             operation="get_label_rows",
             row=label_hashes[0] if len(label_hashes) == 1 else None,
@@ -66,6 +93,8 @@ class ProjectLabelRows:
         try:
             return _as_answer(call())
         except Exception as error:
+            if asked == "row" and (answer := _parsed_with_pairs_only(error)):
+                return answer
             if isinstance(error, AuthorisationError):
                 self._check_access()  # one row is refused, or every one
             raise faults.translate(
@@ -91,3 +120,22 @@ def _as_answer(found: Any) -> Answer:
     # The SDK has parsed these: integers beyond 64 bits are floats, fields of tomorrow are gone.
     rows = [orjson.dumps(row) for row in (found if isinstance(found, list) else [found])]
     return Answer(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))
+
+
+def _parsed_with_pairs_only(error: Exception) -> Answer | None:
+    """The row that the SDK's own parser failed on with `error` for an unpaired surrogate escape; else None.
+
+    What our parser reads has its surrogates replaced where it is read, see `envelope.answer_of`.
+    """
+    sent = bytes(faults.unreadable(error))
+    readable = with_pairs_only(sent)
+    if readable == sent:
+        return None
+    try:
+        parsed = orjson.loads(readable)["response"]
+        (row,) = parsed if isinstance(parsed, list) else [parsed]
+        answer = _as_answer(LabelRow(row))  # type: ignore[no-untyped-call]  # the SDK's
+    except (ValueError, TypeError, KeyError):
+        return None  # it is no label row for other reasons, too: the error says so
+    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, is_no_text)))}
+    return answer

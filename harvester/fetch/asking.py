@@ -9,9 +9,9 @@ from itertools import takewhile
 import msgspec
 
 from harvester.errors import Retry, SkipRow
-from harvester.fetch.bundles import Batch, find_asked
+from harvester.fetch.bundles import Batch, Found, find_asked
 from harvester.fetch.source import Answer, LabelRows
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import NOTHING_KNOWN, Extractor, Harvest, Known
 from harvester.labels.wire import PlanRow, Row, label_hash_of
 from harvester.schema import Failure
 
@@ -89,25 +89,29 @@ class Call:
         if len(asked) == 1 and hashes == [None]:
             hashes = [*asked]  # no doubt the one asked for; what is wrong with it shows in reading it
         found = find_asked(asked, hashes)
+        known = _known(asked, found, answer)
         fetched = Fetched([], found.missing, answer.wire_bytes, answer.body_bytes, 0, found.foreign)
         for run in found.runs(self._batch.places):
-            fetched.spans += self._read(run, answer.rows)
+            fetched.spans += self._read(run, answer.rows, known)
         for span in fetched.spans:
             if isinstance(span.outcome, Harvest):
                 fetched.weight += sum(lines.held for lines in span.outcome.lines.values())
         return fetched
 
     def _ask(self, asked: list[str]) -> Answer:
+        if self._batch.asks_why:
+            (label_hash,) = asked
+            return self._source.get_left_out(label_hash)
         if len(asked) == 1:
             return self._source.get_label_row(asked[0])
         # A row may stand in the plan twice; it is asked for once.
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
-    def _read(self, run: list[tuple[int, int]], rows: Sequence[Row]) -> Iterator[Span]:
+    def _read(self, run: list[tuple[int, int]], rows: Sequence[Row], known: Known) -> Iterator[Span]:
         """Reads those of `rows` that `run` names, see `Found.runs`, as long as somebody waits for them."""
         batch, begin = self._batch, 0
         wanted = takewhile(lambda _: not self.abandoned, ((rows[at], batch.rows[i]) for i, at in run))
-        for count, outcome in self._extractor.extract_all(wanted):
+        for count, outcome in self._extractor.extract_all(wanted, known):
             first, _ = run[begin]
             if isinstance(outcome, SkipRow):
                 # As a value: the exception's traceback would keep the answer's bytes alive.
@@ -116,3 +120,14 @@ class Call:
             else:
                 yield Span(batch.places[first], count, outcome)
             begin += count
+
+
+def _known(asked: Sequence[str], found: Found, answer: Answer) -> Known:
+    """What is to be noted of the rows `asked` for, from how they came."""
+    if not answer.replaced:
+        return NOTHING_KNOWN
+    return {
+        label_hash: [("surrogates_replaced", answer.replaced[at])]
+        for label_hash, at in zip(asked, found.at, strict=True)
+        if at is not None and at in answer.replaced
+    }

@@ -104,6 +104,10 @@ class BundleSizer:
         self._most = self._careful_from = min(self._most, max(1, rows // 2))
 
 
+# A row that so many answers leave out is not coming. For the last of them it is asked for alone.
+MOST_LEFT_OUT = 3
+
+
 class Batch(msgspec.Struct):
     """Rows of a bundle that are asked for together: all of them at first, parts of it after a failure.
 
@@ -121,6 +125,11 @@ class Batch(msgspec.Struct):
     def attempts(self) -> int:
         """Requests that asked for these rows."""
         return self.before + self.spent
+
+    @property
+    def asks_why(self) -> bool:
+        """Whether the answer is to say why earlier ones left out the one row that this is."""
+        return self.left_out == MOST_LEFT_OUT - 1
 
     def cut(self, at_most: int | None = None) -> "list[Batch]":
         """Halves, or pieces of `at_most` rows where that is less."""

@@ -24,7 +24,7 @@ from harvester.errors import HarvesterError, RateLimited, SkipRow, TooMuchAsked,
 from harvester.events import Counters
 from harvester.fetch.asking import FailedRow, Fetched, Outcome, Span
 from harvester.fetch.budget import Account, ByteBudget, Hold
-from harvester.fetch.bundles import MOST_ROWS, Batch, BundleSizer
+from harvester.fetch.bundles import MOST_LEFT_OUT, MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
 from harvester.fetch.cores import CoresUsed
 from harvester.fetch.gate import Gate
@@ -40,8 +40,6 @@ __all__ = ["FailedRow", "Pool"]
 Rows = Iterable[PlanRow] | AsyncIterable[PlanRow]
 
 _MOST_IN_FLIGHT = 256
-# A row that so many answers leave out is not coming. For the last of them it is asked for alone.
-_MOST_LEFT_OUT = 3
 
 
 class Pool:
@@ -240,10 +238,10 @@ class Pool:
             return []
         rest = batch.part(fetched.missing)
         rest.left_out += 1
-        if rest.left_out < _MOST_LEFT_OUT:
+        if rest.left_out < MOST_LEFT_OUT:
             self._counters.retries += 1
             self._on_event("request.retried", {"rows": len(rest.rows), "error": "rows left out of an answer"})
-            return [rest] if rest.left_out < _MOST_LEFT_OUT - 1 else rest.cut(1)
+            return rest.cut(1) if rest.asks_why else [rest]
         for row, place in zip(rest.rows, rest.places, strict=True):
             error = SkipRow("the server's answers leave this row out", failure="left_out", row=row.label_hash)
             self._end(bundle, Span(place, 1, FailedRow.of(row, error, rest.attempts)))

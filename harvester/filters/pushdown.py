@@ -9,13 +9,14 @@ from harvester.settings import Format, Selection
 class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
     """The options of the label row call that `selection` asks for, under the SDK's argument names.
 
-    None asks for everything. The filters still look at what comes: a server that ignores an option
-    costs time, never a wrong record.
+    None asks for everything. `include_archived` is an argument of the bundled call alone. The filters still
+    look at what comes: a server that ignores an option costs time, never a wrong record.
     """
 
     include_object_feature_hashes: frozenset[str] | None = None
     include_classification_feature_hashes: frozenset[str] | None = None
     include_reviews: bool = False
+    include_archived: bool = False
     get_signed_url: bool = False
 
 
@@ -39,5 +40,6 @@ def server_side(
         include_object_feature_hashes=(narrow and named & object_features) or None,
         include_classification_feature_hashes=(narrow and named & classification_features) or None,
         include_reviews=selection.include_reviews or selection.approved or reads_reviews,
+        include_archived=selection.include_archived,
         get_signed_url=selection.signed_urls,
     )

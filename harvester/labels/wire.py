@@ -12,7 +12,10 @@ class WorkflowStage(msgspec.Struct, frozen=True):
 
 
 class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the listing, as far as planning needs it. Unknown fields pass by."""
+    """A row of the listing, as far as planning needs it. Unknown fields pass by.
+
+    `replaced_in` is ours, and no server's: where U+FFFD stands in place of what is no text.
+    """
 
     data_hash: str
     dataset_hash: str
@@ -26,10 +29,9 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     workflow_graph_node: WorkflowStage | None = None
     last_edited_at: str | None = None
     number_of_frames: int | float | str | None = None
+    replaced_in: str | None = msgspec.field(default=None, name="\ufffd")
 
 
-# In place of a listing item that no JSON reader takes as it was sent; no item is `false`.
-NOT_AS_SENT = msgspec.Raw(b"false")
 NO_METADATA = msgspec.Raw(b"null")
 
 
@@ -40,7 +42,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     or ``filtered`` (the listing rules it out). `stage` is the title of its task's stage in the workflow.
     `client_metadata` is JSON text, kept only where it was asked for. `listed_twice` is set where the server
     lists the label row more than once. `metadata` is the listing item as sent, kept only where row records
-    are emitted.
+    are emitted, and `replaced_in` where in it U+FFFD stands in place of what is no text.
     """
 
     dataset_hash: str
@@ -63,6 +65,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     listed_twice: bool = False
     outcome: str | None = None
     metadata: msgspec.Raw = NO_METADATA  # no `| None`: msgspec decodes no union with Raw
+    replaced_in: str | None = None
 
 
 # A label row's JSON as sent.

@@ -67,6 +67,35 @@ def test_rows_come_raw_over_one_connection(server: Recording, connect: Connect) 
     assert len({asked.port for asked in server.asked}) == 1
 
 
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_labels_of_archived_features_are_asked_for_by_the_bundled_call_alone(
+    server: Recording, connect: Connect, way: str
+) -> None:
+    """Also for one row; the single call, which has no such argument, only says why a row is left out."""
+    server.answers = echo
+    rows = rows_of(connect(transport=way), include_archived=True)
+    assert rows.get_label_row("a").rows
+    assert len(rows.get_label_rows(["a", "b"]).rows) == 2
+    with pytest.raises(SkipRow, match="archived") as left_out:
+        rows.get_left_out("c")
+    assert left_out.value.failure == "left_out"
+    payloads = [(one.uid, json.loads(one.body)["values"]["payload"]) for one in server.asked]
+    assert [(uid, payload.get("include_archived")) for uid, payload in payloads] == [
+        (["a"], True), (["a", "b"], True), ("c", None),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_without_archived_features_a_row_that_is_left_out_may_come_alone(
+    server: Recording, connect: Connect, way: str
+) -> None:
+    """The single call brings all of it."""
+    server.answers = echo
+    rows = rows_of(connect(transport=way))
+    assert rows.get_left_out("c").rows
+    assert server.asked[0].uid == "c"
+
+
 def test_a_request_is_the_one_that_the_untouched_sdk_sends(server: Recording, connect: Connect) -> None:
     """Body and headers are the same on both transports, but for the trace id."""
     server.answers = echo

@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
+from typing import get_args
 
 import anyio
 import pytest
@@ -24,6 +25,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import Answer
 from harvester.fetch.threads import Threads
 from harvester.labels.wire import PlanRow
+from harvester.schema import Failure
 from harvester.testing import FakeLabelRows, Fault, check_label_rows
 from tests.fetch.pool_kit import COPYING, Copying, Heard, a_pool, collect, label_rows, plan, whole
 from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop
@@ -216,6 +218,38 @@ async def test_a_row_that_bundles_leave_out_is_harvested_where_it_comes_alone() 
     source = Unbundled(label_rows(rows))
     assert await harvest(source, rows) == whole(rows, label_rows(rows))
     assert source.calls.count(("row-0042",)) == 1
+
+
+class BundledOnly(FakeLabelRows):
+    """A source whose single rows come by bundled calls, which leave out what there is not."""
+
+    def __init__(self, rows: dict[str, bytes], left_out: SkipRow) -> None:
+        super().__init__(rows)
+        self.why: list[str] = []
+        self._left_out = left_out
+
+    def get_label_row(self, label_hash: str) -> Answer:
+        answer = super().get_label_rows([label_hash, "row-0000"])
+        return Answer(list(answer.rows[:-1]), 0, answer.body_bytes)
+
+    def get_left_out(self, label_hash: str) -> Answer:
+        self.why.append(label_hash)
+        raise self._left_out
+
+
+@pytest.mark.parametrize("bundle_size", [None, 1])
+@pytest.mark.parametrize("failure", get_args(Failure))
+async def test_where_single_rows_come_by_bundled_calls_one_call_finds_out_why(
+    bundle_size: int | None, failure: Failure
+) -> None:
+    """A bundled call of one says nothing; the other call is made once, and for that row alone."""
+    rows = plan(40)
+    data = label_rows(rows)
+    del data["row-0030"]
+    source = BundledOnly(data, SkipRow("because", failure=failure))
+    [failed] = failures(await harvest(source, rows, bundle_size=bundle_size))
+    assert (failed.label_hash, failed.error, failed.message) == ("row-0030", failure, "because")
+    assert source.why == ["row-0030"]
 
 
 async def test_a_row_in_whose_place_another_always_comes_is_left_out() -> None:
@@ -497,6 +531,8 @@ class Heavy:
 
     def get_label_row(self, label_hash: str) -> Answer:
         return self.get_label_rows([label_hash])
+
+    get_left_out = get_label_row
 
     def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
         rows = [b'{"label_hash":"%s"}' % label_hash.encode() for label_hash in label_hashes]

@@ -174,7 +174,7 @@ def test_python_names_them_too(simulator: Simulator, tmp_path: Path, monkeypatch
         patched.setattr("harvester.api.open_session", lambda connection: pytest.fail("a session was opened"))
         for filters in ((), [keep_all], [path], [no_one_odd]):
             for limits in (harvester.Limits(), harvester.Limits(processes=2)):
-                with pytest.raises(BadInput, match="which is code: give it again|run that program again"):
+                with pytest.raises(BadInput, match=r"which is code: give it again|run that program again"):
                     harvester.sync(out, filters=filters, limits=limits)
         with pytest.raises(BadInput, match="was not made with --filter os:getcwd"):
             harvester.sync(out, filters=[path, no_one_odd, "os:getcwd"])

@@ -57,6 +57,8 @@ class LiveWorld:
     def get_label_row(self, label_hash: str) -> Answer:
         return self.get_label_rows([label_hash])
 
+    get_left_out = get_label_row
+
     def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
         self.before_answer()
         with self._lock:
