@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,7 +48,8 @@ T = TypeVar("T")
 Filters = str | OwnFilter | Iterable[str | OwnFilter]
 OnEvent = Callable[[str, Mapping[str, Any]], None]
 
-_ROWS_AHEAD = 32  # label rows whose records wait for a consumer that is slower than the server
+_BATCHES_AHEAD = 32  # batches that wait for a consumer that is slower than the server; mostly of one row each
+_BATCH = 250  # records at once: a row may have millions
 
 
 async def stream(
@@ -304,16 +306,16 @@ async def _batches(
     connection: Connection | None,
     on_failed: Callable[[FailedRow], object] | None,
 ) -> AsyncGenerator[list[Record], None]:
-    """The records of one label row after the other.
+    """The records of one label row after the other, at most `_BATCH` at once.
 
     The work is done by a task of its own, so that this generator may be left, or closed by whoever
     collects garbage, in any task: it holds no cancel scope.
     """
     selection, functions = _with_filters(selection, filters, shown_name)
-    send, receive = anyio.create_memory_object_stream[list[Record]](_ROWS_AHEAD)
+    send, receive = anyio.create_memory_object_stream[list[bytes]](_BATCHES_AHEAD)
     failed: list[FailedRow] = []
 
-    async def produce(send: MemoryObjectSendStream[list[Record]]) -> None:
+    async def produce(send: MemoryObjectSendStream[list[bytes]]) -> None:
         async with send, _opened(project, connection) as (session, info):
             rows = stream_rows(
                 session, info, selection, format, limits,
@@ -322,8 +324,9 @@ async def _batches(
             async with aclosing(rows):
                 async for _, outcome in rows:
                     if not isinstance(outcome, FailedRow):
-                        lines = b"".join(map(bytes, outcome.lines.values())).split(b"\n")[:-1]
-                        await send.send([json.loads(line) for line in lines])
+                        lines = _lines(chain.from_iterable(kind.chunks for kind in outcome.lines.values()))
+                        while batch := list(islice(lines, _BATCH)):
+                            await send.send(batch)
                     elif on_failed is not None:
                         on_failed(outcome)
                     else:
@@ -332,7 +335,7 @@ async def _batches(
     producer = asyncio.create_task(produce(send))
     try:
         async for found in receive:
-            yield found
+            yield [json.loads(line) for line in found]
         await producer
     finally:
         receive.close()
@@ -345,6 +348,18 @@ async def _batches(
             failure=first.error,
             row=first.label_hash,
         )
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in `chunks`, which may be cut anywhere and end with a line."""
+    begun: list[bytes] = []
+    for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        if ends:
+            yield b"".join([*begun, ends[0]])
+            yield from ends[1:]
+            begun.clear()
+        begun.append(rest)
 
 
 def _with_filters(

@@ -1,5 +1,6 @@
 """Places: the data units and spaces that labels stand in, and the walk over all of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -173,13 +174,17 @@ class Places:
         if self._other_names is None:
             names: dict[str, str] = {}
             scenes = [(key, space.scene_info) for key, space in self._spaces.items() if space.scene_info]
-            for first in ("start_frame", "event_index"):
+            for number_of in ("start_frame", "event_index"):
                 for space_id, scene in scenes:
-                    number = frame_number(getattr(scene, first))
+                    number = frame_number(getattr(scene, number_of))
                     if number is not None:
                         names.setdefault(f"{scene.stream_id or ''}#{number}", space_id)
-                        if first == "event_index":
-                            names.setdefault(f"#{number}", space_id)
+            # Without a stream, where no stream is unnamed: the only image of that event.
+            events = Counter(frame_number(scene.event_index) for _, scene in scenes)
+            for space_id, scene in scenes:
+                number = frame_number(scene.event_index)
+                if number is not None and events[number] == 1:
+                    names.setdefault(f"#{number}", space_id)
             self._other_names = names
         return self._other_names
 

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 from unittest.mock import patch
 from uuid import UUID
+from warnings import catch_warnings, simplefilter
 
 from encord.objects import LabelRowV2, ObjectInstance, Shape
 from encord.objects.attributes import Attribute, ChecklistAttribute, RadioAttribute, TextAttribute
@@ -30,6 +31,7 @@ from encord.objects.spaces.range_space.text_space import TextSpace
 from encord.objects.spaces.range_space.time_series_space import TimeSeriesSpace
 from encord.orm.label_row import LabelRowMetadata
 
+from harvester.labels.wire import PlanRow
 from tests.labels.random_media import (
     DEEP,
     EVENTS,
@@ -67,10 +69,20 @@ class Written:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[Random]:
-    """Dice from a seed; the SDK's own hashes come from them as well."""
+    """Dice from a seed; the SDK's own hashes come from them as well. It calls outdated parts of its own."""
     dice = Random(seed)
-    with patch("uuid.uuid4", lambda: UUID(int=dice.getrandbits(128), version=4)):
+    with patch("uuid.uuid4", lambda: UUID(int=dice.getrandbits(128), version=4)), catch_warnings():
+        simplefilter("ignore", DeprecationWarning)
         yield dice
+
+
+def planned(item: Json) -> PlanRow:
+    """What planning makes of an item of the listing."""
+    copied = (
+        "dataset_hash", "dataset_title", "data_title", "label_hash", "branch_name", "data_hash", "data_type",
+        "number_of_frames", "width", "height",
+    )  # fmt: skip
+    return PlanRow(**{key: item[key] for key in copied if key in item})
 
 
 def loaded(item: Json, sent: Json, ontology: Ontology) -> LabelRowV2:

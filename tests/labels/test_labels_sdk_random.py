@@ -10,20 +10,15 @@ from pathlib import Path
 import pytest
 
 from harvester.labels.extract import Extractor
-from harvester.labels.wire import PlanRow
 from harvester.schema import LISTING_KEYS
 from harvester.settings import Format, Selection
 from tests.labels.random_alterations import alter
-from tests.labels.random_media import Json
-from tests.labels.random_rows import KINDS, Written, loaded, seeded, write
+from tests.labels.random_rows import KINDS, Written, loaded, planned, seeded, write
 from tests.labels.rows import records
 from tests.labels.sdk_checks import METADATA, Difference
 from tests.labels.sdk_comparison import Comparison
 from tests.labels.sdk_properties import classes, properties
 from tests.labels.sdk_rows import Ontology
-
-# Getters that the SDK calls outdated are compared, too.
-pytestmark = pytest.mark.filterwarnings("ignore:.* is deprecated since version:DeprecationWarning")
 
 SEEDS = (1, 2, 3)
 ROWS_OF_A_KIND = 7
@@ -102,15 +97,6 @@ DEVIATIONS: dict[str, Callable[[Difference, Written], bool]] = {
 def names_spaces(written: Written, object_hash: str) -> bool:
     actions = written.sent["object_actions"].get(object_hash, {"actions": []})["actions"]
     return any("spaceId" in action for action in actions)
-
-
-def planned(item: Json) -> PlanRow:
-    """What planning makes of an item of the listing."""
-    copied = (
-        "dataset_hash", "dataset_title", "data_title", "label_hash", "branch_name", "data_hash", "data_type",
-        "number_of_frames", "width", "height",
-    )  # fmt: skip
-    return PlanRow(**{key: item[key] for key in copied if key in item})
 
 
 @cache
