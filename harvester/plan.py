@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 _TOLD_EVERY = 1000  # rows
+_MOST = 2**53  # what every reader of JSON takes for the same integer
+_MOST_DIGITS = 16
 
 Items = Iterable[Iterable[msgspec.Raw]]  # of a listing, some at a time
 
@@ -70,7 +72,7 @@ _RECORD_FIELDS = (
     "where",
     "filters",
 )
-_ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls")
+_ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls", "client_metadata")
 
 
 def places(selection: Selection) -> Places:
@@ -193,7 +195,7 @@ def unsorted_rows(listing: Items, selection: Selection, format: Format) -> Itera
 
 def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
     """What makes a row of the plan of a listed one and its JSON."""
-    keep_metadata = "rows" in format.kinds
+    keep_item, with_metadata = "rows" in format.kinds, selection.client_metadata
     decide = listing_filter(selection)
 
     def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:
@@ -205,15 +207,41 @@ def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspe
             data_hash=row.data_hash,
             data_type=row.data_type or "",
             dataset_title=row.dataset_title or "",
+            created_at=_text(row.created_at),
             last_edited_at=row.last_edited_at,
             task_status=row.annotation_task_status,
             label_status=row.label_status,
             stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
+            width=_size(row.width),
+            height=_size(row.height),
+            number_of_frames=_size(row.number_of_frames),
+            backing_item_uuid=_text(row.backing_item_uuid),
+            client_metadata=_json_text(row.client_metadata) if with_metadata else None,
             outcome=decide(row),
-            metadata=item if keep_metadata else NO_METADATA,
+            metadata=item if keep_item else NO_METADATA,
         )
 
     return planned
+
+
+def _size(listed: object) -> int | None:
+    """A size or number in the listing, whatever its type; None for 0, which stands where there is none."""
+    if isinstance(listed, float) and listed.is_integer():
+        listed = int(listed)
+    elif isinstance(listed, str):
+        listed = int(listed) if listed.isdecimal() and len(listed) <= _MOST_DIGITS else None
+    return listed if type(listed) is int and 0 < listed <= _MOST else None
+
+
+def _text(listed: object) -> str | None:
+    return listed if type(listed) is str else None
+
+
+def _json_text(json: msgspec.Raw) -> str | None:
+    """JSON of the listing as text on one line; None for null. What is no text is U+FFFD."""
+    text = as_text(bytes(json)).decode()
+    # In JSON a line break stands between tokens only: a space says the same.
+    return None if text == "null" else text.replace("\r", " ").replace("\n", " ")
 
 
 def status(session: "Session", project: "ProjectInfo", selection: Selection) -> StatusCounts:
