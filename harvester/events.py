@@ -22,6 +22,8 @@ LEVELS: Mapping[str, int] = {
     "export.finished": logging.INFO,
     "plan.frozen": logging.INFO,
     "changes.frozen": logging.INFO,
+    "listing.filter_ignored": logging.WARNING,
+    "listing.filter_contradicted": logging.WARNING,
     "part.started": logging.DEBUG,
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,

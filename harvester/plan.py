@@ -5,15 +5,18 @@ on disk, so a million rows take little more memory than a thousand.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, starmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harvester.errors import CannotFinishNow
+from harvester.events import say
 from harvester.labels.surrogates import as_text
 from harvester.labels.wire import NO_METADATA, NOT_AS_SENT, ListedRow, PlanRow
+from harvester.listing_filter import ListingFilter
+from harvester.repeats import repeats
 from harvester.settings import Format, Selection
 from harvester.sorting import sorter
 
@@ -116,23 +119,6 @@ def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> Li
         raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
 
 
-def plan_lines(
-    listing: Items,
-    selection: Selection,
-    format: Format,
-    *,
-    on_listed: Callable[[int], None] = lambda count: None,
-) -> Iterator[bytes]:
-    """The rows of the plan in their frozen order (dataset, data title, label, branch), each as its JSON.
-
-    Rows that need not be asked for come with their `outcome`. A row that the server lists twice
-    comes once. `on_listed` hears how many rows have been listed so far.
-
-    Blocking; memory stays flat. Raises as `listed_rows`.
-    """
-    return sorted_lines(unsorted_rows(listing, selection, format), plan_order, on_taken=on_listed)
-
-
 # What rows are sorted by: as many texts for each of them.
 Order = Callable[[PlanRow], tuple[str, str, str, str, str]]
 
@@ -142,14 +128,39 @@ def plan_order(row: PlanRow) -> tuple[str, str, str, str, str]:
     return (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
 
 
+def plan_lines(
+    listing: Items,
+    selection: Selection,
+    format: Format,
+    *,
+    order: Order = plan_order,
+    decide: ListingFilter | None = None,
+    on_listed: Callable[[int], None] = lambda count: None,
+) -> Iterator[bytes]:
+    """The rows of the plan in their frozen order (dataset, data title, label, branch), each as its JSON.
+
+    Rows that need not be asked for come with their `outcome`, as `decide` says; without it, a filter of
+    `selection` does. A label row that the server lists more than once comes once, at the first of its places
+    that is asked for in `order`, which must put the places of a row in the order of a plan. `on_listed` hears
+    how many rows have been listed so far.
+
+    Blocking; memory stays flat. Raises as `listed_rows`.
+    """
+    rows = unsorted_rows(listing, selection, format, decide)
+    with repeats() as repeated:
+        yield from repeated.once(sorted_lines(rows, order, on_taken=on_listed, see=repeated.add))
+
+
 def sorted_lines(
     rows: Iterable[PlanRow],
     order: Order,
     *,
     on_taken: Callable[[int], None] = lambda count: None,
+    see: Callable[[list[PlanRow]], None] = lambda rows: None,
 ) -> Iterator[bytes]:
-    """`rows` in that order, those that agree in it once, each as its JSON. `on_taken` hears how many have
-    come so far.
+    """`rows` in that order, those that agree in it once, each as its JSON.
+
+    `on_taken` hears how many have come so far, and all of them are shown to `see` before the first line.
 
     Blocking; memory stays flat. Raises CannotFinishNow where the temporary directory has no room.
     """
@@ -158,6 +169,7 @@ def sorted_lines(
         while some := list(islice(rows, _TOLD_EVERY)):
             for row in some:
                 by_order.add(order(row), encode(row))
+            see(some)
             taken += len(some)
             on_taken(taken)
         yield from by_order
@@ -188,15 +200,18 @@ def side_by_side(
             new = next(news, None)
 
 
-def unsorted_rows(listing: Items, selection: Selection, format: Format) -> Iterator[PlanRow]:
+def unsorted_rows(
+    listing: Items, selection: Selection, format: Format, decide: ListingFilter | None = None
+) -> Iterator[PlanRow]:
     """The rows of `plan_lines` in the order in which the server lists them, a row listed twice twice."""
-    return starmap(planner(selection, format), listed_rows(listing))
+    return starmap(planner(selection, format, decide or ListingFilter(selection)), listed_rows(listing))
 
 
-def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
-    """What makes a row of the plan of a listed one and its JSON."""
+def planner(
+    selection: Selection, format: Format, decide: Callable[[ListedRow], str | None]
+) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
+    """What makes a row of the plan of a listed one and its JSON; `decide` gives its outcome."""
     keep_item, with_metadata = "rows" in format.kinds, selection.client_metadata
-    decide = listing_filter(selection)
 
     def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:
         return PlanRow(
@@ -244,21 +259,27 @@ def _json_text(json: msgspec.Raw) -> str | None:
     return None if text == "null" else text.replace("\r", " ").replace("\n", " ")
 
 
-def status(session: "Session", project: "ProjectInfo", selection: Selection) -> StatusCounts:
+def status(
+    session: "Session",
+    project: "ProjectInfo",
+    selection: Selection,
+    on_event: Callable[[str, Mapping[str, Any]], None] = say,
+) -> StatusCounts:
     """Counts a project's rows from its listing, without asking for a single label row. Blocking."""
     rows = labelled = 0
     task, label, stage, data_type = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    decide = listing_filter(selection)
+    decide = ListingFilter(selection)
     with session.listing(project, selection) as listing:
-        for row, _ in listed_rows(listing):
-            if decide(row) == "filtered":
+        for row in rows_of(plan_lines(listing, selection, Format(), decide=decide)):
+            if row.outcome == "filtered":
                 continue
             rows += 1
             labelled += bool(row.label_hash)
-            task[row.annotation_task_status or "none"] += 1
+            task[row.task_status or "none"] += 1
             label[row.label_status or "none"] += 1
-            stage[(row.workflow_graph_node and row.workflow_graph_node.title) or "none"] += 1
+            stage[row.stage or "none"] += 1
             data_type[row.data_type or "unknown"] += 1
+    decide.report(on_event)
     return StatusCounts(
         rows=rows,
         labelled=labelled,
@@ -284,23 +305,6 @@ def preview(decided: Iterable[str | None], selection: Selection, format: Format)
         to_fetch=outcomes[None],
         parts=-(-listed // format.rows_per_part),
     )
-
-
-def listing_filter(selection: Selection) -> Callable[[ListedRow], str | None]:
-    """The outcome that the listing alone decides: ``filtered``, ``unlabelled``, or None: to be asked for."""
-    data_types = {data_type.upper() for data_type in selection.data_types}
-    datasets, statuses = set(selection.datasets), set(selection.label_statuses)
-
-    def decide(row: ListedRow) -> str | None:
-        if (
-            (data_types and (row.data_type or "").upper() not in data_types)
-            or (datasets and row.dataset_hash not in datasets and row.dataset_title not in datasets)
-            or (statuses and row.label_status not in statuses)
-        ):
-            return "filtered"
-        return None if row.label_hash else "unlabelled"
-
-    return decide
 
 
 def _ranked(counts: Counter[str]) -> dict[str, int]:

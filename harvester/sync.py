@@ -38,7 +38,7 @@ from harvester.output.manifest import Drift, Manifest, read_manifest, with_gener
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import Target, open_target
-from harvester.plan import plan_order, rows_of, sorted_lines, unsorted_rows
+from harvester.plan import plan_order, rows_of, sorted_lines
 from harvester.run import Reader, Run
 from harvester.settings import Limits
 from harvester.sorting import sorter
@@ -253,7 +253,7 @@ class _SyncRun(Run):
             drop_generation(self._target)
             listing = planfile.freeze(
                 self._target,
-                self._while_wanted(self._sorted_by_label()),
+                self._list_rows(),
                 self._purpose,
                 rows_file=LISTED_ROWS,
                 header_file=LISTED,
@@ -263,13 +263,7 @@ class _SyncRun(Run):
         if changed is None or not feed_is_there(self._target, changed):
             self._target.delete(PLAN)  # so that all of it is made anew
 
-    def _sorted_by_label(self) -> Iterator[bytes]:
-        with self._listing_now() as listed:
-            rows = unsorted_rows(listed, self._selection, self._format)
-            yield from sorted_lines(rows, label_order, on_taken=self._listed)
-            self._planned_from = listed.digest()
-
-    def _list(self) -> Iterator[bytes]:
+    def _lines_to_freeze(self) -> Iterator[bytes]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
         encode = msgspec.json.encode
         feed = FeedWriter(self._target, self._format.compress)
@@ -303,7 +297,7 @@ class _SyncRun(Run):
         with closing(read_failed(folder)) as failed:
             yield from changes_between(
                 self._rows_before(folder),
-                self._while_wanted(self._frozen_rows()),
+                self._while_wanted(rows_of(self._frozen_lines())),
                 generation=self._number,
                 failed=failed,
                 whole_rows="rows" in self._format.kinds,
@@ -320,5 +314,5 @@ class _SyncRun(Run):
 
     _frozen_order = staticmethod(label_order)
 
-    def _frozen_rows(self) -> Iterator[PlanRow]:
-        return planfile.rows(self._target, self._listing)
+    def _frozen_lines(self) -> Iterator[bytes]:
+        return planfile.lines(self._target, self._listing)
