@@ -16,7 +16,7 @@ from tests.plan.world_session import Truth, WorldSession, exported, foreseen
 @pytest.fixture(scope="module")
 def projects() -> list[WorldSession]:
     """Ten seeds, ten projects."""
-    return [WorldSession(WorldSpec(rows=400, seed=seed)) for seed in range(10)]
+    return [WorldSession(WorldSpec(rows=400, seed=seed)) for seed in range(10, 20)]
 
 
 def holds(estimate: Estimate | None, truth: float) -> bool:
@@ -122,7 +122,7 @@ def test_explained_steps_say_what_each_predicate_leaves() -> None:
     world = session.world
     assert rows[:2] == [
         exactly(world.expected().listed),
-        exactly(world.expected({"annotation_task_statuses": ["COMPLETED"]}).listed),
+        exactly(world.expected({"label_statuses": ["COMPLETED"]}).listed),
     ]
     assert rows == sorted(rows, key=lambda left: -left.value)
     objects = [step.left for step in steps if step.of == "objects"]
