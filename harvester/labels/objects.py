@@ -180,7 +180,7 @@ class _Reading:
         self._ends: dict[tuple[str | None, str | None], bytes] = {}
         self._heads: dict[tuple[str | None, str | None], bytes] = {}
         self._dynamic: dict[str, DynamicAnswers] = {}
-        self._spaces: set[str] | None = None
+        self._spaces: dict[str, str] | None = None
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = _moments(places) if continuous else None
         # On pictures an object stands once: nothing need be remembered.
@@ -307,10 +307,10 @@ class _Reading:
         written = self._kit.first_met.get(key) if alike else None
         if written is None:
             if self._spaces is None:
-                self._spaces = {*self._places.space_ids, *self._named_spaces()}
+                self._spaces = self._places.names_of_spaces(self._named_spaces())
             dynamic = self._dynamic[object_hash] = DynamicAnswers(self._kit.writer, actions, self._spaces)
             written = self._at(dynamic, frame, until, place)
-            if alike:
+            if alike and not dynamic.name_spaces:  # else it depends on the spaces of this row
                 self._kit.first_met.keep(key, sent, written)
         return written
 

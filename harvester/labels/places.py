@@ -120,10 +120,15 @@ class Places:
         space = self._spaces.get(space_id)
         return space.space_type if space else None
 
-    @property
-    def space_ids(self) -> Iterable[str]:
-        """The ids of the spaces that the row lists."""
-        return self._spaces
+    def names_of_spaces(self, others: Iterable[str]) -> dict[str, str]:
+        """The ids of the row's spaces by all names for them: listed ones, those with labels, and `others`."""
+        ids = dict(self._names())
+        for unit in self.units:
+            assert unit.unit is not None
+            keys = (key for key, _, _ in _frames(unit.unit.labels, None) if key is not None)
+            ids |= {key: ids.get(key, key) for key in keys}
+        ids |= {name: ids.get(name, name) for name in others}
+        return ids | {space_id: space_id for space_id in self._spaces}
 
     def labels(self) -> Iterator[tuple[Place, int | None, FrameLabels]]:
         """All labels that stand on frames or in flat lists: units by sequence, frames by number, then spaces.

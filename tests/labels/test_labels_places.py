@@ -1,0 +1,88 @@
+"""Labels and answers whose place is named in an unusual way: none is lost, none counts twice."""
+
+from typing import Any
+
+import pytest
+
+from tests.labels.rows import Json, answer, flat, label, objects, row, said, unit
+
+LEFT, RIGHT = "left/1.jpg", "left/2.jpg"
+
+
+def image(event: int, frame: int, **labels: Any) -> Json:
+    """The space of an image of a scene."""
+    scene = {"stream_id": "left", "event_index": event, "start_frame": frame}
+    return {"space_type": "scene_image", "scene_info": scene, "labels": flat(**labels)}
+
+
+IMAGES = {LEFT: image(7, 40), RIGHT: image(8, 41)}
+
+
+def actions(*answers: Json) -> Json:
+    """The dynamic answers of an object."""
+    return {"o1": {"objectHash": "o1", "actions": list(answers)}}
+
+
+def plates(sent: Json) -> list[tuple[str | None, list[Any]]]:
+    """Where each record stands, and what its dynamic answers say."""
+    return [(one["space_id"], [said(item) for item in one["dynamic_attributes"]]) for one in objects(sent)]
+
+
+@pytest.mark.parametrize(
+    ("named", "holds_on"),
+    [
+        (LEFT, [LEFT]),
+        ("left#40", [LEFT]),
+        ("left#7", [LEFT]),
+        ("nowhere", [LEFT, RIGHT]),  # no space of the row: as if it named none
+        (None, [LEFT, RIGHT]),
+    ],
+)
+def test_a_dynamic_answer_holds_on_the_space_that_it_names(named: str | None, holds_on: list[str]) -> None:
+    """By any name of the space; and wherever the object is, where it names none that the row has."""
+    sent = row(
+        "scene",
+        unit({"left#40": flat(label()), RIGHT: flat(label())}),
+        spaces=IMAGES,
+        object_actions=actions(answer("plate", "seen", range=[[0, 0]], spaceId=named)),
+    )
+    assert plates(sent) == [(space, ["seen"] if space in holds_on else []) for space in (LEFT, RIGHT)]
+
+
+def test_answers_of_point_clouds_that_only_labels_name_stay_apart() -> None:
+    """They are known by the keys of their labels."""
+    sent = row(
+        "scene",
+        unit({"lidar@1": flat(label()), "lidar@2": flat(label())}),
+        spaces={},
+        object_actions=actions(
+            answer("plate", "one", range=[[0, 0]], spaceId="lidar@1"),
+            answer("plate", "two", range=[[0, 0]], spaceId="lidar@2"),
+        ),
+    )
+    assert plates(sent) == [("lidar@1", ["one"]), ("lidar@2", ["two"])]
+
+
+@pytest.mark.parametrize("spaces", [{}, {"root": {"space_type": "image", "labels": {}}}])
+def test_a_dynamic_answer_on_the_root_layer_holds_on_the_row_itself(spaces: Json) -> None:
+    """Whether the row lists the root layer or not."""
+    sent = row(
+        "image",
+        unit(flat(label())),
+        spaces=spaces,
+        object_actions=actions(answer("plate", "seen", range=[[0, 0]], spaceId="root")),
+    )
+    assert plates(sent) == [(None, ["seen"])]
+
+
+@pytest.mark.parametrize("more", [{}, {"range": None}])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_a_dynamic_answer_without_ranges_holds_at_any_time(more: Json, continuous: bool) -> None:
+    """The SDK refuses such a row; the answer is not lost here."""
+    sent = row(
+        "scene",
+        unit({"0": flat(label()), "9": flat(label(event="upsert") if continuous else label())}),
+        scene={"isContinuous": continuous},
+        object_actions=actions(answer("plate", "seen", **more)),
+    )
+    assert plates(sent) == [(None, ["seen"]), (None, ["seen"])]
