@@ -24,6 +24,13 @@ _LONGEST_NUMBER = 19
 _encode = msgspec.json.encode
 
 
+class _Object(msgspec.Struct, rename="camel", gc=False):
+    object_hash: str | None = None
+
+
+_decode_hash = msgspec.json.Decoder(_Object).decode
+
+
 class Place(msgspec.Struct):
     """Where labels stand: a data unit, or a space; and how many records there are of it.
 
@@ -133,10 +140,11 @@ class Places:
     def labels(self) -> Iterator[tuple[Place, int | None, FrameLabels]]:
         """All labels that stand on frames or in flat lists: units by sequence, frames by number, then spaces.
 
-        Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. As in the SDK,
-        labels that a data unit holds for a space stand in place of the space's own.
+        Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. The labels of a
+        space may stand under several of its names, and in the space itself: an object counts once, where it
+        is met first.
         """
-        held_by_unit: list[str | None] = []
+        met: dict[str | None, list[FrameLabels]] = {}
         for unit in self.units:
             assert unit.unit is not None
             for key, frame, labels in _frames(unit.unit.labels, unit.sequence):
@@ -144,17 +152,13 @@ class Places:
                     yield unit, frame, labels
                     continue
                 place = self.space(key)
-                if labels.objects or labels.classifications:
-                    held_by_unit.append(place.space_id)
-                yield place, frame, labels
-        if not self._spaces:
-            return
-        elsewhere = set(held_by_unit)
+                earlier = met.setdefault(place.space_id, [])
+                yield place, frame, _without(labels, earlier)
+                earlier.append(labels)
         for space_id, space in self._spaces.items():
-            if space_id not in elsewhere:
-                place = self.space(space_id)
-                for _, frame, labels in _frames(space.labels, None):
-                    yield place, frame, labels
+            place, earlier = self.space(space_id), met.get(space_id, [])
+            for _, frame, labels in _frames(space.labels, None):
+                yield place, frame, _without(labels, earlier)
 
     def _unit_place(
         self, key: str, unit: DataUnit, sequence: int | None, width: int | None, height: int | None
@@ -192,6 +196,15 @@ class Places:
                     names.setdefault(f"#{number}", space_id)
             self._other_names = names
         return self._other_names
+
+
+def _without(labels: FrameLabels, earlier: list[FrameLabels]) -> FrameLabels:
+    """`labels` without the objects that `earlier` ones of the same space have."""
+    if not earlier or not labels.objects:
+        return labels
+    hashes = {_decode_hash(raw).object_hash for one in earlier for raw in one.objects or ()} - {None}
+    objects = [raw for raw in labels.objects if _decode_hash(raw).object_hash not in hashes]
+    return FrameLabels(objects, labels.classifications)
 
 
 def place_head(

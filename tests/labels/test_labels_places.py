@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.labels.rows import Json, answer, flat, label, objects, row, said, unit
+from tests.labels.rows import Json, answer, copy, flat, label, objects, row, said, unit
 
 LEFT, RIGHT = "left/1.jpg", "left/2.jpg"
 
@@ -86,3 +86,20 @@ def test_a_dynamic_answer_without_ranges_holds_at_any_time(more: Json, continuou
         object_actions=actions(answer("plate", "seen", **more)),
     )
     assert plates(sent) == [(None, ["seen"]), (None, ["seen"])]
+
+
+def test_an_object_of_an_image_counts_once_under_all_its_names() -> None:
+    """Labels under two keys and in the space itself: what only one of them has is there, too."""
+    own = IMAGES | {LEFT: IMAGES[LEFT] | {"labels": flat(label("o1"), label("own"))}}
+    keys = {"left#40": flat(label("o1")), "left#7": flat(label("o1"), label("o2"))}
+    found = objects(row("scene", unit(keys), spaces=own))
+    assert sorted((one["space_id"], one["object_hash"]) for one in found) == [
+        (LEFT, "o1"), (LEFT, "o2"), (LEFT, "own"),
+    ]  # fmt: skip
+
+
+def test_objects_of_a_space_stay_where_a_data_unit_holds_its_classifications_only() -> None:
+    """Copies of classifications in the data unit are no reason to pass over the space's own objects."""
+    own = IMAGES | {LEFT: IMAGES[LEFT] | {"labels": flat(label("own"))}}
+    [found] = objects(row("scene", unit({"left#40": flat(classifications=[copy()])}), spaces=own))
+    assert (found["space_id"], found["object_hash"]) == (LEFT, "own")
