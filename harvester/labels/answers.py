@@ -29,7 +29,7 @@ _ITEM = (
 _MANUAL = (b"true", b"false", NULL)
 # A number of at most so many characters is within 64 bits, and within a double if it has no exponent.
 _SHORT_NUMBER = 18
-# Characters of the longest 64-bit integer, with its sign. Python refuses to read integers of thousands of digits.
+# Characters of the longest 64-bit integer, with its sign. Python reads no integer of thousands of digits.
 _LONGEST_INTEGER = 20
 
 

@@ -18,8 +18,9 @@ RANGE_SPACES = frozenset({"audio", "time_series", "text", "html"})
 IMAGE_SPACES = frozenset({"image", "scene_image"})
 # The id of the space that stands for the row itself in layered images and time series.
 ROOT_SPACE = "root"
-# Frame numbers, and nanoseconds since an epoch: 19 digits. Longer keys are no numbers of ours.
+# Frame numbers, and nanoseconds since an epoch: 19 digits. Longer keys, and what is beyond 64 bits, are none.
 _LONGEST_NUMBER = 19
+_LARGEST_NUMBER = 2**63 - 1
 
 _encode = msgspec.json.encode
 
@@ -224,10 +225,10 @@ def frame_number(value: int | float | str | None) -> int | None:
     """A frame's number, from a key or a `data_sequence`; None where it is none."""
     if isinstance(value, str):
         digits = value.isascii() and value.isdecimal() and len(value) <= _LONGEST_NUMBER
-        return int(value) if digits else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value
+        value = int(value) if digits else None
+    elif isinstance(value, float):
+        value = int(value) if value.is_integer() else None
+    return value if value is None or -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER else None
 
 
 def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None, int | None, FrameLabels]]:
@@ -245,6 +246,8 @@ def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None
     for key, value in labels.items():
         if isinstance(value, FrameLabels):
             number = frame_number(key)
+            if number is None and value.objects is None and value.classifications is None:
+                continue  # not labels of a space, but something that the row says beside its labels
             numbered.append((number is None, number or 0, key, value))
     numbered.sort(key=lambda item: item[:2])
     for is_key, number, key, value in numbered:

@@ -1,10 +1,24 @@
 """Labels and answers whose place is named in an unusual way: none is lost, none counts twice."""
 
+import json
 from typing import Any
 
 import pytest
 
-from tests.labels.rows import Json, answer, copy, flat, label, objects, row, said, unit
+from harvester.settings import Format
+from tests.labels.rows import (
+    Json,
+    answer,
+    copy,
+    extract,
+    flat,
+    label,
+    objects,
+    records,
+    row,
+    said,
+    unit,
+)  # fmt: skip
 
 LEFT, RIGHT = "left/1.jpg", "left/2.jpg"
 
@@ -103,3 +117,33 @@ def test_objects_of_a_space_stay_where_a_data_unit_holds_its_classifications_onl
     own = IMAGES | {LEFT: IMAGES[LEFT] | {"labels": flat(label("own"))}}
     [found] = objects(row("scene", unit({"left#40": flat(classifications=[copy()])}), spaces=own))
     assert (found["space_id"], found["object_hash"]) == (LEFT, "own")
+
+
+@pytest.mark.parametrize("labels", [flat(label()), {"0": flat(label())}])
+def test_what_a_unit_says_beside_its_labels_is_no_space(labels: Json) -> None:
+    """An object with a key of its own, but without labels, makes no unit."""
+    sent = row("video", unit({**labels, "metadata": {"objectCount": 1}}))
+    found = extract(sent, format=Format(emit=("objects", "units")))
+    assert [one["space_id"] for one in records(found, "units")] == [None]
+
+
+@pytest.mark.parametrize("number", ["9223372036854775808", "9999999999999999999", "1e300", "-1e300"])
+def test_no_number_of_a_frame_is_beyond_64_bits(number: str) -> None:
+    """Readers would refuse the file. As a key it is the name of a space, so that the label stays."""
+    sent = json.dumps(row("img_group", unit(flat(label()), data_sequence=777))).replace("777", number)
+    [found] = objects(sent.encode())
+    assert found["frame"] is None
+    [found] = objects(row("video", unit({"9999999999999999999": flat(label())})))
+    assert (found["frame"], found["space_id"]) == (None, "9999999999999999999")
+    [found] = objects(row("video", unit({"9223372036854775807": flat(label())})))
+    assert found["frame"] == 2**63 - 1
+
+
+@pytest.mark.parametrize(
+    ("sent", "number"), [('"7"', 7), ("7.0", 7), ("7.5", None), ('"x"', None), ('""', None)]
+)
+def test_the_number_of_an_object_is_an_integer_in_any_spelling(sent: str, number: int | None) -> None:
+    """Anything else is none."""
+    made = row("video", unit({"0": flat(label())}), object_answers={"o1": {"objectNumber": 777}})
+    [found] = objects(json.dumps(made).replace("777", sent).encode())
+    assert found["object_number"] == number
