@@ -9,16 +9,18 @@ from harvester.settings import Format
 from tests.labels.rows import (
     Json,
     answer,
+    classifications,
     copy,
     extract,
     flat,
     label,
     objects,
+    placed,
     records,
     row,
     said,
     unit,
-)  # fmt: skip
+)
 
 LEFT, RIGHT = "left/1.jpg", "left/2.jpg"
 
@@ -147,3 +149,31 @@ def test_the_number_of_an_object_is_an_integer_in_any_spelling(sent: str, number
     made = row("video", unit({"0": flat(label())}), object_answers={"o1": {"objectNumber": 777}})
     [found] = objects(json.dumps(made).replace("777", sent).encode())
     assert found["object_number"] == number
+
+
+def test_a_classification_on_one_image_by_two_names_counts_once() -> None:
+    """The key in `spaces`, and the stream with its frame."""
+    spaces = dict.fromkeys((LEFT, "left#40"), {"type": "frame", "range": [[0, 0]]})
+    [found] = classifications(
+        row("scene", unit({}), spaces=IMAGES, classification_answers=placed(spaces=spaces))
+    )
+    assert (found["space_id"], found["ranges"]) == (LEFT, [[0, 0]])
+
+
+def test_a_classification_with_ranges_on_the_root_layer_alone_is_not_lost() -> None:
+    """The SDK passes over them."""
+    entry = placed(range=[], spaces={"root": {"type": "frame", "range": [[0, 3]]}})
+    [found] = classifications(row("video", unit({}), classification_answers=entry))
+    assert (found["unit_hash"], found["space_id"], found["ranges"]) == ("unit-1", None, [[0, 3]])
+
+
+@pytest.mark.parametrize("odd", ["x", True, [5], [0, "1"], [0, 1, 2], {"start": 0}, None])
+@pytest.mark.parametrize("on_space", [False, True])
+def test_ranges_of_a_classification_that_are_no_pairs_are_null_and_noted(odd: Any, on_space: bool) -> None:
+    """Readers would take no such file; what the server sent stands in `classification`."""
+    ranges = [[0, 1], odd]
+    where = {"spaces": {LEFT: {"type": "frame", "range": ranges}}} if on_space else {"range": ranges}
+    found = extract(row("video", unit({}), classification_answers=placed(**where)))
+    [record] = records(found, "classifications")
+    assert record["ranges"] is None
+    assert [note.note for note in found.notes] == ["placement_unknown"]
