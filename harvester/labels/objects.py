@@ -104,13 +104,17 @@ class ObjectReader:
             if shape is None:  # nobody knows: it is an object on ranges if it stands nowhere else
                 on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames
-            if entry.spaces:
-                for space_id, where in entry.spaces.items():
-                    space_type, sent = places.space_type(space_id), where.range if where else None
-                    known = space_type in RANGE_SPACES
-                    if known or (space_type is None and ranged and (shape or not _is_empty(sent))):
-                        yield places.space(space_id), raw, fields, _ranges(sent)
-            elif data_type in RANGE_TYPES or (
+            on_spaces: dict[str | None, tuple[Place, bytes]] = {}  # a space may be named twice, in two ways
+            for space_id, where in (entry.spaces or {}).items():
+                sent = where.range if where else None
+                if places.space_type(space_id) in RANGE_SPACES or (ranged and (shape or not _is_empty(sent))):
+                    place = places.space(space_id)
+                    on_spaces.setdefault(place.space_id, (place, _ranges(sent)))
+            for place, ranges in on_spaces.values():
+                yield place, raw, fields, ranges
+            if on_spaces:
+                continue  # as in the SDK: then a range on the row does not count
+            if data_type in RANGE_TYPES or (
                 ranged and not (_is_empty(entry.range) and (framed or not shape))
             ):
                 html = bytes(entry.range_html) != NULL

@@ -177,3 +177,37 @@ def test_ranges_of_a_classification_that_are_no_pairs_are_null_and_noted(odd: An
     [record] = records(found, "classifications")
     assert record["ranges"] is None
     assert [note.note for note in found.notes] == ["placement_unknown"]
+
+
+def spoken(**where: Any) -> Json:
+    """An entry of `object_answers` that is the object itself, `where` it stands."""
+    return {"w1": {"objectHash": "w1", "featureHash": "word", "classifications": [], **where}}
+
+
+def on(*names: str, **where: Any) -> Json:
+    return {"spaces": {name: {"type": "frame", "range": [[1, 2]]} for name in names}} | where
+
+
+SOUND = {"space_type": "audio", "labels": {}}
+
+
+@pytest.mark.parametrize(
+    ("data_type", "spaces", "entry", "expected"),
+    [
+        ("group", {"x": SOUND | {"space_type": "of tomorrow"}}, on("x"), [("x", [[1, 2]])]),
+        ("group", {"x": SOUND | {"space_type": "video"}}, on("x"), [("x", [[1, 2]])]),
+        ("group", {"x": SOUND, "y": SOUND}, on("x", "y"), [("x", [[1, 2]]), ("y", [[1, 2]])]),
+        ("scene", IMAGES, on(LEFT, "left#40"), [(LEFT, [[1, 2]])]),
+        # An object of a class and shape that nobody knows, on no ranges of a space: that of the row counts.
+        (
+            "audio", {}, {"featureHash": "gone", "spaces": {"x": {"range": []}}, "range": [[3, 4]]},
+            [(None, [[3, 4]])],
+        ),
+    ],
+)  # fmt: skip
+def test_an_object_on_ranges_is_kept_on_any_kind_of_space(
+    data_type: str, spaces: Json, entry: Json, expected: list[Any]
+) -> None:
+    """Also where the space has a type that we do not know, or one whose objects stand on frames."""
+    found = objects(row(data_type, unit({}), spaces=spaces, object_answers=spoken(**entry)))
+    assert [(one["space_id"], one["ranges"]) for one in found] == expected
