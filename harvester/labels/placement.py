@@ -56,7 +56,8 @@ def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Place
     """Where an entry says that it stands, once for each place and ranges.
 
     As in the SDK, placements on spaces win over `range` on the row, unless the row is a space of its own.
-    The SDK passes over ranges that an entry has for the space `root`; here they stand in for a missing `range`.
+    The SDK passes over ranges that an entry has for the space `root`; here they stand in for a missing
+    `range`.
     """
     spaces = entry.spaces or {}
     found: dict[tuple[str | None, bytes], Placement] = {}

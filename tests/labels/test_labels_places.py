@@ -153,7 +153,7 @@ def test_the_number_of_an_object_is_an_integer_in_any_spelling(sent: str, number
 
 def test_a_classification_on_one_image_by_two_names_counts_once() -> None:
     """The key in `spaces`, and the stream with its frame."""
-    spaces = dict.fromkeys((LEFT, "left#40"), {"type": "frame", "range": [[0, 0]]})
+    spaces = {name: {"type": "frame", "range": [[0, 0]]} for name in (LEFT, "left#40")}
     [found] = classifications(
         row("scene", unit({}), spaces=IMAGES, classification_answers=placed(spaces=spaces))
     )
