@@ -10,7 +10,15 @@ from collections.abc import Iterable
 import msgspec
 
 from harvester.labels.ontology import Ontology
-from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, ROOT_SPACE, Place, Places
+from harvester.labels.places import (
+    FRAME_SPACES,
+    FRAME_TYPES,
+    RANGE_SPACES,
+    RANGE_TYPES,
+    ROOT_SPACE,
+    Place,
+    Places,
+)
 from harvester.labels.values import NULL
 from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, Ranges, SpaceRange
 
@@ -106,12 +114,21 @@ def whole_row_placement(
     return [Placement(places.root, b"[]", sent, unknown=not sure)]
 
 
-def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool:
-    """Whether ranges in `place` are frames, and not milliseconds, characters or nanoseconds."""
+def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool | None:
+    """Whether ranges in `place` are frames, and not milliseconds, characters or nanoseconds.
+
+    None where nobody can tell: the type of the data or the space is not known.
+    """
     if place.space_id is None:
-        return data_type in FRAME_TYPES and not continuous
+        if data_type in FRAME_TYPES:
+            return not continuous
+        return False if data_type in RANGE_TYPES else None
+    if not place.listed:
+        return False  # a channel or point cloud of a recording
     space_type = places.space_type(place.space_id)
-    return space_type is not None and space_type not in RANGE_SPACES
+    if space_type in FRAME_SPACES:
+        return True
+    return False if space_type in RANGE_SPACES else None
 
 
 def _space_ranges(where: SpaceRange | None) -> bytes:

@@ -14,6 +14,13 @@ FRAME_TYPES = frozenset(
 )
 RANGE_TYPES = frozenset({"audio", "time_series", "plain_text"})
 RANGE_SPACES = frozenset({"audio", "time_series", "text", "html"})
+# Spaces whose labels stand on frames, slices or pages, or on one picture.
+FRAME_SPACES = frozenset(
+    {
+        "image", "image_sequence", "medical_file", "medical_stack", "pdf", "point_cloud", "scene_image",
+        "video",
+    }
+)  # fmt: skip
 # Spaces that hold one picture, and no frames.
 IMAGE_SPACES = frozenset({"image", "scene_image"})
 # The id of the space that stands for the row itself in layered images and time series.
@@ -52,7 +59,7 @@ class Place(msgspec.Struct):
 
 
 class Places:
-    """The places of one row.
+    """The places of one row. `by_frame` are the images of an image group, by their positions.
 
     Args:
         row: its skeleton.
@@ -76,7 +83,7 @@ class Places:
         self.units = [self._unit_place(key, unit, frame, width, height) for frame, key, unit in units]
         self._only = (units[0][1], units[0][2]) if len(units) == 1 else None
         self.by_frame: dict[int, Place] = {}
-        if len(units) > 1:
+        if len(units) > 1 or (row.data_type or "").lower() == "img_group":
             numbered = reversed(self.units)
             self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
 
