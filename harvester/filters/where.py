@@ -2,7 +2,8 @@
 
 Only what the expression reads is decoded. Numbers inside `object`, `classification` and the answers are
 doubles, as CEL has it for JSON, however the server spelt them: whether 1 came as 1 or as 1.0 never matters.
-A record whose field is missing or null where a value is needed does not match.
+A record whose field is missing or null where a value is needed does not match, nor does one whose list has no
+such element.
 """
 
 import math
@@ -114,7 +115,7 @@ class Where:
             values[name] = _doubles(values[name])
         try:
             result = self._program.execute(values)
-        except KeyError:
+        except (KeyError, IndexError):
             return False
         except Exception:
             result = self._without_nulls(values, label_hash)
@@ -127,7 +128,7 @@ class Where:
         values = _pruned(values)
         try:
             return self._program.execute(values)
-        except KeyError:
+        except (KeyError, IndexError):
             return None
         except Exception as exc:
             reason = str(exc)

@@ -29,6 +29,8 @@ _ITEM = (
 _MANUAL = (b"true", b"false", NULL)
 # A number of at most so many characters is within 64 bits, and within a double if it has no exponent.
 _SHORT_NUMBER = 18
+# Characters of the longest 64-bit integer, with its sign. Python reads no integer of thousands of digits.
+_LONGEST_INTEGER = 20
 
 
 class Answer(msgspec.Struct, rename="camel", gc=False):
@@ -263,7 +265,7 @@ def _is_number(sent: bytes) -> bool:
     if len(sent) <= _SHORT_NUMBER and sent.isdigit():
         return True
     if sent.lstrip(b"-").isdigit():
-        return -(2**63) <= int(sent) < 2**63
+        return len(sent) <= _LONGEST_INTEGER and -(2**63) <= int(sent) < 2**63
     return math.isfinite(float(sent))
 
 

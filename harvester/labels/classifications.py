@@ -8,7 +8,7 @@ import msgspec
 from harvester.filters import Chain
 from harvester.filters.fields import Review, fields_decoder
 from harvester.labels.answers import NULL, AnswerList, AnswerWriter, StaticAnswers
-from harvester.labels.expansion import Expansion, FrameLines, expanded
+from harvester.labels.expansion import Expansion, FrameLines, expanded, expanded_on
 from harvester.labels.notes import Remarks
 from harvester.labels.ontology import Ontology
 from harvester.labels.placement import (
@@ -195,19 +195,23 @@ class _Reading:
                 ranges = b"[]" if frame is None else NULL
                 self._count([place], self._keep_line(found, self._line(found, place, frame, ranges, sent)))
             return
-        place = placement.place
-        if not has_frames(place, self._data_type, self._places, continuous=self.continuous):
-            self.keep(found)
-            return
+        place, ranges = placement.place, placement.ranges
+        framed = has_frames(place, self._data_type, self._places, continuous=self.continuous)
         units = self._places.by_frame if place.space_id is None else {}
-        frames = expanded(placement.ranges, number_of_frames(place, self._frames))
-        if frames is None or frames.cut:
+        frames: Expansion | None = None
+        if framed and units:  # an image group has no frames but its images
+            frames = expanded_on(ranges, units)
+        elif framed:
+            frames = expanded(ranges, number_of_frames(place, self._frames))
+        if framed is not False and (frames is None or frames.cut):
             self._remarks.add("ranges_not_expanded", f"classification {found.classification_hash}")
         if not frames:
             self.keep(found)
-            return
-        for span in frames.split_at(units):  # of an image group: most frames are one of its units
-            self._keep_frames(found, span, units.get(span.spans[0][0], place))
+        elif units:
+            for frame in frames:
+                self._keep_frames(found, Expansion([(frame, frame)], False), units[frame])
+        else:
+            self._keep_frames(found, frames, place)
 
     def _keep_frames(self, found: _Found, frames: Expansion, place: Place) -> None:
         """Keeps a line for each of `frames`, all in one place."""
@@ -258,7 +262,7 @@ class _Reading:
     def _units(self, placement: Placement) -> Iterable[Place]:
         """The places that a placement counts for: each data unit in its ranges, where it is of several."""
         by_frame = self._places.by_frame
-        if placement.place.space_id is not None or not by_frame:
+        if placement.place.space_id is not None or not by_frame or len(self._places.units) == 1:
             return [placement.place]
         frames = expanded(placement.ranges, None)
         if frames is None or not frames.spans:

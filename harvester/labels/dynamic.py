@@ -2,34 +2,40 @@
 
 import math
 from bisect import bisect_right
-from collections.abc import Container
+from collections.abc import Mapping
 
 import msgspec
 
 from harvester.labels.answers import Answer, AnswerList, AnswerWriter
-from harvester.labels.places import Place
+from harvester.labels.places import ROOT_SPACE, Place
 from harvester.labels.wire import Ranges
 
 _decode_ranges = msgspec.json.Decoder(Ranges | None).decode
+_EVER = -(2**64)  # before every frame
 
 
 class DynamicAnswers:
     """The dynamic answers of one object of one row. An answer that names a space holds only there.
 
-    Not to be shared between threads: it remembers how far it has read.
+    An answer that names no space of the row, or a space that the row does not know, holds wherever the object
+    is. One without ranges holds at any time. Not to be shared between threads: it remembers how far it has
+    read.
 
     Args:
         writer: writes the answers.
         actions: the object's answers as sent.
-        spaces: the ids of the row's spaces. On a space that is not among them, answers hold that name it or
-            name none of these: its id may be spelt in another way there.
+        spaces: the ids of the row's spaces by all the names that the row has for them.
     """
 
-    def __init__(self, writer: AnswerWriter, actions: msgspec.Raw, spaces: Container[str]) -> None:
+    def __init__(self, writer: AnswerWriter, actions: msgspec.Raw, spaces: Mapping[str, str]) -> None:
         self._writer = writer
         self._actions = writer.in_ontology_order(actions)
-        self._spaces = spaces
         self._timelines: dict[str | None, _Timeline] = {}
+        self.name_spaces = False
+        for action in self._actions:
+            if action.space_id is not None:
+                self.name_spaces = True
+                action.space_id = spaces.get(action.space_id)
 
     def at(self, frame: int, place: Place) -> AnswerList:
         """The answers that hold on `frame`. Cheap in frame order."""
@@ -49,24 +55,21 @@ class DynamicAnswers:
         """
         written = []
         for action in self._in(place):
+            ranges = _decode_ranges(action.range)
             cut = [
                 (max(first, start), last if until is None else min(last, until))
-                for first, last in _decode_ranges(action.range) or ()
+                for first, last in ranges or ()
                 if last >= start and (until is None or first <= until)
             ]
-            if cut:
+            if ranges is None:
+                written.append(self._writer.written([action]))
+            elif cut:
                 written.append(self._writer.written([action], msgspec.json.encode(cut)))
         return _joined(written)
 
     def _in(self, place: Place) -> list[Answer]:
-        here = (None, place.space_id)
-        if place.listed:
-            return [action for action in self._actions if action.space_id in here]
-        return [
-            action
-            for action in self._actions
-            if action.space_id in here or action.space_id not in self._spaces
-        ]
+        here = (None, ROOT_SPACE if place.space_id is None else place.space_id)
+        return [action for action in self._actions if action.space_id in here]
 
 
 def _checked(ranges: msgspec.Raw) -> msgspec.Raw:
@@ -89,7 +92,10 @@ class _Timeline:
         self._actions = actions
         changes: dict[int, list[tuple[int, int]]] = {}
         for index, action in enumerate(actions):
-            for start, end in _decode_ranges(action.range) or ():
+            ranges = _decode_ranges(action.range)
+            if ranges is None:
+                changes.setdefault(_EVER, []).append((index, 1))
+            for start, end in ranges or ():
                 first, after = math.ceil(start), math.floor(end) + 1
                 if first < after:
                     changes.setdefault(first, []).append((index, 1))

@@ -1,6 +1,5 @@
 """Placements frame by frame: one line for each frame, made only as it is written."""
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain, compress, islice
 
@@ -30,21 +29,6 @@ class Expansion(msgspec.Struct, frozen=True):
     def __len__(self) -> int:
         return sum(end - start + 1 for start, end in self.spans)
 
-    def split_at(self, frames: Iterable[int]) -> "Iterator[Expansion]":
-        """The same frames in order, each of `frames` on its own; all together if `frames` is empty."""
-        alone = sorted(frames)
-        if not alone:
-            yield self
-            return
-        for start, end in self.spans:
-            for frame in alone[bisect_left(alone, start) : bisect_right(alone, end)]:
-                if start < frame:
-                    yield Expansion([(start, frame - 1)], self.cut)
-                yield Expansion([(frame, frame)], self.cut)
-                start = frame + 1
-            if start <= end:
-                yield Expansion([(start, end)], self.cut)
-
 
 def expanded(ranges: bytes, number_of_frames: int | None) -> Expansion | None:
     """The frames of `ranges`; None where these are no frames.
@@ -54,17 +38,33 @@ def expanded(ranges: bytes, number_of_frames: int | None) -> Expansion | None:
         number_of_frames: of the data: what lies beyond is cut. None where it is not known: the first
             `MOST_FRAMES` are taken.
     """
+    spans = _spans(ranges)
+    if spans is None:
+        return None
+    last = spans[-1][1] if number_of_frames is None and spans else (number_of_frames or 0) - 1
+    there = [(max(0, start), min(end, last)) for start, end in spans if start <= last and end >= 0]
+    kept = list(_first(there, MOST_FRAMES)) if number_of_frames is None else there
+    return Expansion(kept, kept != spans)
+
+
+def expanded_on(ranges: bytes, frames: Iterable[int]) -> Expansion | None:
+    """Those of `frames`, the only ones that there are, that are in `ranges`; None where these are no frames."""
+    spans = _spans(ranges)
+    if spans is None:
+        return None
+    there = [frame for frame in sorted(frames) if any(start <= frame <= end for start, end in spans)]
+    cut = sum(end - start + 1 for start, end in spans) != len(there)
+    return Expansion([(frame, frame) for frame in there], cut)
+
+
+def _spans(ranges: bytes) -> Spans | None:
     try:
         pairs = _decode_ranges(ranges)
     except msgspec.ValidationError:
         return None
     if not all(isinstance(bound, int) or bound.is_integer() for pair in pairs for bound in pair):
         return None
-    spans = list(_merged(sorted((int(start), int(end)) for start, end in pairs if start <= end)))
-    last = spans[-1][1] if number_of_frames is None and spans else (number_of_frames or 0) - 1
-    there = [(max(0, start), min(end, last)) for start, end in spans if start <= last and end >= 0]
-    kept = list(_first(there, MOST_FRAMES)) if number_of_frames is None else there
-    return Expansion(kept, kept != spans)
+    return list(_merged(sorted((int(start), int(end)) for start, end in pairs if start <= end)))
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:

@@ -104,13 +104,17 @@ class ObjectReader:
             if shape is None:  # nobody knows: it is an object on ranges if it stands nowhere else
                 on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames
-            if entry.spaces:
-                for space_id, where in entry.spaces.items():
-                    space_type, sent = places.space_type(space_id), where.range if where else None
-                    known = space_type in RANGE_SPACES
-                    if known or (space_type is None and ranged and (shape or not _is_empty(sent))):
-                        yield places.space(space_id), raw, fields, _ranges(sent)
-            elif data_type in RANGE_TYPES or (
+            on_spaces: dict[str | None, tuple[Place, bytes]] = {}  # a space may be named twice, in two ways
+            for space_id, where in (entry.spaces or {}).items():
+                sent = where.range if where else None
+                if places.space_type(space_id) in RANGE_SPACES or (ranged and (shape or not _is_empty(sent))):
+                    place = places.space(space_id)
+                    on_spaces.setdefault(place.space_id, (place, _ranges(sent)))
+            for place, ranges in on_spaces.values():
+                yield place, raw, fields, ranges
+            if on_spaces:
+                continue  # as in the SDK: then a range on the row does not count
+            if data_type in RANGE_TYPES or (
                 ranged and not (_is_empty(entry.range) and (framed or not shape))
             ):
                 html = bytes(entry.range_html) != NULL
@@ -180,7 +184,7 @@ class _Reading:
         self._ends: dict[tuple[str | None, str | None], bytes] = {}
         self._heads: dict[tuple[str | None, str | None], bytes] = {}
         self._dynamic: dict[str, DynamicAnswers] = {}
-        self._spaces: set[str] | None = None
+        self._spaces: dict[str, str] | None = None
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = _moments(places) if continuous else None
         # On pictures an object stands once: nothing need be remembered.
@@ -307,10 +311,10 @@ class _Reading:
         written = self._kit.first_met.get(key) if alike else None
         if written is None:
             if self._spaces is None:
-                self._spaces = {*self._places.space_ids, *self._named_spaces()}
+                self._spaces = self._places.names_of_spaces(self._named_spaces())
             dynamic = self._dynamic[object_hash] = DynamicAnswers(self._kit.writer, actions, self._spaces)
             written = self._at(dynamic, frame, until, place)
-            if alike:
+            if alike and not dynamic.name_spaces:  # else it depends on the spaces of this row
                 self._kit.first_met.keep(key, sent, written)
         return written
 

@@ -10,11 +10,22 @@ from collections.abc import Iterable
 import msgspec
 
 from harvester.labels.ontology import Ontology
-from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, ROOT_SPACE, Place, Places
+from harvester.labels.places import (
+    FRAME_SPACES,
+    FRAME_TYPES,
+    RANGE_SPACES,
+    RANGE_TYPES,
+    ROOT_SPACE,
+    Place,
+    Places,
+)
+from harvester.labels.values import NULL
 from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, Ranges, SpaceRange
 
 _decode_copy = msgspec.json.Decoder(ClassificationCopy).decode
 _decode_ranges = msgspec.json.Decoder(Ranges).decode
+_ALL = b"[]"  # ranges of all of a place
+
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 
 # The copies of one classification in one place, by frame.
@@ -28,7 +39,7 @@ class Placement(msgspec.Struct):
     """One placement of a classification: in `place`, on `ranges` (JSON; an empty list: all of the place).
 
     `sent` is the classification as sent: its entry, or the first of its `copies` in an older row. `unknown`
-    where nobody can tell where it stands.
+    where nobody can tell where it stands: it says nothing, or its ranges are no pairs of numbers (then null).
     """
 
     place: Place
@@ -50,18 +61,28 @@ def frame_copies(places: Places) -> Copies:
 
 
 def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Places) -> list[Placement]:
-    """Where an entry says that it stands.
+    """Where an entry says that it stands, once for each place and ranges.
 
     As in the SDK, placements on spaces win over `range` on the row, unless the row is a space of its own.
+    The SDK passes over ranges that an entry has for the space `root`; here they stand in for a missing
+    `range`.
     """
-    on_spaces = [
-        Placement(places.space(space_id), _space_ranges(where), sent)
-        for space_id, where in (entry.spaces or {}).items()
-        if space_id != ROOT_SPACE
-    ]
-    if not entry.range or (on_spaces and not places.has_space(ROOT_SPACE)):
-        return on_spaces
-    return [Placement(places.root, _json_list(entry.range), sent), *on_spaces]
+    spaces = entry.spaces or {}
+    found: dict[tuple[str | None, bytes], Placement] = {}
+
+    def add(place: Place, ranges: bytes) -> None:
+        # A space may be named twice, in two ways.
+        unknown = ranges == NULL
+        found.setdefault((place.space_id, ranges), Placement(place, ranges, sent, unknown=unknown))
+
+    others = [(places.space(name), where) for name, where in spaces.items() if name != ROOT_SPACE]
+    if not others or places.has_space(ROOT_SPACE):
+        on_root = _pairs(entry.range) if entry.range else _space_ranges(spaces.get(ROOT_SPACE))
+        if on_root != _ALL:
+            add(places.root, on_root)
+    for place, where in others:
+        add(place, _space_ranges(where))
+    return list(found.values())
 
 
 def copied_placements(copies: CopiesBySpace, places: Places) -> list[Placement]:
@@ -93,22 +114,37 @@ def whole_row_placement(
     return [Placement(places.root, b"[]", sent, unknown=not sure)]
 
 
-def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool:
-    """Whether ranges in `place` are frames, and not milliseconds, characters or nanoseconds."""
+def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool | None:
+    """Whether ranges in `place` are frames, and not milliseconds, characters or nanoseconds.
+
+    None where nobody can tell: the type of the data or the space is not known.
+    """
     if place.space_id is None:
-        return data_type in FRAME_TYPES and not continuous
+        if data_type in FRAME_TYPES:
+            return not continuous
+        return False if data_type in RANGE_TYPES else None
+    if not place.listed:
+        return False  # a channel or point cloud of a recording
     space_type = places.space_type(place.space_id)
-    return space_type is not None and space_type not in RANGE_SPACES
+    if space_type in FRAME_SPACES:
+        return True
+    return False if space_type in RANGE_SPACES else None
 
 
 def _space_ranges(where: SpaceRange | None) -> bytes:
     if where is None or where.type == "html":
-        return b"[]"
-    return _json_list(_decode_list(where.range))
+        return _ALL
+    return _pairs(_decode_list(where.range))
 
 
-def _json_list(items: list[msgspec.Raw] | None) -> bytes:
-    return b"[%b]" % b",".join(items or ())
+def _pairs(items: list[msgspec.Raw] | None) -> bytes:
+    """The JSON list of pairs of numbers; null where they are something else."""
+    ranges = b"[%b]" % b",".join(items or ())
+    try:
+        _decode_ranges(ranges)
+    except msgspec.ValidationError:
+        return NULL
+    return ranges
 
 
 def _runs(frames: Iterable[int]) -> list[tuple[int, int]]:

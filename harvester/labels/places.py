@@ -14,14 +14,29 @@ FRAME_TYPES = frozenset(
 )
 RANGE_TYPES = frozenset({"audio", "time_series", "plain_text"})
 RANGE_SPACES = frozenset({"audio", "time_series", "text", "html"})
+# Spaces whose labels stand on frames, slices or pages, or on one picture.
+FRAME_SPACES = frozenset(
+    {
+        "image", "image_sequence", "medical_file", "medical_stack", "pdf", "point_cloud", "scene_image",
+        "video",
+    }
+)  # fmt: skip
 # Spaces that hold one picture, and no frames.
 IMAGE_SPACES = frozenset({"image", "scene_image"})
 # The id of the space that stands for the row itself in layered images and time series.
 ROOT_SPACE = "root"
-# Frame numbers, and nanoseconds since an epoch: 19 digits. Longer keys are no numbers of ours.
+# Frame numbers, and nanoseconds since an epoch: 19 digits. Longer keys, and what is beyond 64 bits, are none.
 _LONGEST_NUMBER = 19
+_LARGEST_NUMBER = 2**63 - 1
 
 _encode = msgspec.json.encode
+
+
+class _Object(msgspec.Struct, rename="camel", gc=False):
+    object_hash: str | None = None
+
+
+_decode_hash = msgspec.json.Decoder(_Object).decode
 
 
 class Place(msgspec.Struct):
@@ -44,7 +59,7 @@ class Place(msgspec.Struct):
 
 
 class Places:
-    """The places of one row.
+    """The places of one row. `by_frame` are the images of an image group, by their positions.
 
     Args:
         row: its skeleton.
@@ -68,7 +83,7 @@ class Places:
         self.units = [self._unit_place(key, unit, frame, width, height) for frame, key, unit in units]
         self._only = (units[0][1], units[0][2]) if len(units) == 1 else None
         self.by_frame: dict[int, Place] = {}
-        if len(units) > 1:
+        if len(units) > 1 or (row.data_type or "").lower() == "img_group":
             numbered = reversed(self.units)
             self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
 
@@ -120,18 +135,24 @@ class Places:
         space = self._spaces.get(space_id)
         return space.space_type if space else None
 
-    @property
-    def space_ids(self) -> Iterable[str]:
-        """The ids of the spaces that the row lists."""
-        return self._spaces
+    def names_of_spaces(self, others: Iterable[str]) -> dict[str, str]:
+        """The ids of the row's spaces by all names for them: listed ones, those with labels, and `others`."""
+        ids = dict(self._names())
+        for unit in self.units:
+            assert unit.unit is not None
+            keys = (key for key, _, _ in _frames(unit.unit.labels, None) if key is not None)
+            ids |= {key: ids.get(key, key) for key in keys}
+        ids |= {name: ids.get(name, name) for name in others}
+        return ids | {space_id: space_id for space_id in self._spaces}
 
     def labels(self) -> Iterator[tuple[Place, int | None, FrameLabels]]:
         """All labels that stand on frames or in flat lists: units by sequence, frames by number, then spaces.
 
-        Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. As in the SDK,
-        labels that a data unit holds for a space stand in place of the space's own.
+        Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. The labels of a
+        space may stand under several of its names, and in the space itself: an object counts once, where it
+        is met first.
         """
-        held_by_unit: list[str | None] = []
+        met: dict[str | None, list[FrameLabels]] = {}
         for unit in self.units:
             assert unit.unit is not None
             for key, frame, labels in _frames(unit.unit.labels, unit.sequence):
@@ -139,17 +160,13 @@ class Places:
                     yield unit, frame, labels
                     continue
                 place = self.space(key)
-                if labels.objects or labels.classifications:
-                    held_by_unit.append(place.space_id)
-                yield place, frame, labels
-        if not self._spaces:
-            return
-        elsewhere = set(held_by_unit)
+                earlier = met.setdefault(place.space_id, [])
+                yield place, frame, _without(labels, earlier)
+                earlier.append(labels)
         for space_id, space in self._spaces.items():
-            if space_id not in elsewhere:
-                place = self.space(space_id)
-                for _, frame, labels in _frames(space.labels, None):
-                    yield place, frame, labels
+            place, earlier = self.space(space_id), met.get(space_id, [])
+            for _, frame, labels in _frames(space.labels, None):
+                yield place, frame, _without(labels, earlier)
 
     def _unit_place(
         self, key: str, unit: DataUnit, sequence: int | None, width: int | None, height: int | None
@@ -189,6 +206,15 @@ class Places:
         return self._other_names
 
 
+def _without(labels: FrameLabels, earlier: list[FrameLabels]) -> FrameLabels:
+    """`labels` without the objects that `earlier` ones of the same space have."""
+    if not earlier or not labels.objects:
+        return labels
+    hashes = {_decode_hash(raw).object_hash for one in earlier for raw in one.objects or ()} - {None}
+    objects = [raw for raw in labels.objects if _decode_hash(raw).object_hash not in hashes]
+    return FrameLabels(objects, labels.classifications)
+
+
 def place_head(
     unit_hash: str | None,
     file_name: str | None,
@@ -206,10 +232,10 @@ def frame_number(value: int | float | str | None) -> int | None:
     """A frame's number, from a key or a `data_sequence`; None where it is none."""
     if isinstance(value, str):
         digits = value.isascii() and value.isdecimal() and len(value) <= _LONGEST_NUMBER
-        return int(value) if digits else None
-    if isinstance(value, float):
-        return int(value) if value.is_integer() else None
-    return value
+        value = int(value) if digits else None
+    elif isinstance(value, float):
+        value = int(value) if value.is_integer() else None
+    return value if value is None or -_LARGEST_NUMBER <= value <= _LARGEST_NUMBER else None
 
 
 def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None, int | None, FrameLabels]]:
@@ -227,6 +253,8 @@ def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None
     for key, value in labels.items():
         if isinstance(value, FrameLabels):
             number = frame_number(key)
+            if number is None and value.objects is None and value.classifications is None:
+                continue  # not labels of a space, but something that the row says beside its labels
             numbered.append((number is None, number or 0, key, value))
     numbered.sort(key=lambda item: item[:2])
     for is_key, number, key, value in numbered:

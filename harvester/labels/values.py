@@ -13,10 +13,12 @@ _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,40})?(?:[eE][-+]?[0
 
 
 def integer(sent: JSON) -> bytes:
-    """An integer as sent; null for anything else. ``30.0`` is written as ``30``."""
+    """An integer as sent; null for anything else. ``30.0`` and ``"30"`` are written as ``30``."""
     data = bytes(sent)
     if data.isdigit() and len(data) < _LONGEST:
         return data
+    if data[:1] == b'"':
+        data = data[1:-1]
     found = _INTEGER.fullmatch(data)
     return found[1] if found else NULL
 

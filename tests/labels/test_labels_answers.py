@@ -262,3 +262,14 @@ def test_the_same_dynamic_answers_hold_for_each_object_where_it_stands() -> None
         for name, spots in stands.items()
         for spot in spots.split()
     }
+
+
+@pytest.mark.parametrize("digits", [21, 5000])
+def test_an_integer_of_any_length_is_an_answer(digits: int) -> None:
+    """Python itself reads no integer of more than 4,300 digits; such a row must not end the export."""
+    number = "9" * digits
+    sent = json.dumps(
+        row("image", unit(flat(label())), object_answers={"o1": {"classifications": [answer("speed", 777)]}})
+    ).replace("777", number)
+    [found] = objects(sent.encode())
+    assert found["attributes"] == [item("speed", "Speed", number)]

@@ -197,8 +197,43 @@ def test_per_frame_names_the_image_of_a_group() -> None:
     """A frame of an image group is a data unit of its own."""
     units = {**unit(flat(), "b", data_sequence="1"), **unit(flat(), "a", data_sequence=0)}
     sent = row("img_group", units, classification_answers=placed(range=[[0, 2]]))
-    assert spots(classifications(sent, format=PER_FRAME)) == [("a", None, 0), ("b", None, 1), (None, None, 2)]
+    harvest = extract(sent, format=PER_FRAME)
+    assert spots(records(harvest, "classifications")) == [("a", None, 0), ("b", None, 1)]
+    assert [note.note for note in harvest.notes] == ["ranges_not_expanded"]  # there is no image 2
     assert spots(classifications(sent)) == [(None, None, None)]
+
+
+@pytest.mark.parametrize("positions", [(0, 2, 5), (3,)])
+def test_per_frame_reaches_each_image_of_a_group_with_gaps(positions: tuple[int, ...]) -> None:
+    """Images may be gone: the positions of the others reach beyond their number. Units count what they have."""
+    units = {}
+    for at in positions:
+        units |= unit(flat(label()), f"u{at}", data_sequence=at)
+    sent = row("img_group", units, classification_answers=placed(range=[[0, 5]]))
+    planned = replace(PLANNED, number_of_frames=len(positions))
+    format = Format(emit=("objects", "classifications", "units"), per_frame=True)
+    harvest = extract(sent, format=format, planned=planned)
+    assert spots(records(harvest, "classifications")) == [(f"u{at}", None, at) for at in positions]
+    assert [one["classifications"] for one in records(harvest, "units")] == [1] * len(positions)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        row("deleted", unit({}), classification_answers=placed(range=[[0, 4]])),
+        row(
+            "group", unit({}), spaces={"s": {"space_type": "of tomorrow", "labels": {}}},
+            classification_answers=placed(spaces={"s": {"type": "frame", "range": [[0, 4]]}}),
+        ),
+    ],
+)  # fmt: skip
+def test_per_frame_leaves_ranges_of_unknown_data_and_notes_it(sent: Json) -> None:
+    """They may be nanoseconds, and millions of lines."""
+    harvest = extract(sent, format=PER_FRAME)
+    assert [(one["frame"], one["ranges"]) for one in records(harvest, "classifications")] == [
+        (None, [[0, 4]])
+    ]
+    assert [note.note for note in harvest.notes] == ["ranges_not_expanded"]
 
 
 @pytest.mark.parametrize(
