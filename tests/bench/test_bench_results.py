@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harvester.bench.bars import bars
-from harvester.bench.chart import draw
-from harvester.bench.measure import Measured, Sample
-from harvester.bench.results import Figure, Report, RunResult, limit_used, summed_up
-from harvester.bench.running import run_scenario
-from harvester.bench.scenarios import OURS, SCENARIOS, Run, Scenario
-from harvester.bench.served import rows_served
-from harvester.bench.table import report_table
+from benchmarks.suite.bars import bars
+from benchmarks.suite.chart import draw
+from benchmarks.suite.measure import Measured, Sample
+from benchmarks.suite.results import Figure, Report, RunResult, limit_used, summed_up
+from benchmarks.suite.running import run_scenario
+from benchmarks.suite.scenarios import OURS, SCENARIOS, Run, Scenario
+from benchmarks.suite.served import rows_served
+from benchmarks.suite.table import report_table
 from harvester.cli.screen import show
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator, WorldSpec

@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harvester.bench.bars import Bar
-from harvester.bench.results import Figure, Report, RunResult, ScenarioResult
-from harvester.bench.scenarios import OURS
+from benchmarks.suite.bars import Bar
+from benchmarks.suite.results import Figure, Report, RunResult, ScenarioResult
+from benchmarks.suite.scenarios import OURS
 
 _COLUMNS = (
     "",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from harvester.bench.scenarios import OURS, Run
+from benchmarks.suite.scenarios import OURS, Run
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 

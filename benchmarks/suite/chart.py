@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harvester.bench.measure import Sample
-from harvester.bench.results import Figure, Report, RunResult, ScenarioResult
-from harvester.bench.scenarios import OURS
-from harvester.bench.table import machine_line, milliseconds, short
+from benchmarks.suite.measure import Sample
+from benchmarks.suite.results import Figure, Report, RunResult, ScenarioResult
+from benchmarks.suite.scenarios import OURS
+from benchmarks.suite.table import machine_line, milliseconds, short
 from harvester.errors import BadInput
 
 _OURS, _PEER, _INK, _FAINT, _GRID = "#0f766e", "#b8bec7", "#1f2933", "#6b7280", "#e5e7eb"

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from harvester.bench.measure import Measured, Sample
-from harvester.bench.scenarios import OURS, Run, Scenario
+from benchmarks.suite.measure import Measured, Sample
+from benchmarks.suite.scenarios import OURS, Run, Scenario
 from harvester.simulator import Faults
 
 _LONG_ENOUGH = 5.0  # seconds; sooner, a burst counts for more than the rate

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import msgspec
 
-from harvester.bench.measure import Measured, measure
-from harvester.bench.results import Figure, ScenarioResult, summed_up
-from harvester.bench.scenarios import BOXES, IMAGES, OURS, Run, Scenario
-from harvester.bench.served import rows_served
+from benchmarks.suite.measure import Measured, measure
+from benchmarks.suite.results import Figure, ScenarioResult, summed_up
+from benchmarks.suite.scenarios import BOXES, IMAGES, OURS, Run, Scenario
+from benchmarks.suite.served import rows_served
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 
