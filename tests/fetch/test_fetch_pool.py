@@ -26,7 +26,8 @@ from harvester.fetch.source import Answer
 from harvester.fetch.threads import Threads
 from harvester.labels.wire import PlanRow
 from harvester.schema import Failure
-from harvester.testing import FakeLabelRows, Fault, check_label_rows
+from tests.conformance import check_label_rows
+from tests.fakes import FakeLabelRows, Fault
 from tests.fetch.pool_kit import COPYING, Copying, Heard, a_pool, collect, label_rows, plan, whole
 from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop
 
