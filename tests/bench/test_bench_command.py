@@ -10,6 +10,7 @@ import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.truth import truth_of
 
 ROOT = Path(__file__).parents[2]
 HARVESTER = Path(sys.executable).with_name("harvester")
@@ -70,7 +71,7 @@ def test_a_project_is_measured_within_its_budget(faults: Faults, refused: bool, 
     assert stats["mutations"] == 0
     assert [trial["bundle_size"] for trial in found["trials"]] == [1, 10, 50, 100]
     assert bool(sum(trial["refused"] for trial in found["trials"])) == refused
-    assert found["labelled"] == World(WorldSpec(rows=300)).expected().labelled
+    assert found["labelled"] == truth_of(World(WorldSpec(rows=300))).labelled
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json"]
 
 
