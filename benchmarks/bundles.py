@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harvester import cli, part, run
-from harvester.encord import answers, envelope, rows
+from harvester.encord import envelope, label_rows, responses
 from harvester.fetch import asking
 from harvester.labels import extract
 from harvester.output import ndjson, planfile
@@ -27,9 +27,9 @@ ROWS = 30_000
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("list, sort and freeze the plan", planfile, "ensure_plan"),
     ("calls, in threads", asking.Call, "__call__"),
-    ("  the SDK's call and ours below it", rows.ProjectLabelRows, "_ask"),
-    ("    receive, decrypt, decompress", answers, "read_body"),
-    ("    read the envelope and skeletons", envelope, "answer_of"),
+    ("  the SDK's call and ours below it", label_rows.ProjectLabelRows, "_ask"),
+    ("    receive, decrypt, decompress", responses, "read_body"),
+    ("    read the envelope and skeletons", envelope, "rows_of"),
     ("      check the text", envelope, "has_line_break"),
     ("  extract", extract.Extractor, "_add"),
     ("  join the lines", extract, "_harvest"),

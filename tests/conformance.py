@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from harvester.errors import SkipRow, TargetRefused
-from harvester.fetch.source import Answer, LabelRows
+from harvester.fetch.source import LabelRows, RowsResponse
 from harvester.labels.wire import LabelRow, label_hash_of
 from harvester.output.layout import STATE
 from harvester.output.target import Target
@@ -37,7 +37,7 @@ def check_label_rows(
             _check_answer("get_label_rows from many threads", answer, label_hashes)
 
 
-def _check_answer(what: str, answer: Answer, asked: Sequence[str]) -> None:
+def _check_answer(what: str, answer: RowsResponse, asked: Sequence[str]) -> None:
     found = sorted(label_hash_of(row) or "?" for row in answer.rows)
     _require(found == sorted(asked), f"{what}: asked for {sorted(asked)}, answered with {found}")
     size = sum(len(memoryview(row)) for row in answer.rows if not isinstance(row, LabelRow))

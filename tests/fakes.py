@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 
 from harvester.errors import HarvesterError, SkipRow, TooMuchAsked
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 
 # What happens to one call: an error is raised; a function changes the rows of the answer.
 Fault = HarvesterError | Callable[[list[bytes]], list[bytes]]
@@ -41,19 +41,19 @@ class FakeLabelRows:
         self._on_call = on_call
         self._lock = Lock()
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         """One label row. Raises SkipRow where there is none."""
         return self._answer((label_hash,))
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         """Several; those that there are none of are left out, as the platform does."""
         return self._answer(tuple(label_hashes))
 
-    def get_left_out(self, label_hash: str) -> Answer:
+    def get_left_out(self, label_hash: str) -> RowsResponse:
         """One label row. Raises SkipRow where there is none."""
         return self._answer((label_hash,))
 
-    def _answer(self, asked: tuple[str, ...]) -> Answer:
+    def _answer(self, asked: tuple[str, ...]) -> RowsResponse:
         with self._lock:
             self.calls.append(asked)
             fault = next(self._faults, None)
@@ -71,4 +71,4 @@ class FakeLabelRows:
         if fault is not None:
             rows = fault(rows)
         size = sum(map(len, rows))
-        return Answer(rows=list(rows), wire_bytes=size, body_bytes=size)
+        return RowsResponse(rows=list(rows), wire_bytes=size, body_bytes=size)

@@ -18,8 +18,8 @@ from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults
 from harvester.encord.credentials import load_credentials
+from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
-from harvester.encord.rows import ProjectLabelRows, options_for
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
 from harvester.errors import (
     BadInput,
