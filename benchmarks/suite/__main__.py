@@ -13,7 +13,7 @@ from rich.text import Text
 from benchmarks.suite.bars import bars
 from benchmarks.suite.chart import draw
 from benchmarks.suite.machine import machine
-from benchmarks.suite.results import Report
+from benchmarks.suite.results import SuiteReport
 from benchmarks.suite.running import run_scenario, startup
 from benchmarks.suite.scenarios import SCENARIOS, Scenario
 from benchmarks.suite.table import report_table
@@ -61,7 +61,7 @@ def suite(
         on.show(report_table(report, bars(report.scenarios)))
 
 
-def measure_all(names: list[str], quick: bool, repeats: int, console: Console) -> Report:
+def measure_all(names: list[str], quick: bool, repeats: int, console: Console) -> SuiteReport:
     """Measure the scenarios called `names`, or all. Raises BadInput for an unknown name."""
     chosen = _chosen(names, quick)
     with console.status("") as status:
@@ -75,7 +75,7 @@ def measure_all(names: list[str], quick: bool, repeats: int, console: Console) -
 
         before = machine()
         idle = startup(chosen, repeats, progress)
-        return Report(
+        return SuiteReport(
             command=shlex.join(_command(names, quick, repeats)),
             quick=quick,
             machine=before,

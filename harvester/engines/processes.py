@@ -21,12 +21,12 @@ from harvester.engines.messages import (
     Ask,
     Begin,
     Committed,
-    Counted,
+    CountersNow,
     Ended,
-    Harvest,
+    HarvestPart,
     NoMore,
     Said,
-    Stop,
+    StopWorker,
     ToWorker,
     from_worker,
     packed,
@@ -92,10 +92,10 @@ class _Parts:
         self._stopping = stopping
         self._turn = anyio.Lock()
 
-    async def next(self) -> Harvest | NoMore:
+    async def next(self) -> HarvestPart | NoMore:
         async with self._turn:
             if not self._stopping.is_set() and (part := await anext(self._parts, None)) is not None:
-                return Harvest(part[0], list(part[1]))
+                return HarvestPart(part[0], list(part[1]))
             return NoMore()
 
 
@@ -141,7 +141,7 @@ class _Worker:
 
     async def _stop_in_time(self, process: Process, stopping: anyio.Event, grace: float) -> None:
         await stopping.wait()
-        await self._send(process, Stop())
+        await self._send(process, StopWorker())
         await anyio.sleep(grace + _TO_END)
         process.kill()
 
@@ -166,7 +166,7 @@ class _Worker:
             match from_worker(body):
                 case Ask():
                     await self._send(process, await self._parts.next())
-                case Counted(counters):
+                case CountersNow(counters):
                     self._count(counters)
                 case Said(event, fields):
                     self._on_event(event, fields)
