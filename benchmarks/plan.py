@@ -69,8 +69,8 @@ def main() -> None:
             planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), purpose)
 
         def compare() -> None:
-            rows = unsorted_rows(listing, SELECTION, FORMAT)
-            with compared(planfile.rows(target, header), rows) as comparison:
+            lines = plan_lines(listing, SELECTION, FORMAT)
+            with compared(planfile.lines(target, header), lines) as comparison:
                 assert not comparison.drift().edited
 
         stages = {

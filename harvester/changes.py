@@ -94,11 +94,16 @@ class Step(NamedTuple):
 
 
 def label_order(row: PlanRow) -> tuple[str, str, str, str, str]:
-    """What both listings are sorted by, and what says that two rows are the same: label hash and branch.
+    """What both listings are sorted by: label hash first. The places of one label row are in a plan's order.
 
-    Dataset and data tell rows without a label apart.
+    Dataset, title, branch and data tell rows without a label apart.
     """
-    return (row.label_hash or "", row.branch_name or "", row.dataset_hash, row.data_hash, "")
+    return (row.label_hash or "", row.dataset_hash, row.data_title, row.branch_name or "", row.data_hash)
+
+
+def _same_row(row: PlanRow) -> tuple[str, str, str, str, str]:
+    """What says that two rows are the same. A listing has each label hash once, so `label_order` fits it."""
+    return (row.label_hash, "", "", "", "") if row.label_hash else label_order(row)
 
 
 def changes_between(
@@ -116,7 +121,7 @@ def changes_between(
         again: the label hashes of rows that are asked for again though they look unchanged.
         whole_rows: whether the records hold the listing itself, so that each change of it edits them.
     """
-    for old, new in side_by_side(before, now, label_order):
+    for old, new in _pairs(before, now):
         was = old if old and old.outcome is None else None
         remains = new if new and new.outcome is None else None
         asked_again = remains is not None and remains.label_hash in again
@@ -124,6 +129,17 @@ def changes_between(
         if whats:
             wanted = remains if {"added", "edited"} & set(whats) else None
             yield Step(wanted, [_change(what, was, remains, generation) for what in whats])
+
+
+def _pairs(
+    before: Iterable[PlanRow], now: Iterable[PlanRow]
+) -> Iterator[tuple[PlanRow | None, PlanRow | None]]:
+    for old, new in side_by_side(before, now, _same_row):
+        if old is not None and new is not None and old.branch_name != new.branch_name:
+            yield old, None  # records are known by label hash and branch
+            yield None, new
+        else:
+            yield old, new
 
 
 def _whats(was: PlanRow | None, remains: PlanRow | None, again: bool, whole_rows: bool) -> Iterator[What]:
@@ -142,7 +158,18 @@ def _whats(was: PlanRow | None, remains: PlanRow | None, again: bool, whole_rows
 
 def _content(row: PlanRow) -> tuple[object, ...]:
     """What shows in a row's records, or says that they have changed."""
-    return row.last_edited_at, row.data_title, row.data_type, row.dataset_title
+    return (
+        row.last_edited_at,
+        row.data_title,
+        row.data_type,
+        row.data_hash,
+        row.dataset_title,
+        row.dataset_hash,
+        row.width,
+        row.height,
+        row.number_of_frames,
+        row.listed_twice,
+    )
 
 
 def _place(row: PlanRow) -> tuple[object, ...]:

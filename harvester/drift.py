@@ -13,7 +13,7 @@ import msgspec
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
 from harvester.output.manifest import Drift
-from harvester.plan import Order, plan_order, rows_of, side_by_side, sorted_lines
+from harvester.plan import Order, plan_order
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
@@ -81,9 +81,9 @@ class Comparison:
 
 @contextmanager
 def compared(
-    planned: Iterable[PlanRow], listed: Iterable[PlanRow], order: Order = plan_order
+    planned: Iterable[bytes], listed: Iterable[bytes], order: Order = plan_order
 ) -> Iterator[Comparison]:
-    """A comparison of the frozen plan, which is in that order, with what is `listed` now, in any.
+    """A comparison of the frozen plan with what is listed now: the lines of both, in that order.
 
     Raises:
         CannotFinishNow: the temporary directory has no room for it.
@@ -93,7 +93,7 @@ def compared(
         try:
             for statement in _TABLES:
                 tables.execute(statement)
-            _fill(tables, side_by_side(planned, rows_of(sorted_lines(listed, order)), order))
+            _fill(tables, planned, listed, order)
             tables.execute("CREATE INDEX planned_unit ON planned (unit)")
             tables.execute("COMMIT")
         except sqlite3.OperationalError as error:
@@ -103,13 +103,11 @@ def compared(
         yield Comparison(tables)
 
 
-def _fill(tables: sqlite3.Connection, pairs: Iterable[tuple[PlanRow | None, PlanRow | None]]) -> None:
+def _fill(
+    tables: sqlite3.Connection, planned: Iterable[bytes], listed: Iterable[bytes], order: Order
+) -> None:
     """Takes in what is not the same on both sides: an edited row may stand in another place."""
-    position = -1
-    for old, new in pairs:
-        position += old is not None
-        if old == new:
-            continue
+    for position, old, new in _differing(iter(planned), iter(listed), order):
         if old:
             tables.execute(
                 "INSERT INTO planned VALUES (?, ?, ?, ?)", (_unit(old), position, _version(old), _name(old))
@@ -119,6 +117,30 @@ def _fill(tables: sqlite3.Connection, pairs: Iterable[tuple[PlanRow | None, Plan
                 "INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)",
                 (_unit(new), _version(new), _name(new), msgspec.json.encode(new)),
             )
+
+
+def _differing(
+    olds: Iterator[bytes], news: Iterator[bytes], order: Order
+) -> Iterator[tuple[int, PlanRow | None, PlanRow | None]]:
+    """The rows of two streams that are not the same in both, each with the old one's position.
+
+    Nearly all are, line for line, and are not even read.
+    """
+    read = msgspec.json.Decoder(PlanRow).decode
+    position, old, new = 0, next(olds, None), next(news, None)
+    while old is not None or new is not None:
+        if old == new:
+            position, old, new = position + 1, next(olds, None), next(news, None)
+            continue
+        before = None if old is None else read(old)
+        now = None if new is None else read(new)
+        takes_old = before is not None and (now is None or order(before) <= order(now))
+        takes_new = now is not None and (before is None or order(now) <= order(before))
+        yield position, before if takes_old else None, now if takes_new else None
+        if takes_old:
+            position, old = position + 1, next(olds, None)
+        if takes_new:
+            new = next(news, None)
 
 
 def _unit(row: PlanRow) -> str:

@@ -17,6 +17,8 @@ Foreign exceptions are translated into this tree once, where they enter, with `r
 Messages are one line, made for the user, and hold no secret.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 from harvester.schema import Failure
@@ -163,6 +165,16 @@ class TargetRefused(Stop):
     """The target is in use by another process or belongs to another export."""
 
     exit_code = 6
+
+
+@contextmanager
+def unwrapped() -> Iterator[None]:
+    """Raise the error itself out of the groups that task groups wrap it in, with the cause that it has."""
+    try:
+        yield
+    except BaseExceptionGroup as errors:
+        error = first_of(errors)
+        raise error from error.__cause__
 
 
 def first_of(error: BaseException) -> BaseException:

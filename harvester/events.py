@@ -24,6 +24,8 @@ LEVELS: Mapping[str, int] = {
     "changes.frozen": logging.INFO,
     "ontology.changed": logging.WARNING,
     "sync.options_passed_over": logging.WARNING,
+    "listing.filter_ignored": logging.WARNING,
+    "listing.filter_contradicted": logging.WARNING,
     "part.started": logging.DEBUG,
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,

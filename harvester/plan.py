@@ -5,16 +5,19 @@ on disk, so a million rows take little more memory than a thousand.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice, starmap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harvester.errors import CannotFinishNow
+from harvester.events import say
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.surrogates import as_text, is_no_text
 from harvester.labels.wire import NO_METADATA, ListedRow, PlanRow
+from harvester.listing_filter import ListingFilter
+from harvester.repeats import repeats
 from harvester.settings import Format, Selection
 from harvester.sorting import sorter
 
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 _TOLD_EVERY = 1000  # rows
+_MOST = 2**53  # what every reader of JSON takes for the same integer
+_MOST_DIGITS = 16
 
 Items = Iterable[Iterable[msgspec.Raw]]  # of a listing, some at a time
 
@@ -71,7 +76,7 @@ _RECORD_FIELDS = (
     "where",
     "filters",
 )
-_ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls")
+_ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls", "client_metadata")
 
 
 def places(selection: Selection) -> Places:
@@ -118,23 +123,6 @@ def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> tu
     return msgspec.structs.replace(row, replaced_in=found), msgspec.Raw(readable)
 
 
-def plan_lines(
-    listing: Items,
-    selection: Selection,
-    format: Format,
-    *,
-    on_listed: Callable[[int], None] = lambda count: None,
-) -> Iterator[bytes]:
-    """The rows of the plan in their frozen order (dataset, data title, label, branch), each as its JSON.
-
-    Rows that need not be asked for come with their `outcome`. A row that the server lists twice
-    comes once. `on_listed` hears how many rows have been listed so far.
-
-    Blocking; memory stays flat. Raises as `listed_rows`.
-    """
-    return sorted_lines(unsorted_rows(listing, selection, format), plan_order, on_taken=on_listed)
-
-
 # What rows are sorted by: as many texts for each of them.
 Order = Callable[[PlanRow], tuple[str, str, str, str, str]]
 
@@ -144,14 +132,39 @@ def plan_order(row: PlanRow) -> tuple[str, str, str, str, str]:
     return (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
 
 
+def plan_lines(
+    listing: Items,
+    selection: Selection,
+    format: Format,
+    *,
+    order: Order = plan_order,
+    decide: ListingFilter | None = None,
+    on_listed: Callable[[int], None] = lambda count: None,
+) -> Iterator[bytes]:
+    """The rows of the plan in their frozen order (dataset, data title, label, branch), each as its JSON.
+
+    Rows that need not be asked for come with their `outcome`, as `decide` says; without it, a filter of
+    `selection` does. A label row that the server lists more than once comes once, at the first of its places
+    that is asked for in `order`, which must put the places of a row in the order of a plan. `on_listed` hears
+    how many rows have been listed so far.
+
+    Blocking; memory stays flat. Raises as `listed_rows`.
+    """
+    rows = unsorted_rows(listing, selection, format, decide)
+    with repeats() as repeated:
+        yield from repeated.once(sorted_lines(rows, order, on_taken=on_listed, see=repeated.add))
+
+
 def sorted_lines(
     rows: Iterable[PlanRow],
     order: Order,
     *,
     on_taken: Callable[[int], None] = lambda count: None,
+    see: Callable[[list[PlanRow]], None] = lambda rows: None,
 ) -> Iterator[bytes]:
-    """`rows` in that order, those that agree in it once, each as its JSON. `on_taken` hears how many have
-    come so far.
+    """`rows` in that order, those that agree in it once, each as its JSON.
+
+    `on_taken` hears how many have come so far, and all of them are shown to `see` before the first line.
 
     Blocking; memory stays flat. Raises CannotFinishNow where the temporary directory has no room.
     """
@@ -160,6 +173,7 @@ def sorted_lines(
         while some := list(islice(rows, _TOLD_EVERY)):
             for row in some:
                 by_order.add(order(row), encode(row))
+            see(some)
             taken += len(some)
             on_taken(taken)
         yield from by_order
@@ -190,15 +204,18 @@ def side_by_side(
             new = next(news, None)
 
 
-def unsorted_rows(listing: Items, selection: Selection, format: Format) -> Iterator[PlanRow]:
+def unsorted_rows(
+    listing: Items, selection: Selection, format: Format, decide: ListingFilter | None = None
+) -> Iterator[PlanRow]:
     """The rows of `plan_lines` in the order in which the server lists them, a row listed twice twice."""
-    return starmap(planner(selection, format), listed_rows(listing))
+    return starmap(planner(selection, format, decide or ListingFilter(selection)), listed_rows(listing))
 
 
-def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
-    """What makes a row of the plan of a listed one and its JSON."""
-    keep_metadata = "rows" in format.kinds
-    decide = listing_filter(selection)
+def planner(
+    selection: Selection, format: Format, decide: Callable[[ListedRow], str | None]
+) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
+    """What makes a row of the plan of a listed one and its JSON; `decide` gives its outcome."""
+    keep_item, with_metadata = "rows" in format.kinds, selection.client_metadata
 
     def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:
         return PlanRow(
@@ -209,33 +226,65 @@ def planner(selection: Selection, format: Format) -> Callable[[ListedRow, msgspe
             data_hash=row.data_hash,
             data_type=row.data_type or "",
             dataset_title=row.dataset_title or "",
+            created_at=_text(row.created_at),
             last_edited_at=row.last_edited_at,
             task_status=row.annotation_task_status,
             label_status=row.label_status,
             stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
+            width=_size(row.width),
+            height=_size(row.height),
+            number_of_frames=_size(row.number_of_frames),
+            backing_item_uuid=_text(row.backing_item_uuid),
+            client_metadata=_json_text(row.client_metadata) if with_metadata else None,
             outcome=decide(row),
-            metadata=item if keep_metadata else NO_METADATA,
-            replaced_in=row.replaced_in if keep_metadata else None,
+            metadata=item if keep_item else NO_METADATA,
+            replaced_in=row.replaced_in if keep_item else None,
         )
 
     return planned
 
 
-def status(session: "Session", project: "ProjectInfo", selection: Selection) -> StatusCounts:
+def _size(listed: object) -> int | None:
+    """A size or number in the listing, whatever its type; None for 0, which stands where there is none."""
+    if isinstance(listed, float) and listed.is_integer():
+        listed = int(listed)
+    elif isinstance(listed, str):
+        listed = int(listed) if listed.isdecimal() and len(listed) <= _MOST_DIGITS else None
+    return listed if type(listed) is int and 0 < listed <= _MOST else None
+
+
+def _text(listed: object) -> str | None:
+    return listed if type(listed) is str else None
+
+
+def _json_text(json: msgspec.Raw) -> str | None:
+    """JSON of the listing as text on one line; None for null. What is no text is U+FFFD."""
+    text = as_text(bytes(json)).decode()
+    # In JSON a line break stands between tokens only: a space says the same.
+    return None if text == "null" else text.replace("\r", " ").replace("\n", " ")
+
+
+def status(
+    session: "Session",
+    project: "ProjectInfo",
+    selection: Selection,
+    on_event: Callable[[str, Mapping[str, Any]], None] = say,
+) -> StatusCounts:
     """Counts a project's rows from its listing, without asking for a single label row. Blocking."""
     rows = labelled = 0
     task, label, stage, data_type = Counter[str](), Counter[str](), Counter[str](), Counter[str]()
-    decide = listing_filter(selection)
+    decide = ListingFilter(selection)
     with session.listing(project, selection) as listing:
-        for row, _ in listed_rows(listing):
-            if decide(row) == "filtered":
+        for row in rows_of(plan_lines(listing, selection, Format(), decide=decide)):
+            if row.outcome == "filtered":
                 continue
             rows += 1
             labelled += bool(row.label_hash)
-            task[row.annotation_task_status or "none"] += 1
+            task[row.task_status or "none"] += 1
             label[row.label_status or "none"] += 1
-            stage[(row.workflow_graph_node and row.workflow_graph_node.title) or "none"] += 1
+            stage[row.stage or "none"] += 1
             data_type[row.data_type or "unknown"] += 1
+    decide.report(on_event)
     return StatusCounts(
         rows=rows,
         labelled=labelled,
@@ -261,23 +310,6 @@ def preview(decided: Iterable[str | None], selection: Selection, format: Format)
         to_fetch=outcomes[None],
         parts=-(-listed // format.rows_per_part),
     )
-
-
-def listing_filter(selection: Selection) -> Callable[[ListedRow], str | None]:
-    """The outcome that the listing alone decides: ``filtered``, ``unlabelled``, or None: to be asked for."""
-    data_types = {data_type.upper() for data_type in selection.data_types}
-    datasets, statuses = set(selection.datasets), set(selection.label_statuses)
-
-    def decide(row: ListedRow) -> str | None:
-        if (
-            (data_types and (row.data_type or "").upper() not in data_types)
-            or (datasets and row.dataset_hash not in datasets and row.dataset_title not in datasets)
-            or (statuses and row.label_status not in statuses)
-        ):
-            return "filtered"
-        return None if row.label_hash else "unlabelled"
-
-    return decide
 
 
 def _ranked(counts: Counter[str]) -> dict[str, int]:

@@ -17,7 +17,7 @@ from harvester.engines import local, processes
 from harvester.errors import BadInput, CannotFinishNow
 from harvester.events import Counters
 from harvester.labels.extract import Extractor
-from harvester.labels.wire import PlanRow
+from harvester.listing_filter import ListingFilter
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.generations import folder_of, generation_count, read_generations
@@ -27,7 +27,7 @@ from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
-from harvester.plan import plan_lines, plan_order, unsorted_rows
+from harvester.plan import plan_lines, plan_order
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
 
@@ -102,6 +102,7 @@ class Run:
         self._counters = counters
         self._on_event = on_event
         self._stopping = stopping
+        self._decide = ListingFilter(selection)  # of the first listing
         self._began = anyio.current_time()
         self._pace: list[tuple[float, int]] = []
 
@@ -116,8 +117,9 @@ class Run:
         project = Project(self._project.project_hash, self._project.title)
         purpose = Purpose(project=project, selection=self._selection, format=self._format)
         self._plan, self._resumed = await self._ask(
-            lambda: planfile.ensure_plan(self._target, purpose, self._list, self._project.ontology)
+            lambda: planfile.ensure_plan(self._target, purpose, self._lines_to_freeze, self._project.ontology)
         )
+        self._decide.report(self._on_event)
         self._ontology = await in_thread(planfile.read_ontology, self._target, self._plan)
         await in_thread(self._target.sweep)
         self._standing = await in_thread(repair, self._target, self._plan)
@@ -269,18 +271,18 @@ class Run:
             if self._planned_from is not None and self._planned_from == listing.digest():
                 yield no_drift(), None
                 return
-            planned = self._while_wanted(self._frozen_rows())
-            listed = self._while_wanted(unsorted_rows(listing, self._selection, self._format))
-            with compared(planned, listed, self._frozen_order) as comparison:
+            planned = self._while_wanted(self._frozen_lines())
+            listed = plan_lines(listing, self._selection, self._format, order=self._frozen_order)
+            with compared(planned, self._while_wanted(listed), self._frozen_order) as comparison:
                 drift = comparison.drift()
                 anyio.from_thread.check_cancelled()  # nobody would close it
                 yield drift, comparison
 
     _frozen_order = staticmethod(plan_order)
 
-    def _frozen_rows(self) -> Iterator[PlanRow]:
+    def _frozen_lines(self) -> Iterator[bytes]:
         """What drift is measured against, in that order."""
-        return planfile.rows(self._target, self._plan)
+        return planfile.lines(self._target, self._plan)
 
     def _settle(self, comparison: Comparison, found: Drift) -> Drift:
         """Has the edited rows harvested again. What has drifted is what is left then."""
@@ -348,9 +350,17 @@ class Run:
     def _listing_now(self) -> AbstractContextManager["Listing"]:
         return self._session.listing(self._project, self._selection, self._format)
 
-    def _list(self) -> Iterator[bytes]:
+    def _lines_to_freeze(self) -> Iterator[bytes]:
+        """The rows of the plan."""
+        return self._list_rows()
+
+    def _list_rows(self) -> Iterator[bytes]:
+        """What is listed now, in the order in which it is frozen. For the first listing of a run."""
         with self._listing_now() as listing:
-            lines = plan_lines(listing, self._selection, self._format, on_listed=self._listed)
+            lines = plan_lines(
+                listing, self._selection, self._format,
+                order=self._frozen_order, decide=self._decide, on_listed=self._listed,
+            )  # fmt: skip
             yield from self._while_wanted(lines)
             self._planned_from = listing.digest()
 

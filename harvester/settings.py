@@ -136,6 +136,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     include_reviews: bool = False
     include_archived: bool = False
     signed_urls: bool = False
+    client_metadata: bool = False
 
     def __post_init__(self) -> None:
         _make_tuples(self)

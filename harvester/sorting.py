@@ -17,6 +17,7 @@ from harvester.errors import CannotFinishNow
 _RUN_BYTES = 8 * 1024**2  # of items sorted in memory, which with their keys take two to three times as much
 _MOST_RUNS = 64  # each is an open file, and holds a batch while it is merged
 _BATCH = 100  # items
+_ENTRY_BYTES = 64  # that an item takes in memory beside its own bytes, at least
 
 _Entry = tuple[Any, ...]  # the texts of the key, and the item
 _Entries = list[_Entry]
@@ -41,18 +42,29 @@ class Sorter:
     def add(self, key: Sequence[str], item: bytes) -> None:
         """Takes in one item."""
         self._entries.append((*key, item))
-        self._bytes += len(item)
+        self._bytes += len(item) + _ENTRY_BYTES
+        if self._bytes > self._run_bytes:
+            self._spill()
+
+    def extend(self, entries: list[_Entry]) -> None:
+        """Takes in many small items at once, each behind the texts of its key."""
+        self._entries += entries
+        self._bytes += len(entries) * _ENTRY_BYTES
         if self._bytes > self._run_bytes:
             self._spill()
 
     def __iter__(self) -> Iterator[bytes]:
-        self._entries.sort()
         last: _Entry = ()
+        for entry in self.entries():
+            if (key := entry[:-1]) != last:
+                last = key
+                yield entry[-1]
+
+    def entries(self) -> Iterator[_Entry]:
+        """All items in order, those with equal keys too, each behind the texts of its key."""
+        self._entries.sort()
         for batch in _merged([*self._runs, _batches(self._entries)]):
-            for entry in batch:
-                if (key := entry[:-1]) != last:
-                    last = key
-                    yield entry[-1]
+            yield from batch
 
     def _spill(self) -> None:
         if len(self._runs) == _MOST_RUNS:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import anyio
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.errors import CannotFinishNow, first_of
+from harvester.errors import CannotFinishNow, unwrapped
 
 T = TypeVar("T")
 
@@ -42,13 +42,11 @@ class Stopping:
             await anyio.sleep_until(self._asked_at + grace)
             scope.cancel()
 
-        try:
+        with unwrapped():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(watch, tasks.cancel_scope)
                 results.append(await work())
                 tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as errors:
-            raise first_of(errors) from None
         if not results:
             raise CannotFinishNow(self.reason)
         return results[0]
@@ -67,7 +65,7 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
         await anyio.sleep(seconds)
         state.end(f"stopped after {seconds:g} s, as asked")
 
-    try:
+    with unwrapped():
         async with anyio.create_task_group() as tasks:
             if asked is not None:
                 tasks.start_soon(when_asked, asked)
@@ -75,8 +73,6 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
                 tasks.start_soon(in_time, after)
             yield state
             tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as errors:
-        raise first_of(errors) from None
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
+from harvester.listing_filter import ListingFilter
 from harvester.output.compression import compressor
 from harvester.output.stdout import send
 from harvester.part import Tally
@@ -56,9 +57,11 @@ async def stream_rows(
     source = session.label_rows(project, selection, format)
     deadline = session.connection.request_deadline
 
+    decide = ListingFilter(selection)
+
     def plan() -> Iterator[PlanRow]:
         with session.listing(project, selection, format) as listing:
-            yield from rows_of(plan_lines(listing, selection, format, on_listed=listed))
+            yield from rows_of(plan_lines(listing, selection, format, decide=decide, on_listed=listed))
 
     def listed(count: int) -> None:
         anyio.from_thread.check_cancelled()
@@ -67,6 +70,7 @@ async def stream_rows(
     async def wanted() -> AsyncIterator[PlanRow]:
         rows = plan()
         chunk = await in_thread(lambda: list(islice(rows, _ROWS_AT_ONCE)), abandon_on_cancel=True)
+        decide.report(on_event)  # all is listed before the first of them
         while chunk:
             for row in chunk:
                 if row.outcome is None:

@@ -40,7 +40,7 @@ from harvester.output.manifest import Drift, Manifest, read_manifest, with_gener
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import Target, open_target
-from harvester.plan import plan_order, rows_of, sorted_lines, unsorted_rows
+from harvester.plan import plan_order, rows_of, sorted_lines
 from harvester.run import Reader, Run
 from harvester.settings import Limits
 from harvester.sorting import sorter
@@ -303,7 +303,7 @@ class _SyncRun(Run):
             drop_generation(self._target)
             listing = planfile.freeze(
                 self._target,
-                self._while_wanted(self._sorted_by_label()),
+                self._list_rows(),
                 self._purpose,
                 rows_file=LISTED_ROWS,
                 header_file=LISTED,
@@ -315,13 +315,7 @@ class _SyncRun(Run):
         elif planfile.read_header(self._target):
             self._options = changed.options  # what has begun goes on as it began
 
-    def _sorted_by_label(self) -> Iterator[bytes]:
-        with self._listing_now() as listed:
-            rows = unsorted_rows(listed, self._selection, self._format)
-            yield from sorted_lines(rows, label_order, on_taken=self._listed)
-            self._planned_from = listed.digest()
-
-    def _list(self) -> Iterator[bytes]:
+    def _lines_to_freeze(self) -> Iterator[bytes]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
         encode = msgspec.json.encode
         feed = FeedWriter(self._target, self._format.compress)
@@ -366,7 +360,7 @@ class _SyncRun(Run):
     def _steps(self, again: AskedAgain) -> Generator[Step, None, None]:
         yield from changes_between(
             self._rows_before(folder_of(self._whole, self._number - 1)),
-            self._while_wanted(self._frozen_rows()),
+            self._while_wanted(rows_of(self._frozen_lines())),
             generation=self._number,
             again=again,
             whole_rows="rows" in self._format.kinds,
@@ -383,5 +377,5 @@ class _SyncRun(Run):
 
     _frozen_order = staticmethod(label_order)
 
-    def _frozen_rows(self) -> Iterator[PlanRow]:
-        return planfile.rows(self._target, self._listing)
+    def _frozen_lines(self) -> Iterator[bytes]:
+        return planfile.lines(self._target, self._listing)

@@ -90,7 +90,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one `harvester bench` found.
+    """All that one run of the suite found.
 
     `startup_cpu_seconds`: what an export of one row takes, by tool.
     """

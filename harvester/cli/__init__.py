@@ -111,6 +111,8 @@ def _from_environment(tree: Any) -> dict[str, dict[str, str | list[str]]]:
 def _explain(error: BaseException, argv: list[str]) -> int:
     """One line on standard error for whatever ended the run, and the exit code. The only such place."""
     found = sorted(_leaves(error), key=_weight)[0]
+    if _wants_tracebacks(argv) and not isinstance(found, SystemExit | BrokenPipeError):
+        print(_trace(found), file=sys.stderr)
     match found:
         case SystemExit():
             return found.code if isinstance(found.code, int) else 1
@@ -221,18 +223,24 @@ def _to_stdout(argv: list[str]) -> bool:
 
 def _bug(error: BaseException, argv: list[str]) -> int:
     """Not the user's fault: a short line, and the traceback where it does not bury the line."""
-    trace = redact("".join(traceback.format_exception(error)))
-    if "--debug" in argv or flag_from_environment("--debug"):
-        print(trace, file=sys.stderr)
-        where = "above"
-    else:
+    where = "above"
+    if not _wants_tracebacks(argv):
         try:
             descriptor, where = tempfile.mkstemp(prefix="harvester-bug-", suffix=".txt")
             with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(trace)
+                file.write(_trace(error))
         except OSError:
             where = "shown with --debug"
     return _say(1, f"this is a bug in harvester: {type(error).__name__}: {error} (traceback: {where})")
+
+
+def _wants_tracebacks(argv: list[str]) -> bool:
+    return "--debug" in argv or flag_from_environment("--debug") is not None
+
+
+def _trace(error: BaseException) -> str:
+    """The traceback of an error and of what caused it, without secrets."""
+    return redact("".join(traceback.format_exception(error)))
 
 
 def _flushed(code: int) -> int:

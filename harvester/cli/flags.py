@@ -150,6 +150,11 @@ SELECTION = Group(
             "Ask for labels of archived ontology features, too: else they are not sent.",
         ),
         Flag("signed_urls", "--signed-urls", "Ask for signed data URLs: they are secrets, in the output."),
+        Flag(
+            "client_metadata",
+            "--client-metadata",
+            "Ask for your own metadata of each data unit and keep it in the listing.",
+        ),
     ),
     Selection,
 )

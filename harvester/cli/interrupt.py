@@ -11,7 +11,7 @@ from typing import NoReturn
 import anyio
 from anyio.abc import TaskStatus
 
-from harvester.errors import CannotFinishNow, first_of
+from harvester.errors import CannotFinishNow, unwrapped
 
 # Seconds after which an interrupted process ends regardless. Longer than `harvester.run.GRACE`, so that
 # a run ends by itself unless something hangs; what was committed is safe either way.
@@ -74,12 +74,12 @@ async def interruptible(
         leave(128 + signum)
 
     try:
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(watch)
-            yield stopping
-            tasks.cancel_scope.cancel()
-    except BaseExceptionGroup as errors:
-        error = first_of(errors)
-        if caught and isinstance(error, CannotFinishNow):
+        with unwrapped():
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(watch)
+                yield stopping
+                tasks.cancel_scope.cancel()
+    except CannotFinishNow as error:
+        if caught:
             raise Interrupted(caught[0], error.message) from error
-        raise error from None
+        raise

@@ -12,7 +12,7 @@ from harvester.cli.flags import CONNECTION, SCREEN, takes
 from harvester.cli.screen import Screen
 from harvester.cli.summary import drift as shown_drift
 from harvester.errors import BadInput
-from harvester.events import one_line
+from harvester.events import one_line, say
 from harvester.settings import Connection
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ def _drift(directory: str, connection: Connection) -> "Drift":
     """What has changed on the server since it was listed last, for the export or for a sync."""
     from harvester.changes import label_order
     from harvester.drift import compared
+    from harvester.listing_filter import ListingFilter
     from harvester.output import planfile
     from harvester.output.generations import last_listing
     from harvester.output.target import open_target
-    from harvester.plan import plan_order, unsorted_rows
+    from harvester.plan import plan_lines, plan_order
 
     target = open_target(directory)
     folder, header = last_listing(target)
@@ -72,7 +73,9 @@ def _drift(directory: str, connection: Connection) -> "Drift":
     with connected(connection) as session:
         project = session.find_project(header.project.hash)
         order = plan_order if folder is target else label_order
+        decide = ListingFilter(header.selection)
         with session.listing(project, header.selection, header.format) as listing:
-            listed = unsorted_rows(listing, header.selection, header.format)
-            with compared(planfile.rows(folder, header), listed, order) as comparison:
+            listed = plan_lines(listing, header.selection, header.format, order=order, decide=decide)
+            with compared(planfile.lines(folder, header), listed, order) as comparison:
+                decide.report(say)
                 return comparison.drift()

@@ -130,7 +130,8 @@ class Session:
         Raises:
             CannotFinishNow: the listing cannot be had, or read, now. Also while it is read.
         """
-        options = list_options(selection, with_metadata="rows" in format.kinds)
+        with_metadata = selection.client_metadata or "rows" in format.kinds
+        options = list_options(selection, with_metadata=with_metadata)
         operation = "list_label_rows"
         listed = self._ask(operation, lambda: self._transport.listing(project.project_hash, options))
         with listed as listing:

@@ -23,7 +23,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.engines.local import Part
 from harvester.engines.messages import decoded, encoded
 from harvester.engines.processes import WorkerFailed, divided, raise_ended
-from harvester.errors import BadInput, CannotFinishNow, first_of
+from harvester.errors import BadInput, CannotFinishNow, unwrapped
 from harvester.events import Counters, once, one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
@@ -74,11 +74,10 @@ async def run(
         on_event = once("rows.clocks_differ", on_event)
         tasks = _Tasks(client, share, threads, counters, on_event, on_commit)
         try:
-            await tasks.run(parts, stopping, grace)
-        except BaseExceptionGroup as errors:
-            if isinstance(error := first_of(errors), CommClosedError):
-                raise CannotFinishNow(f"the scheduler at {one_line(address)} is lost") from error
-            raise error from None
+            with unwrapped():
+                await tasks.run(parts, stopping, grace)
+        except CommClosedError as error:
+            raise CannotFinishNow(f"the scheduler at {one_line(address)} is lost") from error
         finally:
             with anyio.CancelScope(shield=True):
                 await tasks.leave()

@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 
-from harvester.errors import first_of
+from harvester.errors import unwrapped
 from harvester.events import Counters
 from harvester.fetch.pool import Pool
 from harvester.fetch.source import LabelRows
@@ -110,7 +110,7 @@ async def spread(
         await anyio.sleep(grace)
         scope.cancel()
 
-    try:
+    with unwrapped():
         async with anyio.create_task_group() as whole:
             whole.start_soon(watch, whole.cancel_scope)
             async with anyio.create_task_group() as group:
@@ -119,5 +119,3 @@ async def spread(
                 receive.close()
                 group.start_soon(hand_out)
             whole.cancel_scope.cancel()
-    except BaseExceptionGroup as errors:
-        raise first_of(errors) from None

@@ -31,7 +31,7 @@ from harvester.engines.messages import (
     from_worker,
     packed,
 )
-from harvester.errors import CannotFinishNow, first_of
+from harvester.errors import CannotFinishNow, unwrapped
 from harvester.events import Counters, once
 from harvester.output.commit import Commit
 from harvester.part import Work
@@ -75,13 +75,11 @@ async def run(
     share = msgspec.structs.replace(work, limits=divided(work.limits, processes))
     handed_out = _Parts(parts, stopping)
     on_event = once("rows.clocks_differ", on_event)
-    try:
+    with unwrapped():
         async with anyio.create_task_group() as group:
             for _ in range(processes):
                 worker = _Worker(share, handed_out, counters, on_event, on_commit)
                 group.start_soon(worker.run, stopping, grace)
-    except BaseExceptionGroup as found:
-        raise first_of(found) from None
 
 
 class _Parts:

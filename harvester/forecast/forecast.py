@@ -17,7 +17,8 @@ from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import Look, Sample, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
-from harvester.plan import Preview, listed_rows, planner, preview
+from harvester.listing_filter import ListingFilter
+from harvester.plan import Preview, plan_lines, preview, rows_of
 from harvester.settings import Format, Limits, Selection
 
 if TYPE_CHECKING:
@@ -83,10 +84,13 @@ async def forecast(
     extractor = Weigher(selection, format, project.ontology)
     extractor.weights = {}
     draw, listing_steps = Draw(sample, seed), ListingSteps(selection)
+    decide = ListingFilter(selection)
     began = anyio.current_time()
     foreseen = await in_thread(
-        partial(_list, session, project, selection, format, draw, listing_steps), abandon_on_cancel=True
+        partial(_list, session, project, selection, format, decide, draw, listing_steps),
+        abandon_on_cancel=True,
     )
+    decide.report(on_event)
     listing = anyio.current_time() - began
     strata = draw.strata() if sample else []
     rng = random.Random(seed)
@@ -125,18 +129,16 @@ def _list(
     project: "ProjectInfo",
     selection: Selection,
     format: Format,
+    decide: ListingFilter,
     draw: Draw,
     steps: ListingSteps,
 ) -> Preview:
-    planned = planner(selection, format)
-
     def seen() -> Iterator[str | None]:
         with session.listing(project, selection, format) as listing:
-            for listed, item in listed_rows(listing):
-                row = planned(listed, item)
-                steps.add(listed, row.outcome)
+            for row in rows_of(plan_lines(listing, selection, format, decide=decide)):
+                steps.add(row, row.outcome)
                 if row.outcome is None:
-                    draw.add(row, listed.number_of_frames)
+                    draw.add(row, row.number_of_frames)
                 yield row.outcome
 
     return preview(seen(), selection, format)

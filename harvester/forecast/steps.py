@@ -8,7 +8,8 @@ import msgspec
 
 from harvester.forecast.estimate import Estimate, exactly
 from harvester.forecast.sample import Look
-from harvester.plan import listed_rows, listing_filter, places
+from harvester.listing_filter import ListingFilter
+from harvester.plan import listed_rows, places
 from harvester.schema import Kind
 from harvester.settings import Selection
 
@@ -51,8 +52,10 @@ def server_steps(
 
 
 def _count(session: "Session", project: "ProjectInfo", asked: dict[str, Any]) -> int:
-    with session.listing(project, _chosen(asked)) as listing:
-        return sum(1 for _ in listed_rows(listing))
+    selection = _chosen(asked)
+    takes = ListingFilter(selection)
+    with session.listing(project, selection) as listing:
+        return sum(takes(row) != "filtered" for row, _ in listed_rows(listing))
 
 
 def _chosen(fields: dict[str, Any]) -> Selection:
@@ -66,7 +69,7 @@ class ListingSteps:
         chosen = places(selection).listing
         self._chosen = [*chosen.items(), ("has a label row", None)]
         self._tests: list[Callable[[Any], str | None]] = [
-            listing_filter(_chosen(dict(self._chosen[: number + 1]))) for number in range(len(chosen))
+            ListingFilter(_chosen(dict(self._chosen[: number + 1]))) for number in range(len(chosen))
         ]
         self._left = [0] * len(self._chosen)
 

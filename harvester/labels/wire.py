@@ -1,6 +1,7 @@
 """The wire as msgspec structs: the parts of the API's JSON that we look into, and no more."""
 
 import re
+from typing import Any
 
 import msgspec
 
@@ -15,6 +16,7 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the listing, as far as planning needs it. Unknown fields pass by.
 
     `replaced_in` is ours, and no server's: where U+FFFD stands in place of what is no text.
+    What only describes the row may have any type: an odd value of it must not stop an export.
     """
 
     data_hash: str
@@ -28,44 +30,74 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     annotation_task_status: str | None = None
     workflow_graph_node: WorkflowStage | None = None
     last_edited_at: str | None = None
-    number_of_frames: int | float | str | None = None
+    created_at: Any = None
+    width: Any = None
+    height: Any = None
+    number_of_frames: Any = None
+    backing_item_uuid: Any = None
+    is_shadow_data: Any = None
+    client_metadata: msgspec.Raw = msgspec.Raw(b"null")
     replaced_in: str | None = msgspec.field(default=None, name="\ufffd")
 
 
 NO_METADATA = msgspec.Raw(b"null")
 
 
-class PlanRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the frozen plan.
 
-    `outcome` is decided while planning for rows that are never asked for: ``unlabelled`` (no label yet)
-    or ``filtered`` (the listing rules it out). `stage` is the title of its task's stage in the workflow.
-    `client_metadata` is JSON text, kept only where it was asked for. `listed_twice` is set where the server
-    lists the label row more than once. `metadata` is the listing item as sent, kept only where row records
-    are emitted, and `replaced_in` where in it U+FFFD stands in place of what is no text.
+    The keys of a line of the listing (`harvester.schema.ListingLine`) come first and in its order, so that
+    the row's JSON up to its `outcome` is the beginning of that line. `outcome` is decided while planning for
+    rows that are never asked for: ``unlabelled`` (no label yet) or ``filtered`` (the listing rules it out).
+    `stage` is the title of its task's stage in the workflow. `client_metadata` is JSON text, kept only where
+    it was asked for. `listed_twice` is set where the server lists the label row more than once. `metadata`
+    is the listing item as sent, kept only where row records are emitted, and `replaced_in` where in it U+FFFD
+    stands in place of what is no text.
     """
 
-    dataset_hash: str
-    data_title: str
     label_hash: str | None
     branch_name: str | None
     data_hash: str
-    data_type: str = ""
+    dataset_hash: str
     dataset_title: str = ""
-    created_at: str | None = None
-    last_edited_at: str | None = None
+    data_title: str
+    data_type: str = ""
     task_status: str | None = None
     label_status: str | None = None
     stage: str | None = None
+    created_at: str | None = None
+    last_edited_at: str | None = None
     width: int | None = None
     height: int | None = None
     number_of_frames: int | None = None
     backing_item_uuid: str | None = None
     client_metadata: str | None = None
-    listed_twice: bool = False
     outcome: str | None = None
+    listed_twice: bool = False
     metadata: msgspec.Raw = NO_METADATA  # no `| None`: msgspec decodes no union with Raw
     replaced_in: str | None = None
+
+
+_OUTCOME = b',"outcome":'
+
+
+def before_outcome(line: bytes) -> int:
+    """Where in the JSON of a `PlanRow` the comma before its `outcome` stands.
+
+    All values before it are texts, in which a quote is escaped, numbers or null: so the first is the one.
+
+    Raises:
+        ValueError: it is no such JSON.
+    """
+    return line.index(_OUTCOME)
+
+
+def outcome_of(line: bytes) -> str | None:
+    """The `outcome` of a `PlanRow`, of which this is the JSON. Raises ValueError as `before_outcome`."""
+    start = before_outcome(line) + len(_OUTCOME)
+    if line.startswith(b"null", start):
+        return None
+    return line[start + 1 : line.index(b'"', start + 1)].decode()
 
 
 # A label row's JSON as sent.

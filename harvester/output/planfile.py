@@ -19,7 +19,7 @@ import zstandard
 
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
-from harvester.labels.wire import PlanRow
+from harvester.labels.wire import PlanRow, outcome_of
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.layout import (
     COMMITS,
@@ -260,18 +260,11 @@ class _Recorded(msgspec.Struct):
     plan: str
 
 
-class _Decided(msgspec.Struct):
-    """What of a row is read to count it: the rest of its line is passed over, as millions of them come by."""
-
-    outcome: str | None = None
-
-
 def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanHeader:
     # One thread, a fixed level and fixed pieces, no content size: equal rows give equal bytes.
     compressor = zstandard.ZstdCompressor(
         level=_LEVEL, write_checksum=True, write_content_size=False
     ).compressobj()
-    decided = msgspec.json.Decoder(_Decided).decode
     hashed, size, count, outcomes = hashlib.sha256(), 0, 0, dict[str, int]()
     piece = bytearray()
 
@@ -283,7 +276,7 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
 
     for line in lines:
         count += 1
-        if (outcome := decided(line).outcome) is not None:
+        if outcome := outcome_of(line):
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         # In JSON a newline stands between tokens only: a space says the same, and keeps one row one line.
         piece += line.replace(b"\n", b" ")

@@ -18,6 +18,7 @@ from harvester.errors import (
     RateLimited,
     TargetRefused,
     Unavailable,
+    unwrapped,
 )
 from harvester.run import Summary
 from harvester.sync import SyncSummary
@@ -268,3 +269,34 @@ def test_help_does_not_import_the_sdk() -> None:
         sys.exit("encord" in sys.modules)
     """
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_an_error_out_of_a_group_keeps_its_cause() -> None:
+    """What a task group wraps is raised as itself, and what led to it can still be seen."""
+    cause, error = OSError("reset"), CannotFinishNow("the server is down")
+    error.__cause__ = cause
+    with pytest.raises(CannotFinishNow) as caught, unwrapped():
+        raise BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [error])])
+    assert caught.value is error
+    assert caught.value.__cause__ is cause
+
+
+def test_debug_shows_the_chain_of_any_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of a user's mistake as of a bug: what was raised, and what it came from, without secrets."""
+
+    def fail(argv: list[str]) -> int:
+        try:
+            raise OSError("Authorization: CANARY")
+        except OSError as error:
+            raise BadInput("no such project") from error
+
+    monkeypatch.setattr(cli, "_run", fail)
+    assert cli.main([*ARGV, "--debug"]) == 2
+    said = capsys.readouterr().err
+    assert "OSError: Authorization: [redacted]" in said
+    assert "direct cause" in said
+    assert said.endswith("harvester: no such project\n")
+    assert cli.main(ARGV) == 2
+    assert capsys.readouterr().err == "harvester: no such project\n"

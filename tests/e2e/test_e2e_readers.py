@@ -2,7 +2,9 @@
 
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator
+import os
+import re
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from uuid import UUID
 import duckdb
 import pandas
 import polars
+import pyarrow
 import pyarrow.json
 import pytest
 
@@ -28,40 +31,33 @@ Json = dict[str, Any]
 
 # Each kind, and the server's own JSON in it, which may have any form.
 OWN = {"units": None, "objects": "object", "classifications": "classification"}
+DOCS = Path(__file__).parents[2].joinpath("docs", "records.md").read_text(encoding="utf-8")
 SELECTION = Selection(include_reviews=True, signed_urls=True)
 FORMAT = Format(emit=tuple(OWN), per_frame=True)
 # More lines than DuckDB looks at before it settles on types.
 EARLY = 20_500
 
 
-def with_pyarrow(path: Path) -> list[Json]:
-    """In one block: what is null in all of a block, pyarrow takes for null in all others, too."""
-    options = pyarrow.json.ReadOptions(block_size=path.stat().st_size)
-    found: list[Json] = pyarrow.json.read_json(path, read_options=options).to_pylist()
-    return found
+def calls() -> dict[str, str]:
+    """The call of each reader, as the documentation has it."""
+    found = DOCS.partition("## Reading them without a schema\n")[2].partition("\n## ")[0]
+    return dict(re.findall(r"^\| (\w+) \| `(.+?)` \|", found, re.M))
 
 
-def with_polars(path: Path) -> list[Json]:
-    return polars.scan_ndjson(path, infer_schema_length=None).collect().to_dicts()
-
-
-def with_pandas(path: Path) -> list[Json]:
-    found: list[Json] = pandas.read_json(path, lines=True).to_dict("records")
-    return found
-
-
-def with_duckdb(path: Path) -> list[Json]:
-    """Looking at all lines: beyond those that it looks at, DuckDB loses what has another type."""
-    table = duckdb.sql(f"select * from read_json_auto('{path}', sample_size = -1)")
+def read(reader: str, path: Path) -> list[Json]:
+    """What a reader makes of a file."""
+    modules = {"duckdb": duckdb, "os": os, "pandas": pandas, "polars": polars, "pyarrow": pyarrow}
+    table = eval(calls()[reader], modules, {"path": path})
+    if reader == "pyarrow":
+        return list(table.to_pylist())
+    if reader == "polars":
+        return list(table.collect().to_dicts())
+    if reader == "pandas":
+        return list(table.to_dict("records"))
     return [dict(zip(table.columns, values, strict=True)) for values in table.fetchall()]
 
 
-READERS: dict[str, Callable[[Path], list[Json]]] = {
-    "pyarrow": with_pyarrow,
-    "polars": with_polars,
-    "pandas": with_pandas,
-    "DuckDB": with_duckdb,
-}
+READERS = ("pyarrow", "polars", "pandas", "DuckDB")
 
 
 def plain(value: Any) -> Any:
@@ -141,7 +137,7 @@ def test_a_reader_gets_what_stands_in_the_lines(
     path = tmp_path / "part.ndjson"
     expected = without_own(exported[kind], kind, path)
     assert len(expected) > 500
-    assert plain(READERS[reader](path)) == plain(expected)
+    assert plain(read(reader, path)) == plain(expected)
 
 
 @pytest.mark.parametrize("kind", OWN)
@@ -154,4 +150,9 @@ def test_what_comes_late_is_read_as_well(
     expected = without_own(late_lines[kind], kind, path)
     keys = [key for key in expected[0] if all(one[key] in (None, []) for one in expected[:EARLY])]
     assert [key for key in keys if any(one[key] not in (None, []) for one in expected[EARLY:])]
-    assert plain(READERS[reader](path)) == plain(expected)
+    assert plain(read(reader, path)) == plain(expected)
+
+
+def test_the_documentation_has_a_call_for_each_reader() -> None:
+    """The tests above make these calls."""
+    assert tuple(calls()) == READERS

@@ -35,7 +35,9 @@ def test_compared_as_in_memory(order: Order, before: list[PlanRow], now: list[Pl
     olds = {(row.data_hash, row.branch_name): row for row in planned}
     news = {(row.data_hash, row.branch_name): row for row in now}
     edited = {unit for unit in olds.keys() & news.keys() if version(olds[unit]) != version(news[unit])}
-    with compared(planned, now, order) as comparison:
+    encode = msgspec.json.encode
+    listed = map(encode, sorted(now, key=order))
+    with compared(map(encode, planned), listed, order) as comparison:
         drift = comparison.drift()
         assert (drift.edited, drift.added, drift.removed) == (
             len(edited),
@@ -45,5 +47,4 @@ def test_compared_as_in_memory(order: Order, before: list[PlanRow], now: list[Pl
         assert drift.named["edited"] == sorted(news[unit].label_hash or unit[0] for unit in edited)
         assert comparison.edited_parts(1) == {i for i, unit in enumerate(olds) if unit in edited}
         settled = [news[unit] if unit in edited else row for unit, row in olds.items()]
-        lines = map(msgspec.json.encode, planned)
-        assert list(comparison.settled(lines)) == list(map(msgspec.json.encode, settled))
+        assert list(comparison.settled(map(encode, planned))) == list(map(encode, settled))

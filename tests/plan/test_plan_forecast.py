@@ -17,7 +17,7 @@ from tests.truth import truth_of
 @pytest.fixture(scope="module")
 def projects() -> list[WorldSession]:
     """Ten seeds, ten projects."""
-    return [WorldSession(WorldSpec(rows=400, seed=seed)) for seed in range(10)]
+    return [WorldSession(WorldSpec(rows=400, seed=seed)) for seed in range(10, 20)]
 
 
 def holds(estimate: Estimate | None, truth: float) -> bool:
@@ -123,7 +123,7 @@ def test_explained_steps_say_what_each_predicate_leaves() -> None:
     world = session.world
     assert rows[:2] == [
         exactly(truth_of(world).listed),
-        exactly(truth_of(world, {"annotation_task_statuses": ["COMPLETED"]}).listed),
+        exactly(truth_of(world, {"label_statuses": ["COMPLETED"]}).listed),
     ]
     assert rows == sorted(rows, key=lambda left: -left.value)
     objects = [step.left for step in steps if step.of == "objects"]

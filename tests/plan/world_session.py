@@ -54,7 +54,7 @@ class WorldSession:
     ) -> Iterator[Items]:
         self.listings += 1
         statuses = list(selection.task_statuses)
-        query = {"annotation_task_statuses": statuses} if statuses else {}
+        query: dict[str, Any] = {"label_statuses": statuses} if statuses else {}
         if selection.data_title_like:
             query |= {"data_title_like": selection.data_title_like}
         yield ([msgspec.Raw(item)] for item in self.world.listing(query))

@@ -116,7 +116,9 @@ def test_a_proxy_s_password_reaches_nobody(tmp_path: Path, password: str, transp
             HTTPS_PROXY=f"http://user:{ODD[password]}@127.0.0.1:9",
         )  # fmt: skip
         assert code == 2
-        assert said.startswith("harvester: the address of the proxy (HTTPS_PROXY or ALL_PROXY) cannot be")
+        assert said.splitlines()[-1].startswith(
+            "harvester: the address of the proxy (HTTPS_PROXY or ALL_PROXY)"
+        )
         assert said.count("\n") == 1
         assert "CANARY" not in said
 
