@@ -92,11 +92,8 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             source=session.label_rows(work.project, work.selection, work.format),
             target=work.open_target(),
             extractor=Extractor(work.selection, work.format, work.project.ontology),
-            counters=counters,
-            on_event=on_event,
-            on_commit=lambda commit: put(Committed(commit)),
-            stopping=stopping,
-            grace=begin.grace,
+            reports=local.Reports(counters, on_event, lambda commit: put(Committed(commit))),
+            stop=local.StopSignal(stopping, begin.grace),
         )
         put(CountersNow(counters.snapshot()))
         tasks.cancel_scope.cancel()

@@ -14,7 +14,7 @@ import msgspec
 import harvester.forecast.forecast
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
-from harvester.engines.local import Part, spread, usual_width
+from harvester.engines.local import Part, StopSignal, spread, usual_width
 from harvester.errors import RateLimited
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
@@ -149,7 +149,7 @@ async def _export(session: WorldSession, selection: Selection, format: Format, l
                     written.update(outcome.written)
                     lines.update({kind: text.size for kind, text in outcome.lines.items()})
 
-        await spread(parts(), harvest, width=usual_width(limits, format), stopping=anyio.Event(), grace=1.0)
+        await spread(parts(), harvest, width=usual_width(limits, format), stop=StopSignal(anyio.Event(), 1.0))
     return Truth(
         requests=counters.requests,
         label_bytes=counters.body_bytes,
