@@ -1,10 +1,10 @@
 # Two commands: `make demo` runs the main job against a simulator, `make test` runs every test.
-# Each installs what it needs into .venv from the hash-locked requirements, and nothing else is needed.
+# Each target installs what it needs into .venv from the hash-locked requirements, and nothing else is needed.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test crashtest lint lock clean
+.PHONY: demo test bench crashtest lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -13,6 +13,10 @@ demo: $(VENV)/.run
 # Three at a time on two cores: end-to-end tests wait for other processes most of the time.
 test: $(VENV)/.test $(VENV)/.browser
 	$(BIN)/python -m pytest -n 3 --dist loadfile
+
+# Exports measured side by side with the SDK used by hand: `make bench ARGS="--quick --scenario singles"`.
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.suite $(ARGS)
 
 # SIGKILL at 200 random moments: the bytes must be those of an export that was never killed.
 crashtest: $(VENV)/.test

@@ -1,6 +1,6 @@
 """A whole export of bundles, in one process: which stage takes how much of its CPU.
 
-    python benchmarks/bundles.py [ROWS]
+    python -m benchmarks.bundles [ROWS]
 
 Stages are timed by the CPU clock of the thread that they run in, so that waiting counts for nothing. What is
 left is the SDK's import, the event loop, the handing over between threads, and the interpreter's start.
@@ -11,12 +11,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from harvester import cli, part, run
-from harvester.encord import answers, envelope, rows
+from harvester.encord import envelope, label_rows, responses
 from harvester.fetch import asking
 from harvester.labels import extract
 from harvester.output import ndjson, planfile
@@ -27,9 +27,9 @@ ROWS = 30_000
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("list, sort and freeze the plan", planfile, "ensure_plan"),
     ("calls, in threads", asking.Call, "__call__"),
-    ("  the SDK's call and ours below it", rows.ProjectLabelRows, "_ask"),
-    ("    receive, decrypt, decompress", answers, "read_body"),
-    ("    read the envelope and skeletons", envelope, "answer_of"),
+    ("  the SDK's call and ours below it", label_rows.ProjectLabelRows, "_ask"),
+    ("    receive, decrypt, decompress", responses, "read_body"),
+    ("    read the envelope and skeletons", envelope, "rows_of"),
     ("      check the text", envelope, "has_line_break"),
     ("  extract", extract.Extractor, "_add"),
     ("  join the lines", extract, "_harvest"),
@@ -43,7 +43,7 @@ class Clock:
     """CPU seconds by stage, over all threads."""
 
     def __init__(self) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
 
     def around(self, stage: str, owner: Any, name: str) -> None:
@@ -91,8 +91,8 @@ def main() -> None:
         assert cli.main(argv) == 0
         whole = _cpu() - before
     print(f"{wanted:,} rows, {whole / wanted * 1e6:.0f} µs of CPU each (imports done), of which")
-    for stage in [*(name for name, _, _ in STAGES), COMPARISON]:
-        print(f"  {stage:40} {clock.seconds[stage] / wanted * 1e6:6.1f} µs")
+    for name in [*(name for name, _, _ in STAGES), COMPARISON]:
+        print(f"  {name:40} {clock.seconds[name] / wanted * 1e6:6.1f} µs")
     top = (name for name in clock.seconds if not name.startswith(" "))
     rest = whole - sum(clock.seconds[name] for name in top)
     print(f"  {'everything else':40} {rest / wanted * 1e6:6.1f} µs")

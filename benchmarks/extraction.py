@@ -1,7 +1,7 @@
 """Extraction: MB/s from a label row's bytes to its lines, on one core, by kind of row and by filter.
 
-    python benchmarks/extraction.py            # all
-    python benchmarks/extraction.py --profile  # where the time goes, by function
+    python -m benchmarks.extraction            # all
+    python -m benchmarks.extraction --profile  # where the time goes, by function
 
 No network, no files: only `labels/extract.py` and what it calls. The rows are the simulator's, as sent: each
 is decoded here, while those of an ordinary answer are decoded along with it. Each figure is the best of
@@ -13,8 +13,8 @@ import time
 from collections.abc import Callable
 
 import msgspec
-from functions import by_function
 
+from benchmarks.functions import by_function
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow, label_hash_of
 from harvester.settings import Format, Selection

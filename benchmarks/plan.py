@@ -1,7 +1,7 @@
 """Planning and the drift check: CPU a row from the listing's bytes to the frozen plan, and to the comparison.
 
-    python benchmarks/plan.py [ROWS]             # by stage
-    python benchmarks/plan.py [ROWS] --profile   # where the time goes, by function
+    python -m benchmarks.plan [ROWS]             # by stage
+    python -m benchmarks.plan [ROWS] --profile   # where the time goes, by function
 
 No network. The listing is the simulator's, gzipped as it comes. Each figure is the median of several passes
 of this process's CPU time, so that what else the machine does counts little.
@@ -18,8 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from functions import by_function
-
+from benchmarks.functions import by_function
 from harvester.drift import compared
 from harvester.encord.listing import Spool
 from harvester.output import planfile

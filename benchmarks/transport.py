@@ -1,7 +1,7 @@
 """Transport: client CPU a call over TLS, of harvester's pooled connections and of the SDK by itself.
 
-    python benchmarks/transport.py             # both
-    python benchmarks/transport.py --profile   # where a call's time goes, by function
+    python -m benchmarks.transport             # both
+    python -m benchmarks.transport --profile   # where a call's time goes, by function
 
 One thread asks a simulator in another process for label rows of 14 kB, one a call and a hundred a call, and
 reads nothing of them. Both trust the usual certificates besides the simulator's: reading these anew for
@@ -16,9 +16,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from functions import by_function
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from benchmarks.functions import by_function
 from harvester.encord.session import Session
 from harvester.fetch.source import LabelRows
 from harvester.plan import listed_rows

@@ -185,11 +185,8 @@ class Run:
         try:
             await run(
                 parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
-                counters=self._counters,
-                on_event=self._on_event,
-                on_commit=self._committed,
-                stopping=self._stopping.event,
-                grace=GRACE,
+                reports=local.Reports(self._counters, self._on_event, self._committed),
+                stop=local.StopSignal(self._stopping.event, GRACE),
             )
         except BaseException:
             with anyio.CancelScope(shield=True):  # a process that had to be killed leaves its drafts

@@ -1,6 +1,5 @@
-"""The verb that measures: an export against a simulator, beside the SDK used by hand; or a real project."""
+"""The verb that measures how a project's server answers, and what that means for an export."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,124 +14,42 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.connect import connected
-from harvester.cli.flags import CONNECTION, SCREEN, SELECTION, takes
+from harvester.cli.flags import CONNECTION, SCREEN, SELECTION, Project, takes
 from harvester.cli.screen import Screen
 from harvester.errors import BadInput
 from harvester.settings import Connection, Selection
 
 if TYPE_CHECKING:
-    from harvester.bench.project import ProjectReport
-    from harvester.bench.results import Report
-    from harvester.bench.scenarios import Scenario
+    from harvester.bench import ProjectReport
 
-REPEATS = 3
-FEWEST_CALLS = 20  # of a real project: fewer compare nothing
+FEWEST_CALLS = 20  # fewer compare nothing
 
-Names = Annotated[
-    list[str] | None,
-    typer.Option("--scenario", metavar="NAME", help="Only this scenario. May be repeated. [all]"),
-]
-Quick = Annotated[bool, typer.Option("--quick", help="A few rows each: to see that it runs, not how fast.")]
-Repeat = Annotated[
-    int, typer.Option("--repeat", metavar="NUMBER", min=1, help="Times that each command runs.")
-]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory for bench.json and bench.png.")
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory for bench.json.")
 ]
-Project = Annotated[
-    str | None,
-    typer.Option(
-        "--project", metavar="PROJECT", help="Measure this project, read-only, not a simulated one."
-    ),
-]
-MaxCalls = Annotated[
-    int, typer.Option("--max-calls", metavar="NUMBER", help="With --project: calls of the API, at most.")
-]
+MaxCalls = Annotated[int, typer.Option("--max-calls", metavar="NUMBER", help="Calls of the API, at most.")]
 
 
 @takes(CONNECTION, SELECTION, SCREEN)
 def bench(
     *,
-    scenario: Names = None,
-    quick: Quick = False,
-    repeat: Repeat = REPEATS,
+    project: Project,
     output: Output = None,
-    project: Project = None,
     max_calls: MaxCalls = 200,
     connection: Connection,
     selection: Selection,
     screen: Screen,
 ) -> None:
-    """Measure exports against a simulator, side by side with the SDK used by hand; or a project."""
+    """Measure how fast a project's label rows come, one a request and many. Reads only."""
     console = screen.listen()
-    if project is not None:
-        if scenario or quick:
-            raise BadInput("--scenario and --quick are for simulated projects, not for --project")
-        if max_calls < FEWEST_CALLS:
-            raise BadInput(f"{max_calls} calls compare nothing: --max-calls is at least {FEWEST_CALLS}")
-        found = _measure_project(project, connection, selection, max_calls, console, screen)
-        _keep(output, found)
-        on.put_json(found) if screen.json else on.show(project_table(found, selection))
-        return
-    report = _run(scenario or [], quick, 1 if quick else repeat, console, screen)
-    _keep(output, report)
+    if max_calls < FEWEST_CALLS:
+        raise BadInput(f"{max_calls} calls compare nothing: --max-calls is at least {FEWEST_CALLS}")
+    found = _measure_project(project, connection, selection, max_calls, console, screen)
     if output is not None:
-        from harvester.bench.chart import draw
-
-        draw(report, output / "bench.png")
-    if screen.json:
-        on.put_json(report)
-    else:
-        from harvester.bench.bars import bars
-        from harvester.bench.table import report_table
-
-        on.show(report_table(report, bars(report.scenarios)))
-
-
-def _run(names: list[str], quick: bool, repeats: int, console: Console, screen: Screen) -> "Report":
-    try:
-        from harvester.bench.running import run_scenario, startup
-    except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing: pip install 'harvester[simulator]'") from error
-    from harvester.bench.machine import machine
-    from harvester.bench.results import Report
-
-    chosen = _chosen(names, quick)
-    with console.status("") as status:
-
-        def progress(scenario: str, run: str, repeat: int, repeats: int) -> None:
-            said = f"{scenario}: {run}" + (f" ({repeat + 1} of {repeats})" if repeats > 1 else "")
-            if screen.live(console):
-                status.update(Text(said))
-            elif not screen.quiet:
-                console.print(said)
-
-        before = machine()
-        idle = startup(chosen, repeats, progress)
-        return Report(
-            command=shlex.join(_command(names, quick, repeats)),
-            quick=quick,
-            machine=before,
-            startup_cpu_seconds=idle,
-            scenarios=[run_scenario(one, repeats, idle, progress) for one in chosen],
-        )
-
-
-def _chosen(names: list[str], quick: bool) -> list["Scenario"]:
-    from harvester.bench.scenarios import SCENARIOS
-
-    known = {scenario.name: scenario for scenario in SCENARIOS}
-    if unknown := [name for name in names if name not in known]:
-        raise BadInput(f"unknown scenario {unknown[0]!r}: one of {', '.join(known)}")
-    chosen = [known[name] for name in dict.fromkeys(names)] or list(SCENARIOS)
-    return [scenario.quick() for scenario in chosen] if quick else chosen
-
-
-def _command(names: list[str], quick: bool, repeats: int) -> list[str]:
-    flags = [part for name in names for part in ("--scenario", name)]
-    flags += ["--quick"] if quick else []
-    flags += ["--repeat", str(repeats)] if repeats != REPEATS and not quick else []
-    return ["harvester", "bench", *flags]
+        output.mkdir(parents=True, exist_ok=True)
+        text = msgspec.json.format(msgspec.json.encode(found), indent=1)
+        (output / "bench.json").write_bytes(text + b"\n")
+    on.put_json(found) if screen.json else on.show(project_table(found, selection))
 
 
 def _measure_project(
@@ -143,7 +60,7 @@ def _measure_project(
     console: Console,
     screen: Screen,
 ) -> "ProjectReport":
-    from harvester.bench.project import measure_project
+    from harvester.bench import measure_project
 
     def progress(size: int) -> None:
         if not screen.quiet:
@@ -152,13 +69,6 @@ def _measure_project(
     with connected(connection) as session:
         info = session.find_project(wanted)
         return anyio.run(measure_project, session, info, selection, max_calls, progress)
-
-
-def _keep(output: Path | None, found: "Report | ProjectReport") -> None:
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        text = msgspec.json.format(msgspec.json.encode(found), indent=1)
-        (output / "bench.json").write_bytes(text + b"\n")
 
 
 def project_table(found: "ProjectReport", selection: Selection) -> RenderableType:

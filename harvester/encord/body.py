@@ -62,7 +62,7 @@ def read_body(response: urllib3.BaseHTTPResponse, limit: int) -> tuple[bytes | b
             wire_bytes = len(sent)
             body = unpacked(sent, encoding, limit=limit)
         else:
-            counted = _Counted(wire_pieces(response))
+            counted = _CountedPieces(wire_pieces(response))
             body = _joined(decoded(counted, encoding, limit=limit))
             wire_bytes = counted.bytes
     except BaseException:
@@ -122,7 +122,7 @@ def _one_member(sent: bytes, limit: int) -> bytearray | None:
     return plain if len(plain) == size and deflate.crc32(plain) == checksum else None
 
 
-class _Counted:
+class _CountedPieces:
     """Pieces passed on and counted."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:

@@ -182,7 +182,7 @@ def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnect
     lets another thread take over, and in an export of single rows that is much of what a call costs.
     """
 
-    class Bounded(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
+    class BoundedConnection(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
         sock: Any
         _unsent: list[bytes] | None = None
 
@@ -212,4 +212,4 @@ def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnect
             else:
                 self._unsent.append(data)
 
-    return Bounded
+    return BoundedConnection

@@ -9,7 +9,7 @@ from encord.http.error_utils import check_error_response
 from encord.http.v2.error_utils import handle_error_response
 
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.records import CHUNK
 from harvester.labels.surrogates import is_no_text, with_pairs_only
@@ -58,9 +58,9 @@ _decode_any = msgspec.json.Decoder(_OfAny).decode
 _decode_detail = msgspec.json.Decoder(_Detail).decode
 
 
-def answer_of(
+def rows_of(
     body: bytes | bytearray, wire_bytes: int, *, many: bool, as_sent: bool, context: RequestContext
-) -> Answer | None:
+) -> RowsResponse | None:
     """The label rows in `body`, slices of it; None where the envelope holds nothing.
 
     Where they need not be `as_sent`, and are as usual, they are read along with the envelope.
@@ -71,7 +71,7 @@ def answer_of(
         BrokenAnswer: it is cut short, or no envelope at all.
     """
     if not as_sent and (rows := _skeletons(body, many=many)):
-        return Answer(rows=rows, wire_bytes=wire_bytes, body_bytes=len(body))
+        return RowsResponse(rows=rows, wire_bytes=wire_bytes, body_bytes=len(body))
     if many:
         try:
             envelope = _decode_many(body)
@@ -79,7 +79,7 @@ def answer_of(
             pass  # an error, or unreadable: looked at below
         else:
             if envelope.status == 200:
-                return Answer(rows=envelope.response, wire_bytes=wire_bytes, body_bytes=len(body))
+                return RowsResponse(rows=envelope.response, wire_bytes=wire_bytes, body_bytes=len(body))
     try:
         response = response_of(body, context=context)
     except UnreadableAnswer:
@@ -91,20 +91,20 @@ def answer_of(
         return None
     if many:
         raise BrokenAnswer("the answer is no list of label rows")
-    return Answer(rows=[response], wire_bytes=wire_bytes, body_bytes=len(body))
+    return RowsResponse(rows=[response], wire_bytes=wire_bytes, body_bytes=len(body))
 
 
 def _with_pairs_only(
     body: bytes | bytearray, wire_bytes: int, *, many: bool, context: RequestContext
-) -> Answer | None:
+) -> RowsResponse | None:
     """The rows in `body` with U+FFFD in place of unpaired surrogate escapes; None where there are none.
 
-    Raises as `answer_of`, which cannot read `body` as it is.
+    Raises as `rows_of`, which cannot read `body` as it is.
     """
     readable = with_pairs_only(body)
     if readable == body:
         return None
-    answer = answer_of(readable, wire_bytes, many=many, as_sent=True, context=context)
+    answer = rows_of(readable, wire_bytes, many=many, as_sent=True, context=context)
     if answer is not None:
         answer.replaced = dict(_replaced(answer.rows, readable, memoryview(body)))
     return answer
@@ -138,7 +138,7 @@ def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
 
 
 def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.Raw:
-    """What a v1 envelope holds. Raises as `answer_of`."""
+    """What a v1 envelope holds. Raises as `rows_of`."""
     try:
         envelope = _decode_any(body)
     except RecursionError as error:

@@ -14,12 +14,12 @@ _READABLE_TYPES = frozenset({"labelrow", "labelrowmetadata"})
 _READING_POSTS = re.compile(r"/v2/public/projects/[^/?#]+/label-rows/classifications")
 
 
-class _Query(msgspec.Struct):
+class _CallHead(msgspec.Struct):
     query_type: str
     query_method: str
 
 
-_decode_query = msgspec.json.Decoder(_Query).decode
+_decode_query = msgspec.json.Decoder(_CallHead).decode
 
 
 def check_v1(body: str | bytes) -> None:

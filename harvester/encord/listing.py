@@ -18,7 +18,6 @@ import urllib3
 from encord.http.common import RequestContext
 
 from harvester.encord import envelope
-from harvester.encord.answers import raise_unless_envelope, refuse_redirect
 from harvester.encord.body import (
     PIECE,
     AnswerTooLarge,
@@ -28,6 +27,7 @@ from harvester.encord.body import (
     read_body,
     wire_pieces,
 )
+from harvester.encord.responses import raise_unless_envelope, refuse_redirect
 from harvester.errors import CannotFinishNow
 from harvester.labels.surrogates import with_pairs_only
 

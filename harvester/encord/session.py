@@ -18,8 +18,8 @@ from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults
 from harvester.encord.credentials import load_credentials
+from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
-from harvester.encord.rows import ProjectLabelRows, options_for
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
 from harvester.errors import (
     BadInput,
@@ -45,7 +45,7 @@ _MOST_CANDIDATES = 10
 T = TypeVar("T")
 
 
-class _Project(BaseDTO):
+class _ProjectFields(BaseDTO):
     """As much of a project as is needed: what else the platform adds or changes does not matter here."""
 
     project_hash: str
@@ -54,17 +54,17 @@ class _Project(BaseDTO):
     ontology_hash: str
 
 
-class _Ontology(BaseDTO):
+class _OntologyFields(BaseDTO):
     """As much of an ontology as is needed. `as_sent` is the editor structure's JSON."""
 
     editor: dict[str, Any]
     _sent: bytes | None = PrivateAttr(default=None)
 
     @classmethod
-    def from_json(cls, answer: bytes) -> "_Ontology":
+    def from_json(cls, answer: bytes) -> "_OntologyFields":
         """The same from the bytes of an answer, which are kept: parsing loses the spelling of numbers."""
         read = cls.from_dict(orjson.loads(answer))
-        read._sent = bytes(msgspec.json.decode(answer, type=_OntologyAnswer).editor)
+        read._sent = bytes(msgspec.json.decode(answer, type=_OntologyResponse).editor)
         return read
 
     @property
@@ -73,7 +73,7 @@ class _Ontology(BaseDTO):
         return orjson.dumps(self.editor) if self._sent is None else self._sent
 
 
-class _OntologyAnswer(msgspec.Struct):
+class _OntologyResponse(msgspec.Struct):
     editor: msgspec.Raw
 
 
@@ -115,7 +115,7 @@ class Session:
         project = self._by_hash(wanted) if _is_hash(wanted) else None
         project = project or self._by_title(wanted)
         ontology = self._ask(
-            "get_ontology", lambda: self._get(f"ontologies/{project.ontology_hash}", _Ontology)
+            "get_ontology", lambda: self._get(f"ontologies/{project.ontology_hash}", _OntologyFields)
         )
         return msgspec.structs.replace(_info(project), ontology=ontology.as_sent)
 
@@ -135,7 +135,7 @@ class Session:
         operation = "list_label_rows"
         listed = self._ask(operation, lambda: self._transport.listing(project.project_hash, options))
         with listed as listing:
-            yield _Listing(listing, partial(self._once, operation))
+            yield _TranslatedListing(listing, partial(self._once, operation))
 
     def label_rows(
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
@@ -163,11 +163,11 @@ class Session:
     def _get(self, path: str, result_type: type[T]) -> T:
         return self._transport.api.get(path, None, result_type)  # type: ignore[type-var]  # all of ours are DTOs
 
-    def _listed(self, title: str | None) -> Iterator[_Project]:
+    def _listed(self, title: str | None) -> Iterator[_ProjectFields]:
         """Page after page. The SDK's own iterator never ends where the last page's token is ''."""
         query = ProjectFilterParams(title_eq=title)
         while True:
-            page = self._transport.api.get("projects", query, Page[_Project])
+            page = self._transport.api.get("projects", query, Page[_ProjectFields])
             yield from page.results
             if not page.next_page_token or page.next_page_token == query.page_token:
                 return
@@ -176,19 +176,19 @@ class Session:
     def _may_read(self, project_hash: str) -> None:
         """Raises CredentialsRefused if the project is refused; where that cannot be learnt, nothing."""
         try:
-            self._translating("get_project", lambda: self._get(f"projects/{project_hash}", _Project))
+            self._translating("get_project", lambda: self._get(f"projects/{project_hash}", _ProjectFields))
         except CredentialsRefused:
             raise
         except HarvesterError:
             return
 
-    def _by_hash(self, wanted: str) -> _Project | None:
+    def _by_hash(self, wanted: str) -> _ProjectFields | None:
         try:
-            return self._ask("get_project", lambda: self._get(f"projects/{wanted}", _Project))
+            return self._ask("get_project", lambda: self._get(f"projects/{wanted}", _ProjectFields))
         except BadInput:
             return None  # not known: a title may look like a hash
 
-    def _by_title(self, wanted: str) -> _Project:
+    def _by_title(self, wanted: str) -> _ProjectFields:
         found = self._ask("list_projects", lambda: list(self._listed(wanted)))
         found = [project for project in found if project.title == wanted]
         if len(found) == 1:
@@ -240,7 +240,7 @@ class Session:
             raise _stop(error) from error
 
 
-class _Listing:
+class _TranslatedListing:
     """A listing, each of whose reads goes through `reading`, which names what goes wrong."""
 
     def __init__(self, listing: Listing, reading: Callable[[Callable[[], Any]], Any]) -> None:
@@ -266,7 +266,7 @@ def _pooled_transport() -> Callable[[Connection, Config], Transport]:
     return PooledTransport
 
 
-def _info(project: _Project) -> ProjectInfo:
+def _info(project: _ProjectFields) -> ProjectInfo:
     return ProjectInfo(
         project_hash=project.project_hash, title=project.title, last_edited_at=project.last_edited_at
     )

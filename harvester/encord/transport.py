@@ -23,10 +23,10 @@ from encord.http.v2.api_client import ApiClient
 from encord.http.v2.error_utils import handle_error_response
 
 from harvester.encord import envelope
-from harvester.encord.answers import Read, reads_rows, refuse_redirect
 from harvester.encord.body import read_body
 from harvester.encord.connections import Connections
 from harvester.encord.listing import Spool, read_listing
+from harvester.encord.responses import Read, reads_rows, refuse_redirect
 from harvester.encord.sdk import PROJECT, Listing, unknown_sdk
 from harvester.errors import HarvesterError
 from harvester.settings import Connection

@@ -10,7 +10,7 @@ those alone get parts, so that nothing that joins later makes them more.
 """
 
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -20,13 +20,12 @@ import dask
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.engines.local import Part
+from harvester.engines.local import Part, Reports, StopSignal
 from harvester.engines.messages import decoded, encoded
 from harvester.engines.processes import WorkerFailed, divided, raise_ended
 from harvester.errors import BadInput, CannotFinishNow, unwrapped
-from harvester.events import Counters, once, one_line
+from harvester.events import once, one_line
 from harvester.labels.wire import PlanRow
-from harvester.output.commit import Commit
 from harvester.output.target import Target
 from harvester.part import Work
 
@@ -52,11 +51,8 @@ async def run(
     parts: AsyncIterator[Part],
     *,
     target: Target,
-    counters: Counters,
-    on_event: Callable[[str, Mapping[str, Any]], None],
-    on_commit: Callable[[Commit], None],
-    stopping: anyio.Event,
-    grace: float,
+    reports: Reports,
+    stop: StopSignal,
 ) -> None:
     """Harvests and commits `parts` on the cluster. Stops as the local engine does.
 
@@ -71,11 +67,11 @@ async def run(
         threads = await _workers(client, address)
         await _check_packages(client)
         share = _for_one_of(len(threads), work)
-        on_event = once("rows.clocks_differ", on_event)
-        tasks = _Tasks(client, share, threads, counters, on_event, on_commit)
+        reports = reports._replace(on_event=once("rows.clocks_differ", reports.on_event))
+        tasks = _Tasks(client, share, threads, reports)
         try:
             with unwrapped():
-                await tasks.run(parts, stopping, grace)
+                await tasks.run(parts, stop)
         except CommClosedError as error:
             raise CannotFinishNow(f"the scheduler at {one_line(address)} is lost") from error
         finally:
@@ -141,35 +137,25 @@ async def _check_packages(client: Client) -> None:
 class _Tasks:
     """The parts of one run, as tasks."""
 
-    def __init__(
-        self,
-        client: Client,
-        work: Work,
-        threads: dict[str, int],
-        counters: Counters,
-        on_event: Callable[[str, Mapping[str, Any]], None],
-        on_commit: Callable[[Commit], None],
-    ) -> None:
+    def __init__(self, client: Client, work: Work, threads: dict[str, int], reports: Reports) -> None:
         self._client = client
         self._work = encoded(work)
         self._versions = dask_worker.versions()
         self._threads = threads
         self._bound = sorted(threads) if work.limits.max_rps or work.limits.concurrency else None
-        self._counters = counters
-        self._on_event = on_event
-        self._on_commit = on_commit
+        self._reports = reports
         self._name = f"harvester-{secrets.token_hex(8)}"
         self._under_way: dict[str, Future[Any]] = {}
 
-    async def run(self, parts: AsyncIterator[Part], stopping: anyio.Event, grace: float) -> None:
+    async def run(self, parts: AsyncIterator[Part], stop: StopSignal) -> None:
         """Until all parts are there. Raises what ended one of them."""
         async with anyio.create_task_group() as watches:
             watches.start_soon(self._watch_workers)
-            watches.start_soon(self._stop_in_time, stopping, grace, watches.cancel_scope)
+            watches.start_soon(self._stop_in_time, stop, watches.cancel_scope)
             completed = as_completed(loop=self._client.loop)
             more = True
             while True:
-                while more and not stopping.is_set() and len(self._under_way) < self._width:
+                while more and not stop.event.is_set() and len(self._under_way) < self._width:
                     if more := (part := await anext(parts, None)) is not None:
                         self._begin(*part, completed)
                 if not self._under_way:
@@ -201,7 +187,7 @@ class _Tasks:
         )
         self._under_way[str(future.key)] = future
         completed.add(future)
-        self._on_event("part.started", {"part": part, "rows": len(rows)})
+        self._reports.on_event("part.started", {"part": part, "rows": len(rows)})
 
     async def _take(self, future: Future[Any]) -> None:
         key = str(future.key)
@@ -216,16 +202,17 @@ class _Tasks:
         )
 
     def _count(self, done: Done) -> None:
+        counters = self._reports.counters
         for said in done.said:
-            self._on_event(said.event, said.fields)
-        self._counters.add(done.counted)
+            self._reports.on_event(said.event, said.fields)
+        counters.add(done.counted)
         if done.ended is not None:
             raise_ended(done.ended)
         if (commit := done.commit) is None:
             return
-        self._counters.add(commit.counted)
-        self._counters.out_bytes += sum(file.bytes for file in commit.files)
-        self._on_commit(commit)
+        counters.add(commit.counted)
+        counters.out_bytes += sum(file.bytes for file in commit.files)
+        self._reports.on_commit(commit)
 
     async def _watch_workers(self) -> None:
         """Dask itself would wait for workers for ever."""
@@ -239,10 +226,10 @@ class _Tasks:
             elif anyio.current_time() - seen > _WITHOUT_WORKERS:
                 raise CannotFinishNow("the cluster has lost all workers that the export may use")
 
-    async def _stop_in_time(self, stopping: anyio.Event, grace: float, scope: anyio.CancelScope) -> None:
-        await stopping.wait()
+    async def _stop_in_time(self, stop: StopSignal, scope: anyio.CancelScope) -> None:
+        await stop.event.wait()
         await self._client.run(dask_worker.begin_no_more, self._name, on_error="ignore")
-        await anyio.sleep(grace)
+        await anyio.sleep(stop.grace)
         scope.cancel()
 
 

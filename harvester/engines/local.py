@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -26,6 +26,24 @@ _USUAL_BUNDLE = 100
 _MOST_OPEN_PARTS = 16  # each holds some files open, and is what a kill can lose
 
 
+class Reports(NamedTuple):
+    """Where an engine reports what it does: its counters, events, and the parts that it has committed."""
+
+    counters: Counters
+    on_event: Callable[[str, Mapping[str, Any]], None]
+    on_commit: Callable[[Commit], None]
+
+
+class StopSignal(NamedTuple):
+    """When an engine has to stop.
+
+    Once `event` is set it begins no part; open parts have `grace` seconds to end, then they are cancelled.
+    """
+
+    event: anyio.Event
+    grace: float
+
+
 async def run(
     work: Work,
     parts: AsyncIterator[Part],
@@ -33,36 +51,33 @@ async def run(
     source: LabelRows,
     target: Target,
     extractor: Extractor,
-    counters: Counters,
-    on_event: Callable[[str, Mapping[str, Any]], None],
-    on_commit: Callable[[Commit], None],
-    stopping: anyio.Event,
-    grace: float,
+    reports: Reports,
+    stop: StopSignal,
 ) -> None:
     """Harvests and commits `parts`, rows fetched through one pool.
 
-    Once `stopping` is set no part is begun; those that are open have `grace` seconds to end, then they
-    are cancelled. An error in one part cancels the others and is raised as itself.
+    An error in one part cancels the others and is raised as itself.
     """
+    counters = reports.counters
     async with Pool(
         source,
         work.limits,
         counters=counters,
-        on_event=on_event,
+        on_event=reports.on_event,
         request_deadline=work.connection.request_deadline,
         row_bytes=work.row_bytes,
     ) as pool:
 
         async def harvest(index: int, rows: Sequence[PlanRow]) -> None:
-            on_event("part.started", {"part": index, "rows": len(rows)})
-            on_commit(
+            reports.on_event("part.started", {"part": index, "rows": len(rows)})
+            reports.on_commit(
                 await harvest_part(
                     index, rows, work, target=target, pool=pool, extractor=extractor, counters=counters
                 )
             )
 
         width = usual_width(work.limits, work.format)
-        await spread(parts, harvest, width=width, stopping=stopping, grace=grace)
+        await spread(parts, harvest, width=width, stop=stop)
 
 
 def usual_width(limits: Limits, format: Format) -> int:
@@ -81,8 +96,7 @@ async def spread(
     harvest: Callable[[int, Sequence[PlanRow]], Awaitable[None]],
     *,
     width: int,
-    stopping: anyio.Event,
-    grace: float,
+    stop: StopSignal,
 ) -> None:
     """Calls `harvest` for each of `parts`, begun in order, `width` at a time. Stops as `run` does."""
     # No room in the stream: a part's rows are read from the plan when someone is free to harvest them.
@@ -91,14 +105,14 @@ async def spread(
     async def worker(todo: MemoryObjectReceiveStream[Part]) -> None:
         async with todo:
             async for index, rows in todo:
-                if stopping.is_set():
+                if stop.event.is_set():
                     return
                 await harvest(index, rows)
 
     async def hand_out() -> None:
         async with send:
             async for part in parts:
-                if stopping.is_set():
+                if stop.event.is_set():
                     return
                 try:
                     await send.send(part)
@@ -106,8 +120,8 @@ async def spread(
                     return  # all workers have stopped
 
     async def watch(scope: anyio.CancelScope) -> None:
-        await stopping.wait()
-        await anyio.sleep(grace)
+        await stop.event.wait()
+        await anyio.sleep(stop.grace)
         scope.cancel()
 
     with unwrapped():

@@ -24,7 +24,7 @@ class Begin(msgspec.Struct, tag=True):
     grace: float
 
 
-class Harvest(msgspec.Struct, tag=True):
+class HarvestPart(msgspec.Struct, tag=True):
     """To a worker, in answer to `Ask`: the next part."""
 
     index: int
@@ -35,7 +35,7 @@ class NoMore(msgspec.Struct, tag=True):
     """To a worker, in answer to `Ask`: no part is left to begin."""
 
 
-class Stop(msgspec.Struct, tag=True):
+class StopWorker(msgspec.Struct, tag=True):
     """To a worker: begin no part; those open have the grace to end."""
 
 
@@ -43,7 +43,7 @@ class Ask(msgspec.Struct, tag=True):
     """From a worker: another part, please."""
 
 
-class Counted(msgspec.Struct, tag=True):
+class CountersNow(msgspec.Struct, tag=True):
     """From a worker: its counters as they stand."""
 
     counters: dict[str, int]
@@ -71,8 +71,8 @@ class Ended(msgspec.Struct, tag=True):
     traceback: str = ""
 
 
-ToWorker = Begin | Harvest | NoMore | Stop
-FromWorker = Ask | Counted | Said | Committed | Ended
+ToWorker = Begin | HarvestPart | NoMore | StopWorker
+FromWorker = Ask | CountersNow | Said | Committed | Ended
 
 
 def packed(message: ToWorker | FromWorker) -> bytes:

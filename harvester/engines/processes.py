@@ -6,8 +6,7 @@ that the user set are divided among them.
 
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import anyio
 import msgspec
@@ -15,25 +14,24 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from harvester import errors
-from harvester.engines.local import Part
+from harvester.engines.local import Part, Reports, StopSignal
 from harvester.engines.messages import (
     PREFIX,
     Ask,
     Begin,
     Committed,
-    Counted,
+    CountersNow,
     Ended,
-    Harvest,
+    HarvestPart,
     NoMore,
     Said,
-    Stop,
+    StopWorker,
     ToWorker,
     from_worker,
     packed,
 )
 from harvester.errors import CannotFinishNow, unwrapped
-from harvester.events import Counters, once
-from harvester.output.commit import Commit
+from harvester.events import once
 from harvester.part import Work
 from harvester.settings import Limits
 
@@ -59,11 +57,8 @@ async def run(
     work: Work,
     parts: AsyncIterator[Part],
     *,
-    counters: Counters,
-    on_event: Callable[[str, Mapping[str, Any]], None],
-    on_commit: Callable[[Commit], None],
-    stopping: anyio.Event,
-    grace: float,
+    reports: Reports,
+    stop: StopSignal,
 ) -> None:
     """Harvests and commits `parts` in `work.limits.processes` processes. Stops as the local engine does.
 
@@ -73,13 +68,13 @@ async def run(
     """
     processes = work.limits.processes
     share = msgspec.structs.replace(work, limits=divided(work.limits, processes))
-    handed_out = _Parts(parts, stopping)
-    on_event = once("rows.clocks_differ", on_event)
+    handed_out = _Parts(parts, stop.event)
+    reports = reports._replace(on_event=once("rows.clocks_differ", reports.on_event))
     with unwrapped():
         async with anyio.create_task_group() as group:
             for _ in range(processes):
-                worker = _Worker(share, handed_out, counters, on_event, on_commit)
-                group.start_soon(worker.run, stopping, grace)
+                worker = _Worker(share, handed_out, reports)
+                group.start_soon(worker.run, stop)
 
 
 class _Parts:
@@ -90,33 +85,24 @@ class _Parts:
         self._stopping = stopping
         self._turn = anyio.Lock()
 
-    async def next(self) -> Harvest | NoMore:
+    async def next(self) -> HarvestPart | NoMore:
         async with self._turn:
             if not self._stopping.is_set() and (part := await anext(self._parts, None)) is not None:
-                return Harvest(part[0], list(part[1]))
+                return HarvestPart(part[0], list(part[1]))
             return NoMore()
 
 
 class _Worker:
     """One worker process, seen from here."""
 
-    def __init__(
-        self,
-        work: Work,
-        parts: _Parts,
-        counters: Counters,
-        on_event: Callable[[str, Mapping[str, Any]], None],
-        on_commit: Callable[[Commit], None],
-    ) -> None:
+    def __init__(self, work: Work, parts: _Parts, reports: Reports) -> None:
         self._work = work
         self._parts = parts
-        self._counters = counters
+        self._reports = reports
         self._counted: dict[str, int] = {}
-        self._on_event = on_event
-        self._on_commit = on_commit
         self._sending = anyio.Lock()
 
-    async def run(self, stopping: anyio.Event, grace: float) -> None:
+    async def run(self, stop: StopSignal) -> None:
         """Keeps the process busy until no part is left, or until it is to stop."""
         # A session of its own: a Ctrl-C in the terminal is for us to hear, who tell the workers.
         process = await anyio.open_process(
@@ -129,18 +115,18 @@ class _Worker:
         async with process:
             try:
                 async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._stop_in_time, process, stopping, grace)
-                    await self._send(process, Begin(self._work, sys.path, grace))
+                    tasks.start_soon(self._stop_in_time, process, stop)
+                    await self._send(process, Begin(self._work, sys.path, stop.grace))
                     await self._listen(process)
                     tasks.cancel_scope.cancel()
             finally:
                 if process.returncode is None:
                     process.kill()
 
-    async def _stop_in_time(self, process: Process, stopping: anyio.Event, grace: float) -> None:
-        await stopping.wait()
-        await self._send(process, Stop())
-        await anyio.sleep(grace + _TO_END)
+    async def _stop_in_time(self, process: Process, stop: StopSignal) -> None:
+        await stop.event.wait()
+        await self._send(process, StopWorker())
+        await anyio.sleep(stop.grace + _TO_END)
         process.kill()
 
     async def _send(self, process: Process, message: ToWorker) -> None:
@@ -164,18 +150,18 @@ class _Worker:
             match from_worker(body):
                 case Ask():
                     await self._send(process, await self._parts.next())
-                case Counted(counters):
+                case CountersNow(counters):
                     self._count(counters)
                 case Said(event, fields):
-                    self._on_event(event, fields)
+                    self._reports.on_event(event, fields)
                 case Committed(commit):
-                    self._on_commit(commit)
+                    self._reports.on_commit(commit)
                 case Ended() as ended:
                     return raise_ended(ended)
 
     def _count(self, now: dict[str, int]) -> None:
         """Adds what the worker has done since it counted last."""
-        self._counters.add({name: value - self._counted.get(name, 0) for name, value in now.items()})
+        self._reports.counters.add({name: value - self._counted.get(name, 0) for name, value in now.items()})
         self._counted = now
 
 

@@ -24,13 +24,13 @@ from harvester.engines.messages import (
     Ask,
     Begin,
     Committed,
-    Counted,
+    CountersNow,
     Ended,
     FromWorker,
-    Harvest,
+    HarvestPart,
     NoMore,
     Said,
-    Stop,
+    StopWorker,
     ToWorker,
     packed,
     to_worker,
@@ -75,14 +75,14 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     def on_event(event: str, fields: Mapping[str, Any]) -> None:
         put(Said(event, dict(fields)))
 
-    async def parts(inbox: MemoryObjectReceiveStream[Harvest]) -> AsyncIterator[local.Part]:
+    async def parts(inbox: MemoryObjectReceiveStream[HarvestPart]) -> AsyncIterator[local.Part]:
         put(Ask())
         async for part in inbox:
             yield part.index, part.rows
             put(Ask())
 
     session = await anyio.to_thread.run_sync(open_session, work.connection)
-    send, inbox = anyio.create_memory_object_stream[Harvest](1)  # one was asked for
+    send, inbox = anyio.create_memory_object_stream[HarvestPart](1)  # one was asked for
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_listen, incoming, send, stopping)
         tasks.start_soon(_report, counters, put)
@@ -92,31 +92,30 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             source=session.label_rows(work.project, work.selection, work.format),
             target=work.open_target(),
             extractor=Extractor(work.selection, work.format, work.project.ontology),
-            counters=counters,
-            on_event=on_event,
-            on_commit=lambda commit: put(Committed(commit)),
-            stopping=stopping,
-            grace=begin.grace,
+            reports=local.Reports(counters, on_event, lambda commit: put(Committed(commit))),
+            stop=local.StopSignal(stopping, begin.grace),
         )
-        put(Counted(counters.snapshot()))
+        put(CountersNow(counters.snapshot()))
         tasks.cancel_scope.cancel()
 
 
-async def _listen(incoming: BinaryIO, parts: MemoryObjectSendStream[Harvest], stopping: anyio.Event) -> None:
+async def _listen(
+    incoming: BinaryIO, parts: MemoryObjectSendStream[HarvestPart], stopping: anyio.Event
+) -> None:
     while True:
         message = await anyio.to_thread.run_sync(_read, incoming, abandon_on_cancel=True)
         match message:
-            case Harvest():
+            case HarvestPart():
                 await parts.send(message)
             case NoMore():
                 parts.close()
-            case Stop():
+            case StopWorker():
                 stopping.set()
 
 
 async def _report(counters: Counters, put: Any) -> None:
     while True:
-        put(Counted(counters.snapshot()))
+        put(CountersNow(counters.snapshot()))
         await anyio.sleep(_TICK)
 
 

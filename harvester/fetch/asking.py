@@ -9,9 +9,9 @@ from itertools import takewhile
 import msgspec
 
 from harvester.errors import Retry, SkipRow
-from harvester.fetch.bundles import Batch, Found, find_asked
+from harvester.fetch.bundles import Batch, FoundRows, find_asked
 from harvester.fetch.freshness import Clocks, older_rows
-from harvester.fetch.source import Answer, LabelRows
+from harvester.fetch.source import LabelRows, RowsResponse
 from harvester.labels.extract import NOTHING_KNOWN, Extractor, Harvest, Known
 from harvester.labels.notes import Remark
 from harvester.labels.wire import PlanRow, Row, label_hash_of
@@ -112,13 +112,13 @@ class Call:
                 fetched.weight += sum(lines.held for lines in span.outcome.lines.values())
         return fetched
 
-    def _older(self, found: Found, answer: Answer) -> Mapping[int, str]:
+    def _older(self, found: FoundRows, answer: RowsResponse) -> Mapping[int, str]:
         """Which rows are older than listed, by their position, and what is noted of that."""
         if self._clocks is None or self._clocks.differ:
             return {}
         return older_rows(self._batch.rows, found.at, answer.rows)
 
-    def _ask(self, asked: list[str]) -> Answer:
+    def _ask(self, asked: list[str]) -> RowsResponse:
         if self._batch.asks_why:
             (label_hash,) = asked
             return self._source.get_left_out(label_hash)
@@ -128,7 +128,7 @@ class Call:
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
     def _read(self, run: list[tuple[int, int]], rows: Sequence[Row], known: Known) -> Iterator[Span]:
-        """Reads those of `rows` that `run` names, see `Found.runs`, as long as somebody waits for them."""
+        """Reads those of `rows` that `run` names, see `FoundRows.runs`, until the call is abandoned."""
         batch, begin = self._batch, 0
         wanted = takewhile(lambda _: not self.abandoned, ((rows[at], batch.rows[i]) for i, at in run))
         for count, outcome in self._extractor.extract_all(wanted, known):
@@ -142,7 +142,7 @@ class Call:
             begin += count
 
 
-def _known(asked: Sequence[str], found: Found, answer: Answer, older: Mapping[int, str]) -> Known:
+def _known(asked: Sequence[str], found: FoundRows, answer: RowsResponse, older: Mapping[int, str]) -> Known:
     """What is to be noted of the rows `asked` for, from how they came."""
     if not answer.replaced and not older:
         return NOTHING_KNOWN

@@ -150,7 +150,7 @@ class Batch(msgspec.Struct):
         )
 
 
-class Found(msgspec.Struct):
+class FoundRows(msgspec.Struct):
     """Which row of an answer is the one asked for: `at[i]` for the i-th, None where it was left out."""
 
     at: list[int | None]
@@ -171,7 +171,7 @@ class Found(msgspec.Struct):
             yield [row for _, row in run]
 
 
-def find_asked(asked: Sequence[str], answered: Iterable[str | None]) -> Found:
+def find_asked(asked: Sequence[str], answered: Iterable[str | None]) -> FoundRows:
     """Finds the label hashes `asked` for among those of an answer, which has them in any order.
 
     Of duplicates the first counts; `foreign` counts the rows that nobody asked for.
@@ -179,4 +179,4 @@ def find_asked(asked: Sequence[str], answered: Iterable[str | None]) -> Found:
     first: dict[str | None, int] = {}
     for place, label_hash in enumerate(answered):
         first.setdefault(label_hash, place)
-    return Found([first.get(label_hash) for label_hash in asked], len(first.keys() - set(asked)))
+    return FoundRows([first.get(label_hash) for label_hash in asked], len(first.keys() - set(asked)))

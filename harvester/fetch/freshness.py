@@ -104,11 +104,11 @@ def moment(text: str) -> datetime | None:
         return None
 
 
-class _Edited(msgspec.Struct):
+class _LastEdited(msgspec.Struct):
     last_edited_at: str | int | float | None = None
 
 
-_decode = msgspec.json.Decoder(_Edited).decode
+_decode = msgspec.json.Decoder(_LastEdited).decode
 # The platform puts it among the first fields, behind texts: then nothing more of the row need be read for it.
 _AMONG_FIRST = re.compile(
     rb'\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:"[^"\\]*"|null)\s*,)*?\s*"last_edited_at"\s*:\s*"([^"\\]*)"'

@@ -8,7 +8,7 @@ import msgspec
 from harvester.labels.wire import Row
 
 
-class Answer(msgspec.Struct):
+class RowsResponse(msgspec.Struct):
     """What one call brought.
 
     `rows` holds the label rows in any order: the JSON of each as sent, or where nobody wants that, and no
@@ -33,11 +33,11 @@ class LabelRows(Protocol):
     where the row (or one row of the bundle) cannot be had, Stop where no row can.
     """
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         """One label row. The answer may lack it, as one to several rows may."""
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         """Several label rows in one call. The answer may lack some or bring others: the caller checks."""
 
-    def get_left_out(self, label_hash: str) -> Answer:
+    def get_left_out(self, label_hash: str) -> RowsResponse:
         """A label row that answers leave out, asked for in the way that says why it cannot be had."""

@@ -15,7 +15,7 @@ from harvester.events import Counters, say
 from harvester.forecast.estimate import Estimate, exactly, spread_of, total
 from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import Look, Sample, Weigher, look_at
-from harvester.forecast.steps import ListingSteps, Step, record_steps, server_steps
+from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
 from harvester.listing_filter import ListingFilter
 from harvester.plan import Preview, plan_lines, preview, rows_of
@@ -55,7 +55,7 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
     preview: Preview
     prediction: Prediction | None
-    steps: list[Step] | None
+    steps: list[FilterStep] | None
 
 
 async def forecast(
@@ -109,7 +109,7 @@ async def forecast(
             rng=rng,
             request_deadline=session.connection.request_deadline,
         )
-        numbers = _Numbers(strata, looked)
+        numbers = _Totals(strata, looked)
         prediction = await in_thread(
             partial(_predict, numbers, looked, foreseen, format, limits, listing, rng)
         )
@@ -144,7 +144,7 @@ def _list(
     return preview(seen(), selection, format)
 
 
-class _Numbers:
+class _Totals:
     """Totals over all rows of what the looks at a sample of them show."""
 
     def __init__(self, strata: Sequence[Stratum], sample: Sample) -> None:
@@ -168,7 +168,7 @@ class _Numbers:
 
 
 def _predict(
-    numbers: _Numbers,
+    numbers: _Totals,
     sample: Sample,
     preview: Preview,
     format: Format,
@@ -211,7 +211,7 @@ def _predict(
 
 
 def _rehearsals(
-    numbers: _Numbers, server: Server, preview: Preview, format: Format, limits: Limits, rng: random.Random
+    numbers: _Totals, server: Server, preview: Preview, format: Format, limits: Limits, rng: random.Random
 ) -> Iterator[Course]:
     for _ in range(_REHEARSALS):
         looks, chances = numbers.redrawn(rng)

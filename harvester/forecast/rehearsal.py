@@ -62,7 +62,7 @@ def rehearse(
     todo = (rows for rows in parts if rows)
     # Only the first stream is asked. The others stand open because a part's first bundle is cut when it is
     # opened, so as long as bundles were then: the parts open at the start ask for that many small bundles.
-    streams = deque(_Stream(rows, rehearsal.sizer.size) for rows in islice(todo, open_parts))
+    streams = deque(_OpenPart(rows, rehearsal.sizer.size) for rows in islice(todo, open_parts))
     cumulated = list(accumulate(chances))
     halfway = Course(0, 0)
     asked = asked_halfway = 0
@@ -70,13 +70,13 @@ def rehearse(
         stream = streams[0]  # as in the pool, the one that was begun first goes first
         drawn = rng.choices(weights, cum_weights=cumulated, k=stream.next)
         body, lines = sum(row.body for row in drawn), sum(row.lines for row in drawn)
-        rehearsal.ask(_Request(len(drawn), body, lines))
+        rehearsal.ask(_SimulatedRequest(len(drawn), body, lines))
         asked += len(drawn)
         stream.left -= len(drawn)
         stream.next = min(stream.left, rehearsal.sizer.size)
         if not stream.left:
             streams.popleft()
-            streams.extend(_Stream(rows, rehearsal.sizer.size) for rows in islice(todo, 1))
+            streams.extend(_OpenPart(rows, rehearsal.sizer.size) for rows in islice(todo, 1))
         if rehearsal.sent == _MOST_REQUESTS // 2:
             halfway, asked_halfway = Course(rehearsal.sent, rehearsal.now), asked
     rest = sum(parts) - asked
@@ -90,7 +90,7 @@ def rehearse(
     )
 
 
-class _Stream:
+class _OpenPart:
     """A part that is open: rows left, and how many of them the next request asks for."""
 
     def __init__(self, rows: int, size: int) -> None:
@@ -98,7 +98,7 @@ class _Stream:
         self.next = min(rows, size)
 
 
-class _Request(NamedTuple):
+class _SimulatedRequest(NamedTuple):
     """Rows that are asked for together, and what they weigh."""
 
     rows: int
@@ -106,13 +106,13 @@ class _Request(NamedTuple):
     lines: int
 
 
-class _Answer(NamedTuple):
+class _SimulatedResponse(NamedTuple):
     """An answer on its way; the first to come is the least."""
 
     at: float
     number: int
     ticket: Ticket
-    request: _Request
+    request: _SimulatedRequest
     held: int
     refused: bool
 
@@ -130,10 +130,10 @@ class _Rehearsal:
         self._taken = 0.0  # when it last took one
         self._budget = limits.max_memory
         self._held = 0
-        self._coming: list[_Answer] = []
-        self._again: list[_Request] = []
+        self._coming: list[_SimulatedResponse] = []
+        self._again: list[_SimulatedRequest] = []
 
-    def ask(self, request: _Request) -> None:
+    def ask(self, request: _SimulatedRequest) -> None:
         """Sends a request as soon as pacer and budget let it go, and before it those that were refused."""
         while self._again:
             self._send(self._again.pop())
@@ -147,7 +147,7 @@ class _Rehearsal:
                 self._send(self._again.pop())
         return Course(self.sent, self.now)
 
-    def _send(self, request: _Request) -> None:
+    def _send(self, request: _SimulatedRequest) -> None:
         held = self.sizer.footprint(request.rows)
         while self._coming and self._held + held > self._budget:
             self._hear()
@@ -161,7 +161,9 @@ class _Rehearsal:
         ticket = self._pacer.sent(self.now)
         self.sent += 1
         self._held += held
-        heapq.heappush(self._coming, _Answer(self.now + took, self.sent, ticket, request, held, refused))
+        heapq.heappush(
+            self._coming, _SimulatedResponse(self.now + took, self.sent, ticket, request, held, refused)
+        )
 
     def _takes(self) -> bool:
         """Whether the server takes one more request now."""

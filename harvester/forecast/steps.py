@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SCOPE = ("branch_name", "include_all_label_branches", "shadow_data_state")
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class FilterStep(msgspec.Struct, frozen=True, kw_only=True):
     """A predicate: where it runs (server, listing, record), on what, and how many of these it leaves.
 
     `left` is exact for rows, estimated from the sample for records.
@@ -36,7 +36,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 def server_steps(
     session: "Session", project: "ProjectInfo", selection: Selection, listed: int
-) -> Iterator[Step]:
+) -> Iterator[FilterStep]:
     """The predicates of the list call, one by one: another listing for each but the last. Blocking."""
     chosen = places(selection).server
     scope = {name: chosen[name] for name in _SCOPE if name in chosen}
@@ -79,22 +79,22 @@ class ListingSteps:
             self._left[number] += test(row) != "filtered"
         self._left[-1] += outcome is None
 
-    def steps(self) -> list[Step]:
+    def steps(self) -> list[FilterStep]:
         return [
             _of_rows("listing", name, value, left)
             for (name, value), left in zip(self._chosen, self._left, strict=True)
         ]
 
 
-def _of_rows(where: str, predicate: str, value: Any, left: int) -> Step:
-    return Step(where=where, predicate=predicate, value=value, of="rows", left=exactly(left))
+def _of_rows(where: str, predicate: str, value: Any, left: int) -> FilterStep:
+    return FilterStep(where=where, predicate=predicate, value=value, of="rows", left=exactly(left))
 
 
 def record_steps(
     selection: Selection,
     filters: Mapping[Kind, tuple[str, ...]],
     estimate: Callable[[Callable[[Look], float]], Estimate],
-) -> Iterator[Step]:
+) -> Iterator[FilterStep]:
     """What the filters over records leave, by kind; `filters` in the order in which they are tried.
 
     `estimate` gives the total over all rows of a number taken from each look.
@@ -112,8 +112,8 @@ def _left(look: Look, *, kind: str, tried: tuple[str, ...]) -> int:
     return look.seen.get(kind, 0) - sum(dropped.get(name, 0) for name in tried)
 
 
-def _of_records(kind: str, predicate: str, value: Any, left: Estimate) -> Step:
-    return Step(where="record", predicate=predicate, value=value, of=kind, left=left)
+def _of_records(kind: str, predicate: str, value: Any, left: Estimate) -> FilterStep:
+    return FilterStep(where="record", predicate=predicate, value=value, of=kind, left=left)
 
 
 def _value(values: dict[str, object], name: str) -> object:

@@ -9,7 +9,15 @@ import msgspec
 
 from harvester.filters.fields import Review
 from harvester.report.numbers import Labels
-from harvester.report.tally import MOST_KEYS, Answers, BoxTally, FrameTally, Given, ReviewTally, Values
+from harvester.report.tally import (
+    MOST_KEYS,
+    AnswerCounts,
+    BoxTally,
+    FrameTally,
+    Given,
+    ReviewTally,
+    ValueCounts,
+)
 
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 _NONE = msgspec.Raw(b"null")
@@ -40,7 +48,7 @@ class _Label(msgspec.Struct, rename="camel", gc=False):
     reviews: msgspec.Raw = _NONE
 
 
-class _Record(msgspec.Struct, gc=False):
+class _CountedRecord(msgspec.Struct, gc=False):
     label_hash: str | None = None
     branch_name: str | None = None
     data_type: str | None = None
@@ -49,12 +57,12 @@ class _Record(msgspec.Struct, gc=False):
     frame: int | None = None
 
 
-class _ObjectRecord(_Record, gc=False):
+class _CountedObject(_CountedRecord, gc=False):
     object: _Label = msgspec.field(default_factory=_Label)
     attributes: msgspec.Raw = _NONE
 
 
-class _ClassificationRecord(_Record, gc=False):
+class _CountedClassification(_CountedRecord, gc=False):
     classification: _Label = msgspec.field(default_factory=_Label)
     answers: msgspec.Raw = _NONE
 
@@ -70,9 +78,9 @@ class LabelTally(ABC):
 
     def __init__(self) -> None:
         self._records = self._distinct = self._unread = 0
-        self._by_name, self._by_data_type, self._by_author = Values(), Values(), Values()
+        self._by_name, self._by_data_type, self._by_author = ValueCounts(), ValueCounts(), ValueCounts()
         self._by_hand = self._automated = 0
-        self._answers, self._reviews = Answers(), ReviewTally()
+        self._answers, self._reviews = AnswerCounts(), ReviewTally()
         self._names: dict[str, str] = {}  # of classes that are told apart by feature hash
         self._row: tuple[str | None, str | None] | None = None
         self._seen: set[str | None] = set()
@@ -81,7 +89,7 @@ class LabelTally(ABC):
     def _add(self, record: Any) -> None:
         """Counts one record. Raises msgspec's errors where its form is unknown."""
 
-    def _count(self, record: _Record, label: _Label, name: str | None, answers: msgspec.Raw) -> bool:
+    def _count(self, record: _CountedRecord, label: _Label, name: str | None, answers: msgspec.Raw) -> bool:
         """Counts one record; whether its label is met for the first time."""
         if (row := (record.label_hash, record.branch_name)) != self._row:
             self._row, self._seen = row, set()
@@ -144,10 +152,10 @@ class ObjectTally(LabelTally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_shape, self._boxes, self._frames = Values(), BoxTally(), FrameTally()
-        self._decoder = msgspec.json.Decoder(_ObjectRecord)
+        self._by_shape, self._boxes, self._frames = ValueCounts(), BoxTally(), FrameTally()
+        self._decoder = msgspec.json.Decoder(_CountedObject)
 
-    def _add(self, record: _ObjectRecord) -> None:
+    def _add(self, record: _CountedObject) -> None:
         label = record.object
         new = self._count(record, label, label.name, record.attributes)
         self._by_shape.add(label.shape, new)
@@ -174,9 +182,9 @@ class ClassificationTally(LabelTally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._decoder = msgspec.json.Decoder(_ClassificationRecord)
+        self._decoder = msgspec.json.Decoder(_CountedClassification)
 
-    def _add(self, record: _ClassificationRecord) -> None:
+    def _add(self, record: _CountedClassification) -> None:
         label, feature = record.classification, record.classification.feature_hash
         name = label.name or next((answer.name for answer in _decode_answers(record.answers) or ()), None)
         if feature and name and len(self._names) < MOST_KEYS:

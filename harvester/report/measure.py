@@ -14,7 +14,7 @@ from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target
 from harvester.report.labels import ClassificationTally, LabelTally, ObjectTally
 from harvester.report.numbers import Labels, Numbers
-from harvester.report.rows import failures, rows_by_field
+from harvester.report.outcomes import failures, rows_by_field
 from harvester.settings import Selection
 
 Generation = tuple[Target, Manifest]

@@ -39,7 +39,7 @@ class Given(msgspec.Struct, gc=False):
     answers: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class Values:
+class ValueCounts:
     """How often each value of one field comes: in records, and on different labels."""
 
     def __init__(self) -> None:
@@ -78,7 +78,7 @@ class Values:
         )
 
 
-class Answers:
+class AnswerCounts:
     """Which attributes the labels of each class answer."""
 
     def __init__(self) -> None:
@@ -101,7 +101,7 @@ class Answers:
                 self._answered[pair] += answered
 
     def missing(self, names: Mapping[str, str] = MappingProxyType({})) -> MissingAnswers:
-        """The pairs of class and attribute that lack most answers first; `names` as for `Values.ranking`."""
+        """The pairs of class and attribute that lack most answers first; `names` as in `ValueCounts`."""
         pairs = [
             Missing(names.get(name, name), attribute, self._labels[name], self._labels[name] - answered)
             for (name, attribute), answered in self._answered.items()

@@ -1,5 +1,6 @@
 """Label row bodies: a few hundred are made, each when first asked for, and serve any number of rows."""
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -11,25 +12,24 @@ from harvester.simulator.recipes import RECIPES
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.template import Template, hole
 from harvester.simulator.traps import Traps
-from harvester.simulator.truth import Tally
 
 BLANK = -1  # the edition of a label row that was just created: it holds nothing
 KEPT = 4096  # bodies kept serialised; more than a world has unless callers ask for ever other features
 
 
 class Body(NamedTuple):
-    """A label row with holes, and what it holds."""
+    """A label row with holes."""
 
     template: Template
     classifications: Template  # as the v2 call for classifications answers them
-    tally: Tally
 
 
 class Bodies:
     """Makes bodies, by recipe, variant (which medium, which oddities) and edition (which labels)."""
 
-    def __init__(self, spec: WorldSpec) -> None:
+    def __init__(self, spec: WorldSpec, make_labels: Callable[..., Labels] = Labels) -> None:
         self._spec = spec
+        self._make_labels = make_labels
         self._shapes = spec.shapes or tuple({feature.shape: None for feature in OBJECTS})
         self.body = lru_cache(maxsize=KEPT)(self._body)
         self.media = lru_cache(maxsize=KEPT)(self._media)
@@ -49,7 +49,7 @@ class Bodies:
             count = dice.below(int(2 * spec.objects) + 1)
         else:
             count = spec.objects_per_row
-        labels = Labels(
+        labels = self._make_labels(
             dice,
             self._traps(None if blank else variant),
             wanted,
@@ -86,7 +86,7 @@ class Bodies:
         if labels.traps["few_keys"]:
             for key in ("is_valid", "is_shadow_data", "annotation_task_status", "file_type"):
                 del made[key]
-        return Body(Template(made), Template(_classifications(labels)), labels.tally)
+        return Body(Template(made), Template(_classifications(labels)))
 
 
 def _classifications(labels: Labels) -> Json:

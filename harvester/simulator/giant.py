@@ -9,7 +9,6 @@ from harvester.simulator.labels import Wanted
 from harvester.simulator.ontology import OBJECTS, Json, feature_hash
 from harvester.simulator.shapes import HEIGHT, WIDTH
 from harvester.simulator.template import Template, hole, raw_hole
-from harvester.simulator.truth import Tally
 
 CAR = feature_hash(OBJECTS[0].name)
 MARK = b"\0"
@@ -89,12 +88,6 @@ class Giant:
             made.write(b"[")
         made.write(b"]" + tail)
         return made.getvalue()
-
-    def tally(self, fill: Callable[..., bytes], wanted: Wanted) -> Tally:
-        made = Tally()
-        if _asked(wanted):
-            made.shapes["bounding_box"] = made.features[CAR] = self._count(fill)
-        return made
 
     def _count(self, fill: Callable[..., bytes]) -> int:
         room = self._size - len(fill(self._template, objects=b"[]")) - len(PADDING) + 1

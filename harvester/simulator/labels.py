@@ -1,4 +1,4 @@
-"""Makes the labels of one label row body, and counts them as it makes them."""
+"""Makes the labels of one label row body."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,7 +20,6 @@ from harvester.simulator.ontology import (
 )
 from harvester.simulator.shapes import geometry
 from harvester.simulator.traps import Traps
-from harvester.simulator.truth import Tally
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 PEOPLE = ("ann@example.com", "bob@example.com", "zoë@example.com")
@@ -69,7 +68,6 @@ class Labels:
         self.traps = traps
         self.count = count
         self._blank = blank
-        self.tally = Tally()
         self.object_answers: Json = {}
         self.object_actions: Json = {}
         self.classification_answers: Json = {}
@@ -126,11 +124,6 @@ class Labels:
         made |= shape | event | self._optional(track)
         if self.wants(track):
             into.append(made)
-            if event.get("event") != "delete":
-                self.count_one(track)
-
-    def count_one(self, track: Track) -> None:
-        self.tally.object(track.feature.shape, feature_hash(track.feature.name))
 
     def head(self, track: Track) -> Json:
         """What every object says of itself."""
@@ -205,8 +198,9 @@ class Labels:
         self.object_answers[track.hash] = made | extra
 
     def range_object(self, track: Track, placements: int = 1, *, bare: bool = False, **where: Any) -> None:
-        """An object that is nothing but an answer with ranges, counted once a placement.
+        """An object that is nothing but an answer with ranges.
 
+        `placements`: on how many media it lies; not written anywhere, but a subclass can count with it.
         `bare`: it does not say its shape, name, value and colour, which the ontology knows.
         """
         head = self.head(track)
@@ -214,9 +208,6 @@ class Labels:
             del head[key]
         head.pop("confidence") if self.dice.chance(0.5) else None
         self.answer(track, **(head | where | self._optional(track)))
-        if self.wants(track):
-            for _ in range(placements):
-                self.count_one(track)
 
     def act(self, track: Track, first: int, last: int, end: int, **extra: str) -> None:
         """The object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
@@ -247,11 +238,15 @@ class Labels:
             chosen.append(allowed.pop(self.dice.below(len(allowed))))
         return chosen
 
-    def _wants_classification(self, feature: Feature) -> bool:
+    def wants_classification(self, feature: Feature) -> bool:
         return self._takes(self._wanted.classifications, feature_hash(feature.name, "classification"))
 
     def classify(self, feature: Feature, placements: int, *, copied: bool = False, **where: Any) -> str:
-        """Answers a classification with so many placements; its hash. `copied`: placed by copies alone."""
+        """Answers a classification; its hash.
+
+        `placements`: on how many media it lies; not written anywhere, but a subclass can count with it.
+        `copied`: placed by frame-level copies alone.
+        """
         hash, answers = self.hash(), self._answers.static(feature)
         made: Json = {"classificationHash": hash, "classifications": answers}
         head = self._classification_head(feature)
@@ -259,9 +254,8 @@ class Labels:
             made["featureHash"] = head["featureHash"]
         if not copied:
             made |= {key: head[key] for key in head if key not in ("featureHash", "name", "value")}
-        if self._wants_classification(feature):
+        if self.wants_classification(feature):
             self.classification_answers[hash] = made | where
-            self.tally.classify(placements, copied=copied)
         return hash
 
     def copy(self, into: list[Json], feature: Feature, hash: str) -> None:
@@ -270,7 +264,7 @@ class Labels:
         reviews = self._reviews("CLASSIFICATION", hash)
         if self._wanted.reviews:
             made["reviews"] = reviews
-        if self._wants_classification(feature):
+        if self.wants_classification(feature):
             into.append(made)
 
     def _classification_head(self, feature: Feature) -> Json:

@@ -1,6 +1,5 @@
 """A project that does not exist: every row is made from its number when it is asked for."""
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -19,11 +18,9 @@ from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFa
 from harvester.simulator.listing import Listing, Query
 from harvester.simulator.ontology import Json
 from harvester.simulator.ontology_edits import ARCHIVED, Ontology
-from harvester.simulator.recipes import RECIPES
 from harvester.simulator.spec import WorldSpec
-from harvester.simulator.truth import Truth
 
-__all__ = ["Truth", "World", "WorldSpec"]
+__all__ = ["World", "WorldSpec"]
 
 SIGNATURE = b"?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=604800&X-Goog-Signature=5ec2e7"
 
@@ -92,6 +89,10 @@ class World:
         """The JSON of every item that a list call with this payload answers; ValueError for a bad filter."""
         return self._listing.items(self._query(query))
 
+    def rows(self, query: Mapping[str, Any] | None = None) -> Iterator[RowFacts]:
+        """The facts of the rows that a list call with this payload answers."""
+        return self._listing.rows(self._query(query))
+
     def listed_again(
         self, query: Mapping[str, Any], trouble: Callable[[str], RowTrouble | None]
     ) -> Iterator[bytes]:
@@ -146,7 +147,7 @@ class World:
         if not row.labelled:
             self._ledger.create(row.number, self._ledger.tick(None))
             row = self._ledger.row(row.number)
-        return self._render(row, self._usual()) if row else None
+        return self._render(row, self.usual()) if row else None
 
     def edit(self, **changes: Any) -> Edited:
         """Changes the project while clients read it; arguments as of `Edits`.
@@ -228,36 +229,15 @@ class World:
         for label_hash in label_hashes:
             row = self._ledger.find_label(label_hash)
             if row and self._ledger.branches[row.branch] == branch:
-                body = self._bodies.body(row.recipe, row.variant, row.edition, self._usual())
+                body = self._bodies.body(row.recipe, row.variant, row.edition, self.usual())
                 yield self._listing.fill(body.classifications, row)
-
-    # The truth
-
-    def expected(self, query: Mapping[str, Any] | None = None, *, include_archived: bool = False) -> Truth:
-        """What the rows that a list call answers hold, counted by the makers of their labels."""
-        wanted = Wanted() if include_archived else self._usual()
-        truth, bodies = Truth(), Counter[tuple[int, int, int]]()
-        for row in self._listing.rows(self._query(query)):
-            truth.listed += 1
-            truth.by_data_type[RECIPES[row.recipe].data_type] += 1
-            if not row.labelled:
-                continue
-            truth.labelled += 1
-            if self._is_giant(row):
-                self._giant.tally(partial(self._listing.fill, row=row), wanted).add_to(truth, 1)
-            else:
-                bodies[row.recipe, row.variant, row.edition] += 1
-        truth.unlabelled = truth.listed - truth.labelled
-        for body, rows in bodies.items():
-            self._bodies.body(*body, wanted).tally.add_to(truth, rows)
-        return truth
 
     def label_hash(self, number: int, branch: int = 0) -> str:
         """The label hash of the `number`-th row, whether it has one yet or not."""
         return self._ledger.hashes.text(LABEL, number, branch)
 
-    def _usual(self) -> Wanted:
-        """All features but archived ones."""
+    def usual(self) -> Wanted:
+        """What a label row holds unless a caller asks for more: all features but archived ones."""
         return Wanted(hidden=self._ontology.hidden)
 
     def _query(self, payload: Mapping[str, Any] | None) -> Query:

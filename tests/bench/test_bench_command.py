@@ -1,4 +1,4 @@
-"""The installed verb, end to end."""
+"""The suite and the installed verb, end to end."""
 
 import json
 import subprocess
@@ -10,8 +10,16 @@ import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.truth import truth_of
 
+ROOT = Path(__file__).parents[2]
 HARVESTER = Path(sys.executable).with_name("harvester")
+
+
+def suite(*arguments: str | Path) -> Any:
+    """Run the suite as `make bench` does."""
+    argv = [sys.executable, "-m", "benchmarks.suite", *map(str, arguments)]
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
 
 
 def bench(*arguments: str | Path, environment: dict[str, str] | None = None) -> Any:
@@ -21,7 +29,7 @@ def bench(*arguments: str | Path, environment: dict[str, str] | None = None) -> 
 
 def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:
     """Peers and harvester fetch the same rows and write the same boxes; JSON, table and PNG come of it."""
-    done = bench("--quick", "--scenario", "bundles", "-o", tmp_path)
+    done = suite("--quick", "--scenario", "bundles", "-o", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "platform's export script" in done.stdout
     found = json.loads((tmp_path / "bench.json").read_text())
@@ -37,8 +45,9 @@ def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:
 
 def test_an_unknown_scenario_is_named() -> None:
     """One line, and what there is."""
-    done = bench("--scenario", "bundels")
+    done = suite("--scenario", "bundels")
     assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
     assert "unknown scenario 'bundels': one of singles, bundles" in done.stderr
 
 
@@ -53,9 +62,7 @@ def test_a_project_is_measured_within_its_budget(faults: Faults, refused: bool, 
             "ENCORD_DOMAIN": simulator.url,
             "REQUESTS_CA_BUNDLE": str(simulator.ca_file),
         }
-        done = bench(
-            "--project", simulator.project_hash, "--max-calls", "40", "-o", tmp_path, environment=environment
-        )
+        done = bench(simulator.project_hash, "--max-calls", "40", "-o", tmp_path, environment=environment)
         stats = simulator.stats()
     assert done.returncode == 0, done.stderr
     assert "harvester export" in done.stdout
@@ -64,12 +71,12 @@ def test_a_project_is_measured_within_its_budget(faults: Faults, refused: bool, 
     assert stats["mutations"] == 0
     assert [trial["bundle_size"] for trial in found["trials"]] == [1, 10, 50, 100]
     assert bool(sum(trial["refused"] for trial in found["trials"])) == refused
-    assert found["labelled"] == World(WorldSpec(rows=300)).expected().labelled
+    assert found["labelled"] == truth_of(World(WorldSpec(rows=300))).labelled
     assert sorted(path.name for path in tmp_path.iterdir()) == ["bench.json"]
 
 
 def test_too_small_a_budget_is_refused() -> None:
     """Nothing could be compared; said before anything is asked."""
-    done = bench("--project", "any", "--max-calls", "5")
+    done = bench("any", "--max-calls", "5")
     assert done.returncode == 2
     assert "--max-calls is at least 20" in done.stderr

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from harvester.bench.bars import bars
-from harvester.bench.chart import draw
-from harvester.bench.measure import Measured, Sample
-from harvester.bench.results import Figure, Report, RunResult, limit_used, summed_up
-from harvester.bench.running import run_scenario
-from harvester.bench.scenarios import OURS, SCENARIOS, Run, Scenario
-from harvester.bench.served import rows_served
-from harvester.bench.table import report_table
+from benchmarks.suite.bars import bars
+from benchmarks.suite.chart import draw
+from benchmarks.suite.measure import Measured, RequestSample
+from benchmarks.suite.results import Figure, RunResult, SuiteReport, limit_used, summed_up
+from benchmarks.suite.running import run_scenario
+from benchmarks.suite.scenarios import OURS, SCENARIOS, Scenario, ToolRun
+from benchmarks.suite.served import rows_served
+from benchmarks.suite.table import report_table
 from harvester.cli.screen import show
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator, WorldSpec
@@ -33,7 +33,7 @@ FIGURES = ("seconds", "rows_per_s", "records_per_s", "mb_per_s", "cpu_ms_per_row
 SERVED = 400.0  # rows a second that the simulator has
 
 
-def as_if(run: Run, *, slower: float = 1.0) -> Measured:
+def as_if(run: ToolRun, *, slower: float = 1.0) -> Measured:
     """A measurement that nobody made: ours is ten times as fast as the peers."""
     seconds = slower * (1.0 if run.tool == OURS else 10.0)
     return Measured(
@@ -47,7 +47,7 @@ def as_if(run: Run, *, slower: float = 1.0) -> Measured:
         wire_bytes=1000 * run.rows,
         json_bytes=10_000 * run.rows if run.tool == OURS else None,
         digest="same" if run.tool == OURS else None,
-        samples=[Sample(at=at / 2, asked=25 * at, refused=0) for at in range(121)],
+        samples=[RequestSample(at=at / 2, asked=25 * at, refused=0) for at in range(121)],
     )
 
 
@@ -58,10 +58,10 @@ def result_of(scenario: Scenario) -> Any:
 
 
 @pytest.fixture(scope="module")
-def report() -> Report:
+def report() -> SuiteReport:
     found = [result_of(scenario) for scenario in SCENARIOS]
-    return Report(
-        command="harvester bench",
+    return SuiteReport(
+        command="python -m benchmarks.suite",
         quick=False,
         machine=MACHINE,
         startup_cpu_seconds={OURS: Figure(1, 1, 1)},
@@ -69,7 +69,7 @@ def report() -> Report:
     )
 
 
-def test_every_scenario_has_every_figure(report: Report) -> None:
+def test_every_scenario_has_every_figure(report: SuiteReport) -> None:
     """In the JSON, for every run of every scenario."""
     written = msgspec.json.decode(msgspec.json.encode(report))
     assert [scenario["name"] for scenario in written["scenarios"]] == [one.name for one in SCENARIOS]
@@ -93,7 +93,7 @@ def test_figures_are_medians_with_their_spread() -> None:
     assert threads.mb_per_s.high == pytest.approx(3_000 * 0.01 / 10)
 
 
-def test_a_bar_that_is_missed_is_seen(report: Report) -> None:
+def test_a_bar_that_is_missed_is_seen(report: SuiteReport) -> None:
     """Ours is cheap enough a row, but no faster in two processes than it is."""
     found = {bar.what: bar for bar in bars(report.scenarios)}
     assert found["client CPU a row, a hundred rows a request"].met
@@ -124,18 +124,19 @@ def test_the_share_of_a_limit_follows_its_capacity(
     a_tick: int, capacity: tuple[tuple[float, float], ...], used: float
 ) -> None:
     """Requests admitted, against what the rate allowed while they were asked for."""
-    samples = [Sample(at=tick / 5, asked=1 + a_tick * tick, refused=0) for tick in range(51)]
-    samples.append(Sample(at=12.0, asked=samples[-1].asked, refused=0))  # the command ends, and asks nothing
+    samples = [RequestSample(at=tick / 5, asked=1 + a_tick * tick, refused=0) for tick in range(51)]
+    # Until the command ends it asks for nothing more.
+    samples.append(RequestSample(at=12.0, asked=samples[-1].asked, refused=0))
     assert limit_used(samples, Faults(rate=50, capacity=capacity)) == pytest.approx(used, rel=0.03)
 
 
 def test_too_short_a_time_says_nothing_of_a_limit() -> None:
     """A burst would count for more than the rate."""
-    assert limit_used([Sample(0.0, 1, 0), Sample(1.0, 90, 0)], Faults(rate=50)) is None
+    assert limit_used([RequestSample(0.0, 1, 0), RequestSample(1.0, 90, 0)], Faults(rate=50)) is None
 
 
 def test_the_table_and_the_chart_show_it(
-    report: Report, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    report: SuiteReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every scenario by its title, the machine, the bars; and a picture."""
     show(report_table(report, bars(report.scenarios)))
@@ -156,7 +157,7 @@ def test_a_peer_that_fails_is_left_out_and_named() -> None:
     scenario = next(one for one in SCENARIOS if one.name == "bundles").quick()
 
     def failing(tool: str) -> Any:
-        def measure(run: Run, *_: Any, watched: bool) -> Measured:
+        def measure(run: ToolRun, *_: Any, watched: bool) -> Measured:
             if run.tool == tool:
                 raise CannotFinishNow("it gave up")
             return as_if(run)

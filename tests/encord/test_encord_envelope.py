@@ -14,7 +14,7 @@ CONTEXT = RequestContext(trace_id="t", domain="https://api.encord.com")
 
 
 def answer(body: bytes, *, many: bool = True) -> list[bytes] | None:
-    found = envelope.answer_of(body, 7, many=many, as_sent=True, context=CONTEXT)
+    found = envelope.rows_of(body, 7, many=many, as_sent=True, context=CONTEXT)
     return found and [bytes(row) for row in found.rows]
 
 
@@ -37,7 +37,7 @@ def test_rows_are_the_bytes_that_were_sent(body: bytes) -> None:
 def test_rows_are_slices_of_the_body() -> None:
     """A row of 1 MB is not copied: the answer holds no more than the body."""
     body = b'{"status":200,"response":{"a":"' + b"x" * 1024**2 + b'"}}'
-    found = envelope.answer_of(body, 7, many=False, as_sent=True, context=CONTEXT)
+    found = envelope.rows_of(body, 7, many=False, as_sent=True, context=CONTEXT)
     assert found is not None
     assert (found.wire_bytes, found.body_bytes) == (7, len(body))
     assert memoryview(found.rows[0]).obj is not None
@@ -52,7 +52,7 @@ OTHER = READ.replace(b'"a"', b'"b"')
 def test_rows_are_read_along_with_the_envelope(many: bool, response: bytes) -> None:
     """Where nobody wants them as sent, their skeletons are what comes."""
     body = b'{"status":200,"response":%b}' % response
-    found = envelope.answer_of(body, 7, many=many, as_sent=False, context=CONTEXT)
+    found = envelope.rows_of(body, 7, many=many, as_sent=False, context=CONTEXT)
     assert found is not None
     expected = [LabelRow(label_hash=name, data_title="é", data_units={}) for name in "ab"]
     assert found.rows == expected[: 1 + many]
@@ -77,7 +77,7 @@ def test_rows_among_which_one_is_odd_stay_as_they_were_sent(odd: bytes, many: bo
     """It is looked at alone, so that it does not take its neighbours with it, or is taken in pieces."""
     response = b"[%b,%b]" % (READ, odd) if many else odd
     body = b'{"status":200,"response":%b}' % response
-    found = envelope.answer_of(body, 7, many=many, as_sent=False, context=CONTEXT)
+    found = envelope.rows_of(body, 7, many=many, as_sent=False, context=CONTEXT)
     assert found is not None
     assert list(map(bytes, found.rows)) == ([READ, odd] if many else [odd])
 
@@ -86,7 +86,7 @@ def test_rows_that_say_they_are_the_same_stay_as_they_were_sent() -> None:
     """One of them repeats a key: which row it is shows where it is looked at alone."""
     rows = [b'{"label_hash":"b","label_hash":"a"}', READ]
     body = b'{"status":200,"response":[%b]}' % b",".join(rows)
-    found = envelope.answer_of(body, 7, many=True, as_sent=False, context=CONTEXT)
+    found = envelope.rows_of(body, 7, many=True, as_sent=False, context=CONTEXT)
     assert found is not None
     assert list(map(bytes, found.rows)) == rows
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harvester.encord import envelope
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.labels.json_paths import first_no_json, paths_of, where
 from harvester.labels.surrogates import is_no_text
 
@@ -22,10 +22,10 @@ VALUES = st.recursive(
 )
 
 
-def answer(*rows: bytes, many: bool = True) -> Answer:
+def answer(*rows: bytes, many: bool = True) -> RowsResponse:
     response = b"[%b]" % b", ".join(rows) if many else rows[0]
     body = b'{"status":200,"response":%b}' % response
-    found = envelope.answer_of(body, 7, many=many, as_sent=True, context=CONTEXT)
+    found = envelope.rows_of(body, 7, many=many, as_sent=True, context=CONTEXT)
     assert found is not None
     assert found.body_bytes == len(body)
     return found

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from harvester.engines.local import Part, open_parts, spread
+from harvester.engines.local import Part, StopSignal, open_parts, spread
 from harvester.errors import CannotFinishNow
 
 pytestmark = pytest.mark.anyio
@@ -39,7 +39,7 @@ async def test_parts_begin_in_order_and_only_so_many_at_once() -> None:
     """Three slots: the first three parts are begun, the others when these have ended."""
     harvest = Recorder()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: spread(numbered(7), harvest, width=3, stopping=anyio.Event(), grace=1))
+        tasks.start_soon(lambda: spread(numbered(7), harvest, width=3, stop=StopSignal(anyio.Event(), 1)))
         await anyio.wait_all_tasks_blocked()
         assert harvest.begun == [0, 1, 2]
         harvest.go.set()
@@ -51,7 +51,7 @@ async def test_no_part_begins_once_it_is_to_stop() -> None:
     """Open parts end; the one that was waiting for a slot is not begun."""
     harvest, stopping = Recorder(), anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: spread(numbered(7), harvest, width=2, stopping=stopping, grace=60))
+        tasks.start_soon(lambda: spread(numbered(7), harvest, width=2, stop=StopSignal(stopping, 60)))
         await anyio.wait_all_tasks_blocked()
         stopping.set()
         harvest.go.set()
@@ -68,7 +68,7 @@ async def test_parts_that_do_not_end_in_the_grace_are_cancelled() -> None:
         stopping.set()
         await harvest(index, rows)
 
-    await spread(numbered(3), harvest_and_stop, width=1, stopping=stopping, grace=0)
+    await spread(numbered(3), harvest_and_stop, width=1, stop=StopSignal(stopping, 0))
     assert harvest.begun == [0]
     assert harvest.ended == []
 
@@ -83,7 +83,7 @@ async def test_an_error_in_one_part_ends_the_others_and_is_raised_as_itself() ->
         await harvest(index, rows)
 
     with pytest.raises(CannotFinishNow, match="the disk is full"):
-        await spread(numbered(5), fails, width=3, stopping=anyio.Event(), grace=1)
+        await spread(numbered(5), fails, width=3, stop=StopSignal(anyio.Event(), 1))
     assert harvest.ended == []
 
 

@@ -37,7 +37,7 @@ COMMIT = Commit(
 
 
 @pytest.mark.parametrize(
-    "message", [messages.Begin(WORK, ["/lib"], 15.0), messages.NoMore(), messages.Stop()], ids=type
+    "message", [messages.Begin(WORK, ["/lib"], 15.0), messages.NoMore(), messages.StopWorker()], ids=type
 )
 def test_what_a_worker_is_told_arrives(message: messages.ToWorker) -> None:
     """Settings, credentials and all."""
@@ -46,9 +46,9 @@ def test_what_a_worker_is_told_arrives(message: messages.ToWorker) -> None:
 
 def test_rows_arrive_with_their_listing() -> None:
     """The listing of a row is the same JSON, and a row without one has none."""
-    body = messages.packed(messages.Harvest(7, [ROW, LISTED]))[messages.PREFIX :]
+    body = messages.packed(messages.HarvestPart(7, [ROW, LISTED]))[messages.PREFIX :]
     arrived = messages.to_worker(body)
-    assert isinstance(arrived, messages.Harvest)
+    assert isinstance(arrived, messages.HarvestPart)
     assert arrived.rows == [ROW, LISTED]
     assert bytes(arrived.rows[1].metadata) == b'{"a":\n1}'
 
@@ -57,7 +57,7 @@ def test_rows_arrive_with_their_listing() -> None:
     "message",
     [
         messages.Ask(),
-        messages.Counted({"requests": 3}),
+        messages.CountersNow({"requests": 3}),
         messages.Said("row.failed", {"label_hash": "h"}),
         messages.Committed(COMMIT),
         messages.Ended(),

@@ -13,7 +13,7 @@ from harvester.encord.session import Session
 from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.export import export
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.run import Summary
 from harvester.settings import Connection, Format, Limits, Selection
 
@@ -55,19 +55,19 @@ class Platform:
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "Platform":
         return self
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         return self.get_label_rows([label_hash])
 
     get_left_out = get_label_row
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         self.before_answer()
         with self._lock:
             self.asked += label_hashes
         if bad := [name for name in label_hashes if name in self.broken]:
             raise SkipRow("the row is corrupt", row=bad[0])
         rows = [self._row(name) for name in label_hashes]
-        return Answer(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
+        return RowsResponse(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
 
     def _row(self, label_hash: str) -> bytes:
         data = f"data-{label_hash[-4:]}"

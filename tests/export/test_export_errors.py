@@ -14,7 +14,7 @@ from harvester import errors
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PYTHON = PAGES[0].read_text(encoding="utf-8").split("\n## Python\n")[1].split("\n## ")[0]
-OPTIONAL = ("harvester.bench", "harvester.simulator", "harvester.testing")
+OPTIONAL = ("harvester.simulator",)
 
 
 def error_classes() -> dict[str, type[Exception]]:

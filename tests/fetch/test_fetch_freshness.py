@@ -18,7 +18,7 @@ from harvester.labels.extract import Extractor
 from harvester.labels.notes import Note
 from harvester.labels.wire import LabelRow, PlanRow
 from harvester.settings import Format, Selection
-from harvester.testing import FakeLabelRows
+from tests.fakes import FakeLabelRows
 from tests.fetch.pool_kit import Heard, a_pool, plan
 from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop
 

@@ -22,11 +22,12 @@ from harvester.errors import (
 )
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.fetch.threads import Threads
 from harvester.labels.wire import PlanRow
 from harvester.schema import Failure
-from harvester.testing import FakeLabelRows, Fault, check_label_rows
+from tests.conformance import check_label_rows
+from tests.fakes import FakeLabelRows, Fault
 from tests.fetch.pool_kit import COPYING, Copying, Heard, a_pool, collect, label_rows, plan, whole
 from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop
 
@@ -212,7 +213,7 @@ async def test_a_row_that_bundles_leave_out_is_harvested_where_it_comes_alone() 
     rows = plan(100)
 
     class Unbundled(FakeLabelRows):
-        def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+        def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
             return super().get_label_rows([name for name in label_hashes if name != "row-0042"])
 
     source = Unbundled(label_rows(rows))
@@ -228,11 +229,11 @@ class BundledOnly(FakeLabelRows):
         self.why: list[str] = []
         self._left_out = left_out
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         answer = super().get_label_rows([label_hash, "row-0000"])
-        return Answer(list(answer.rows[:-1]), 0, answer.body_bytes)
+        return RowsResponse(list(answer.rows[:-1]), 0, answer.body_bytes)
 
-    def get_left_out(self, label_hash: str) -> Answer:
+    def get_left_out(self, label_hash: str) -> RowsResponse:
         self.why.append(label_hash)
         raise self._left_out
 
@@ -529,14 +530,14 @@ class Heavy:
     def __init__(self, size: int) -> None:
         self.size = size
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         return self.get_label_rows([label_hash])
 
     get_left_out = get_label_row
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         rows = [b'{"label_hash":"%s"}' % label_hash.encode() for label_hash in label_hashes]
-        return Answer(list(rows), 0, self.size * len(rows))
+        return RowsResponse(list(rows), 0, self.size * len(rows))
 
 
 async def test_the_byte_budget_holds_heavy_rows_back() -> None:

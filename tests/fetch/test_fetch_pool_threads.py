@@ -16,7 +16,7 @@ from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pool import FailedRow
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow, Row
-from harvester.testing import FakeLabelRows
+from tests.fakes import FakeLabelRows
 from tests.fetch.pool_kit import COPYING, Copying, a_pool, collect, label_rows, plan, whole
 
 pytestmark = pytest.mark.anyio

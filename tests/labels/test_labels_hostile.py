@@ -15,7 +15,7 @@ from harvester.output.ndjson import PartWriter
 from harvester.output.target import LocalTarget
 from harvester.part import harvest_rows
 from harvester.settings import Format, Limits
-from harvester.testing import FakeLabelRows
+from tests.fakes import FakeLabelRows
 from tests.labels.hostile import EVERY_KIND, check, extractor, mutated, planned_rows
 
 ROWS = planned_rows()

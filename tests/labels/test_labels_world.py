@@ -13,6 +13,7 @@ from harvester.labels.wire import LabelRow, ListedRow, PlanRow
 from harvester.schema import Kind
 from harvester.settings import Format, Selection
 from harvester.simulator.world import World, WorldSpec
+from tests.truth import truth_of
 
 CLASSIFIED = Format(emit=("classifications",))
 FRAMED = ("image", "img_group", "video", "dicom", "nifti", "pdf")
@@ -51,7 +52,7 @@ def rows(world: World, **options: bool) -> list[tuple[PlanRow, bytes]]:
 
 def test_a_world_of_every_data_type_is_counted_as_it_was_made(world: World) -> None:
     """Objects by shape and by feature, and classifications of both eras."""
-    truth = world.expected()
+    truth = truth_of(world)
     extractor = Extractor(Selection(), Format(), json.dumps(world.ontology()).encode())
     shapes: Counter[str] = Counter()
     features: Counter[str] = Counter()

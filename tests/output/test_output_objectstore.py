@@ -24,7 +24,7 @@ from harvester.output.target import Draft, LocalTarget, open_target
 from harvester.output.verify import verify
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
 from harvester.stopping import held, stopping_when
-from harvester.testing import check_target
+from tests.conformance import check_target
 from tests.engines.test_engines_messages import WORK
 from tests.output.small import PURPOSE, contents, export
 from tests.output.stores import BUCKET, S3, answering, reach, s3_server

@@ -11,7 +11,7 @@ import pytest
 
 from harvester.errors import BadInput, TargetRefused
 from harvester.output.target import LocalTarget
-from harvester.testing import check_target
+from tests.conformance import check_target
 from tests.output.small import contents, export
 
 

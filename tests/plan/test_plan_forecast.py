@@ -11,6 +11,7 @@ from harvester.settings import Format, Limits, Selection
 from harvester.simulator.world import WorldSpec
 from tests.fetch.virtual import Server, TokenBucket, Unlimited
 from tests.plan.world_session import Truth, WorldSession, exported, foreseen
+from tests.truth import truth_of
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +79,7 @@ def test_without_a_sample_no_label_row_is_asked_for() -> None:
     """One listing, and the counts that follow from it."""
     session = WorldSession(WorldSpec(rows=500))
     found = foreseen(session, sample=0)
-    truth = session.world.expected()
+    truth = truth_of(session.world)
     assert (found.prediction, found.steps) == (None, None)
     assert (found.preview.listed, found.preview.to_fetch) == (truth.listed, truth.labelled)
     assert (session.listings, session.asked) == (1, Counter())
@@ -121,8 +122,8 @@ def test_explained_steps_say_what_each_predicate_leaves() -> None:
     rows = [step.left for step in steps if step.of == "rows"]
     world = session.world
     assert rows[:2] == [
-        exactly(world.expected().listed),
-        exactly(world.expected({"label_statuses": ["COMPLETED"]}).listed),
+        exactly(truth_of(world).listed),
+        exactly(truth_of(world, {"label_statuses": ["COMPLETED"]}).listed),
     ]
     assert rows == sorted(rows, key=lambda left: -left.value)
     objects = [step.left for step in steps if step.of == "objects"]

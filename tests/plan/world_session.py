@@ -14,11 +14,11 @@ import msgspec
 import harvester.forecast.forecast
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
-from harvester.engines.local import Part, spread, usual_width
+from harvester.engines.local import Part, StopSignal, spread, usual_width
 from harvester.errors import RateLimited
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.filters import asked_with
 from harvester.forecast.forecast import Forecast, forecast
 from harvester.labels.extract import Extractor
@@ -65,18 +65,18 @@ class WorldSession:
         self.asked_with = asked_with(selection, format)
         return self
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         return self.get_label_rows([label_hash])
 
     get_left_out = get_label_row
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         if self.server.judge(anyio.current_time())[0] != OK:
             raise RateLimited("too many requests")
         self.asked.update(label_hashes)
         rows = [self._row(label_hash) for label_hash in label_hashes]
         size = sum(map(len, rows)) + 100
-        return Answer(rows=list(rows), wire_bytes=size // 4, body_bytes=size)
+        return RowsResponse(rows=list(rows), wire_bytes=size // 4, body_bytes=size)
 
     def _row(self, label_hash: str) -> bytes:
         if label_hash not in self._rows:
@@ -149,7 +149,7 @@ async def _export(session: WorldSession, selection: Selection, format: Format, l
                     written.update(outcome.written)
                     lines.update({kind: text.size for kind, text in outcome.lines.items()})
 
-        await spread(parts(), harvest, width=usual_width(limits, format), stopping=anyio.Event(), grace=1.0)
+        await spread(parts(), harvest, width=usual_width(limits, format), stop=StopSignal(anyio.Event(), 1.0))
     return Truth(
         requests=counters.requests,
         label_bytes=counters.body_bytes,

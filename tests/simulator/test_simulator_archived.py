@@ -14,6 +14,7 @@ from harvester.simulator.ontology import feature_hash
 from harvester.simulator.ontology_edits import ARCHIVED
 from harvester.simulator.world import World
 from tests.simulator.client import Client
+from tests.truth import Oracle, truth_of
 
 SPEC = WorldSpec(rows=200, seed=9, archived=True)
 ROOTS = (feature_hash("Pedestrian"), feature_hash("Speech"), feature_hash("Comment", "classification"))
@@ -127,17 +128,17 @@ def test_features_are_archived_and_brought_back_by_an_edit(
 def test_the_truth_counts_what_is_sent() -> None:
     """Without archived features, or with them."""
     world, usual = World(SPEC), World(WorldSpec(rows=200, seed=9))
-    assert world.expected(include_archived=True) == usual.expected()
-    expected = world.expected()
+    assert Oracle(world).expected(include_archived=True) == truth_of(usual)
+    expected = truth_of(world)
     assert {hash for hash in ROOTS if expected.by_feature[hash]} == set()
-    assert expected.objects == usual.expected().objects - sum(usual.expected().by_feature[h] for h in ROOTS)
-    assert expected.classifications < usual.expected().classifications
+    assert expected.objects == truth_of(usual).objects - sum(truth_of(usual).by_feature[h] for h in ROOTS)
+    assert expected.classifications < truth_of(usual).classifications
 
 
 def test_some_features_can_be_archived_from_the_start() -> None:
     """Named as an edit names them; one that there is not is refused."""
     world = World(WorldSpec(rows=40, archived=("Car", "Weather")))
-    assert world.expected().by_feature[feature_hash("Car")] == 0
+    assert truth_of(world).by_feature[feature_hash("Car")] == 0
     with pytest.raises(ValueError, match="Tram"):
         World(WorldSpec(archived=("Tram",)))
 

@@ -8,6 +8,7 @@ import orjson
 import pytest
 
 from harvester.simulator.world import World, WorldSpec
+from tests.truth import truth_of
 
 Json = dict[str, Any]
 
@@ -170,7 +171,7 @@ def test_in_an_open_scene_some_objects_never_end() -> None:
 
 def test_all_may_be_one_of_several_kinds() -> None:
     """The usual mix, and kinds that it leaves out."""
-    usual = World(WorldSpec(rows=200)).expected().by_data_type
-    more = World(WorldSpec(rows=200, mix=("all", "scene_images", "recording"))).expected().by_data_type
+    usual = truth_of(World(WorldSpec(rows=200))).by_data_type
+    more = truth_of(World(WorldSpec(rows=200, mix=("all", "scene_images", "recording")))).by_data_type
     assert more.keys() == usual.keys()
     assert more["scene"] > usual["scene"]

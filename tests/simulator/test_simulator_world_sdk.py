@@ -8,7 +8,8 @@ from encord.objects import LabelRowV2, OntologyStructure
 from encord.orm.label_row import LabelRowMetadata
 
 from harvester.simulator.recipes import RECIPES
-from harvester.simulator.world import Truth, World, WorldSpec
+from harvester.simulator.world import World, WorldSpec
+from tests.truth import Oracle, Truth
 
 LOADED = [recipe.name for recipe in RECIPES if recipe.loads]
 NOT_LOADED = [recipe.name for recipe in RECIPES if not recipe.loads]
@@ -48,18 +49,18 @@ def classifications(row: LabelRowV2) -> int:
 def test_the_sdk_finds_what_the_truth_says(kind: str) -> None:
     """Every row loads, with as many objects and placed classifications as the truth counted."""
     world = World(WorldSpec(rows=90, mix=(kind,), unlabelled=0, seed=3))
-    ontology, found = Ontology(world), Truth()
+    ontology, oracle, found = Ontology(world), Oracle(world), Truth()
     query = {"include_all_label_branches": True}
     for item in map(orjson.loads, world.listing(query)):
         row = load(world, ontology, item)
-        truth = world.expected({"label_hashes": [item["label_hash"]]})
+        truth = oracle.expected({"label_hashes": [item["label_hash"]]})
         assert objects(row) == truth.objects, item
         # The SDK shows what lies on another layer of an image on its root layer too, and no old copies.
         if kind != "layers":
             assert classifications(row) == truth.classifications - truth.copied, item
         found.objects += truth.objects
         found.classifications += truth.classifications
-    truth = world.expected(query)
+    truth = oracle.expected(query)
     assert (found.objects, found.classifications) == (truth.objects, truth.classifications)
     assert found.objects > 100
     assert found.classifications > 40

@@ -10,6 +10,7 @@ import pytest
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.traps import TRAPS
 from harvester.simulator.world import World, WorldSpec
+from tests.truth import truth_of
 
 Row = dict[str, Any]
 KINDS = [recipe.name for recipe in RECIPES if recipe.weight]
@@ -208,7 +209,7 @@ def test_copies_are_counted_once_a_placement(kind: str) -> None:
     found = 0
     for _, row in rows(world):
         found += sum(hash in unplaced(row) for hash, _ in copies(row))
-    assert found == world.expected().copied
+    assert found == truth_of(world).copied
 
 
 @pytest.mark.parametrize("trap", TRAPS)
@@ -228,7 +229,7 @@ def test_odd_groups_count_one_an_object_and_space() -> None:
         for unit in row["data_units"].values():
             labels = unit.get("labels")
             counted += len(labels["objects"]) if isinstance(labels, dict) and "objects" in labels else 0
-    truth = world.expected()
+    truth = truth_of(world)
     assert truth.objects == counted
     assert truth.by_shape["hexagon"] > 0
     assert truth.by_data_type.keys() == {"image", "group", "dicom_study"}

@@ -14,7 +14,7 @@ from harvester.encord.session import Session
 from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.export import export
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.live import live_records
 from harvester.output.compression import decompressed
 from harvester.run import Summary
@@ -60,12 +60,12 @@ class LiveWorld:
         self.include_archived = selection.include_archived  # one export or sync runs at a time
         return self
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         return self.get_label_rows([label_hash])
 
     get_left_out = get_label_row
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         self.before_answer()
         with self._lock:
             self.asked += label_hashes
@@ -78,7 +78,7 @@ class LiveWorld:
         rows = [row for row in found if row is not None]
         if not rows:
             raise SkipRow("there is no such label row", row=label_hashes[0])
-        return Answer(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
+        return RowsResponse(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
 
     async def export(
         self,

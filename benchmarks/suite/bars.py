@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from harvester.bench.results import Figure, RunResult, ScenarioResult
+from benchmarks.suite.results import Figure, RunResult, ScenarioResult
 
 
 class Bar(msgspec.Struct, frozen=True):

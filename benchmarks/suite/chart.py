@@ -4,10 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harvester.bench.measure import Sample
-from harvester.bench.results import Figure, Report, RunResult, ScenarioResult
-from harvester.bench.scenarios import OURS
-from harvester.bench.table import machine_line, milliseconds, short
+from benchmarks.suite.measure import RequestSample
+from benchmarks.suite.results import Figure, RunResult, ScenarioResult, SuiteReport
+from benchmarks.suite.scenarios import OURS
+from benchmarks.suite.table import machine_line, milliseconds, short
 from harvester.errors import BadInput
 
 _OURS, _PEER, _INK, _FAINT, _GRID = "#0f766e", "#b8bec7", "#1f2933", "#6b7280", "#e5e7eb"
@@ -22,7 +22,7 @@ _MEMORY = ("memory", "listing", "giant")
 Panel = Callable[[Any], None]
 
 
-def draw(report: Report, path: Path) -> None:
+def draw(report: SuiteReport, path: Path) -> None:
     """Writes a PNG. Raises BadInput where matplotlib is missing."""
     try:
         import matplotlib
@@ -63,7 +63,7 @@ def draw(report: Report, path: Path) -> None:
         picture.savefig(path, format="png", facecolor="white")
 
 
-def _panels(report: Report) -> list[Panel]:
+def _panels(report: SuiteReport) -> list[Panel]:
     by_name = {scenario.name: scenario for scenario in report.scenarios}
     panels: list[Panel] = []
     for name in ("singles", "bundles", "latency"):
@@ -179,7 +179,9 @@ def _follow(scenario: ScenarioResult) -> Panel:
     return panel
 
 
-def _per_second(samples: list[Sample], count: Callable[[Sample], int]) -> tuple[list[float], list[float]]:
+def _per_second(
+    samples: list[RequestSample], count: Callable[[RequestSample], int]
+) -> tuple[list[float], list[float]]:
     """A rate over the last second at each sample."""
     times, rates, since = [], [], 0
     for place, sample in enumerate(samples):

@@ -1,86 +1,17 @@
-"""Fakes and conformance checks for the seams of harvester, for its tests and for those who extend it.
+"""What the seams of harvester promise, checked on any implementation of them.
 
-`FakeLabelRows` is a source of label rows in memory, with faults by script. `check_label_rows` holds any
-source to what `harvester.fetch.source.LabelRows` promises, `check_target` any place for an export to what
-`harvester.output.target.Target` does.
+`check_label_rows` holds a source of label rows to what `harvester.fetch.source.LabelRows` promises,
+`check_target` a place for an export to what `harvester.output.target.Target` does.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 
-from harvester.errors import HarvesterError, SkipRow, TargetRefused, TooMuchAsked
-from harvester.fetch.source import Answer, LabelRows
+from harvester.errors import SkipRow, TargetRefused
+from harvester.fetch.source import LabelRows, RowsResponse
 from harvester.labels.wire import LabelRow, label_hash_of
 from harvester.output.layout import STATE
 from harvester.output.target import Target
-
-# What happens to one call: an error is raised; a function changes the rows of the answer.
-Fault = HarvesterError | Callable[[list[bytes]], list[bytes]]
-
-_NO_ROWS: Mapping[str, HarvesterError] = {}
-
-
-class FakeLabelRows:
-    """Label rows in memory, by label hash.
-
-    Args:
-        rows: the rows' JSON.
-        faults: one for each call in the order of their arrival, None for a call that goes well; calls
-            beyond the last go well.
-        spoiled: rows with the error that each call raises which asks for them, among others or alone.
-        most_rows: calls that ask for more raise TooMuchAsked naming this maximum.
-        on_call: runs first, in the caller's thread, with the label hashes asked for. It may block.
-    """
-
-    def __init__(
-        self,
-        rows: Mapping[str, bytes],
-        *,
-        faults: Iterable[Fault | None] = (),
-        spoiled: Mapping[str, HarvesterError] = _NO_ROWS,
-        most_rows: int | None = None,
-        on_call: Callable[[tuple[str, ...]], None] = lambda asked: None,
-    ) -> None:
-        self.calls: list[tuple[str, ...]] = []
-        self._rows = rows
-        self._faults = iter(faults)
-        self._spoiled = spoiled
-        self._most_rows = most_rows
-        self._on_call = on_call
-        self._lock = Lock()
-
-    def get_label_row(self, label_hash: str) -> Answer:
-        """One label row. Raises SkipRow where there is none."""
-        return self._answer((label_hash,))
-
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
-        """Several; those that there are none of are left out, as the platform does."""
-        return self._answer(tuple(label_hashes))
-
-    def get_left_out(self, label_hash: str) -> Answer:
-        """One label row. Raises SkipRow where there is none."""
-        return self._answer((label_hash,))
-
-    def _answer(self, asked: tuple[str, ...]) -> Answer:
-        with self._lock:
-            self.calls.append(asked)
-            fault = next(self._faults, None)
-        self._on_call(asked)
-        if isinstance(fault, HarvesterError):
-            raise fault
-        if self._most_rows is not None and len(asked) > self._most_rows:
-            raise TooMuchAsked(f"at most {self._most_rows} rows", maximum=self._most_rows)
-        for label_hash in asked:
-            if label_hash in self._spoiled:
-                raise self._spoiled[label_hash]
-        rows = [self._rows[label_hash] for label_hash in asked if label_hash in self._rows]
-        if not rows and len(asked) == 1:
-            raise SkipRow("there is no such label row", failure="gone", row=asked[0])
-        if fault is not None:
-            rows = fault(rows)
-        size = sum(map(len, rows))
-        return Answer(rows=list(rows), wire_bytes=size, body_bytes=size)
 
 
 def check_label_rows(
@@ -106,7 +37,7 @@ def check_label_rows(
             _check_answer("get_label_rows from many threads", answer, label_hashes)
 
 
-def _check_answer(what: str, answer: Answer, asked: Sequence[str]) -> None:
+def _check_answer(what: str, answer: RowsResponse, asked: Sequence[str]) -> None:
     found = sorted(label_hash_of(row) or "?" for row in answer.rows)
     _require(found == sorted(asked), f"{what}: asked for {sorted(asked)}, answered with {found}")
     size = sum(len(memoryview(row)) for row in answer.rows if not isinstance(row, LabelRow))

@@ -7,9 +7,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from harvester.bench.bars import Bar
-from harvester.bench.results import Figure, Report, RunResult, ScenarioResult
-from harvester.bench.scenarios import OURS
+from benchmarks.suite.bars import Bar
+from benchmarks.suite.results import Figure, RunResult, ScenarioResult, SuiteReport
+from benchmarks.suite.scenarios import OURS
 
 _COLUMNS = (
     "",
@@ -28,7 +28,7 @@ _COLUMNS = (
 )
 
 
-def report_table(report: Report, found: list[Bar]) -> RenderableType:
+def report_table(report: SuiteReport, found: list[Bar]) -> RenderableType:
     """Every scenario with its runs, then the bars, then what it was measured on."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for place, column in enumerate(_COLUMNS):
@@ -69,7 +69,7 @@ def _cells(run: RunResult, scenario: ScenarioResult) -> list[Text | str]:
     ]
 
 
-def _legend(report: Report) -> RenderableType:
+def _legend(report: SuiteReport) -> RenderableType:
     lines = [
         "Medians. CPU a row: user and system time of the whole process; own: less that of an export of one",
         "row; ×: times ours. MB/s: label JSON, uncompressed. limit: share of the server's rate limit used.",

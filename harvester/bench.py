@@ -134,7 +134,7 @@ class _Probe:
 
     async def trial(self, bundles: list[list[PlanRow]], size: int) -> None:
         """Asks for `bundles`, and adds what came of it to the trials."""
-        tally, todo = _Tally(), iter(bundles)
+        tally, todo = _TrialCounts(), iter(bundles)
         began = anyio.current_time()
         async with anyio.create_task_group() as group:
             for _ in range(CONCURRENCY):
@@ -156,7 +156,7 @@ class _Probe:
             )
         )
 
-    async def _work(self, todo: Iterator[Sequence[PlanRow]], tally: "_Tally") -> None:
+    async def _work(self, todo: Iterator[Sequence[PlanRow]], tally: "_TrialCounts") -> None:
         for rows in todo:
             if tally.cut_short:
                 return
@@ -184,7 +184,7 @@ class _Probe:
             tally.call_seconds += anyio.current_time() - began
 
 
-class _Tally:
+class _TrialCounts:
     """What came in one trial, all workers together. `closed_until`: nobody asks before."""
 
     def __init__(self) -> None:

@@ -30,7 +30,7 @@ QUICK_GIANT = 4_000_000
 QUICK_LATENCY = 0.03
 
 
-class Run(msgspec.Struct, frozen=True):
+class ToolRun(msgspec.Struct, frozen=True):
     """One command to measure.
 
     Attributes:
@@ -62,7 +62,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     title: str
-    runs: tuple[Run, ...]
+    runs: tuple[ToolRun, ...]
     spec: WorldSpec = IMAGES
     faults: Faults = Faults()
     in_flight: int | None = None
@@ -91,18 +91,18 @@ SCENARIOS = (
         name="singles",
         title="One row a request, no latency",
         runs=(
-            Run("harvester", 10_000, (*BOXES, *SINGLES)),
-            Run("threads", 300),
-            Run("one_by_one", 150),
+            ToolRun("harvester", 10_000, (*BOXES, *SINGLES)),
+            ToolRun("threads", 300),
+            ToolRun("one_by_one", 150),
         ),
     ),
     Scenario(
         name="bundles",
         title="A hundred rows a request, no latency",
         runs=(
-            Run("harvester", 100_000, (*BOXES, *HUNDREDS)),
-            Run("threads_of_chunks", 3_000),
-            Run("platform_export", 1_000),
+            ToolRun("harvester", 100_000, (*BOXES, *HUNDREDS)),
+            ToolRun("threads_of_chunks", 3_000),
+            ToolRun("platform_export", 1_000),
         ),
     ),
     Scenario(
@@ -111,9 +111,9 @@ SCENARIOS = (
         faults=Faults(latency=0.15),
         in_flight=64,
         runs=(
-            Run("harvester", 60_000, (*BOXES, *SINGLES, "--concurrency", "64")),
-            Run("threads", 300),
-            Run("one_by_one", 50),
+            ToolRun("harvester", 60_000, (*BOXES, *SINGLES, "--concurrency", "64")),
+            ToolRun("threads", 300),
+            ToolRun("one_by_one", 50),
         ),
         most_repeats=1,
     ),
@@ -121,7 +121,7 @@ SCENARIOS = (
         name="limit",
         title="A limit of 50 requests a second, bursts of 50, told to nobody",
         faults=LIMIT,
-        runs=(Run("harvester", 3_000, (*BOXES, *SINGLES)), Run("threads", 300)),
+        runs=(ToolRun("harvester", 3_000, (*BOXES, *SINGLES)), ToolRun("threads", 300)),
         watched=True,
         most_repeats=1,
     ),
@@ -129,7 +129,7 @@ SCENARIOS = (
         name="retry-after",
         title="The same limit, refusals with Retry-After",
         faults=msgspec.structs.replace(LIMIT, retry_after="seconds"),
-        runs=(Run("harvester", 3_000, (*BOXES, *SINGLES)), Run("threads", 300)),
+        runs=(ToolRun("harvester", 3_000, (*BOXES, *SINGLES)), ToolRun("threads", 300)),
         watched=True,
         most_repeats=1,
     ),
@@ -137,7 +137,7 @@ SCENARIOS = (
         name="capacity",
         title="The same limit; it drops to 40 % after 25 s and returns after 45 s",
         faults=DROP,
-        runs=(Run("harvester", 3_000, (*BOXES, *SINGLES)),),
+        runs=(ToolRun("harvester", 3_000, (*BOXES, *SINGLES)),),
         watched=True,
         most_repeats=1,
     ),
@@ -145,30 +145,30 @@ SCENARIOS = (
         name="memory",
         title="Memory by number of rows",
         runs=(
-            Run("harvester", 10_000, BOXES, "10,000 rows"),
-            Run("harvester", 300_000, BOXES, "300,000 rows"),
+            ToolRun("harvester", 10_000, BOXES, "10,000 rows"),
+            ToolRun("harvester", 300_000, BOXES, "300,000 rows"),
         ),
         most_repeats=1,
     ),
     Scenario(
         name="listing",
         title="A million rows listed, none fetched",
-        runs=(Run("harvester", 1_000_000, ("--data-type", "video")),),
+        runs=(ToolRun("harvester", 1_000_000, ("--data-type", "video")),),
         most_repeats=1,
     ),
     Scenario(
         name="giant",
         title="One label row of 200 MB",
         spec=msgspec.structs.replace(IMAGES, giant_bytes=200_000_000),
-        runs=(Run("harvester", 1), Run("one_by_one", 1)),
+        runs=(ToolRun("harvester", 1), ToolRun("one_by_one", 1)),
         most_repeats=2,
     ),
     Scenario(
         name="processes",
         title="One process and two",
         runs=(
-            Run("harvester", 100_000, (*BOXES, "--processes", "1"), "1 process"),
-            Run("harvester", 100_000, (*BOXES, "--processes", "2"), "2 processes"),
+            ToolRun("harvester", 100_000, (*BOXES, "--processes", "1"), "1 process"),
+            ToolRun("harvester", 100_000, (*BOXES, "--processes", "2"), "2 processes"),
         ),
         same_bytes=True,
     ),
@@ -176,17 +176,17 @@ SCENARIOS = (
         name="filters",
         title="Every filter on and off",
         runs=(
-            Run("harvester", 10_000, (), "no filter"),
-            Run("harvester", 10_000, BOXES, "--shape"),
-            Run("harvester", 10_000, ("--name", "Car"), "--name"),
-            Run("harvester", 10_000, ("--feature-hash", CAR), "--feature-hash"),
-            Run("harvester", 10_000, ("--approved",), "--approved"),
-            Run("harvester", 10_000, ("--min-confidence", "0.9"), "--min-confidence"),
-            Run("harvester", 10_000, ("--author", "ann@example.com"), "--author"),
-            Run("harvester", 10_000, ("--manual",), "--manual"),
-            Run("harvester", 10_000, ("--where", "object.confidence > 0.9"), "--where"),
-            Run("harvester", 10_000, ("--filter", "builtins:bool"), "--filter, of one's own"),
-            Run(
+            ToolRun("harvester", 10_000, (), "no filter"),
+            ToolRun("harvester", 10_000, BOXES, "--shape"),
+            ToolRun("harvester", 10_000, ("--name", "Car"), "--name"),
+            ToolRun("harvester", 10_000, ("--feature-hash", CAR), "--feature-hash"),
+            ToolRun("harvester", 10_000, ("--approved",), "--approved"),
+            ToolRun("harvester", 10_000, ("--min-confidence", "0.9"), "--min-confidence"),
+            ToolRun("harvester", 10_000, ("--author", "ann@example.com"), "--author"),
+            ToolRun("harvester", 10_000, ("--manual",), "--manual"),
+            ToolRun("harvester", 10_000, ("--where", "object.confidence > 0.9"), "--where"),
+            ToolRun("harvester", 10_000, ("--filter", "builtins:bool"), "--filter, of one's own"),
+            ToolRun(
                 "harvester",
                 10_000,
                 (*BOXES, "--name", "Car", "--approved", "--min-confidence", "0.5", "--manual"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from harvester.bench.measure import Measured, Sample
-from harvester.bench.scenarios import OURS, Run, Scenario
+from benchmarks.suite.measure import Measured, RequestSample
+from benchmarks.suite.scenarios import OURS, Scenario, ToolRun
 from harvester.simulator import Faults
 
 _LONG_ENOUGH = 5.0  # seconds; sooner, a burst counts for more than the rate
@@ -62,7 +62,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     refused: float | None = None
     refused_share: float | None = None
     limit_used: float | None = None
-    samples: list[Sample] = []
+    samples: list[RequestSample] = []
     failed: str | None = None
 
 
@@ -89,8 +89,8 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
         return next(run for run in self.runs if run.tool == OURS)
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one `harvester bench` found.
+class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one run of the suite found.
 
     `startup_cpu_seconds`: what an export of one row takes, by tool.
     """
@@ -104,8 +104,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def summed_up(
     scenario: Scenario,
-    measured: dict[Run, list[Measured]],
-    failed: dict[Run, str],
+    measured: dict[ToolRun, list[Measured]],
+    failed: dict[ToolRun, str],
     startup: dict[str, Figure],
     served: float | None = None,
 ) -> ScenarioResult:
@@ -131,12 +131,12 @@ def summed_up(
     )
 
 
-def _head(run: Run, **more: Any) -> RunResult:
+def _head(run: ToolRun, **more: Any) -> RunResult:
     return RunResult(name=run.name, tool=run.tool, arguments=run.arguments, rows=run.rows, **more)
 
 
 def _result(
-    run: Run, repeats: list[Measured], startup: Figure | None, row_bytes: float, scenario: Scenario
+    run: ToolRun, repeats: list[Measured], startup: Figure | None, row_bytes: float, scenario: Scenario
 ) -> RunResult:
     def figure(value: Callable[[Measured], float]) -> Figure:
         return Figure.of([value(one) for one in repeats])
@@ -165,7 +165,7 @@ def _result(
     )
 
 
-def limit_used(samples: list[Sample], faults: Faults) -> float | None:
+def limit_used(samples: list[RequestSample], faults: Faults) -> float | None:
     """Requests that were admitted, as a share of what the rate allows, while there was something to ask.
 
     None where that was not for long enough to say.

@@ -8,7 +8,7 @@ from encord.http.common import RequestContext
 
 from harvester.encord import envelope
 from harvester.encord.body import RedirectRefused, read_body
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 
 # Makes what the caller wants of an answer, whose body is still to be read.
 Read = Callable[[urllib3.BaseHTTPResponse, RequestContext], Any]
@@ -18,13 +18,13 @@ _STATUS_SAYS_ALL = (413, 429)
 
 
 def reads_rows(max_bytes: int, *, many: bool, as_sent: bool) -> Read:
-    """Reads a v1 answer of label rows into one `Answer`, as `envelope.answer_of` does."""
+    """Reads a v1 answer of label rows into one `RowsResponse`, as `envelope.rows_of` does."""
 
-    def read(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Answer | None:
+    def read(response: urllib3.BaseHTTPResponse, context: RequestContext) -> RowsResponse | None:
         refuse_redirect(response)
         body, wire_bytes = read_body(response, max_bytes)
         raise_unless_envelope(response, body, context)
-        return envelope.answer_of(body, wire_bytes, many=many, as_sent=as_sent, context=context)
+        return envelope.rows_of(body, wire_bytes, many=many, as_sent=as_sent, context=context)
 
     return read
 

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from harvester.bench.scenarios import OURS, Run
+from benchmarks.suite.scenarios import OURS, ToolRun
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 
@@ -21,7 +21,7 @@ _PEERS = Path(__file__).with_name("peers.py")
 _ROWS = "labelrow/GET"
 
 
-class Sample(msgspec.Struct, frozen=True):
+class RequestSample(msgspec.Struct, frozen=True):
     """How many label row requests the simulator had by then, in seconds since the command began."""
 
     at: float
@@ -52,22 +52,22 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     wire_bytes: int
     json_bytes: int | None = None
     digest: str | None = None
-    samples: list[Sample] = []
+    samples: list[RequestSample] = []
 
 
-def measure(run: Run, simulator: Simulator, faults: Faults, *, watched: bool = False) -> Measured:
+def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool = False) -> Measured:
     """`run` against `simulator`, whose faults are set anew, so that schedules start with the command.
 
     Raises:
         CannotFinishNow: the command failed.
     """
     simulator.set_faults(faults)
-    before, samples = simulator.stats(), list[Sample]()
+    before, samples = simulator.stats(), list[RequestSample]()
 
     def look(at: float) -> None:
         now = simulator.stats()
         asked = now["by_kind"].get(_ROWS, 0) - before["by_kind"].get(_ROWS, 0)
-        samples.append(Sample(round(at, 3), asked, now["refused"] - before["refused"]))
+        samples.append(RequestSample(round(at, 3), asked, now["refused"] - before["refused"]))
 
     with tempfile.TemporaryDirectory(prefix="harvester-bench-") as directory:
         output, bundle = Path(directory, "out"), Path(directory, "ca.pem")
@@ -93,7 +93,7 @@ def measure(run: Run, simulator: Simulator, faults: Faults, *, watched: bool = F
     )
 
 
-def _command(run: Run, simulator: Simulator, output: Path) -> list[str]:
+def _command(run: ToolRun, simulator: Simulator, output: Path) -> list[str]:
     if run.tool != OURS:
         # -P: beside the script lie modules that are none of the SDK's.
         return [sys.executable, "-P", str(_PEERS), run.tool, simulator.project_hash, str(output)]
@@ -155,7 +155,7 @@ def _whole_process(
         return seconds, usage, out.read()
 
 
-def _told(run: Run, said: bytes) -> dict[str, int]:
+def _told(run: ToolRun, said: bytes) -> dict[str, int]:
     """Rows, records and, of ours, bytes of label JSON, as the command told."""
     if run.tool != OURS:
         return msgspec.json.decode(said, type=dict[str, int])

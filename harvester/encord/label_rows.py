@@ -12,7 +12,7 @@ from encord.orm.label_row import LabelRow
 from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
 from harvester.errors import SkipRow
-from harvester.fetch.source import Answer
+from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, server_side
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.ontology import read_ontology
@@ -38,7 +38,7 @@ class ProjectLabelRows:
         """Label rows by way of two clients.
 
         Args:
-            single, bundle: answer their call with one `Answer`, or with the SDK's own rows.
+            single, bundle: answer their call with one `RowsResponse`, or with the SDK's own rows.
             options: what is asked along with each row.
             domain: what messages call the server.
             check_access: raises CredentialsRefused where the project itself may not be read any more.
@@ -51,11 +51,11 @@ class ProjectLabelRows:
         self._domain = domain
         self._check_access = check_access
 
-    def get_label_row(self, label_hash: str) -> Answer:
+    def get_label_row(self, label_hash: str) -> RowsResponse:
         """One label row: by a bundled call of one where the single call cannot be asked for all of it."""
         return self.get_label_rows([label_hash]) if self._bundled_only else self._get_alone(label_hash)
 
-    def get_left_out(self, label_hash: str) -> Answer:
+    def get_left_out(self, label_hash: str) -> RowsResponse:
         """A label row that bundled calls leave out: the single call says why, or brings it.
 
         Where it brings less than is asked for, it serves for the reason only, and the row is left out.
@@ -70,7 +70,7 @@ class ProjectLabelRows:
             )
         return answer
 
-    def _get_alone(self, label_hash: str) -> Answer:
+    def _get_alone(self, label_hash: str) -> RowsResponse:
         return self._ask(
             lambda: self._single.get_label_row(label_hash, **self._options),
             asked="row",
@@ -78,7 +78,7 @@ class ProjectLabelRows:
             row=label_hash,
         )
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> Answer:
+    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
         """Several label rows in one call."""
         return self._ask(
             lambda: self._bundle.get_label_rows(list(label_hashes), **self._bundle_options),
@@ -89,7 +89,7 @@ class ProjectLabelRows:
 
     def _ask(
         self, call: Callable[[], Any], *, asked: faults.Asked, operation: str, row: str | None
-    ) -> Answer:
+    ) -> RowsResponse:
         try:
             return _as_answer(call())
         except Exception as error:
@@ -112,20 +112,20 @@ def options_for(project: ProjectInfo, selection: Selection) -> ServerSide:
     )
 
 
-def _as_answer(found: Any) -> Answer:
-    if isinstance(found, list) and found and isinstance(found[0], Answer):
+def _as_answer(found: Any) -> RowsResponse:
+    if isinstance(found, list) and found and isinstance(found[0], RowsResponse):
         return found[0]
-    if isinstance(found, Answer):
+    if isinstance(found, RowsResponse):
         return found
     # The SDK has parsed these: integers beyond 64 bits are floats, fields of tomorrow are gone.
     rows = [orjson.dumps(row) for row in (found if isinstance(found, list) else [found])]
-    return Answer(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))
+    return RowsResponse(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))
 
 
-def _parsed_with_pairs_only(error: Exception) -> Answer | None:
+def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
     """The row that the SDK's own parser failed on with `error` for an unpaired surrogate escape; else None.
 
-    What our parser reads has its surrogates replaced where it is read, see `envelope.answer_of`.
+    What our parser reads has its surrogates replaced where it is read, see `envelope.rows_of`.
     """
     sent = bytes(faults.unreadable(error))
     readable = with_pairs_only(sent)

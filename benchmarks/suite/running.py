@@ -6,10 +6,10 @@ from typing import Protocol
 
 import msgspec
 
-from harvester.bench.measure import Measured, measure
-from harvester.bench.results import Figure, ScenarioResult, summed_up
-from harvester.bench.scenarios import BOXES, IMAGES, OURS, Run, Scenario
-from harvester.bench.served import rows_served
+from benchmarks.suite.measure import Measured, measure
+from benchmarks.suite.results import Figure, ScenarioResult, summed_up
+from benchmarks.suite.scenarios import BOXES, IMAGES, OURS, Scenario, ToolRun
+from benchmarks.suite.served import rows_served
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 
@@ -21,7 +21,7 @@ class Measure(Protocol):
     """`measure.measure`, or what stands for it."""
 
     def __call__(
-        self, run: Run, simulator: Simulator, faults: Faults, *, watched: bool = False
+        self, run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool = False
     ) -> Measured: ...
 
 
@@ -30,7 +30,7 @@ def startup(
 ) -> dict[str, Figure]:
     """CPU seconds of an export of a single row, for each tool that the scenarios use."""
     tools = dict.fromkeys(run.tool for scenario in scenarios for run in scenario.runs)
-    runs = [Run(tool, 1, BOXES if tool == OURS else ()) for tool in tools]
+    runs = [ToolRun(tool, 1, BOXES if tool == OURS else ()) for tool in tools]
     seconds: dict[str, list[float]] = {run.tool: [] for run in runs}
     with Simulator(msgspec.structs.replace(IMAGES, rows=1)) as simulator:
         for repeat in range(repeats):
@@ -54,8 +54,8 @@ def run_scenario(
     Raises:
         CannotFinishNow: harvester itself failed.
     """
-    measured: dict[Run, list[Measured]] = {}
-    failed: dict[Run, str] = {}
+    measured: dict[ToolRun, list[Measured]] = {}
+    failed: dict[ToolRun, str] = {}
     repeats = min(repeats, scenario.most_repeats)
     with ExitStack() as stack:
         simulators = {

@@ -27,14 +27,14 @@ _FIELDS: Mapping[str, Callable[[PlanRow], str | None]] = {
 }
 
 
-class _FailedRow(msgspec.Struct):
+class _ListedFailure(msgspec.Struct):
     label_hash: str | None = None
     data_title: str | None = None
     error: str | None = None
     message: str | None = None
 
 
-class _Tally:
+class _OutcomeCounts:
     """Rows by the values of one listing field, and by outcome."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ def rows_by_field(target: Target, manifest: Manifest) -> dict[str, list[Outcomes
         Unsound: the frozen listing is missing.
         CannotFinishNow: it is damaged.
     """
-    tallies = {field: _Tally() for field in _FIELDS}
+    tallies = {field: _OutcomeCounts() for field in _FIELDS}
     for row, outcome in _outcomes(target, manifest):
         for field, value in _FIELDS.items():
             tallies[field].add(value(row), outcome)
@@ -82,8 +82,8 @@ def failures(folder: Target, manifest: Manifest) -> Failures:
     return Failures(ranked(errors.items()), first)
 
 
-def _failed(folder: Target, name: str) -> Iterator[_FailedRow]:
-    decode = msgspec.json.Decoder(_FailedRow).decode
+def _failed(folder: Target, name: str) -> Iterator[_ListedFailure]:
+    decode = msgspec.json.Decoder(_ListedFailure).decode
     return map(decode, read_lines(folder, name))
 
 
