@@ -205,7 +205,7 @@ def test_per_frame_names_the_image_of_a_group() -> None:
 
 @pytest.mark.parametrize("positions", [(0, 2, 5), (3,)])
 def test_per_frame_reaches_each_image_of_a_group_with_gaps(positions: tuple[int, ...]) -> None:
-    """Images may be gone: the positions of the others reach beyond their number. Units count what they have."""
+    """Images may be gone: the positions of the others reach beyond their number."""
     units = {}
     for at in positions:
         units |= unit(flat(label()), f"u{at}", data_sequence=at)
