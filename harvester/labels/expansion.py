@@ -48,7 +48,7 @@ def expanded(ranges: bytes, number_of_frames: int | None) -> Expansion | None:
 
 
 def expanded_on(ranges: bytes, frames: Iterable[int]) -> Expansion | None:
-    """Those of `frames`, the only ones that there are, that are in `ranges`; None where these are no frames."""
+    """Those of `frames`, the only ones that there are, in `ranges`; None where these are no frames."""
     spans = _spans(ranges)
     if spans is None:
         return None

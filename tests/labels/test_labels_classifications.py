@@ -205,7 +205,7 @@ def test_per_frame_names_the_image_of_a_group() -> None:
 
 @pytest.mark.parametrize("positions", [(0, 2, 5), (3,)])
 def test_per_frame_reaches_each_image_of_a_group_with_gaps(positions: tuple[int, ...]) -> None:
-    """Images may be gone: the positions of the others reach beyond their number. Units count what they have."""
+    """Images may be gone: the positions of the others reach beyond their number."""
     units = {}
     for at in positions:
         units |= unit(flat(label()), f"u{at}", data_sequence=at)
@@ -329,6 +329,30 @@ def test_reviews_of_a_classification_are_found_on_its_copies() -> None:
         record["classification"]["classificationHash"] for record in records(harvest, "classifications")
     ] == ["c1"]
     assert harvest.dropped == {"classifications": {"approved": 1}}
+
+
+@pytest.mark.parametrize("where", [{"range": [[0, 0]]}, {}])
+def test_reviews_of_a_classification_on_the_root_layer_are_found_in_the_data_unit(where: Json) -> None:
+    """A row that lists its root layer has its copies in the data unit all the same."""
+    reviewed = copy(reviews=[{"id": 1, "approved": True}])
+    sent = row(
+        "image",
+        unit(flat(classifications=[reviewed])),
+        spaces={"root": {"space_type": "image", "labels": {}}},
+        classification_answers=placed(**where),
+    )
+    [found] = classifications(sent, selection=Selection(include_reviews=True))
+    assert (found["space_id"], found["reviews"]) == ("root", reviewed["reviews"])
+
+
+@pytest.mark.parametrize("name", ["Car", "Weather"])
+def test_nothing_is_noted_of_a_classification_that_a_filter_drops(name: str) -> None:
+    """A note speaks of what is in the export."""
+    sent = row("video", unit({}), classification_answers=placed(range=[[0, "x"]]))
+    harvest = extract(sent, selection=Selection(names=(name,)), format=PER_FRAME)
+    assert [note.note for note in harvest.notes] == (
+        ["ranges_not_expanded", "placement_unknown"] if name == "Weather" else []
+    )
 
 
 def test_the_global_classification_is_the_ontologys() -> None:
