@@ -142,7 +142,11 @@ def _whats(was: PlanRow | None, remains: PlanRow | None, again: bool, whole_rows
 
 def _content(row: PlanRow) -> tuple[object, ...]:
     """What shows in a row's records, or says that they have changed."""
-    return row.last_edited_at, row.data_title, row.data_type, row.dataset_title
+    return (
+        row.last_edited_at, row.data_title, row.data_type, row.dataset_title,
+        # A label row may not say these itself; `--per-frame` ends at the number of frames.
+        row.width, row.height, row.number_of_frames,
+    )  # fmt: skip
 
 
 def _place(row: PlanRow) -> tuple[object, ...]:
