@@ -131,7 +131,7 @@ async def test_a_moved_row_is_fetched_again_where_records_hold_its_listing(out: 
 
 
 @pytest.mark.parametrize("key", ["width", "height", "number_of_frames"])
-async def test_a_row_whose_data_has_another_size_is_fetched_again(key: str) -> None:
+def test_a_row_whose_data_has_another_size_is_fetched_again(key: str) -> None:
     """What its label row does not say, records have from the listing."""
     row = PlanRow(dataset_hash="d", data_title="t", label_hash="l", branch_name="main", data_hash="x")
     other = msgspec.structs.replace(row, **{key: 7})
