@@ -214,13 +214,13 @@ class _Reading:
 
     def note(self, found: _Found) -> None:
         """Notes what is to be known of a classification that is kept."""
-        for note, holds in (
-            ("answer_as_text", found.as_text),
-            ("placement_unknown", found.placement.unknown),
-            ("ranges_not_expanded", found.not_expanded),
-        ):
-            if holds:
-                self._remarks.add(note, f"classification {found.classification_hash}")
+        where = f"classification {found.classification_hash}"
+        if found.as_text:
+            self._remarks.add("answer_as_text", where)
+        if found.placement.unknown:
+            self._remarks.add("placement_unknown", where)
+        if found.not_expanded:
+            self._remarks.add("ranges_not_expanded", where)
 
     def _keep_frames(self, found: _Found, frames: Expansion, place: Place) -> None:
         """Keeps a line for each of `frames`, all in one place."""
