@@ -214,6 +214,8 @@ class _Reading:
 
     def note(self, found: _Found) -> None:
         """Notes what is to be known of a classification that is kept."""
+        if not (found.as_text or found.placement.unknown or found.not_expanded):
+            return
         where = f"classification {found.classification_hash}"
         if found.as_text:
             self._remarks.add("answer_as_text", where)
