@@ -36,7 +36,7 @@ MANY_PARAMETERS = {
     "streaming.py: write_stream": _JOB,
     "sync.py: sync": _JOB,
     "sync.py: _SyncRun.__init__": _JOB,
-    "labels/classifications.py: _Reading.__init__": "one is made for each row: a value in between would cost time there",
+    "labels/classifications.py: _Reading.__init__": "made for each row: one more value would cost time",
 }
 LONG_FUNCTIONS = {
     "streaming.py: write_stream": "is to be cut",
