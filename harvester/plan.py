@@ -246,6 +246,8 @@ def planner(
 
 def _size(listed: object) -> int | None:
     """A size or number in the listing, whatever its type; None for 0, which stands where there is none."""
+    if type(listed) is int:  # as nearly always
+        return listed if 0 < listed <= _MOST else None
     if isinstance(listed, float) and listed.is_integer():
         listed = int(listed)
     elif isinstance(listed, str):

@@ -79,6 +79,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OUTCOME = b',"outcome":'
+_NO_OUTCOME = _OUTCOME + b"null,"
 
 
 def before_outcome(line: bytes) -> int:
@@ -94,9 +95,9 @@ def before_outcome(line: bytes) -> int:
 
 def outcome_of(line: bytes) -> str | None:
     """The `outcome` of a `PlanRow`, of which this is the JSON. Raises ValueError as `before_outcome`."""
-    start = before_outcome(line) + len(_OUTCOME)
-    if line.startswith(b"null", start):
+    if _NO_OUTCOME in line:
         return None
+    start = before_outcome(line) + len(_OUTCOME)
     return line[start + 1 : line.index(b'"', start + 1)].decode()
 
 
