@@ -14,7 +14,7 @@ from harvester.fetch.bundles import Batch, BundleSizer
 from harvester.fetch.freshness import Clocks
 from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Ticket
-from harvester.fetch.retry import RetryBudget
+from harvester.fetch.retry import RetryPolicy
 from harvester.fetch.source import LabelRows
 from harvester.fetch.threads import Threads
 from harvester.labels.extract import Extractor
@@ -32,8 +32,10 @@ class Caller:
     """Sends requests, one at a time for each caller of `ask`, as the gate lets them out.
 
     Args:
+        retry: tells whether the next failure of a batch is its last, and has the budget of retries.
         deadline: seconds after which a call should have ended by itself.
-        last_attempt: whether the next failure of a batch is its last.
+
+    Attributes:
         clocks: whether a row can be older than listed.
     """
 
@@ -43,22 +45,19 @@ class Caller:
         *,
         gate: Gate,
         sizer: BundleSizer,
-        retry_budget: RetryBudget,
+        retry: RetryPolicy,
         counters: Counters,
         on_event: Callable[[str, Mapping[str, Any]], None],
         deadline: float,
-        last_attempt: Callable[[Batch], bool],
-        clocks: Clocks,
     ) -> None:
+        self.clocks = Clocks()
         self._source = source
         self._gate = gate
         self._sizer = sizer
-        self._retry_budget = retry_budget
+        self._retry = retry
         self._counters = counters
         self._on_event = on_event
         self._deadline = deadline + _SLACK
-        self._last_attempt = last_attempt
-        self._clocks = clocks
         self._threads = Threads()
         self._witness: tuple[float, str] | None = None
         self._unanswered_since: float | None = None
@@ -77,7 +76,7 @@ class Caller:
             Stop: of the whole run.
         """
         ticket = await self._server_is_up(batch, ticket or await self._gate.enter())
-        call = Call(self._source, extractor, batch, self._clocks)
+        call = Call(self._source, extractor, batch, self.clocks)
         try:
             fetched = await self._send(ticket, call, len(batch.rows))
         except RateLimited:
@@ -104,7 +103,7 @@ class Caller:
         the batch itself is what fails, the breaker would never close. For the same reason a row's last
         attempt comes right after the server has shown that it is up: no row is blamed for an outage.
         """
-        doubtful = self._last_attempt(batch)
+        doubtful = self._retry.is_last(batch)
         while self._witness is not None and (ticket.trial or doubtful):
             try:
                 await self._send(ticket, partial(self._source.get_label_row, self._witness[1]), 1)
@@ -117,7 +116,7 @@ class Caller:
     async def _send(self, ticket: Ticket, call: Callable[[], T], weight: int) -> T:
         """Makes a call in a thread and gives its ticket back, whatever comes of it."""
         self._counters.requests += 1
-        self._retry_budget.requested()
+        self._retry.budget.requested()
         try:
             result = await self._in_thread(call)
         except RateLimited as error:

@@ -27,7 +27,6 @@ from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_LEFT_OUT, MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
 from harvester.fetch.cores import CoresUsed
-from harvester.fetch.freshness import Clocks
 from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Pacer, Ticket
 from harvester.fetch.retry import RetryPolicy
@@ -89,17 +88,14 @@ class Pool:
         self._retry = RetryPolicy(
             limits.max_attempts, rng=rng, broken=lambda: self.pacer.broken, on_retry=self._tell_retry
         )
-        self._clocks = Clocks()
         self._caller = Caller(
             source,
             gate=self._gate,
             sizer=self._sizer,
-            retry_budget=self._retry.budget,
+            retry=self._retry,
             counters=counters,
             on_event=on_event,
             deadline=request_deadline,
-            last_attempt=self._retry.is_last,
-            clocks=self._clocks,
         )
         # As many bundles may wait for an earlier one as can be in flight: enough to keep all threads busy.
         self._window = 2 * most
@@ -110,7 +106,7 @@ class Pool:
     @property
     def clocks_differ(self) -> bool:
         """Whether label rows and listing mean different moments: then no row is older than listed."""
-        return self._clocks.differ
+        return self._caller.clocks.differ
 
     async def __aenter__(self) -> Self:
         self._group = anyio.create_task_group()
@@ -246,8 +242,9 @@ class Pool:
 
     def _older(self, batch: Batch, fetched: Fetched) -> list[Batch]:
         """The rows of an answer that are older than listed, to be asked for once more."""
-        if not batch.asked_again and self._clocks.answered(len(batch.rows), fetched.older):
-            self._on_event("rows.clocks_differ", self._clocks.told())
+        clocks = self._caller.clocks
+        if not batch.asked_again and clocks.answered(len(batch.rows), fetched.older):
+            self._on_event("rows.clocks_differ", clocks.told())
         if not fetched.older:
             return []
         self._on_event("rows.older", {"rows": len(fetched.older)})

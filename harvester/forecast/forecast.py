@@ -12,9 +12,10 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import usual_width
 from harvester.events import Counters, say
+from harvester.fetch.pool import Pool
 from harvester.forecast.estimate import Estimate, exactly, spread_of, total
 from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
-from harvester.forecast.sample import Look, Sample, Weigher, look_at
+from harvester.forecast.sample import CallTimes, Look, Sample, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
 from harvester.listing_filter import ListingFilter
@@ -68,7 +69,6 @@ async def forecast(
     sample: int,
     explain: bool = False,
     seed: int = 0,
-    counters: Counters | None = None,
     on_event: Callable[[str, Mapping[str, Any]], None] = say,
 ) -> Forecast:
     """Foresee an export into a target.
@@ -98,17 +98,16 @@ async def forecast(
     if sample:
         rows = [row for stratum in strata for row in stratum.drawn]
         rng.shuffle(rows)  # so that light and heavy ones are asked for together, as in an export
-        looked = await look_at(
-            rows,
+        counters, times = Counters(), CallTimes(on_event)
+        pool = Pool(
             session.label_rows(project, selection, format, as_sent=True),
-            extractor,
-            format,
             limits,
-            counters=counters or Counters(),
-            on_event=on_event,
+            counters=counters,
+            on_event=times,
             rng=rng,
             request_deadline=session.connection.request_deadline,
         )
+        looked = await look_at(rows, pool, extractor, format, counters=counters, times=times)
         numbers = _Totals(strata, looked)
         prediction = await in_thread(
             partial(_predict, numbers, looked, foreseen, format, limits, listing, rng)

@@ -1,6 +1,5 @@
 """Looking at a sample of label rows: asked for as an export would, measured, and kept nowhere."""
 
-import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
 from statistics import fmean
@@ -10,13 +9,12 @@ import msgspec
 
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
-from harvester.fetch.source import LabelRows
 from harvester.forecast.rehearsal import Server
 from harvester.labels.extract import NOTHING_KNOWN, Harvest, Known, RowByRow
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.output.compression import compressor
-from harvester.settings import Compression, Format, Limits
+from harvester.settings import Compression, Format
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -56,29 +54,35 @@ class Weigher(RowByRow):
         return super().extract(row, planned, known)
 
 
+class CallTimes:
+    """Notes what each call of a pool took, in seconds, and the bytes of its answer. Hands all events on."""
+
+    def __init__(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
+        self.calls: list[tuple[float, int]] = []
+        self._on_event = on_event
+
+    def __call__(self, event: str, fields: Mapping[str, Any]) -> None:
+        if event == "request.answered":
+            self.calls.append((fields["seconds"], fields["body_bytes"]))
+        self._on_event(event, fields)
+
+
 async def look_at(
     rows: list[PlanRow],
-    source: LabelRows,
+    pool: Pool,
     extractor: Weigher,
     format: Format,
-    limits: Limits,
     *,
     counters: Counters,
-    on_event: Callable[[str, Mapping[str, Any]], None],
-    rng: random.Random,
-    request_deadline: float,
+    times: CallTimes,
 ) -> Sample:
-    """Asks for `rows` through a pool of their own. Raises what `Pool.stream` raises."""
+    """Asks for `rows` through `pool`, which counts in `counters` and tells its events to `times`.
+
+    Raises what `Pool.stream` raises.
+    """
     looks: dict[str, Look] = {}
-    calls: list[tuple[float, int]] = []
     packing: dict[str, _Packing] = {kind: _Packing(format.compress) for kind in format.kinds}
 
-    def hear(event: str, fields: Mapping[str, Any]) -> None:
-        if event == "request.answered":
-            calls.append((fields["seconds"], fields["body_bytes"]))
-        on_event(event, fields)
-
-    pool = Pool(source, limits, counters=counters, on_event=hear, rng=rng, request_deadline=request_deadline)
     async with pool, aclosing(pool.stream(rows, extractor)) as outcomes:
         async for (row,), outcome in outcomes:
             label_hash = row.label_hash or ""
@@ -87,7 +91,7 @@ async def look_at(
                 counters.harvested += 1
                 for kind, file in packing.items():
                     file.add(outcome.lines[kind])
-    latency, per_byte = straight_line(calls)
+    latency, per_byte = straight_line(times.calls)
     rate = pool.pacer.rate if counters.refused else None
     packed = {kind: file.ratio() for kind, file in packing.items()}
     return Sample(looks, packed, counters, Server(latency, per_byte, rate))

@@ -22,7 +22,7 @@ from harvester.labels.placement import (
     own_placements,
     whole_row_placement,
 )
-from harvester.labels.places import FRAME_TYPES, Place, Places
+from harvester.labels.places import FRAME_TYPES, ROOT_SPACE, Place, Places
 from harvester.labels.records import Sheet
 from harvester.labels.units import number_of_frames
 from harvester.labels.values import whole
@@ -54,6 +54,8 @@ class _Found(msgspec.Struct):
     end: bytes  # see `_END`
     feature: str | None
     fields: Any  # what the filters look at
+    as_text: bool  # whether an answer has an unknown form, see `AnswerList`
+    not_expanded: bool = False  # whether `--per-frame` leaves frames out
 
 
 class ClassificationReader:
@@ -100,15 +102,16 @@ class ClassificationReader:
         """
         head = b'{"kind":"classification",' + head
         reading = _Reading(sheet, self._chain, row, data_type, head, places, remarks, frames)
-        for found in self._found(row, data_type, places, remarks, continuous=reading.continuous):
+        for found in self._found(row, data_type, places, continuous=reading.continuous):
+            before = sheet.written
             if self._per_frame and found.feature not in self._ontology.global_classifications:
                 reading.keep_by_frame(found)
             else:
                 reading.keep(found)
+            if sheet.written > before:
+                reading.note(found)
 
-    def _found(
-        self, row: LabelRow, data_type: str, places: Places, remarks: Remarks, *, continuous: bool
-    ) -> Iterator[_Found]:
+    def _found(self, row: LabelRow, data_type: str, places: Places, *, continuous: bool) -> Iterator[_Found]:
         for key, entry, placement, copies in self._placements(row, data_type, places, continuous=continuous):
             said = _decode_copy(placement.sent)
             feature = entry.feature_hash or said.feature_hash
@@ -116,13 +119,9 @@ class ClassificationReader:
             if feature is not None:
                 name = self._ontology.names.get(feature, name)
             answers: AnswerList = self._answers[bytes(entry.classifications)]
-            if answers.as_text:
-                remarks.add("answer_as_text", f"classification {key}")
-            if placement.unknown:
-                remarks.add("placement_unknown", f"classification {key}")
             reviews, fields = NULL, None
             if self._needs_reviews:
-                reviews = _reviews(entry, said, copies.get(placement.place.space_id, {}))
+                reviews = _reviews(entry, said, _copies_of(placement, copies))
             if self._chain.looks_at_fields:
                 fields = self._decode_fields(placement.sent)
                 vars_of = {"feature_hash": feature, "name": name, "reviews": _decode_reviews(reviews)}
@@ -135,6 +134,7 @@ class ClassificationReader:
                 _END % (answers.json, reviews if self._with_reviews else NULL),
                 feature,
                 fields,
+                answers.as_text,
             )
 
     def _placements(
@@ -203,8 +203,7 @@ class _Reading:
             frames = expanded_on(ranges, units)
         elif framed:
             frames = expanded(ranges, number_of_frames(place, self._frames))
-        if framed is not False and (frames is None or frames.cut):
-            self._remarks.add("ranges_not_expanded", f"classification {found.classification_hash}")
+        found.not_expanded = framed is not False and (frames is None or frames.cut)
         if not frames:
             self.keep(found)
         elif units:
@@ -212,6 +211,18 @@ class _Reading:
                 self._keep_frames(found, Expansion([(frame, frame)], False), units[frame])
         else:
             self._keep_frames(found, frames, place)
+
+    def note(self, found: _Found) -> None:
+        """Notes what is to be known of a classification that is kept."""
+        if not (found.as_text or found.placement.unknown or found.not_expanded):
+            return
+        where = f"classification {found.classification_hash}"
+        if found.as_text:
+            self._remarks.add("answer_as_text", where)
+        if found.placement.unknown:
+            self._remarks.add("placement_unknown", where)
+        if found.not_expanded:
+            self._remarks.add("ranges_not_expanded", where)
 
     def _keep_frames(self, found: _Found, frames: Expansion, place: Place) -> None:
         """Keeps a line for each of `frames`, all in one place."""
@@ -277,6 +288,13 @@ class _Reading:
 
 def _in(frame: int, frames: Expansion) -> bool:
     return any(start <= frame <= end for start, end in frames.spans)
+
+
+def _copies_of(placement: Placement, copies: CopiesBySpace) -> CopiesInPlace:
+    """The copies in the place of a placement. Those of the space `root` may stand in the data unit, too."""
+    space_id = placement.place.space_id
+    found = copies.get(space_id, {})
+    return found if found or space_id != ROOT_SPACE else copies.get(None, {})
 
 
 def _reviews(entry: ClassificationAnswer, said: ClassificationCopy, copies: CopiesInPlace) -> bytes:

@@ -1,6 +1,6 @@
 """Label rows -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from copy import copy
 
 import msgspec
@@ -12,7 +12,7 @@ from harvester.labels.answers import AnswerWriter
 from harvester.labels.classifications import ClassificationReader
 from harvester.labels.notes import Note, Remark, Remarks
 from harvester.labels.objects import ObjectReader
-from harvester.labels.ontology import read_ontology
+from harvester.labels.ontology import Ontology, read_ontology
 from harvester.labels.places import Places
 from harvester.labels.records import CHUNK, Lines, Sheet, complete, row_ends, row_head
 from harvester.labels.text import has_line_break
@@ -77,6 +77,7 @@ class Extractor:
             with_reviews=selection.include_reviews or chains["classifications"].reads("reviews"),
         )
         self._units = UnitReader(format.kinds, signed_urls=selection.signed_urls)
+        self._finders = _finders(writer, known, emitted=format.kinds) if "units" in format.kinds else []
 
     def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
         """The records of one label row: as sent, or its skeleton where no rows are emitted.
@@ -152,8 +153,29 @@ class Extractor:
             elif kind == "rows":
                 _add_row(sheet, row, planned)
         if "units" in sheets:  # last, as they count the others
+            for find in self._finders:
+                find(skeleton, data_type, places)
             self._units.read(sheets["units"], skeleton, head, places, frames)
         return len(row)
+
+
+def _finders(
+    writer: AnswerWriter, ontology: Ontology, *, emitted: Collection[str]
+) -> list[Callable[[LabelRow, str, Places], None]]:
+    """What finds the spaces that only labels of a kind which is not `emitted` name: they are units, too."""
+    objects = ObjectReader(Chain("objects", Selection(), {}, {}), writer, ontology)
+    classifications = ClassificationReader(
+        Chain("classifications", Selection(), {}, {}), writer, ontology, per_frame=False, with_reviews=False
+    )
+
+    def find_in_objects(row: LabelRow, data_type: str, places: Places) -> None:
+        objects.read(Sheet(), row, data_type, b"", places, Remarks())
+
+    def find_in_classifications(row: LabelRow, data_type: str, places: Places) -> None:
+        classifications.read(Sheet(), row, data_type, b"", places, Remarks(), None)
+
+    finders = {"objects": find_in_objects, "classifications": find_in_classifications}
+    return [find for kind, find in finders.items() if kind not in emitted]
 
 
 class RowByRow(Extractor):

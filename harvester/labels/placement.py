@@ -67,22 +67,24 @@ def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Place
     The SDK passes over ranges that an entry has for the space `root`; here they stand in for a missing
     `range`.
     """
-    spaces = entry.spaces or {}
+    spaces = entry.spaces
+    if not spaces:  # as most
+        return [_placement(places.root, _pairs(entry.range), sent)] if entry.range else []
+    # A space may be named twice, in two ways.
     found: dict[tuple[str | None, bytes], Placement] = {}
-
-    def add(place: Place, ranges: bytes) -> None:
-        # A space may be named twice, in two ways.
-        unknown = ranges == NULL
-        found.setdefault((place.space_id, ranges), Placement(place, ranges, sent, unknown=unknown))
-
     others = [(places.space(name), where) for name, where in spaces.items() if name != ROOT_SPACE]
     if not others or places.has_space(ROOT_SPACE):
         on_root = _pairs(entry.range) if entry.range else _space_ranges(spaces.get(ROOT_SPACE))
         if on_root != _ALL:
-            add(places.root, on_root)
+            found[places.root.space_id, on_root] = _placement(places.root, on_root, sent)
     for place, where in others:
-        add(place, _space_ranges(where))
+        ranges = _space_ranges(where)
+        found.setdefault((place.space_id, ranges), _placement(place, ranges, sent))
     return list(found.values())
+
+
+def _placement(place: Place, ranges: bytes, sent: msgspec.Raw) -> Placement:
+    return Placement(place, ranges, sent, unknown=ranges == NULL)
 
 
 def copied_placements(copies: CopiesBySpace, places: Places) -> list[Placement]:

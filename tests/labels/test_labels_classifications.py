@@ -331,6 +331,30 @@ def test_reviews_of_a_classification_are_found_on_its_copies() -> None:
     assert harvest.dropped == {"classifications": {"approved": 1}}
 
 
+@pytest.mark.parametrize("where", [{"range": [[0, 0]]}, {}])
+def test_reviews_of_a_classification_on_the_root_layer_are_found_in_the_data_unit(where: Json) -> None:
+    """A row that lists its root layer has its copies in the data unit all the same."""
+    reviewed = copy(reviews=[{"id": 1, "approved": True}])
+    sent = row(
+        "image",
+        unit(flat(classifications=[reviewed])),
+        spaces={"root": {"space_type": "image", "labels": {}}},
+        classification_answers=placed(**where),
+    )
+    [found] = classifications(sent, selection=Selection(include_reviews=True))
+    assert (found["space_id"], found["reviews"]) == ("root", reviewed["reviews"])
+
+
+@pytest.mark.parametrize("name", ["Car", "Weather"])
+def test_nothing_is_noted_of_a_classification_that_a_filter_drops(name: str) -> None:
+    """A note speaks of what is in the export."""
+    sent = row("video", unit({}), classification_answers=placed(range=[[0, "x"]]))
+    harvest = extract(sent, selection=Selection(names=(name,)), format=PER_FRAME)
+    assert [note.note for note in harvest.notes] == (
+        ["ranges_not_expanded", "placement_unknown"] if name == "Weather" else []
+    )
+
+
 def test_the_global_classification_is_the_ontologys() -> None:
     """The level stands in the ontology, not in the row."""
     assert [thing.get("level") for thing in ONTOLOGY["classifications"]] == [None, "global"]

@@ -6,11 +6,14 @@ from pathlib import Path
 from unittest import mock
 
 import duckdb
+import msgspec
 import pytest
 
 from harvester import drift
+from harvester.changes import changes_between
 from harvester.errors import BadInput, TargetRefused, Unsound
 from harvester.events import Counters
+from harvester.labels.wire import PlanRow
 from harvester.live import live_records
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
@@ -125,6 +128,16 @@ async def test_a_moved_row_is_fetched_again_where_records_hold_its_listing(out: 
     assert whats(feed(out, 1)) == [("edited", moved), ("moved", moved)]
     (record,) = [each for each in live_records(out) if each["row"]["label_hash"] == moved]
     assert record["metadata"]["workflow_graph_node"]["title"] == "Somewhere else"
+
+
+@pytest.mark.parametrize("key", ["width", "height", "number_of_frames"])
+def test_a_row_whose_data_has_another_size_is_fetched_again(key: str) -> None:
+    """What its label row does not say, records have from the listing."""
+    row = PlanRow(dataset_hash="d", data_title="t", label_hash="l", branch_name="main", data_hash="x")
+    other = msgspec.structs.replace(row, **{key: 7})
+    assert list(changes_between([row], [row], generation=1)) == []
+    [step] = changes_between([row], [other], generation=1)
+    assert (step.wanted, [one.change for one in step.changes]) == (other, ["edited"])
 
 
 async def test_failed_rows_are_asked_for_again(out: Path) -> None:
