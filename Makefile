@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench crashtest lint lock clean
+.PHONY: demo test bench crashtest picture lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -21,6 +21,10 @@ bench: $(VENV)/.test
 # SIGKILL at 200 random moments: the bytes must be those of an export that was never killed.
 crashtest: $(VENV)/.test
 	$(BIN)/python -m tests.crash.crashtest
+
+# Draws the README's picture of a terminal anew: docs/export.svg.
+picture: $(VENV)/.run
+	$(BIN)/python -m benchmarks.picture
 
 lint: $(VENV)/.lint
 	$(BIN)/ruff check .

@@ -75,8 +75,8 @@ def simulate(
 ) -> None:
     """Serve a simulated project on loopback, and print how to reach it as a line of JSON.
 
-    While it serves, POST {"random": 5} to the line's edit_url to edit five rows; the README lists what else
-    can be edited.
+    While it serves, POST {"random": 5} to the line's edit_url to edit five rows; docs/simulator.md lists what
+    else can be edited.
     """
     try:
         from harvester.simulator import Faults, WorldSpec

@@ -1,14 +1,15 @@
-"""The README's table of verbs and flags, made from the command line itself.
+"""The tables of docs/flags.md, made from the command line itself.
 
-``python -m tests.cli.reference`` prints it.
+``python -m tests.cli.reference`` writes them into the page.
 """
 
-import sys
+from pathlib import Path
 from typing import Any
 
 from harvester.cli import command
 
-BEGIN, END = "<!-- flags -->", "<!-- /flags -->"
+PAGE = Path(__file__).parents[2] / "docs" / "flags.md"
+_BEGIN, _END = "<!-- flags -->\n", "\n<!-- /flags -->"
 
 
 def reference() -> str:
@@ -47,5 +48,12 @@ def _first(text: str | None) -> str:
     return " ".join((text or "").split())
 
 
+def page(present: str) -> str:
+    """Return the page with its tables as the command line makes them now."""
+    before, rest = present.split(_BEGIN)
+    _, after = rest.split(_END)
+    return before + _BEGIN + reference() + _END + after
+
+
 if __name__ == "__main__":
-    sys.stdout.write(reference())
+    PAGE.write_text(page(PAGE.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The demo, and the README's own code, as a user runs them."""
+"""The demo, and the code of docs/python.md, as a user runs them."""
 
 import re
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from tests.e2e.conftest import HARVESTER, Command
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
 
 def test_the_demo_shows_status_export_and_record(tmp_path: Path) -> None:
@@ -40,11 +40,11 @@ def test_the_demo_leaves_what_is_not_its_own(tmp_path: Path) -> None:
     assert (tmp_path / "demo-out" / "thesis.txt").read_text() == "mine"
 
 
-SECTION = README.read_text(encoding="utf-8").split("\n## Python\n")[1].split("\n## ")[0]
+CODE = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.S)
 
 
-@pytest.mark.parametrize("code", re.findall(r"```python\n(.*?)```", SECTION, re.S))
-def test_the_readme_s_code_runs(harvester: Command, tmp_path: Path, code: str) -> None:
+@pytest.mark.parametrize("code", CODE)
+def test_the_documented_code_runs(harvester: Command, tmp_path: Path, code: str) -> None:
     """Each block as it stands, with credentials from the environment."""
     done = subprocess.run(
         [sys.executable, "-c", code],

@@ -1,4 +1,4 @@
-"""The README's recipes, and its other examples that need a store or a cluster, run as they are written."""
+"""The recipes, and the other examples that need a store or a cluster, run as they are written."""
 
 import json
 import os
@@ -19,10 +19,19 @@ from tests.engines.cluster import Cluster
 from tests.output.stores import S3
 
 TESTS = Path(__file__).parents[1]
-README = (TESTS.parent / "README.md").read_text(encoding="utf-8")
-SECTIONS = {text.split("\n")[0]: text for text in README.split("\n## ")[1:]}
-RECIPES = {text.split("\n")[0]: text for text in SECTIONS["Recipes"].split("\n### ")[1:]}
-RECIPES |= {title: SECTIONS[title] for title in ("Object stores", "On a cluster")}
+
+
+def page(name: str) -> str:
+    return (TESTS.parent / "docs" / name).read_text(encoding="utf-8")
+
+
+def sections(name: str) -> dict[str, str]:
+    """The sections of a page, by their headings."""
+    return {text.split("\n")[0]: text for text in page(name).split("\n## ")[1:]}
+
+
+RECIPES = sections("recipes.md")
+RECIPES |= {"Object stores": page("object-stores.md"), "On a cluster": sections("cluster.md")["On a cluster"]}
 HERE = (
     "DuckDB", "polars", "pandas", "Nightly sync", "Boxes to COCO", "What an export holds, on one page",
     "Object stores", "On a cluster",
@@ -142,10 +151,10 @@ def test_tables_count_every_object(
 
 
 def test_live_objects_are_read_by_named_columns(large: Path) -> None:
-    """The query that the README has for a synced export, over a part with late odd values."""
+    """The query of docs/sync.md, over a part with late odd values."""
     (large / "out" / "changes-00000.ndjson").write_text("")
     (large / "out" / "manifest.json").write_text('{"generations": []}')
-    query = README.split("-- live objects\n")[1].split(";")[0]
+    query = page("sync.md").split("-- live objects\n")[1].split(";")[0]
     columns = "label_hash, branch_name, frame, name, object, attributes, data_title, space_id, object_hash"
     script = (
         f"import duckdb, json; rows = duckdb.sql({f'select {columns} from ({query})'!r}).fetchall();"

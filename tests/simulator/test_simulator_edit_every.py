@@ -23,7 +23,7 @@ from tests.fetch.virtual_loop import VirtualLoop
 from tests.simulator.client import Client
 
 HARVESTER = Path(sys.executable).with_name("harvester")
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
 SPEC = WorldSpec(rows=100)
 
 
@@ -116,9 +116,9 @@ def test_the_command_edits_by_itself(tmp_path: Path) -> None:
     assert items != [json.loads(item) for item in World(WorldSpec(rows=40)).listing()]
 
 
-def test_the_readmes_edits_can_be_made(tmp_path: Path) -> None:
+def test_the_documented_edits_can_be_made(tmp_path: Path) -> None:
     """Each as it stands, to the address that the command prints; and its table names what can be edited."""
-    bodies = re.findall(r"^edit '(.*?)'", README, re.M)
+    bodies = re.findall(r"^edit '(.*?)'", PAGE, re.M)
     assert len(bodies) == 4
     with simulate("--rows", 20, "--dir", tmp_path) as told:
         assert told["edit_url"] == f"{told['url']}/_simulator/edit"
@@ -130,7 +130,7 @@ def test_the_readmes_edits_can_be_made(tmp_path: Path) -> None:
                 assert answer.json().keys() == {"rows", "removed", "added", "moved", "at"}
             refused = http.request("POST", told["edit_url"], body=b'{"paint": "red"}')
             assert (refused.status, "paint" in refused.json()["message"]) == (400, True)
-    table = README.split("| key of an edit | |")[1].split("\n\n")[0]
+    table = PAGE.split("| key of an edit | |")[1].split("\n\n")[0]
     named = {
         name
         for line in table.splitlines()

@@ -22,7 +22,7 @@ from tests.sync.worlds import LiveWorld, contents, feed, live, whats
 
 pytestmark = pytest.mark.anyio
 
-README = Path(__file__).parents[2] / "README.md"
+PAGE = Path(__file__).parents[2] / "docs" / "sync.md"
 
 
 @pytest.fixture
@@ -153,10 +153,10 @@ async def test_failed_rows_are_asked_for_again(out: Path) -> None:
 
 
 @pytest.mark.parametrize("compress", [None, "gzip"])
-async def test_the_readmes_sql_gives_the_live_records(
+async def test_the_documented_sql_gives_the_live_records(
     out: Path, compress: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The query in the README, as it stands there, over three generations and one that is not finished."""
+    """The query of docs/sync.md, as it stands there, over three generations and one that is not finished."""
     world = LiveWorld(40)
     await world.export(out, format=Format(rows_per_part=10, compress=compress))  # type: ignore[arg-type]
     for number in range(3):
@@ -166,7 +166,7 @@ async def test_the_readmes_sql_gives_the_live_records(
     assert verify(LocalTarget(out)).ok
     assert sum(name.endswith("changes-00000.ndjson.gz") for name in contents(out)) == (3 if compress else 0)
     monkeypatch.chdir(out.parent)
-    query = README.read_text().split("-- live objects\n")[1].split(";")[0]
+    query = PAGE.read_text().split("-- live objects\n")[1].split(";")[0]
     expected = sorted(
         (record["label_hash"], record["frame"], record["object"]["objectHash"])
         for record in live_records(out, kinds=["objects"])
