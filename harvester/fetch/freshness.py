@@ -79,10 +79,6 @@ def older_rows(planned: Sequence[PlanRow], at: Sequence[int | None], rows: Seque
     return older
 
 
-def _shown(moment: datetime) -> str:
-    return moment.replace(tzinfo=None).isoformat(" ")
-
-
 def moment(text: str) -> datetime | None:
     """The moment that a date text of the platform means, in UTC, cut to seconds; `None` for anything else.
 
