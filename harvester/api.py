@@ -175,7 +175,7 @@ async def export_async(
     counters = counters or Counters()
     async with _opened(project, connection, stopping) as (session, info):
         if target == "-":
-            # Unbuffered: whoever flushes a buffer waits for the thread that is stuck in writing it.
+            # Unbuffered: flushing a buffer would wait for the thread that is stuck in writing it.
             stdout = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
             return await write_stream(
                 session, info, selection, format, limits, stdout,
@@ -308,8 +308,8 @@ async def _batches(
 ) -> AsyncGenerator[list[Record], None]:
     """The records of one label row after the other, at most `_BATCH` at once.
 
-    The work is done by a task of its own, so that this generator may be left, or closed by whoever
-    collects garbage, in any task: it holds no cancel scope.
+    The work is done by a task of its own, so that any task, also that of the garbage collector, may leave or
+    close this generator: it holds no cancel scope.
     """
     selection, functions = _with_filters(selection, filters, shown_name)
     send, receive = anyio.create_memory_object_stream[list[bytes]](_BATCHES_AHEAD)

@@ -20,10 +20,10 @@ from harvester.output.target import Target
 
 
 class AskedAgain:
-    """Says of a label hash whether its row is asked for again. Also notes which of those named were met.
+    """The label hashes whose rows are asked for again. Remembers which of those named it was asked about.
 
-    `ontology` is how the ontology has changed for the live records, None where it has not; `kept_names`
-    whether records stay that were made with an earlier one.
+    `ontology`: how the ontology has changed for the live records, None where it has not. `kept_names`:
+    whether records that were made with an earlier ontology are left as they are.
     """
 
     def __init__(self, options: SyncOptions, hashes: "HashesOnDisk") -> None:
@@ -43,7 +43,7 @@ class AskedAgain:
 
     @property
     def not_met(self) -> list[str]:
-        """The label hashes that were named and that nobody has asked about."""
+        """The label hashes that were named and that are not in the listing."""
         return sorted(self._named - self._met)
 
 

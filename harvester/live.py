@@ -81,7 +81,7 @@ def _label_row(record: dict[str, Any]) -> tuple[str, str]:
 
 @contextmanager
 def void_rows(target: Target, manifest: Manifest) -> Iterator["Void"]:
-    """What later generations made void. Raises CannotFinishNow where there is no room to note it."""
+    """The label rows whose records later generations made void. Raises CannotFinishNow on a full disk."""
     with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
         yield Void(table, target, manifest)
 

@@ -35,7 +35,7 @@ class _RootChange(NamedTuple):
 
     @property
     def becomes_shown(self) -> bool:
-        """Whether it was archived, so that its labels were not sent, and is so no more."""
+        """Whether it was archived before, so that its labels were not sent, and is not archived now."""
         return bool(self.before and self.before.archived and not (self.now and self.now.archived))
 
     @property
@@ -44,7 +44,7 @@ class _RootChange(NamedTuple):
 
     @property
     def is_placed_otherwise(self) -> bool:
-        """Whether a classification without a range is another thing now: see `whole_row_placement`."""
+        """Whether `whole_row_placement` decides otherwise now about a classification without a range."""
         return self.is_classification and _placed(self.before) != _placed(self.now)
 
     @property
@@ -60,7 +60,7 @@ def _placed(root: Root | None) -> bool | None:
 
 
 def hidden_or_shown(differences: OntologyDifferences) -> frozenset[str]:
-    """The objects and classifications that were archived, or are so no more."""
+    """The objects and classifications that were archived, or are not archived any more."""
     return frozenset(
         feature for feature in differences.roots if _root_change(differences, feature).is_shown_otherwise
     )
@@ -72,7 +72,7 @@ def why_all(
     """Why rows that hold nothing of what differs may have other records now; None where none has.
 
     `before` and `now` are the ontologies that differ. What live records do not hold may have been left out:
-    by the server, by a filter, or because nobody could tell where it stood.
+    by the server, by a filter, or because it had no range.
     """
     return next(_reasons(differences, before, now, reach), None)
 
@@ -128,8 +128,9 @@ def _kind(change: _RootChange) -> str:
 
 
 def _is_named_otherwise(change: _RootChange, selection: Selection) -> bool:
-    """Whether it may be chosen now, and was not before. One that the ontology has not got has a name of its
-    own, which is not known here.
+    """Whether `--name` may keep it now and did not before.
+
+    Where the ontology does not have it, the name in the record counts, which is not known here.
     """
     if change.before is None:
         return bool(change.now and change.now.name in selection.names)

@@ -21,7 +21,7 @@ STREAM_KINDS: tuple[Kind, ...] = ("objects", "classifications")
 
 Outcome = Literal["harvested", "unlabelled", "filtered", "failed"]
 
-# What is to be known of a label row that was harvested: `NoteLine.note`.
+# What a user should know about a label row that was harvested: `NoteLine.note`.
 NOTES = (
     "stale",
     "surrogates_replaced",
@@ -180,7 +180,7 @@ Record = ObjectRecord | ClassificationRecord | UnitRecord | RowRecord
 
 
 class NoteLine(TypedDict):
-    """A line of ``notes-*.ndjson``: what is to be known of a label row that was harvested."""
+    """A line of ``notes-*.ndjson``: what a user should know about a label row that was harvested."""
 
     label_hash: str
     data_title: str | None

@@ -75,7 +75,7 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """3 where rows of the export could not be had."""
+        """3 where rows of the export failed, else 0."""
         return 3 if self.counts["failed"] else 0
 
 
@@ -124,7 +124,7 @@ async def sync(
 def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
     """What the export in `target` is of. Blocking.
 
-    Its filters are code, and whoever made the export could name any: they run only if `filters`, those
+    Its filters are code, and the author of an export may have named any: they run only if `filters`, those
     that the user has named for this sync, are the same.
 
     Raises:
@@ -174,7 +174,7 @@ class _NotListed(BadInput):
 
 
 def _told(ontology: OntologyChange) -> dict[str, object]:
-    """What is said of a changed ontology before anything is fetched."""
+    """Return the fields of the event about a changed ontology, which is sent before anything is fetched."""
     rows = "all" if ontology.rows is None else ontology.rows
     told: dict[str, object] = {"nodes": [str(node) for node in ontology.nodes], "rows": rows}
     if ontology.more:

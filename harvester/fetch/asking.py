@@ -34,7 +34,7 @@ class FailedRow(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, row: PlanRow, error: SkipRow | Retry, attempts: int) -> "FailedRow":
-        """`row` failed for good with `error`, after so many requests."""
+        """Return the failure of `row` by `error`, after that many `attempts`."""
         return cls(
             row.label_hash or "",
             row.branch_name,
@@ -50,7 +50,7 @@ Outcome = Harvest | FailedRow
 
 
 class Span(msgspec.Struct):
-    """Rows that stand side by side in a bundle, from `place` on, and what became of them together."""
+    """Consecutive rows of a bundle, from position `place` on, and their common outcome."""
 
     place: int
     rows: int
@@ -62,7 +62,7 @@ class Fetched(msgspec.Struct):
 
     `missing` are the positions of rows that the answer left out, `older` those of rows that are older than
     listed, and are not read yet: they are to be asked for again. `weight` is the size in bytes of the
-    lines that are held, `foreign` the number of rows that nobody asked for.
+    lines that are held, `foreign` the number of rows that were not asked for.
     """
 
     spans: list[Span]
@@ -75,7 +75,7 @@ class Fetched(msgspec.Struct):
 
 
 class Call:
-    """One call, made in a worker thread. `abandoned` is set once nobody waits for it any more.
+    """One call, made in a worker thread. `abandoned` is set once its result is not needed any more.
 
     Without `clocks` no row is looked at for being older than listed.
     """
@@ -97,7 +97,7 @@ class Call:
         answer = self._ask(asked)
         hashes = [label_hash_of(row) for row in answer.rows]
         if len(asked) == 1 and hashes == [None]:
-            hashes = [*asked]  # no doubt the one asked for; what is wrong with it shows in reading it
+            hashes = [*asked]  # taken for the row asked for: reading it tells what is wrong with it
         found = find_asked(asked, hashes)
         missing, older = found.missing, self._older(found, answer)
         known = _known(asked, found, answer, older)
@@ -128,7 +128,7 @@ class Call:
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
     def _read(self, run: list[tuple[int, int]], rows: Sequence[Row], known: Known) -> Iterator[Span]:
-        """Reads those of `rows` that `run` names, see `FoundRows.runs`, until the call is abandoned."""
+        """Read the rows that `run` names (see `FoundRows.runs`); stop early if the call was abandoned."""
         batch, begin = self._batch, 0
         wanted = takewhile(lambda _: not self.abandoned, ((rows[at], batch.rows[i]) for i, at in run))
         for count, outcome in self._extractor.extract_all(wanted, known):
@@ -143,7 +143,7 @@ class Call:
 
 
 def _known(asked: Sequence[str], found: FoundRows, answer: RowsResponse, older: Mapping[int, str]) -> Known:
-    """What is to be noted of the rows `asked` for, from how they came."""
+    """Return the notes on the rows `asked` for that follow from the answer itself."""
     if not answer.replaced and not older:
         return NOTHING_KNOWN
     known: dict[str, list[Remark]] = {}

@@ -104,7 +104,7 @@ class BundleSizer:
         self._most = self._careful_from = min(self._most, max(1, rows // 2))
 
 
-# A row that so many answers leave out is not coming. For the last of them it is asked for alone.
+# A row fails after this many answers without it. For the last of them it is asked for alone.
 MOST_LEFT_OUT = 3
 
 
@@ -174,7 +174,7 @@ class FoundRows(msgspec.Struct):
 def find_asked(asked: Sequence[str], answered: Iterable[str | None]) -> FoundRows:
     """Finds the label hashes `asked` for among those of an answer, which has them in any order.
 
-    Of duplicates the first counts; `foreign` counts the rows that nobody asked for.
+    Of duplicates the first counts; `foreign` counts the rows that were not asked for.
     """
     first: dict[str | None, int] = {}
     for place, label_hash in enumerate(answered):

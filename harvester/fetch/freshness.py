@@ -13,7 +13,7 @@ import msgspec
 
 from harvester.labels.wire import LabelRow, PlanRow, Row
 
-# Of this many rows, the first that are answered, at most this share may be older than listed.
+# If more than this share of the first rows is older than listed, the two stamps mean different things.
 _FIRST_ROWS = 200
 _MOST_OLDER = 0.05
 
@@ -28,7 +28,7 @@ _SHORTEST = len("2023-02-09 14:12:03")
 class Clocks:
     """Whether the stamps of label rows and of their listing can be compared.
 
-    Told by one thread, the event loop's; `differ` may be read by any.
+    Only the event loop's thread calls `answered`; any thread may read `differ`.
     """
 
     def __init__(self) -> None:
@@ -36,9 +36,9 @@ class Clocks:
         self.rows = self.older = 0
 
     def answered(self, rows: int, older: Sequence[int]) -> bool:
-        """Counts an answer of so many rows, asked for the first time, of which those are older than listed.
+        """Count a first answer: its number of rows, and the positions of those that are older than listed.
 
-        Returns whether it is found out by this that the clocks differ.
+        Returns True for the answer that shows that the clocks differ, once.
         """
         room = _FIRST_ROWS - self.rows
         if room <= 0 or self.differ:
@@ -49,7 +49,7 @@ class Clocks:
         return self.differ
 
     def told(self) -> dict[str, object]:
-        """What a user should know once they differ."""
+        """Return the fields of the warning."""
         return {
             "older": self.older,
             "of": self.rows,
@@ -77,10 +77,6 @@ def older_rows(planned: Sequence[PlanRow], at: Sequence[int | None], rows: Seque
                     f"listed as edited {since:%Y-%m-%d %H:%M:%S}, the row says {before:%Y-%m-%d %H:%M:%S}"
                 )
     return older
-
-
-def _shown(moment: datetime) -> str:
-    return moment.replace(tzinfo=None).isoformat(" ")
 
 
 def moment(text: str) -> datetime | None:

@@ -52,8 +52,8 @@ class Pool:
 
     Args:
         counters: requests, refused, retries, wire_bytes and body_bytes are counted here.
-        on_event: hears of ``request.answered``, ``request.refused``, ``request.retried``, ``bundle.split``,
-            ``row.failed``, ``rows.older``, ``rows.clocks_differ``.
+        on_event: called with ``request.answered``, ``request.refused``, ``request.retried``,
+            ``bundle.split``, ``answer.foreign``, ``row.failed``, ``rows.older``, ``rows.clocks_differ``.
         request_deadline: seconds after which a call should have ended by itself.
         row_bytes: what a row weighed on average in an earlier run, if that is known.
     """
@@ -131,7 +131,7 @@ class Pool:
     async def stream(
         self, rows: Rows, extractor: Extractor
     ) -> AsyncGenerator[tuple[list[PlanRow], Outcome], None]:
-        """`rows` in their order, some at a time, with what became of them: of one row alone where it failed.
+        """Yield `rows` in their order, some at a time, with their outcome; a failed row comes alone.
 
         Leaving it early (`contextlib.aclosing`) cancels what is under way for it.
 

@@ -11,10 +11,10 @@ from harvester.labels.wire import Row
 class RowsResponse(msgspec.Struct):
     """What one call brought.
 
-    `rows` holds the label rows in any order: the JSON of each as sent, or where nobody wants that, and no
-    row needs a closer look, their skeletons. Both may be slices of one buffer, which lives as long as one
-    of them. `wire_bytes` is the body's size as it came over the network, 0 where
-    that is not known; `body_bytes` its size undone of the compression.
+    `rows` holds the label rows in any order: the JSON of each as sent; or their skeletons, where the JSON is
+    not needed and holds nothing unusual. Both may be slices of one buffer, which is kept as long as one of
+    them. `wire_bytes` is the size of the body on the network, 0 where that is not known; `body_bytes` its
+    size after decompression.
 
     `replaced` says of rows, by their place in `rows`, where U+FFFD stands in place of an unpaired surrogate
     escape, which is no text.
@@ -30,7 +30,7 @@ class LabelRows(Protocol):
     """The label rows of one project. Blocking, and safe to call from many threads.
 
     Both methods raise only errors of `harvester.errors`: a Retry where asking again may help, SkipRow
-    where the row (or one row of the bundle) cannot be had, Stop where no row can.
+    where the row (or one row of the bundle) cannot be fetched, Stop where no row can.
     """
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
@@ -40,4 +40,4 @@ class LabelRows(Protocol):
         """Several label rows in one call. The answer may lack some or bring others: the caller checks."""
 
     def get_left_out(self, label_hash: str) -> RowsResponse:
-        """A label row that answers leave out, asked for in the way that says why it cannot be had."""
+        """Fetch a label row that bundled answers leave out, by the call whose error says why."""

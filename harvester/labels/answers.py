@@ -27,7 +27,7 @@ _ITEM = (
     b'"options":%b,"text":%b,"number":%b,"ranges":%b}'
 )
 _MANUAL = (b"true", b"false", NULL)
-# A number of at most so many characters is within 64 bits, and within a double if it has no exponent.
+# Characters. A number that has no more, all of them digits, is within 64 bits.
 _SHORT_NUMBER = 18
 # Characters of the longest 64-bit integer, with its sign. Python reads no integer of thousands of digits.
 _LONGEST_INTEGER = 20

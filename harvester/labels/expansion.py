@@ -9,7 +9,7 @@ from harvester.labels.wire import Ranges
 
 # Frames that a placement is expanded to where the number of frames is not known (46 hours at 60 a second).
 MOST_FRAMES = 10_000_000
-# Lines that are made at once, and at most so many are held.
+# Lines that are made at once: the most that are in memory.
 AT_ONCE = 1000
 
 Spans = list[tuple[int, int]]  # of frames, both ends included, in order
@@ -91,7 +91,7 @@ def _first(spans: Spans, most: int) -> Iterator[tuple[int, int]]:
 
 
 class FrameLines:
-    """The lines of one placement, alike but for the frame; a `harvester.labels.records.LineSeries`.
+    """The lines of one placement, which differ in the frame only. A `harvester.labels.records.LineSeries`.
 
     Args:
         before, after: what stands before and after the frame's number in each line.

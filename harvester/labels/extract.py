@@ -23,15 +23,15 @@ from harvester.settings import Format, Selection
 _decode_row = msgspec.json.Decoder(LabelRow).decode
 
 
-# What is known of rows before they are read, to be noted, by label hash.
+# Notes on label rows that were made before the rows are read, by label hash.
 Known = Mapping[str, Iterable[Remark]]
 NOTHING_KNOWN: Known = {}
 
 
 class Harvest(msgspec.Struct):
-    """What label rows gave, by kind: their lines, how many rows have some, and what became of records.
+    """The result of reading label rows. For each kind: lines, rows with lines, and counts of records.
 
-    `notes` are what a user should know of the rows.
+    `notes` is what a user should know about these rows.
     """
 
     lines: dict[str, Lines]
@@ -82,7 +82,7 @@ class Extractor:
     def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
         """The records of one label row: as sent, or its skeleton where no rows are emitted.
 
-        `known` is what is known of it already, and noted.
+        `known`: notes on it that were made before.
 
         Raises:
             SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
@@ -94,7 +94,7 @@ class Extractor:
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
     ) -> Iterator[tuple[int, Harvest | SkipRow]]:
-        """The records of label rows: of so many in turn what they gave, or why the next cannot be read.
+        """Read label rows. Yield (number of rows, their `Harvest`), or (1, the error) for an unreadable one.
 
         Raises BadInput as `extract`.
         """
@@ -179,7 +179,7 @@ def _finders(
 
 
 class RowByRow(Extractor):
-    """An extractor that gives each row's records alone, for whoever wants to know whose they are."""
+    """An extractor that never joins the records of several label rows."""
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN

@@ -21,7 +21,7 @@ class Note(msgspec.Struct, frozen=True):
 
 
 class Remarks:
-    """What is to be noted of one row, found here and there while it is read."""
+    """Collects the notes on one row while it is read."""
 
     def __init__(self) -> None:
         self._places: dict[str, dict[str, None]] = {}
@@ -30,7 +30,7 @@ class Remarks:
         return bool(self._places)
 
     def add(self, note: str, where: str) -> None:
-        """Notes `where` it is so. The same place counts once."""
+        """Add a place to a note. A place that is there already is not added again."""
         self._places.setdefault(note, {})[where] = None
 
     def notes(self, row: PlanRow) -> list[Note]:

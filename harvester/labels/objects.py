@@ -101,7 +101,7 @@ class ObjectReader:
             fields.object_hash = object_hash
             shape = fields.shape or self._shapes.get(fields.feature_hash) or None
             ranged = shape in _RANGE_SHAPES
-            if shape is None:  # nobody knows: it is an object on ranges if it stands nowhere else
+            if shape is None:  # unknown: it is an object on ranges unless it stands on a frame
                 on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames
             on_spaces: dict[str | None, tuple[Place, bytes]] = {}  # a space may be named twice, in two ways
@@ -122,9 +122,9 @@ class ObjectReader:
 
 
 class _Tails(dict[bytes, bytes]):
-    """Cache: static answers as sent, to all of a line behind the object's number. Bounded.
+    """Cache: (static answers as sent) -> the end of a line, after `object_number`. Bounded.
 
-    For objects on frames without dynamic answers; empty where an answer must be noted.
+    Only for objects on frames without dynamic answers. Empty bytes where an answer must be noted.
     """
 
     def __init__(self, static: StaticAnswers) -> None:
@@ -143,7 +143,7 @@ class _Tails(dict[bytes, bytes]):
 
 
 class _Kit:
-    """What all rows are read with: filters, the ontology's classes, caches of answers."""
+    """What reading any row needs: filters, classes of the ontology, caches of answers."""
 
     def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
         self.chain = chain
@@ -265,7 +265,7 @@ class _Reading:
         return name is None
 
     def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
-        """The end of a line. The same wherever the object is, unless it depends on where it is met."""
+        """Return the end of a line. It is cached where it is the same on all frames of the object."""
         object_hash, key = one.object_hash, (one.object_hash, one.feature_hash)
         until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
@@ -304,7 +304,7 @@ class _Reading:
         dynamic = self._dynamic.get(object_hash)
         if dynamic is not None:
             return self._at(dynamic, frame, until, place)
-        # Where an object is first met, and on an image nowhere else, others were met with the same answers.
+        # Many objects have the same dynamic answers on their first frame, which on an image is the only one.
         alike = place.listed and self._moments is None
         sent = bytes(actions)
         key = (sent, frame, place.space_id)

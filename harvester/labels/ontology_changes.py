@@ -119,7 +119,7 @@ def _changed(before: Mapping[str, _Node], now: Mapping[str, _Node]) -> Iterator[
         old, new = before.get(feature), now.get(feature)
         if old is None or new is None:
             there = now if old is None else before
-            if node.parent is None or _is_kept(node.parent, before, now):  # else it goes without saying
+            if node.parent is None or _is_kept(node.parent, before, now):  # else its parent is named
                 yield ChangedNode(
                     feature_hash=feature, name=node.name, how=("added" if there is now else "removed",)
                 )

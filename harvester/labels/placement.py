@@ -39,7 +39,7 @@ class Placement(msgspec.Struct):
     """One placement of a classification: in `place`, on `ranges` (JSON; an empty list: all of the place).
 
     `sent` is the classification as sent: its entry, or the first of its `copies` in an older row. `unknown`
-    where nobody can tell where it stands: it says nothing, or its ranges are no pairs of numbers (then null).
+    where its place cannot be determined: it names none, or its ranges are no pairs of numbers (then null).
     """
 
     place: Place
@@ -103,8 +103,8 @@ def whole_row_placement(
     """The placement of an entry that says nothing: the whole row, or none.
 
     On data with frames only a global classification stands without a range. One that the ontology knows and
-    does not call global has been taken off its last frame. One that the ontology does not know is kept, as
-    nobody can tell.
+    does not call global has been taken off its last frame. One that the ontology does not know may be global:
+    it is kept.
     """
     if not entry.feature_hash:
         return []
@@ -119,7 +119,7 @@ def whole_row_placement(
 def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool | None:
     """Whether ranges in `place` are frames, and not milliseconds, characters or nanoseconds.
 
-    None where nobody can tell: the type of the data or the space is not known.
+    None where the type of the data or the space is not known.
     """
     if place.space_id is None:
         if data_type in FRAME_TYPES:

@@ -215,6 +215,11 @@ def _without(labels: FrameLabels, earlier: list[FrameLabels]) -> FrameLabels:
     return FrameLabels(objects, labels.classifications)
 
 
+def _check_empty(labels: list[msgspec.Raw] | None, where: str) -> None:
+    if labels:
+        raise msgspec.ValidationError(f"Expected `object`, got `array` - at `{where}`")
+
+
 def place_head(
     unit_hash: str | None,
     file_name: str | None,
@@ -239,8 +244,13 @@ def frame_number(value: int | float | str | None) -> int | None:
 
 
 def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None, int | None, FrameLabels]]:
-    """The labels of a unit or space: flat ones, those by frame number, those by another key (given)."""
+    """The labels of a unit or space: flat ones, those by frame number, those by another key (given).
+
+    Raises:
+        msgspec.ValidationError: they stand in a list, which says of none what it is and where.
+    """
     if not isinstance(labels, dict):
+        _check_empty(labels, "labels")
         return
     objects, classifications = labels.get("objects"), labels.get("classifications")
     if isinstance(objects, list) or isinstance(classifications, list):
@@ -256,6 +266,8 @@ def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None
             if number is None and value.objects is None and value.classifications is None:
                 continue  # not labels of a space, but something that the row says beside its labels
             numbered.append((number is None, number or 0, key, value))
+        elif isinstance(value, list) and frame_number(key) is not None:
+            _check_empty(value, f"labels.{key}")
     numbered.sort(key=lambda item: item[:2])
     for is_key, number, key, value in numbered:
         yield (key, None, value) if is_key else (None, number, value)

@@ -9,7 +9,7 @@ import msgspec
 from harvester.labels.values import JSON
 from harvester.labels.wire import LabelRow, PlanRow, SentRow
 
-# Bytes of lines that are joined at once, where not all are; and of a row from which on it is a giant.
+# Bytes. A label row of more is a large row: its lines are joined in chunks of this size, not all at once.
 CHUNK = 1024**2
 
 _encode = msgspec.json.encode
@@ -43,9 +43,9 @@ _Mark = tuple[int, int, int, int, dict[str, int]]
 
 
 class Sheet:
-    """The lines of one kind that rows give, one after the other, and what became of their records.
+    """Buffer of the lines of one kind, with counts of the records that were seen, written and dropped.
 
-    `rows` are those that have lines.
+    `rows` counts the label rows that have lines.
     """
 
     def __init__(self, filters: tuple[str, ...] = ()) -> None:
@@ -69,23 +69,24 @@ class Sheet:
         self._series += 1
 
     def mark(self) -> _Mark:
-        """What `back_to` undoes the next row with."""
+        """Return the state before the next row is read, for `back_to`."""
         return len(self.pieces), self.seen, self.written, self._series, self.dropped.copy()
 
     def back_to(self, mark: _Mark) -> None:
-        """Forgets what was read since."""
+        """Remove everything that was added since `mark`."""
         pieces, self.seen, self.written, self._series, self.dropped = mark
         del self.pieces[pieces:]
 
     def count_row(self, mark: _Mark) -> None:
-        """Counts the row that was read since, if it has lines."""
+        """Count the row that was read since `mark`, if it has lines."""
         self.rows += len(self.pieces) > mark[0]
 
     def lines(self, giant: int) -> Lines:
-        """The lines; their rows have so many bytes, if there is a giant among these.
+        """Return the lines. `giant`: bytes of all label rows, where one of them is a large row, else 0.
 
-        Lines that outweigh them are joined only as they are taken: till then the rows' bytes stay, and
-        never lie in memory beside all that is made of them. So are those of a series.
+        The lines of a large row are joined chunk by chunk while they are written, if they have more bytes
+        than the rows: so the rows and all of their lines are never in memory together. The lines of a
+        `LineSeries` are always made chunk by chunk.
         """
         if self._series or (giant and sum(map(len, self.pieces)) > giant):
             held = sum(len(piece) for piece in self.pieces if _is_made(piece))

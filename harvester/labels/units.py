@@ -104,7 +104,7 @@ class UnitReader:
 
 
 def number_of_frames(place: Place, listed: int | None) -> int | None:
-    """How many frames the data of a place has; None where nobody says.
+    """Return how many frames the data of a place has; None if neither the row nor the listing says it.
 
     `listed` is what the listing says of the whole row: it holds for a row's only data unit.
     """

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from harvester.errors import SkipRow
 from harvester.settings import Format
 from tests.labels.rows import (
     Json,
@@ -211,3 +212,11 @@ def test_an_object_on_ranges_is_kept_on_any_kind_of_space(
     """Also where the space has a type that we do not know, or one whose objects stand on frames."""
     found = objects(row(data_type, unit({}), spaces=spaces, object_answers=spoken(**entry)))
     assert [(one["space_id"], one["ranges"]) for one in found] == expected
+
+
+@pytest.mark.parametrize("labels", [[label()], {"0": [label()], "1": flat()}])
+def test_labels_in_a_list_fail_the_row_and_are_not_passed_over(labels: Any) -> None:
+    """Nobody can tell what they are; empty lists are met, and mean that there are none."""
+    with pytest.raises(SkipRow, match="Expected `object`, got `array` - at `labels"):
+        extract(row("video", unit(labels)))
+    assert objects(row("video", unit({"0": [], "1": flat(label())})))

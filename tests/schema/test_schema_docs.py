@@ -61,8 +61,8 @@ def test_a_table_has_every_key_in_its_order(section: str, keys: tuple[str, ...])
     [
         ("Units", "A slice: ", SLICE_KEYS),
         ("Rows", "one line for each label row: ", ROW_KEYS),
-        ("Notes", "remarks on label rows that were harvested. ", NOTE_KEYS),
-        ("Failed rows", "label rows that could not be fetched. ", FAILED_KEYS),
+        ("Notes", "what a user should know about label rows that were harvested. ", NOTE_KEYS),
+        ("Failed rows", "label rows that could not be fetched or read. ", FAILED_KEYS),
         ("The listing", "filtered and failed ones too: ", LISTING_KEYS),
     ],
 )
