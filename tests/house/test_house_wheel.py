@@ -1,0 +1,13 @@
+"""What is installed: the package, and nothing that only tests and benchmarks need."""
+
+from hatchling.builders.wheel import WheelBuilder
+
+from tests.house.source import PACKAGE, ROOT
+
+
+def test_the_wheel_holds_the_package_and_nothing_else() -> None:
+    """Benchmarks, fakes and the truth of simulated worlds stand outside of the package."""
+    held = {file.distribution_path for file in WheelBuilder(str(ROOT)).recurse_included_files()}
+    package = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert held == {path.relative_to(ROOT).as_posix() for path in package}
+    assert "harvester/py.typed" in held
