@@ -36,7 +36,7 @@ MANY_PARAMETERS = {
     "streaming.py: write_stream": _JOB,
     "sync.py: sync": _JOB,
     "sync.py: _SyncRun.__init__": _JOB,
-    "labels/classifications.py: _Reading.__init__": "made for each row: one more value would cost time",
+    "labels/classifications.py: _Reading.__init__": "made for each row, where one more value costs time",
 }
 LONG_FUNCTIONS = {
     "streaming.py: write_stream": "is to be cut",
