@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from harvester.expression import Where
 from harvester.filters import asked_with, server_side
-from harvester.filters.where import Where
 from harvester.labels.ontology import read_ontology
 from harvester.labels.ontology_changes import OntologyDifferences, Root
 from harvester.settings import Format, Selection

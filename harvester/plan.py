@@ -56,7 +56,7 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     parts: int
 
 
-class Places(msgspec.Struct, frozen=True, kw_only=True):
+class PredicatePlaces(msgspec.Struct, frozen=True, kw_only=True):
     """A selection's predicates by the place where each one runs, cheapest first."""
 
     server: dict[str, object]
@@ -79,7 +79,7 @@ _RECORD_FIELDS = (
 _ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls", "client_metadata")
 
 
-def places(selection: Selection) -> Places:
+def places(selection: Selection) -> PredicatePlaces:
     """Sorts the predicates that are set in `selection` by where they run."""
     default = Selection()
     chosen = {
@@ -88,7 +88,7 @@ def places(selection: Selection) -> Places:
         if getattr(selection, field) != getattr(default, field)
     }
     elsewhere = {*_LISTING_FIELDS, *_RECORD_FIELDS, *_ASKED_ALONG_FIELDS}
-    return Places(
+    return PredicatePlaces(
         server={field: value for field, value in chosen.items() if field not in elsewhere},
         listing={field: value for field, value in chosen.items() if field in _LISTING_FIELDS},
         record={field: value for field, value in chosen.items() if field in _RECORD_FIELDS},

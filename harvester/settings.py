@@ -163,7 +163,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         if self.min_confidence is not None:
             _within("minimum confidence", self.min_confidence, 0, 1)
         if self.where is not None:
-            from harvester.filters.where import Where  # only here: filters know the settings
+            from harvester.expression import Where  # only here: filters know the settings
 
             Where(self.where)
 

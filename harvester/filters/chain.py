@@ -8,9 +8,9 @@ import msgspec
 
 from harvester.errors import BadInput
 from harvester.events import one_line
+from harvester.expression import Where
 from harvester.filters.builtin import builtin_filters
 from harvester.filters.own import OwnFilter, load_filter
-from harvester.filters.where import Where
 from harvester.settings import Selection
 
 Label = TypeVar("Label")

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from harvester.filters.where import Where
+from harvester.expression import Where
 from harvester.settings import Format, Selection
 
 

@@ -25,7 +25,7 @@ from harvester.errors import BadInput, CannotFinishNow, HarvesterError, TargetRe
 from harvester.events import one_line, say
 from harvester.output.holder import Holder
 from harvester.output.layout import STATE
-from harvester.output.objects import Changed, Objects
+from harvester.output.store_client import ObjectChanged, Objects
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
@@ -113,23 +113,23 @@ class Lease:
                 if _now() - since < LEASE:
                     _pause(_POLL)
                     continue
-            with suppress(Changed):
+            with suppress(ObjectChanged):
                 taken = _Lock(secrets.token_hex(16), 0, Holder.this_process())
                 return self._write(taken, found[1] if found else None)
 
     def _check_conditions(self) -> None:
         try:
             self._objects.put(LOCK, b"{}", over=None)
-        except Changed:
+        except ObjectChanged:
             return
         raise BadInput(f"{self._name}: its store takes no conditional writes, which an export there needs")
 
     def _write(self, lock: _Lock, over: "UpdateVersion | None") -> None:
-        """Raises Changed where somebody else has written it."""
+        """Raises ObjectChanged where somebody else has written it."""
         data, began = msgspec.json.encode(lock), _now()
         try:
             version = self._objects.put(LOCK, data, over=over)
-        except Changed:
+        except ObjectChanged:
             found = self._objects.get(LOCK)
             if found is None or found[0] != data:  # else it was sent twice, and written the first time
                 raise
@@ -140,7 +140,7 @@ class Lease:
         assert self._held is not None
         try:
             self._write(msgspec.structs.replace(self._held, beat=self._held.beat + 1), self._version)
-        except Changed:
+        except ObjectChanged:
             self._lost = True
 
     def _keep_renewing(self, ended: threading.Event) -> None:
@@ -153,7 +153,7 @@ class Lease:
         assert self._held is not None
         lost, held = self._lost, self._held
         if not lost:
-            with suppress(Changed, HarvesterError):  # then it ends by itself
+            with suppress(ObjectChanged, HarvesterError):  # then it ends by itself
                 self._write(msgspec.structs.replace(held, beat=held.beat + 1, holder=None), self._version)
         self._held = None
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from harvester.errors import CannotFinishNow
 from harvester.output.lease import Lease
-from harvester.output.objects import Changed, Objects, parse_address
+from harvester.output.store_client import ObjectChanged, Objects, parse_address
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -75,7 +75,7 @@ class ObjectStoreTarget:
             try:
                 self._objects.put(key, data, over=over)
                 return
-            except Changed:
+            except ObjectChanged:
                 over = self._objects.version(key)  # most are new: those that are not are looked at now
         raise CannotFinishNow(f"{self.name}/{name} is being written by somebody else")
 

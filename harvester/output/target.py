@@ -23,7 +23,7 @@ from harvester.output.filesystem import FileSystem
 from harvester.output.folders import Folders, check_regular, open_file, refuse_irregular
 from harvester.output.holder import Holder
 from harvester.output.layout import COMMITS, STATE, is_own
-from harvester.output.objects import is_address
+from harvester.output.store_client import is_address
 
 
 class Draft(Protocol):

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from harvester.errors import BadInput
+from harvester.expression import FUNCTIONS, Where
 from harvester.filters import server_side
-from harvester.filters.where import FUNCTIONS, Where
 from harvester.settings import Selection
 from tests.labels.rows import Json, answer, classifications, extract, flat, label, objects, placed, row, unit
 

@@ -17,16 +17,9 @@ VERBS = "cli"
 # What takes a setting each, because users give them one by one.
 SETTINGS = ("settings.py", "api.py", "__init__.py")
 
-CLASSES_TWICE = {
-    "Changed": "an error of a store's client, and one of a generation's files: output has still to be sorted",
-    "Places": "where an object lies, and where a predicate runs: the plan has still to be sorted",
-}
-MODULES_TWICE = {
-    "objects.py": "records of objects, and object stores: output has still to be sorted",
-}
-CIRCLES = {
-    ("filters", "settings"): "the settings check their filters, and filters look at the settings",
-}
+CLASSES_TWICE: dict[str, str] = {}
+MODULES_TWICE: dict[str, str] = {}
+CIRCLES: dict[tuple[str, str], str] = {}
 _JOB = "project, selection, format and limits are to become one value"
 MANY_PARAMETERS = {
     "export.py: export": _JOB,

@@ -18,8 +18,8 @@ from obstore.store import MemoryStore
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, TargetRefused
 from harvester.output import lease as leases
 from harvester.output.holder import Holder
-from harvester.output.objects import parse_address
 from harvester.output.objectstore import LARGE, ObjectStoreTarget
+from harvester.output.store_client import parse_address
 from harvester.output.target import Draft, LocalTarget, open_target
 from harvester.output.verify import verify
 from harvester.settings import object_store_ca_bundle, object_store_plain_http

@@ -28,7 +28,7 @@ _SCHEMES: Mapping[str, str] = {"s3": "bucket", "gs": "bucket", "az": "container"
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
-class Changed(Exception):
+class ObjectChanged(Exception):
     """The object is not, or no longer, in the state that a write was meant for."""
 
 
@@ -130,8 +130,8 @@ class Objects:
         """Writes an object over that version of it, or where there is none.
 
         Raises:
-            Changed: it is of another version. It may be of the one that this call wrote: a request whose
-                answer is lost is sent again.
+            ObjectChanged: it is of another version, perhaps of the one that this call wrote: a request
+                whose answer is lost is sent again.
         """
         with self._translated():
             return _version(
@@ -168,13 +168,13 @@ class Objects:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Raises our own errors; also Changed, and FileNotFoundError, which the caller asks for."""
+        """Raises our own errors; also ObjectChanged, and FileNotFoundError, which the caller asks for."""
         from obstore import exceptions as theirs
 
         try:
             yield
         except (theirs.AlreadyExistsError, theirs.PreconditionError) as error:
-            raise Changed from error
+            raise ObjectChanged from error
         except theirs.BaseError as error:
             raise translate(self.address, error) from error
         except FileNotFoundError as error:
