@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,6 +21,7 @@ from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
 
+from harvester.changes import SyncOptions
 from harvester.encord.opening import open_session
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, SkipRow
@@ -32,7 +34,7 @@ from harvester.labels.extract import RowByRow
 from harvester.output.target import open_target
 from harvester.run import Summary
 from harvester.schema import Record
-from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
+from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment, strings
 from harvester.stopping import stopping_when
 from harvester.streaming import stream_rows, write_stream
 from harvester.sync import SyncSummary, purpose_of
@@ -46,7 +48,8 @@ T = TypeVar("T")
 Filters = str | OwnFilter | Iterable[str | OwnFilter]
 OnEvent = Callable[[str, Mapping[str, Any]], None]
 
-_ROWS_AHEAD = 32  # label rows whose records wait for a consumer that is slower than the server
+_BATCHES_AHEAD = 32  # batches that wait for a consumer that is slower than the server; mostly of one row each
+_BATCH = 250  # records at once: a row may have millions
 
 
 async def stream(
@@ -189,6 +192,8 @@ def sync(
     target: Path | str,
     *,
     filters: Filters = (),
+    keep_names: bool = False,
+    refetch: bool | str | Iterable[str] = False,
     limits: Limits = Limits(),
     connection: Connection | None = None,
     stopping: anyio.Event | None = None,
@@ -202,8 +207,8 @@ def sync(
     """
     return _run(
         partial(
-            sync_async, target, filters=filters, limits=limits, connection=connection, counters=counters,
-            on_event=on_event,
+            sync_async, target, filters=filters, keep_names=keep_names, refetch=refetch, limits=limits,
+            connection=connection, counters=counters, on_event=on_event,
         ),
         stopping,
     )  # fmt: skip
@@ -213,6 +218,8 @@ async def sync_async(
     target: Path | str,
     *,
     filters: Filters = (),
+    keep_names: bool = False,
+    refetch: bool | str | Iterable[str] = False,
     limits: Limits = Limits(),
     connection: Connection | None = None,
     stopping: anyio.Event | None = None,
@@ -221,15 +228,23 @@ async def sync_async(
 ) -> SyncSummary:
     """Bring the finished export in `target` up to date. Its project, selection and format are its own.
 
-    `filters` are those that it was made with: they are code, which runs only if it is named again. The other
-    arguments are those of `export_async`.
+    Args:
+        filters: those that it was made with: they are code, which runs only if it is named again.
+        keep_names: leave rows as they are where only the ontology has changed; else those that hold what has
+            changed in it are fetched again.
+        refetch: fetch all rows again, or those of these label hashes, though nothing says that they changed.
+        stopping, counters, on_event: as of `export_async`.
+
+    A sync that goes on with an unfinished one keeps to the `keep_names` and `refetch` of that one.
 
     Raises:
-        BadInput: there is no export, or it is not finished.
+        BadInput: there is no export, or it is not finished; or a label row to fetch again is not in it.
         Unsound: it is damaged, so that what has changed since cannot be told.
         CannotFinishNow, and others: as `export_async` does; the same call goes on.
     """
     selection, functions = _with_filters(Selection(), filters, stored_name)
+    if not isinstance(refetch, bool):
+        refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
     purpose = await in_thread(purpose_of, open_target(target), selection.filters)
     if not limits.in_this_process:
@@ -240,6 +255,7 @@ async def sync_async(
             session, info, target, limits,
             counters=counters, on_event=on_event, stopping=stopping,
             filters=selection.filters, functions=functions,
+            options=SyncOptions(keep_names=keep_names, refetch=refetch),
         )  # fmt: skip
 
 
@@ -290,16 +306,16 @@ async def _batches(
     connection: Connection | None,
     on_failed: Callable[[FailedRow], object] | None,
 ) -> AsyncGenerator[list[Record], None]:
-    """The records of one label row after the other.
+    """The records of one label row after the other, at most `_BATCH` at once.
 
     The work is done by a task of its own, so that this generator may be left, or closed by whoever
     collects garbage, in any task: it holds no cancel scope.
     """
     selection, functions = _with_filters(selection, filters, shown_name)
-    send, receive = anyio.create_memory_object_stream[list[Record]](_ROWS_AHEAD)
+    send, receive = anyio.create_memory_object_stream[list[bytes]](_BATCHES_AHEAD)
     failed: list[FailedRow] = []
 
-    async def produce(send: MemoryObjectSendStream[list[Record]]) -> None:
+    async def produce(send: MemoryObjectSendStream[list[bytes]]) -> None:
         async with send, _opened(project, connection) as (session, info):
             rows = stream_rows(
                 session, info, selection, format, limits,
@@ -308,8 +324,9 @@ async def _batches(
             async with aclosing(rows):
                 async for _, outcome in rows:
                     if not isinstance(outcome, FailedRow):
-                        lines = b"".join(map(bytes, outcome.lines.values())).split(b"\n")[:-1]
-                        await send.send([json.loads(line) for line in lines])
+                        lines = _lines(chain.from_iterable(kind.chunks for kind in outcome.lines.values()))
+                        while batch := list(islice(lines, _BATCH)):
+                            await send.send(batch)
                     elif on_failed is not None:
                         on_failed(outcome)
                     else:
@@ -318,7 +335,7 @@ async def _batches(
     producer = asyncio.create_task(produce(send))
     try:
         async for found in receive:
-            yield found
+            yield [json.loads(line) for line in found]
         await producer
     finally:
         receive.close()
@@ -328,8 +345,21 @@ async def _batches(
         first = failed[0]
         raise SkipRow(
             f"{len(failed):,} label rows failed, the first of them {first.label_hash}: {first.message}",
+            failure=first.error,
             row=first.label_hash,
         )
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in `chunks`, which may be cut anywhere and end with a line."""
+    begun: list[bytes] = []
+    for chunk in chunks:
+        *ends, rest = chunk.split(b"\n")
+        if ends:
+            yield b"".join([*begun, ends[0]])
+            yield from ends[1:]
+            begun.clear()
+        begun.append(rest)
 
 
 def _with_filters(

@@ -4,11 +4,12 @@ Only label rows that the selection takes count: a data unit without a label has 
 leaves the selection is removed as far as an export is concerned.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from typing import Literal, NamedTuple
 
 import msgspec
 
+from harvester.labels.ontology_changes import ChangedNode
 from harvester.labels.wire import PlanRow
 from harvester.plan import side_by_side
 
@@ -45,6 +46,46 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
 
 
+class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sync was asked to do beside the usual.
+
+    `keep_names`: do not fetch rows again because the ontology has changed. `refetch`: fetch all rows again
+    (True), or those of these label hashes, though nothing says that they have changed.
+    """
+
+    keep_names: bool = False
+    refetch: bool | tuple[str, ...] = False
+
+    def __str__(self) -> str:
+        words = ["--keep-names"] * self.keep_names + ["--refetch"] * bool(self.refetch)
+        named = self.refetch if isinstance(self.refetch, tuple) else ()
+        return (
+            " ".join((*words, *(f"--label-hash {one}" for one in named)))
+            or "neither --keep-names nor --refetch"
+        )
+
+
+class OntologyChange(msgspec.Struct, frozen=True, kw_only=True):
+    """How the ontology has changed since the live records were made, as far as that shows in them.
+
+    `nodes` are the first of what has changed, `more` counts those beyond. `rows` counts the label rows that
+    hold some of it; None where live records cannot tell which rows these are, as `why` says: then it is all
+    of them. `kept`: they are not fetched again, as the user has asked for.
+    """
+
+    nodes: list[ChangedNode]
+    more: int
+    rows: int | None
+    why: str | None
+    kept: bool
+
+    def __str__(self) -> str:
+        nodes = "; ".join(map(str, self.nodes)) + (f" and {self.more:,} more" if self.more else "")
+        rows = "all rows" if self.rows is None else f"{self.rows:,} row{'s' if self.rows != 1 else ''}"
+        fate = "left as they are" if self.kept else "fetched again"
+        return f"{nodes}: {rows} {fate}" + (f", as {self.why}" if self.why else "")
+
+
 class Step(NamedTuple):
     """What became of one row: `wanted` if its label row must be asked for (again), and the feed's lines."""
 
@@ -70,22 +111,21 @@ def changes_between(
     now: Iterable[PlanRow],
     *,
     generation: int,
-    failed: Iterable[str] = (),
+    again: Container[str] = (),
     whole_rows: bool = False,
 ) -> Iterator[Step]:
     """A step for each label row that is not as it was; those that are have none.
 
     Args:
         before, now: in the order of `label_order`.
-        failed: sorted; the label hashes of rows that could not be had before: they are asked for again.
+        again: the label hashes of rows that are asked for again though they look unchanged.
         whole_rows: whether the records hold the listing itself, so that each change of it edits them.
     """
-    failures = _Sorted(failed)
     for old, new in _pairs(before, now):
-        again = new is not None and bool(new.label_hash) and new.label_hash in failures
         was = old if old and old.outcome is None else None
         remains = new if new and new.outcome is None else None
-        whats = list(_whats(was, remains, again, whole_rows))
+        asked_again = remains is not None and remains.label_hash in again
+        whats = list(_whats(was, remains, asked_again, whole_rows))
         if whats:
             wanted = remains if {"added", "edited"} & set(whats) else None
             yield Step(wanted, [_change(what, was, remains, generation) for what in whats])
@@ -158,17 +198,3 @@ def _change(what: What, was: PlanRow | None, now: PlanRow | None, generation: in
         to_last_edited_at=after.last_edited_at,
         generation=generation,
     )
-
-
-class _Sorted:
-    """A sorted stream that is asked for texts in ascending order."""
-
-    def __init__(self, texts: Iterable[str]) -> None:
-        self._texts = iter(texts)
-        self._next = next(self._texts, None)
-
-    def __contains__(self, text: object) -> bool:
-        assert isinstance(text, str)
-        while self._next is not None and self._next < text:
-            self._next = next(self._texts, None)
-        return self._next == text

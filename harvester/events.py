@@ -7,7 +7,7 @@ together with what the SDK and urllib3 have to say, and nothing leaves without `
 
 import logging
 import re
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
@@ -24,6 +24,8 @@ LEVELS: Mapping[str, int] = {
     "changes.frozen": logging.INFO,
     "listing.filter_ignored": logging.WARNING,
     "listing.filter_contradicted": logging.WARNING,
+    "ontology.changed": logging.WARNING,
+    "sync.options_passed_over": logging.WARNING,
     "part.started": logging.DEBUG,
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,
@@ -36,6 +38,8 @@ LEVELS: Mapping[str, int] = {
     "row.noted": logging.WARNING,
     "rows.failed": logging.WARNING,
     "rows.drifted": logging.WARNING,
+    "rows.older": logging.DEBUG,
+    "rows.clocks_differ": logging.WARNING,
 }
 
 # Loggers of the libraries beneath. The SDK logs the start of every request at INFO, urllib3 every URL
@@ -224,6 +228,21 @@ def say(event: str, fields: Mapping[str, Any], *, name: str = "harvester") -> No
     level = LEVELS.get(event, logging.INFO)
     if logging.getLogger(name).isEnabledFor(level):
         logger(name).log(level, event, **fields)
+
+
+def once(
+    event: str, on_event: Callable[[str, Mapping[str, Any]], None]
+) -> Callable[[str, Mapping[str, Any]], None]:
+    """`on_event`, but it hears of `event` once, however many worker processes find it out."""
+    told = False
+
+    def hear(name: str, fields: Mapping[str, Any]) -> None:
+        nonlocal told
+        if name != event or not told:
+            told = told or name == event
+            on_event(name, fields)
+
+    return hear
 
 
 def configure(level: str, stream: Stream, json: bool) -> None:

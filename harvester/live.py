@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,11 +13,10 @@ from harvester.changes import Change
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
-from harvester.output.layout import FAILED
 from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
-from harvester.schema import Record
+from harvester.schema import KINDS, Record
 from harvester.settings import check_kinds, strings
 
 _VOIDS = ("edited", "removed")
@@ -43,15 +42,24 @@ def _live(target: Path | str, wanted: frozenset[str] | None) -> Iterator[Record]
     manifest = read_manifest(store)
     if manifest is None:
         raise BadInput(f"{one_line(store.name)} holds no finished export")
+    kinds = frozenset(KINDS) if wanted is None else wanted
     with void_rows(store, manifest) as void:
         for generation in range(len(manifest.generations) + 1):
-            folder = folder_of(store, generation)
-            for file in own_manifest(folder, manifest, generation).parts:
-                if file.kind != FAILED and (wanted is None or file.kind in wanted):
-                    for line in read_lines(folder, file.name):
-                        record: Any = json.loads(line)
-                        if not void.holds(_label_row(record), generation):
-                            yield record
+            for _, line in generation_lines(store, manifest, generation, kinds):
+                record: Any = json.loads(line)
+                if not void.holds(_label_row(record), generation):
+                    yield record
+
+
+def generation_lines(
+    target: Target, manifest: Manifest, generation: int, kinds: Container[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Yield all lines of a generation's files of these kinds, void ones too, each with its kind."""
+    folder = folder_of(target, generation)
+    for file in own_manifest(folder, manifest, generation).parts:
+        if file.kind in kinds:
+            for line in read_lines(folder, file.name):
+                yield file.kind, line
 
 
 def own_manifest(folder: Target, manifest: Manifest, generation: int) -> Manifest:
@@ -101,6 +109,11 @@ class Void:
             found = self._table.execute("SELECT since FROM void WHERE label = ? AND branch = ?", label_row)
             self._last, (self._since,) = label_row, found.fetchone() or (0,)
         return self._since > generation
+
+    def holds_any(self, label_hash: str, generation: int) -> bool:
+        """Whether, on any branch, the records of the label row that `generation` brought are void."""
+        found = self._table.execute("SELECT max(since) FROM void WHERE label = ?", (label_hash,))
+        return (found.fetchone()[0] or 0) > generation
 
 
 def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, str, int]]:

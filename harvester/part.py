@@ -102,7 +102,7 @@ async def harvest_part(
             (row for row in rows if row.outcome is None),
             pool=pool, extractor=extractor, keep=writer, counters=counters,
         )  # fmt: skip
-        notes = writer.notes()
+        notes = writer.notes(without=("stale",) if pool.clocks_differ else ())
         counters.notes += sum(notes.values())
         # In threads, as a disk takes its time to say that it has the bytes.
         files = await anyio.to_thread.run_sync(writer.close)

@@ -13,8 +13,9 @@ import msgspec
 
 from harvester.errors import CannotFinishNow
 from harvester.events import say
-from harvester.labels.surrogates import as_text
-from harvester.labels.wire import NO_METADATA, NOT_AS_SENT, ListedRow, PlanRow
+from harvester.labels.json_paths import paths_of, where
+from harvester.labels.surrogates import as_text, is_no_text
+from harvester.labels.wire import NO_METADATA, ListedRow, PlanRow
 from harvester.listing_filter import ListingFilter
 from harvester.repeats import repeats
 from harvester.settings import Format, Selection
@@ -97,7 +98,7 @@ def places(selection: Selection) -> Places:
 def listed_rows(listing: Items) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
     """The rows of a listing, in its order, each with its JSON as sent.
 
-    That is `NOT_AS_SENT` for a row whose title, or anything else, stands for no text.
+    Where its title, or anything else, is no text, U+FFFD stands in both, and `replaced_in` says where.
 
     Blocking; memory stays flat. Raises what `Session.listing` raises, and CannotFinishNow for an
     item that is no listed row: a listing that cannot be read whole is not half an export.
@@ -108,15 +109,18 @@ def listed_rows(listing: Items) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
             try:
                 yield decode(item), item
             except (msgspec.DecodeError, UnicodeDecodeError):
-                yield _read_as_text(decode, item), NOT_AS_SENT
+                yield _read_as_text(decode, item)
 
 
-def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> ListedRow:
+def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> tuple[ListedRow, msgspec.Raw]:
     """A listed row with U+FFFD for what stands for no text: an odd title must not stop an export."""
+    readable = as_text(bytes(item))
     try:
-        return decode(as_text(bytes(item)))
+        row = decode(readable)
     except msgspec.DecodeError as error:
         raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
+    found = where(f"listing {path}" for path in paths_of(memoryview(item), is_no_text))
+    return msgspec.structs.replace(row, replaced_in=found), msgspec.Raw(readable)
 
 
 # What rows are sorted by: as many texts for each of them.
@@ -234,6 +238,7 @@ def planner(
             client_metadata=_json_text(row.client_metadata) if with_metadata else None,
             outcome=decide(row),
             metadata=item if keep_item else NO_METADATA,
+            replaced_in=row.replaced_in if keep_item else None,
         )
 
     return planned

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +12,16 @@ import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.changes import Step, changes_between, label_order
+from harvester.asked_again import AskedAgain, asked_again
+from harvester.changes import OntologyChange, Step, SyncOptions, changes_between, label_order
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, Unsound
 from harvester.events import Counters, one_line, say
+from harvester.filters.naming import is_digest
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
+from harvester.ontology_reach import Reach
 from harvester.output import planfile
 from harvester.output.generations import (
     Changed,
@@ -29,7 +32,6 @@ from harvester.output.generations import (
     feed_is_there,
     folder_of,
     read_changed,
-    read_failed,
     read_listing,
     write_changed,
 )
@@ -53,7 +55,8 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     `generation` is the last one, `changes` what it changed; where nothing had changed, `is_unchanged`,
     none was added. `counts` are the rows of the whole export as it is now; `records`, `notes`, `drift`
-    and `run` are of this sync alone.
+    and `run` are of this sync alone. `ontology` is how the ontology has changed for the records that the
+    export held, None where it has not; `kept_names` says that records stay that an earlier one was used for.
     """
 
     target: str
@@ -67,6 +70,8 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
     run: dict[str, Any]
     resumed: bool = False
     is_unchanged: bool = False
+    ontology: OntologyChange | None = None
+    kept_names: bool = False
 
     @property
     def exit_code(self) -> int:
@@ -85,15 +90,18 @@ async def sync(
     stopping: anyio.Event | None = None,
     filters: Collection[str] = (),
     functions: Mapping[str, OwnFilter] | None = None,
+    options: SyncOptions = SyncOptions(),
 ) -> SyncSummary:
     """Brings a finished export up to date, or goes on where an earlier sync stopped.
 
     The export's own project (see `purpose_of`), selection and format hold. `filters` are the names of the
-    user's filters that may run, `functions` those of them that no module holds. The other arguments are
-    those of `harvester.export.export`.
+    user's filters that may run, `functions` those of them that no module holds. `options` hold until the sync
+    has ended: one that goes on with an earlier sync goes on with what that was asked to do. The other
+    arguments are those of `harvester.export.export`.
 
     Raises:
-        BadInput: there is no export, it is not finished, or it has other filters.
+        BadInput: there is no export, it is not finished, or it has other filters; or a label row to fetch
+            again is not in it.
         Unsound: it is damaged, so that what has changed since cannot be told.
         CannotFinishNow, and others: as `harvester.export.export` does; the same call goes on.
     """
@@ -102,7 +110,9 @@ async def sync(
     reader = partial(Extractor, purpose.selection, purpose.format, functions=functions)
     async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
         manifest = await in_thread(_finished, store)
-        run = _SyncRun(session, project, purpose, limits, store, manifest, reader, counters, on_event, ending)
+        run = _SyncRun(
+            session, project, purpose, limits, store, manifest, options, reader, counters, on_event, ending
+        )
         if not await run.freeze_changes():
             return run.unchanged()
         await run.harvest_parts()
@@ -131,7 +141,15 @@ def _check_filters(target: str, held: Collection[str], given: Collection[str]) -
     for path in given:
         if path not in held:
             raise BadInput(one_line(f"{target} was not made with --filter {path}: leave it out"))
-    if not set(held) <= set(given):
+    missing = [path for path in dict.fromkeys(held) if path not in given]
+    if own := [name for name in missing if is_digest(name)]:
+        raise BadInput(
+            one_line(
+                f"{target} was made by a program with a function of its own ({', '.join(own)}): "
+                "run that program again, with filters="
+            )
+        )
+    if missing:
         flags = shlex.join(word for path in dict.fromkeys(held) for word in ("--filter", path))
         raise BadInput(
             one_line(
@@ -151,6 +169,23 @@ def _finished(target: Target) -> Manifest:
     return manifest
 
 
+class _NotListed(BadInput):
+    """A label row that is to be fetched again is not there."""
+
+
+def _told(ontology: OntologyChange) -> dict[str, object]:
+    """What is said of a changed ontology before anything is fetched."""
+    rows = "all" if ontology.rows is None else ontology.rows
+    told: dict[str, object] = {"nodes": [str(node) for node in ontology.nodes], "rows": rows}
+    if ontology.more:
+        told["more_nodes"] = ontology.more
+    if ontology.why:
+        told["why"] = ontology.why
+    if ontology.kept:
+        told["kept"] = True
+    return told
+
+
 class _SyncRun(Run):
     """A run whose target is the next generation's folder, and whose plan is the rows that changed."""
 
@@ -165,6 +200,7 @@ class _SyncRun(Run):
         limits: Limits,
         whole: Target,
         manifest: Manifest,
+        options: SyncOptions,
         reader: Reader,
         counters: Counters,
         on_event: Callable[[str, Mapping[str, Any]], None],
@@ -172,6 +208,7 @@ class _SyncRun(Run):
     ) -> None:
         self._whole = whole
         self._before = manifest
+        self._options = options
         self._number = len(manifest.generations) + 1
         self._purpose = Purpose(
             project=Project(project.project_hash, project.title),
@@ -191,12 +228,22 @@ class _SyncRun(Run):
 
         Whether anything has changed. Where not, nothing is left of it.
         """
+        given = self._options
         await self._ask(self._freeze_listing)
-        await self.freeze_plan()
+        try:
+            await self.freeze_plan()
+        except _NotListed:
+            await in_thread(drop_generation, self._target)
+            raise
         changed = await in_thread(read_changed, self._target)
         assert changed is not None
         self._changed = changed
-        if not any(changed.changes.values()) and changed.rows.items() <= self._counts_before().items():
+        if changed.options != given:
+            began = {"going_on_with": str(changed.options), "passed_over": str(given)}
+            self._on_event("sync.options_passed_over", began)
+        if (ontology := changed.ontology) is not None:
+            self._on_event("ontology.changed", _told(ontology))
+        elif not any(changed.changes.values()) and changed.rows.items() <= self._counts_before().items():
             await in_thread(drop_generation, self._target)
             return False
         self._on_event("changes.frozen", {"generation": self._number, **changed.changes})
@@ -222,6 +269,8 @@ class _SyncRun(Run):
             drift=own.drift,
             run=own.run,
             resumed=own.resumed,
+            ontology=self._changed.ontology,
+            kept_names=self._changed.kept_names,
         )
 
     def unchanged(self) -> SyncSummary:
@@ -237,6 +286,7 @@ class _SyncRun(Run):
             drift=None,
             run={"seconds": round(anyio.current_time() - self._began, 3), **self._counters.work()},
             is_unchanged=True,
+            kept_names=self._changed.kept_names,
         )
 
     def _counts_before(self) -> dict[str, int]:
@@ -262,18 +312,24 @@ class _SyncRun(Run):
         changed = read_changed(self._target)
         if changed is None or not feed_is_there(self._target, changed):
             self._target.delete(PLAN)  # so that all of it is made anew
+        elif planfile.read_header(self._target):
+            self._options = changed.options  # what has begun goes on as it began
 
     def _lines_to_freeze(self) -> Iterator[bytes]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
         encode = msgspec.json.encode
         feed = FeedWriter(self._target, self._format.compress)
-        with sorter() as wanted:
+        with sorter() as wanted, self._asked_again() as again:
             try:
-                with closing(self._steps()) as steps:
+                with closing(self._steps(again)) as steps:
                     for step in steps:
                         feed.write(step.changes)
                         if step.wanted:
                             wanted.add(plan_order(step.wanted), encode(step.wanted))
+                if again.not_met:
+                    raise _NotListed(
+                        one_line(f"no label row {again.not_met[0]} is listed that the export could hold")
+                    )
                 changes, files = feed.close()
             except BaseException:
                 feed.discard()
@@ -288,20 +344,27 @@ class _SyncRun(Run):
                     rows={"listed": self._listing.rows, **rows},
                     changes=changes,
                     feed=files,
+                    options=self._options,
+                    ontology=again.ontology,
+                    kept_names=again.kept_names,
                 ),
             )
             yield from wanted
 
-    def _steps(self) -> Generator[Step, None, None]:
-        folder = folder_of(self._whole, self._number - 1)
-        with closing(read_failed(folder)) as failed:
-            yield from changes_between(
-                self._rows_before(folder),
-                self._while_wanted(rows_of(self._frozen_lines())),
-                generation=self._number,
-                failed=failed,
-                whole_rows="rows" in self._format.kinds,
-            )
+    def _asked_again(self) -> AbstractContextManager[AskedAgain]:
+        header = planfile.read_header(self._target)  # there only where its rows are damaged
+        ontology = planfile.read_ontology(self._target, header) if header else self._project.ontology
+        reach, check = Reach(self._selection, self._format), anyio.from_thread.check_cancelled
+        return asked_again(self._whole, self._before, self._options, ontology, reach, check)
+
+    def _steps(self, again: AskedAgain) -> Generator[Step, None, None]:
+        yield from changes_between(
+            self._rows_before(folder_of(self._whole, self._number - 1)),
+            self._while_wanted(rows_of(self._frozen_lines())),
+            generation=self._number,
+            again=again,
+            whole_rows="rows" in self._format.kinds,
+        )
 
     def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
         header = planfile.read_header(folder) if self._number == 1 else read_listing(folder)

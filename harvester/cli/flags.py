@@ -16,11 +16,11 @@ from typer.core import TyperCommand
 
 from harvester.cli import values
 from harvester.cli.screen import Screen
-from harvester.schema import FILE_KINDS, KINDS
+from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
 
 # What the help says of `--emit` where it is left out.
-DEFAULT_EMIT = ",".join(FILE_KINDS)
+DEFAULT_EMIT = f"{','.join(FILE_KINDS)}; to standard output {','.join(STREAM_KINDS)}"
 
 
 class Flag(NamedTuple):

@@ -17,7 +17,8 @@ from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
 from harvester.cli.progress import progress
 from harvester.cli.screen import Screen
-from harvester.events import Counters
+from harvester.errors import BadInput
+from harvester.events import Counters, one_line
 from harvester.settings import Connection, Limits
 
 if TYPE_CHECKING:
@@ -31,6 +32,19 @@ Filters = Annotated[
         help="The function package.module:callable that the export was made with, to run it again. *",
     ),
 ]  # fmt: skip
+KeepNames = Annotated[
+    bool, typer.Option("--keep-names", help="Leave rows as they are where only the ontology has changed.")
+]
+Refetch = Annotated[
+    bool, typer.Option("--refetch", help="Fetch all rows again, or those of --label-hash, changed or not.")
+]
+LabelHashes = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label-hash", metavar="HASH", show_default=False,
+        help="With --refetch: fetch this label row again, and no other that looks unchanged. *",
+    ),
+]  # fmt: skip
 
 
 @takes(CONNECTION, LIMITS, SCREEN)
@@ -38,6 +52,9 @@ def sync(
     target: Target,
     *,
     filters: Filters = None,
+    keep_names: KeepNames = False,
+    refetch: Refetch = False,
+    label_hashes: LabelHashes = None,
     connection: Connection,
     limits: Limits,
     screen: Screen,
@@ -46,6 +63,8 @@ def sync(
     from harvester.api import sync_async
 
     console = screen.listen()
+    if label_hashes and not refetch:
+        raise BadInput("--label-hash names rows to fetch again: give --refetch, too")
     if filters:
         find_users_filters()
     counters = Counters()
@@ -56,8 +75,9 @@ def sync(
     async def work() -> "SyncSummary":
         async with interruptible(announce) as stopping, progress(screen, console, counters):
             return await sync_async(
-                target, filters=filters or (), connection=connection, limits=limits, stopping=stopping,
-                counters=counters,
+                target, filters=filters or (), keep_names=keep_names,
+                refetch=tuple(label_hashes or ()) or refetch,
+                connection=connection, limits=limits, stopping=stopping, counters=counters,
             )  # fmt: skip
 
     done = anyio.run(work)
@@ -79,6 +99,10 @@ def summary(done: "SyncSummary") -> RenderableType:
         facts.add_row(kind, shown.records(counts))
     if done.notes:
         facts.add_row("noted", shown.notes(done.notes))
+    if done.ontology is not None:
+        facts.add_row("ontology", Text(one_line(str(done.ontology)), style="yellow"))
+    elif done.kept_names:
+        facts.add_row("ontology", "names are kept that an earlier one gave")
     if done.drift is not None and (changed := shown.drift(done.drift)):
         facts.add_row("since then", changed)
     if done.run["requests"]:  # for label rows: those that list are not counted

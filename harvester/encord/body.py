@@ -30,7 +30,14 @@ class BrokenAnswer(Exception):
 
 
 class UnreadableAnswer(Exception):
-    """The body came whole and is no JSON, or is nested too deep: one of its rows makes it so."""
+    """The body came whole and is no JSON, or is nested too deep: one of its rows makes it so.
+
+    `body` is what came, if that may tell more.
+    """
+
+    def __init__(self, message: str, body: bytes | bytearray = b"") -> None:
+        super().__init__(message)
+        self.body = body
 
 
 class RedirectRefused(Exception):

@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3
+from requests.adapters import HTTPAdapter
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.ssl_ import create_urllib3_context
@@ -90,7 +91,11 @@ class Connections:
                 raise BadInput(
                     f"a {scheme} proxy cannot be used: name an http or https proxy, or use --transport sdk"
                 )
-            manager = urllib3.ProxyManager(address, proxy_ssl_context=self._context, **common)
+            # User and password of the address, as requests sends them: urllib3 leaves them out.
+            headers = HTTPAdapter().proxy_headers(address)
+            manager = urllib3.ProxyManager(
+                address, proxy_headers=headers, proxy_ssl_context=self._context, **common
+            )
         pool = manager.connection_from_url(self._connection.domain)
         secure = isinstance(pool, urllib3.HTTPSConnectionPool)
         base = HTTPSConnection if secure else HTTPConnection

@@ -1,5 +1,6 @@
 """The v1 envelope: ``{"status": 200, "response": ...}``, and the label rows in it."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -9,9 +10,11 @@ from encord.http.v2.error_utils import handle_error_response
 
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import Answer
+from harvester.labels.json_paths import paths_of, where
 from harvester.labels.records import CHUNK
+from harvester.labels.surrogates import is_no_text, with_pairs_only
 from harvester.labels.text import has_line_break
-from harvester.labels.wire import LabelRow
+from harvester.labels.wire import LabelRow, Row
 
 # Bytes. What is larger than a bundle should be holds giant rows, which are written without being held twice.
 _MOST_AT_ONCE = 8 * 1024**2
@@ -77,12 +80,46 @@ def answer_of(
         else:
             if envelope.status == 200:
                 return Answer(rows=envelope.response, wire_bytes=wire_bytes, body_bytes=len(body))
-    response = response_of(body, context=context)
+    try:
+        response = response_of(body, context=context)
+    except UnreadableAnswer:
+        answer = _with_pairs_only(body, wire_bytes, many=many, context=context)
+        if answer is None:
+            raise
+        return answer
     if len(memoryview(response)) < 6 and bytes(response) in _NOTHING:
         return None
     if many:
         raise BrokenAnswer("the answer is no list of label rows")
     return Answer(rows=[response], wire_bytes=wire_bytes, body_bytes=len(body))
+
+
+def _with_pairs_only(
+    body: bytes | bytearray, wire_bytes: int, *, many: bool, context: RequestContext
+) -> Answer | None:
+    """The rows in `body` with U+FFFD in place of unpaired surrogate escapes; None where there are none.
+
+    Raises as `answer_of`, which cannot read `body` as it is.
+    """
+    readable = with_pairs_only(body)
+    if readable == body:
+        return None
+    answer = answer_of(readable, wire_bytes, many=many, as_sent=True, context=context)
+    if answer is not None:
+        answer.replaced = dict(_replaced(answer.rows, readable, memoryview(body)))
+    return answer
+
+
+def _replaced(rows: Sequence[Row], readable: bytes, body: memoryview) -> Iterator[tuple[int, str]]:
+    """Which of `rows`, slices of `readable` in their order, are not as they are in `body`, and where."""
+    end = 0
+    for place, row in enumerate(rows):
+        assert not isinstance(row, LabelRow)
+        view = memoryview(row)
+        start = readable.find(view, end)
+        end = start + len(view)
+        if body[start:end] != view:
+            yield place, where(paths_of(body[start:end], is_no_text))
 
 
 def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
@@ -112,7 +149,7 @@ def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.
         # Cut short, its end is missing; but where an object that came whole is malformed, a row in it is.
         if bytes(body[:1]) != b"{" or not bytes(body[-64:]).rstrip().endswith(b"}"):
             raise BrokenAnswer("the answer is no JSON") from error
-        raise UnreadableAnswer(f"the answer is no valid JSON ({error})") from error
+        raise UnreadableAnswer(f"the answer is no valid JSON ({error})", body) from error
     if bytes(envelope.status) != b"200":
         _raise_error(envelope, context)
     return envelope.response

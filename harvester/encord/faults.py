@@ -27,6 +27,7 @@ from harvester.errors import (
     Unavailable,
 )
 from harvester.events import one_line
+from harvester.labels.json_paths import first_no_json
 from harvester.schema import Failure
 
 Asked = Literal["row", "rows", "project"]
@@ -94,9 +95,22 @@ def translate(
         maximum = getattr(error, "maximum_labels_allowed", None)
         known["maximum"] = maximum if isinstance(maximum, int) and maximum > 0 else None
     message = _message(cause, domain)
+    if asked == "row" and isinstance(cause, UnreadableAnswer) and (found := first_no_json(cause.body)):
+        message = f"the label row is no valid JSON: {found[0]} at {in_row(found[1])}"
     if asked == "project" and isinstance(cause, sdk.AuthorisationError):
         message += f" Connected to {domain}: if the project is in another region, name that with --domain."
     return kind(message, **known)
+
+
+def unreadable(error: Exception) -> bytes | bytearray:
+    """The body of an answer that came whole and is no JSON, where `error` says so and has it; else b""."""
+    cause = _cause(error)
+    return cause.body if isinstance(cause, UnreadableAnswer) else b""
+
+
+def in_row(path: str) -> str:
+    """Where in its label row `path` leads, which leads there in an answer for one row."""
+    return path.removeprefix("response").removeprefix("[0]").removeprefix(".")
 
 
 def never_connected(error: HarvesterError) -> bool:
@@ -153,7 +167,7 @@ def _cause(error: Exception) -> BaseException:
         if isinstance(cause, orjson.JSONDecodeError):
             whole = cause.doc.startswith("{") and "unexpected end" not in cause.msg
             return (
-                UnreadableAnswer("the answer is no valid JSON")
+                UnreadableAnswer("the answer is no valid JSON", cause.doc.encode())
                 if whole
                 else BrokenAnswer("the answer is no JSON")
             )

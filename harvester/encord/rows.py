@@ -7,13 +7,16 @@ import msgspec
 import orjson
 from encord.client import EncordClientProject
 from encord.exceptions import AuthorisationError
+from encord.orm.label_row import LabelRow
 
 from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
 from harvester.errors import SkipRow
 from harvester.fetch.source import Answer
 from harvester.filters import ServerSide, server_side
+from harvester.labels.json_paths import paths_of, where
 from harvester.labels.ontology import read_ontology
+from harvester.labels.surrogates import is_no_text, with_pairs_only
 from harvester.settings import Selection
 
 # Options that the SDK's bundled call has and its single one has not.
@@ -90,6 +93,8 @@ class ProjectLabelRows:
         try:
             return _as_answer(call())
         except Exception as error:
+            if asked == "row" and (answer := _parsed_with_pairs_only(error)):
+                return answer
             if isinstance(error, AuthorisationError):
                 self._check_access()  # one row is refused, or every one
             raise faults.translate(
@@ -115,3 +120,22 @@ def _as_answer(found: Any) -> Answer:
     # The SDK has parsed these: integers beyond 64 bits are floats, fields of tomorrow are gone.
     rows = [orjson.dumps(row) for row in (found if isinstance(found, list) else [found])]
     return Answer(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))
+
+
+def _parsed_with_pairs_only(error: Exception) -> Answer | None:
+    """The row that the SDK's own parser failed on with `error` for an unpaired surrogate escape; else None.
+
+    What our parser reads has its surrogates replaced where it is read, see `envelope.answer_of`.
+    """
+    sent = bytes(faults.unreadable(error))
+    readable = with_pairs_only(sent)
+    if readable == sent:
+        return None
+    try:
+        parsed = orjson.loads(readable)["response"]
+        (row,) = parsed if isinstance(parsed, list) else [parsed]
+        answer = _as_answer(LabelRow(row))  # type: ignore[no-untyped-call]  # the SDK's
+    except (ValueError, TypeError, KeyError):
+        return None  # it is no label row for other reasons, too: the error says so
+    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, is_no_text)))}
+    return answer

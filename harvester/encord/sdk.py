@@ -16,15 +16,18 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from encord.client import EncordClientProject
 from encord.configs import BearerConfig, Config, SshConfig
+from encord.exceptions import RequestException
 from encord.http.constants import RequestsSettings
 from encord.http.querier import Querier
 from encord.http.v2.api_client import ApiClient
 from encord.orm.label_row import AnnotationTaskStatus, ShadowDataState
 
-from harvester.encord import guard
+from harvester.encord import faults, guard
+from harvester.encord.body import PIECE
 from harvester.encord.connections import check_sdk_settings
 from harvester.encord.credentials import BearerToken
 from harvester.errors import BadInput
+from harvester.labels.surrogates import with_pairs_only
 from harvester.settings import Connection, Selection
 
 KNOWN_SDK = "0.1.211"
@@ -144,7 +147,13 @@ class PlainTransport:
 
     def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
         client = self._client(_ListingQuerier(self._config, PROJECT, project_hash))
-        return nullcontext(_Parsed(client.list_label_rows(**options)))
+        try:
+            return nullcontext(_Parsed(client.list_label_rows(**options)))
+        except RequestException as error:
+            sent = bytes(faults.unreadable(error))
+            if with_pairs_only(sent) == sent:
+                raise
+            return nullcontext(_Unparsed(sent))
 
     def label_rows(
         self, project_hash: str, *, as_sent: bool
@@ -179,6 +188,22 @@ class _Parsed:
             yield [
                 msgspec.Raw(orjson.dumps(row if isinstance(row, dict) else row.to_dict())) for row in batch
             ]
+
+    def digest(self) -> None:
+        return None
+
+
+class _Unparsed:
+    """A listing that the SDK's parser has refused for an unpaired surrogate escape: its items as sent."""
+
+    def __init__(self, sent: bytes) -> None:
+        self._sent = sent
+
+    def __iter__(self) -> Iterator[list[msgspec.Raw]]:
+        # Only here: it stands on the SDK's internals, and other listings come without.
+        from harvester.encord.listing import split
+
+        return split(self._sent[at : at + PIECE] for at in range(0, len(self._sent), PIECE))
 
     def digest(self) -> None:
         return None

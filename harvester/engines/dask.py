@@ -24,7 +24,7 @@ from harvester.engines.local import Part
 from harvester.engines.messages import decoded, encoded
 from harvester.engines.processes import WorkerFailed, divided, raise_ended
 from harvester.errors import BadInput, CannotFinishNow, first_of
-from harvester.events import Counters, one_line
+from harvester.events import Counters, once, one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
 from harvester.output.target import Target
@@ -71,6 +71,7 @@ async def run(
         threads = await _workers(client, address)
         await _check_packages(client)
         share = _for_one_of(len(threads), work)
+        on_event = once("rows.clocks_differ", on_event)
         tasks = _Tasks(client, share, threads, counters, on_event, on_commit)
         try:
             await tasks.run(parts, stopping, grace)

@@ -32,7 +32,7 @@ from harvester.engines.messages import (
     packed,
 )
 from harvester.errors import CannotFinishNow, first_of
-from harvester.events import Counters
+from harvester.events import Counters, once
 from harvester.output.commit import Commit
 from harvester.part import Work
 from harvester.settings import Limits
@@ -74,6 +74,7 @@ async def run(
     processes = work.limits.processes
     share = msgspec.structs.replace(work, limits=divided(work.limits, processes))
     handed_out = _Parts(parts, stopping)
+    on_event = once("rows.clocks_differ", on_event)
     try:
         async with anyio.create_task_group() as group:
             for _ in range(processes):

@@ -3,15 +3,17 @@
 A label row's raw bytes never leave the thread: what comes back are the lines that were made of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
 
 import msgspec
 
 from harvester.errors import Retry, SkipRow
-from harvester.fetch.bundles import Batch, find_asked
+from harvester.fetch.bundles import Batch, Found, find_asked
+from harvester.fetch.freshness import Clocks, older_rows
 from harvester.fetch.source import Answer, LabelRows
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import NOTHING_KNOWN, Extractor, Harvest, Known
+from harvester.labels.notes import Remark
 from harvester.labels.wire import PlanRow, Row, label_hash_of
 from harvester.schema import Failure
 
@@ -58,12 +60,14 @@ class Span(msgspec.Struct):
 class Fetched(msgspec.Struct):
     """What a call brought.
 
-    `missing` are the positions of rows that the answer left out; `weight` is the size in bytes of the
+    `missing` are the positions of rows that the answer left out, `older` those of rows that are older than
+    listed, and are not read yet: they are to be asked for again. `weight` is the size in bytes of the
     lines that are held, `foreign` the number of rows that nobody asked for.
     """
 
     spans: list[Span]
     missing: list[int]
+    older: list[int]
     wire_bytes: int
     body_bytes: int
     weight: int
@@ -71,14 +75,20 @@ class Fetched(msgspec.Struct):
 
 
 class Call:
-    """One call, made in a worker thread. `abandoned` is set once nobody waits for it any more."""
+    """One call, made in a worker thread. `abandoned` is set once nobody waits for it any more.
 
-    __slots__ = ("_batch", "_extractor", "_source", "abandoned")
+    Without `clocks` no row is looked at for being older than listed.
+    """
 
-    def __init__(self, source: LabelRows, extractor: Extractor, batch: Batch) -> None:
+    __slots__ = ("_batch", "_clocks", "_extractor", "_source", "abandoned")
+
+    def __init__(
+        self, source: LabelRows, extractor: Extractor, batch: Batch, clocks: Clocks | None = None
+    ) -> None:
         self._source = source
         self._extractor = extractor
         self._batch = batch
+        self._clocks = clocks
         self.abandoned = False
 
     def __call__(self) -> Fetched:
@@ -89,13 +99,24 @@ class Call:
         if len(asked) == 1 and hashes == [None]:
             hashes = [*asked]  # no doubt the one asked for; what is wrong with it shows in reading it
         found = find_asked(asked, hashes)
-        fetched = Fetched([], found.missing, answer.wire_bytes, answer.body_bytes, 0, found.foreign)
+        missing, older = found.missing, self._older(found, answer)
+        known = _known(asked, found, answer, older)
+        ask_again = [] if self._batch.asked_again else list(older)
+        for place in ask_again:
+            found.at[place] = None  # not read: what is read is joined with its neighbours
+        fetched = Fetched([], missing, ask_again, answer.wire_bytes, answer.body_bytes, 0, found.foreign)
         for run in found.runs(self._batch.places):
-            fetched.spans += self._read(run, answer.rows)
+            fetched.spans += self._read(run, answer.rows, known)
         for span in fetched.spans:
             if isinstance(span.outcome, Harvest):
                 fetched.weight += sum(lines.held for lines in span.outcome.lines.values())
         return fetched
+
+    def _older(self, found: Found, answer: Answer) -> Mapping[int, str]:
+        """Which rows are older than listed, by their position, and what is noted of that."""
+        if self._clocks is None or self._clocks.differ:
+            return {}
+        return older_rows(self._batch.rows, found.at, answer.rows)
 
     def _ask(self, asked: list[str]) -> Answer:
         if self._batch.asks_why:
@@ -106,11 +127,11 @@ class Call:
         # A row may stand in the plan twice; it is asked for once.
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
-    def _read(self, run: list[tuple[int, int]], rows: Sequence[Row]) -> Iterator[Span]:
+    def _read(self, run: list[tuple[int, int]], rows: Sequence[Row], known: Known) -> Iterator[Span]:
         """Reads those of `rows` that `run` names, see `Found.runs`, as long as somebody waits for them."""
         batch, begin = self._batch, 0
         wanted = takewhile(lambda _: not self.abandoned, ((rows[at], batch.rows[i]) for i, at in run))
-        for count, outcome in self._extractor.extract_all(wanted):
+        for count, outcome in self._extractor.extract_all(wanted, known):
             first, _ = run[begin]
             if isinstance(outcome, SkipRow):
                 # As a value: the exception's traceback would keep the answer's bytes alive.
@@ -119,3 +140,19 @@ class Call:
             else:
                 yield Span(batch.places[first], count, outcome)
             begin += count
+
+
+def _known(asked: Sequence[str], found: Found, answer: Answer, older: Mapping[int, str]) -> Known:
+    """What is to be noted of the rows `asked` for, from how they came."""
+    if not answer.replaced and not older:
+        return NOTHING_KNOWN
+    known: dict[str, list[Remark]] = {}
+    for place, (label_hash, at) in enumerate(zip(asked, found.at, strict=True)):
+        remarks: list[Remark] = []
+        if place in older:
+            remarks.append(("stale", older[place]))
+        if at is not None and at in answer.replaced:
+            remarks.append(("surrogates_replaced", answer.replaced[at]))
+        if remarks:
+            known[label_hash] = remarks
+    return known

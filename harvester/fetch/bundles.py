@@ -113,6 +113,7 @@ class Batch(msgspec.Struct):
 
     `places` says where in the bundle each row stands. `spent` counts the requests for this batch that
     count, `before` those for the larger ones that it was cut from, `left_out` the answers without it.
+    `asked_again` is set where the rows came, but were older than listed.
     """
 
     rows: Sequence[PlanRow]
@@ -120,6 +121,7 @@ class Batch(msgspec.Struct):
     before: int = 0
     spent: int = 0
     left_out: int = 0
+    asked_again: bool = False
 
     @property
     def attempts(self) -> int:
@@ -144,6 +146,7 @@ class Batch(msgspec.Struct):
             [self.places[i] for i in chosen],
             before=self.attempts,
             left_out=self.left_out,
+            asked_again=self.asked_again,
         )
 
 

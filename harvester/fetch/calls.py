@@ -11,6 +11,7 @@ from harvester.errors import CannotFinishNow, HarvesterError, RateLimited, SkipR
 from harvester.events import Counters
 from harvester.fetch.asking import Call, Fetched
 from harvester.fetch.bundles import Batch, BundleSizer
+from harvester.fetch.freshness import Clocks
 from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Ticket
 from harvester.fetch.retry import RetryBudget
@@ -33,6 +34,7 @@ class Caller:
     Args:
         deadline: seconds after which a call should have ended by itself.
         last_attempt: whether the next failure of a batch is its last.
+        clocks: whether a row can be older than listed.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Caller:
         on_event: Callable[[str, Mapping[str, Any]], None],
         deadline: float,
         last_attempt: Callable[[Batch], bool],
+        clocks: Clocks,
     ) -> None:
         self._source = source
         self._gate = gate
@@ -55,6 +58,7 @@ class Caller:
         self._on_event = on_event
         self._deadline = deadline + _SLACK
         self._last_attempt = last_attempt
+        self._clocks = clocks
         self._threads = Threads()
         self._witness: tuple[float, str] | None = None
         self._unanswered_since: float | None = None
@@ -73,7 +77,7 @@ class Caller:
             Stop: of the whole run.
         """
         ticket = await self._server_is_up(batch, ticket or await self._gate.enter())
-        call = Call(self._source, extractor, batch)
+        call = Call(self._source, extractor, batch, self._clocks)
         try:
             fetched = await self._send(ticket, call, len(batch.rows))
         except RateLimited:

@@ -27,6 +27,7 @@ from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_LEFT_OUT, MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
 from harvester.fetch.cores import CoresUsed
+from harvester.fetch.freshness import Clocks
 from harvester.fetch.gate import Gate
 from harvester.fetch.pacing import Pacer, Ticket
 from harvester.fetch.retry import RetryPolicy
@@ -53,7 +54,7 @@ class Pool:
     Args:
         counters: requests, refused, retries, wire_bytes and body_bytes are counted here.
         on_event: hears of ``request.answered``, ``request.refused``, ``request.retried``, ``bundle.split``,
-            ``row.failed``.
+            ``row.failed``, ``rows.older``, ``rows.clocks_differ``.
         request_deadline: seconds after which a call should have ended by itself.
         row_bytes: what a row weighed on average in an earlier run, if that is known.
     """
@@ -88,6 +89,7 @@ class Pool:
         self._retry = RetryPolicy(
             limits.max_attempts, rng=rng, broken=lambda: self.pacer.broken, on_retry=self._tell_retry
         )
+        self._clocks = Clocks()
         self._caller = Caller(
             source,
             gate=self._gate,
@@ -97,12 +99,18 @@ class Pool:
             on_event=on_event,
             deadline=request_deadline,
             last_attempt=self._retry.is_last,
+            clocks=self._clocks,
         )
         # As many bundles may wait for an earlier one as can be in flight: enough to keep all threads busy.
         self._window = 2 * most
         self._group: TaskGroup | None = None
         self._streams: set[anyio.CancelScope] = set()
         self._error: Exception | None = None
+
+    @property
+    def clocks_differ(self) -> bool:
+        """Whether label rows and listing mean different moments: then no row is older than listed."""
+        return self._clocks.differ
 
     async def __aenter__(self) -> Self:
         self._group = anyio.create_task_group()
@@ -228,12 +236,27 @@ class Pool:
             bundle.ended.set()
 
     def _keep(self, bundle: "_Bundle", batch: Batch, fetched: Fetched) -> list[Batch]:
-        """Keeps what an answer brought; returns what it left out, to be asked for again."""
+        """Keeps what an answer brought; returns what is to be asked for again."""
         bundle.weight += fetched.weight
         if fetched.foreign:
             self._on_event("answer.foreign", {"rows": fetched.foreign})
         for span in fetched.spans:
             self._end(bundle, span)
+        return self._older(batch, fetched) + self._left_out(bundle, batch, fetched)
+
+    def _older(self, batch: Batch, fetched: Fetched) -> list[Batch]:
+        """The rows of an answer that are older than listed, to be asked for once more."""
+        if not batch.asked_again and self._clocks.answered(len(batch.rows), fetched.older):
+            self._on_event("rows.clocks_differ", self._clocks.told())
+        if not fetched.older:
+            return []
+        self._on_event("rows.older", {"rows": len(fetched.older)})
+        again = batch.part(fetched.older)
+        again.asked_again, again.left_out = True, 0
+        return [again]
+
+    def _left_out(self, bundle: "_Bundle", batch: Batch, fetched: Fetched) -> list[Batch]:
+        """The rows that an answer left out, to be asked for again, unless they have ended by that."""
         if not fetched.missing:
             return []
         rest = batch.part(fetched.missing)

@@ -1,6 +1,6 @@
 """The seam to whatever label rows come from: blocking calls."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -15,11 +15,15 @@ class Answer(msgspec.Struct):
     row needs a closer look, their skeletons. Both may be slices of one buffer, which lives as long as one
     of them. `wire_bytes` is the body's size as it came over the network, 0 where
     that is not known; `body_bytes` its size undone of the compression.
+
+    `replaced` says of rows, by their place in `rows`, where U+FFFD stands in place of an unpaired surrogate
+    escape, which is no text.
     """
 
     rows: Sequence[Row]
     wire_bytes: int
     body_bytes: int
+    replaced: Mapping[int, str] = {}
 
 
 class LabelRows(Protocol):

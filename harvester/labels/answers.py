@@ -220,8 +220,13 @@ def _options(answers: msgspec.Raw) -> list[_ChosenOption] | None:
         options = _decode_options(answers)
     except msgspec.ValidationError:
         return None
-    fits = all(_is_text(field) for one in options for field in (one.name, one.value, one.feature_hash))
-    return options if fits else None
+    return options if all(map(_is_option, options)) else None
+
+
+def _is_option(option: _ChosenOption) -> bool:
+    """Whether all of it is text, and it says anything at all."""
+    fields = (option.name, option.value, option.feature_hash)
+    return all(map(_is_text, fields)) and any(bytes(field) != NULL for field in fields)
 
 
 def _in_ontology_words(attribute: Attribute, chosen: _Chosen) -> _Chosen:

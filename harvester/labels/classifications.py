@@ -223,8 +223,8 @@ class _Reading:
         else:
             written = count
         self._sheet.seen += count
-        place.kept[1] += written
-        place.dropped[1] += count - written
+        place.classifications += written
+        place.dropped_classifications += count - written
         if written:
             self._sheet.keep_series(FrameLines(before, after, frames, kept), written)
 
@@ -267,7 +267,8 @@ class _Reading:
 
     def _count(self, places: Iterable[Place], kept: bool) -> None:
         for place in places:
-            (place.kept if kept else place.dropped)[1] += 1
+            place.classifications += kept
+            place.dropped_classifications += not kept
 
 
 def _in(frame: int, frames: Expansion) -> bool:

@@ -17,7 +17,7 @@ from harvester.labels.places import Places
 from harvester.labels.records import CHUNK, Lines, Sheet, complete, row_ends, row_head
 from harvester.labels.text import has_line_break
 from harvester.labels.units import UnitReader
-from harvester.labels.wire import NOT_AS_SENT, LabelRow, PlanRow, Row, SentRow
+from harvester.labels.wire import LabelRow, PlanRow, Row, SentRow
 from harvester.settings import Format, Selection
 
 _decode_row = msgspec.json.Decoder(LabelRow).decode
@@ -172,6 +172,8 @@ class RowByRow(Extractor):
 
 def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
     """Notes where a row, before anything is filled in, says of itself what its listing contradicts."""
+    if planned.replaced_in:
+        remarks.add("surrogates_replaced", planned.replaced_in)
     if planned.listed_twice:
         remarks.add("listed_twice", "the first of its places in the plan counts")
     for field in ("branch_name", "data_hash", "dataset_hash"):
@@ -207,9 +209,6 @@ def _add_row(sheet: Sheet, row: SentRow, planned: PlanRow) -> None:
     if not len(row):
         raise TypeError("a row record is made of the row as sent, not of its skeleton")
     listed = bytes(planned.metadata) or b"null"
-    if listed == bytes(NOT_AS_SENT):
-        reason = "the listing says of it what is no text, and cannot be written as sent"
-        raise SkipRow(reason, operation="extract", row=planned.label_hash)
     if has_line_break(listed):
         listed = msgspec.json.format(listed, indent=-1)
     sheet.keep_all(*row_ends(listed), [row])

@@ -17,20 +17,29 @@ from harvester.labels.ontology import Ontology
 from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
 from harvester.labels.records import Sheet
 from harvester.labels.values import integer, whole
-from harvester.labels.wire import LabelRow, ObjectAnswer, Ranges
+from harvester.labels.wire import NO_NUMBER, NO_RANGE, LabelRow, ObjectAnswer, Ranges
 
 _Answers = dict[str, ObjectAnswer | None]
 
 # Cache: (raw dynamic answers, frame, space) to the answers written where an object with them is first met.
 FirstMet = Written[tuple[bytes, int | None, str | None]]
 
+_PICTURES = frozenset({"image", "img_group"})
+_NOTHING: dict[object, bytes] = {}
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
 # The end of a line, after the object: hash; class and `object_number`; `until`, ranges, answers.
+_HASH = b',"object_hash":'
 _CLASS = b',"feature_hash":%b,"name":%b,"shape":%b,"object_number":'
-_END = b',"object_hash":%b%b%b,"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":%b}\n'
-
-_NONE: dict[object, bytes] = {}
+_ANSWERS = b',"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":'
+_DYNAMIC = b"%b}\n"
+# What follows the number of an object on frames, up to its dynamic answers; and where there are none.
+_ON_FRAMES = _ANSWERS % (NULL, NULL, b"%b")
+_NO_DYNAMIC = _DYNAMIC % b"[]"
+_NO_TAIL = _ON_FRAMES % b"[]" + _NO_DYNAMIC
+# Bounds of a cache: 16 MB at most.
+_MOST_TAILS = 4096
+_LONGEST_TAIL = 4096
 
 _encode = msgspec.json.encode
 # `object_answers`, as what they say of objects that stand elsewhere, and as the objects themselves.
@@ -58,7 +67,7 @@ class ObjectReader:
     ) -> None:
         """Adds the lines of all objects of `row`; `head` is the row's part of a line."""
         answers = _decode_answers(row.object_answers) or {}
-        reading = _Reading(sheet, self._kit, row, answers, places, remarks, scene=data_type == "scene")
+        reading = _Reading(sheet, self._kit, row, answers, places, remarks, data_type=data_type)
         head = b'{"kind":"object",' + head
         decode = self._decode_event if data_type == "scene" else self._decode
         for place, frame, labels in places.labels():
@@ -76,8 +85,10 @@ class ObjectReader:
         """The objects that live in `object_answers`, with their ranges, once for each of their spaces."""
         framed = data_type in FRAME_TYPES
         candidates = {
-            key: entry for key, entry in answers.items() if entry and (not framed or _may_be_object(entry))
-        }
+            key: entry
+            for key, entry in answers.items()
+            if entry is not None and (not framed or entry.range is not NO_RANGE or entry.spaces)
+        }  # in a row of framed data, most entries are answers alone
         if not candidates:
             return
         entries = _decode_entries(row.object_answers) or {}
@@ -106,6 +117,27 @@ class ObjectReader:
                 yield places.root, raw, fields, NULL if html else _ranges(entry.range)
 
 
+class _Tails(dict[bytes, bytes]):
+    """Cache: static answers as sent, to all of a line behind the object's number. Bounded.
+
+    For objects on frames without dynamic answers; empty where an answer must be noted.
+    """
+
+    def __init__(self, static: StaticAnswers) -> None:
+        self._static = static
+
+    def __missing__(self, sent: bytes) -> bytes:
+        answers = self._static[sent]
+        if answers.as_text:
+            return b""
+        tail = _ON_FRAMES % answers.json + _NO_DYNAMIC
+        if len(self) >= _MOST_TAILS:
+            self.clear()
+        if len(tail) < _LONGEST_TAIL:
+            self[sent] = tail
+        return tail
+
+
 class _Kit:
     """What all rows are read with: filters, the ontology's classes, caches of answers."""
 
@@ -118,6 +150,7 @@ class _Kit:
             feature: _CLASS % (_encode(feature), _encode(ontology.names[feature]), _encode(shape or None))
             for feature, shape in ontology.shapes.items()
         }
+        self.tails = _Tails(self.static)
 
 
 class _Reading:
@@ -132,8 +165,9 @@ class _Reading:
         places: Places,
         remarks: Remarks,
         *,
-        scene: bool,
+        data_type: str,
     ) -> None:
+        scene = data_type == "scene"
         self.sheet = sheet
         self._kit = kit
         self._row = row
@@ -142,11 +176,15 @@ class _Reading:
         self._remarks = remarks
         self._statics = answers
         self._actions = row.object_actions or {}
+        # By hash and feature hash: the ends of lines, whole and up to their dynamic answers.
         self._ends: dict[tuple[str | None, str | None], bytes] = {}
+        self._heads: dict[tuple[str | None, str | None], bytes] = {}
         self._dynamic: dict[str, DynamicAnswers] = {}
         self._spaces: set[str] | None = None
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = _moments(places) if continuous else None
+        # On pictures an object stands once: nothing need be remembered.
+        self._pictured = not kit.chain.looks_at_records and data_type in _PICTURES
 
     def choose(
         self,
@@ -163,26 +201,58 @@ class _Reading:
         columns: a few calls for many objects.
         """
         sheet, chain = self.sheet, self._kit.chain
-        end_of = self._ends.get if ranges is NULL else _NONE.get  # ranges differ from space to space
         if self._scene:
             # The end of an object in an event-based scene is no label; its start and its changes are.
             labels = [one.event != "delete" for one in fields]
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         seen = len(objects)
         objects, fields = chain.sift(objects, fields, sheet.dropped)
-        ends = [
-            end_of((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
-            for one, raw in zip(fields, objects, strict=True)
-        ]
-        if chain.looks_at_records:
-            kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
-            objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
+        if self._pictured and ranges is NULL:
+            self._keep_pictured(before, objects, fields, frame, place)
+        else:
+            ends = self._ends_of(objects, fields, frame, place, ranges)
+            if chain.looks_at_records:
+                kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
+                objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
+            sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
         written = len(objects)
         sheet.seen += seen
         sheet.written += written
-        place.kept[0] += written
-        place.dropped[0] += seen - written
-        sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
+        place.objects += written
+        place.dropped_objects += seen - written
+
+    def _keep_pictured(
+        self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
+    ) -> None:
+        """Keeps the lines of `objects` in pieces: what stands once need not be joined to be remembered."""
+        statics, actions, pieces = self._statics, self._actions, self.sheet.pieces
+        classes, tails = self._kit.classes, self._kit.tails
+        for one, raw in zip(fields, objects, strict=True):
+            object_hash = one.object_hash
+            entry, known = statics.get(object_hash), classes.get(one.feature_hash)
+            tail = _NO_TAIL if entry is None else tails[bytes(entry.classifications)]
+            if known is None or not tail or object_hash in actions:
+                pieces += (before, raw, self._end(one, raw, frame, place, NULL))
+                continue
+            number = NULL
+            if entry is not None and entry.object_number is not NO_NUMBER:
+                number = integer(entry.object_number)
+            pieces += (before, raw, _HASH, _encode(object_hash), known, number, tail)
+
+    def _ends_of(
+        self,
+        objects: list[msgspec.Raw],
+        fields: list[Any],
+        frame: int | None,
+        place: Place,
+        ranges: bytes,
+    ) -> list[bytes]:
+        """The ends of the lines of `objects`: that of a track is remembered from frame to frame."""
+        met = self._ends.get if ranges is NULL else _NOTHING.get  # ranges differ from space to space
+        return [
+            met((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
+            for one, raw in zip(fields, objects, strict=True)
+        ]
 
     def _is_kept(self, *record: JSON) -> bool:
         name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash)
@@ -192,30 +262,37 @@ class _Reading:
 
     def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
         """The end of a line. The same wherever the object is, unless it depends on where it is met."""
-        object_hash, feature = one.object_hash, one.feature_hash
-        entry, actions = self._statics.get(object_hash), self._actions.get(object_hash)
-        number, static, dynamic, until = NULL, NO_ANSWERS, NO_ANSWERS, None
-        if entry is not None:
-            number, static = integer(entry.object_number), self._kit.static[bytes(entry.classifications)]
+        object_hash, key = one.object_hash, (one.object_hash, one.feature_hash)
+        until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
             until = _until(self._moments[id(place), object_hash], frame)
-        if actions is not None:
-            dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, place)
-        if static.as_text or dynamic.as_text:
+        alike = until is None and ranges is NULL and one.feature_hash in self._kit.classes
+        head = self._heads.get(key) if alike else None
+        if head is None:
+            head = self._head(one, raw, until, ranges)
+        if alike:
+            self._heads[key] = head
+        if actions is None:
+            end = head + _NO_DYNAMIC
+            if alike and self._moments is None:
+                self._ends[key] = end
+            return end
+        dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, place)
+        if dynamic.as_text:
             self._remarks.add("answer_as_text", f"object {object_hash}")
-        known = self._kit.classes.get(feature)
-        end = _END % (
-            _encode(object_hash),
-            _class_as_sent(feature, raw) if known is None else known,
-            number,
-            whole(until),
-            ranges,
-            static.json,
-            dynamic.json,
-        )
-        if known is not None and actions is None and self._moments is None and ranges is NULL:
-            self._ends[object_hash, feature] = end
-        return end
+        return head + _DYNAMIC % dynamic.json
+
+    def _head(self, one: Any, raw: msgspec.Raw, until: int | None, ranges: bytes) -> bytes:
+        """The end of a line up to its dynamic answers."""
+        entry, known = self._statics.get(one.object_hash), self._kit.classes.get(one.feature_hash)
+        number, static = NULL, NO_ANSWERS
+        if entry is not None:
+            number, static = integer(entry.object_number), self._kit.static[bytes(entry.classifications)]
+        if static.as_text:
+            self._remarks.add("answer_as_text", f"object {one.object_hash}")
+        known = _class_as_sent(one.feature_hash, raw) if known is None else known
+        answers = _ANSWERS % (whole(until), ranges, static.json)
+        return b"".join((_HASH, _encode(one.object_hash), known, number, answers))
 
     def _dynamic_answers(
         self, object_hash: str, actions: msgspec.Raw, frame: int | None, until: int | None, place: Place
@@ -253,11 +330,6 @@ def _class_as_sent(feature: str | None, raw: msgspec.Raw) -> bytes:
     """The class of an object that the ontology does not know, by its own words."""
     sent = _decode_class(raw)
     return _CLASS % (_encode(feature), _encode(sent.name), _encode(sent.shape))
-
-
-def _may_be_object(entry: ObjectAnswer) -> bool:
-    """Whether an entry in a row of framed data may be an object on ranges; most are answers alone."""
-    return bool(entry.spaces) or bytes(entry.feature_hash) != NULL or not _is_empty(entry.range)
 
 
 def _is_empty(ranges: msgspec.Raw | None) -> bool:

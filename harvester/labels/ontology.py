@@ -3,42 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import msgspec
 
 from harvester.errors import BadInput
 
 
-class _Option(msgspec.Struct, rename="camel"):
+class OptionNode(msgspec.Struct, rename="camel"):
+    """An option as the ontology has it, with the attributes that are nested under it."""
+
     feature_node_hash: str = ""
     label: str = ""
     value: str = ""
-    options: list[_Attribute] | None = None
+    archived: Any = None  # true or false; what else it may be one day must not stop an export
+    options: list[AttributeNode] | None = None
 
 
-class _Attribute(msgspec.Struct, rename="camel"):
+class AttributeNode(msgspec.Struct, rename="camel"):
+    """An attribute as the ontology has it."""
+
     feature_node_hash: str = ""
     name: str = ""
     type: str = ""
-    options: list[_Option] | None = None
+    dynamic: Any = None
+    archived: Any = None
+    options: list[OptionNode] | None = None
 
 
-class _Object(msgspec.Struct, rename="camel"):
+class ObjectNode(msgspec.Struct, rename="camel"):
+    """An object as the ontology has it."""
+
     feature_node_hash: str = ""
     name: str = ""
     shape: str = ""
-    attributes: list[_Attribute] | None = None
+    archived: Any = None
+    attributes: list[AttributeNode] | None = None
 
 
-class _Classification(msgspec.Struct, rename="camel"):
+class ClassificationNode(msgspec.Struct, rename="camel"):
+    """A classification as the ontology has it: name and archived flag are those of its attribute."""
+
     feature_node_hash: str = ""
-    attributes: list[_Attribute] | None = None
+    archived: Any = None
+    attributes: list[AttributeNode] | None = None
     level: str | None = None
 
 
-class _Structure(msgspec.Struct):
-    objects: list[_Object] | None = None
-    classifications: list[_Classification] | None = None
+class Structure(msgspec.Struct):
+    """An ontology's editor structure, as far as it is looked at."""
+
+    objects: list[ObjectNode] | None = None
+    classifications: list[ClassificationNode] | None = None
 
 
 class Option(msgspec.Struct, frozen=True):
@@ -72,6 +88,18 @@ class Ontology(msgspec.Struct, frozen=True):
     global_classifications: frozenset[str]
 
 
+def read_structure(structure: bytes | None) -> Structure:
+    """Reads the JSON of an ontology's editor structure; an empty one where it is not at hand.
+
+    Raises:
+        BadInput: `structure` is no ontology.
+    """
+    try:
+        return msgspec.json.decode(structure, type=Structure) if structure is not None else Structure()
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
+        raise BadInput(f"the project's ontology cannot be read: {exc}") from exc
+
+
 def read_ontology(structure: bytes | None) -> Ontology:
     """Reads the JSON of an ontology's editor structure. Unknown shapes, types and fields pass by.
 
@@ -80,10 +108,7 @@ def read_ontology(structure: bytes | None) -> Ontology:
     Raises:
         BadInput: `structure` is no ontology.
     """
-    try:
-        read = msgspec.json.decode(structure, type=_Structure) if structure is not None else _Structure()
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        raise BadInput(f"the project's ontology cannot be read: {exc}") from exc
+    read = read_structure(structure)
     objects, classifications = read.objects or [], read.classifications or []
     attributes: dict[str, Attribute] = {}
     for roots in (*(thing.attributes for thing in objects), *(thing.attributes for thing in classifications)):
@@ -105,7 +130,7 @@ def read_ontology(structure: bytes | None) -> Ontology:
     )
 
 
-def _attributes(roots: Iterable[_Attribute], first: int) -> dict[str, Attribute]:
+def _attributes(roots: Iterable[AttributeNode], first: int) -> dict[str, Attribute]:
     """`roots` and all that is nested under their options, in ontology order, numbered from `first`."""
     found: dict[str, Attribute] = {}
     for attribute, parent, parent_option in _walk(roots, None, None):
@@ -128,8 +153,8 @@ def _attributes(roots: Iterable[_Attribute], first: int) -> dict[str, Attribute]
 
 
 def _walk(
-    attributes: Iterable[_Attribute], parent: str | None, parent_option: str | None
-) -> Iterator[tuple[_Attribute, str | None, str | None]]:
+    attributes: Iterable[AttributeNode], parent: str | None, parent_option: str | None
+) -> Iterator[tuple[AttributeNode, str | None, str | None]]:
     for attribute in attributes:
         yield attribute, parent, parent_option
         for option in attribute.options or []:

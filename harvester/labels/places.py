@@ -1,10 +1,11 @@
 """Places: the data units and spaces that labels stand in, and the walk over all of them."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from harvester.labels.values import JSON, NULL, integer, whole
+from harvester.labels.values import JSON, NULL, size, whole
 from harvester.labels.wire import DataUnit, FrameLabels, LabelRow, Labels, Space
 
 # Data whose labels stand on frames; and data whose objects stand on ranges and live in `object_answers`.
@@ -27,7 +28,7 @@ class Place(msgspec.Struct):
     """Where labels stand: a data unit, or a space; and how many records there are of it.
 
     `head` is its part of a line, `listed` whether the row lists it: a space may be named by labels or answers
-    alone. `kept` and `dropped` count records by kind: objects, classifications.
+    alone. `objects` and `classifications` count the records that were kept of it, and dropped by filters.
     """
 
     space_id: str | None
@@ -36,8 +37,10 @@ class Place(msgspec.Struct):
     unit: DataUnit | None = None
     space: Space | None = None
     sequence: int | None = None
-    kept: list[int] = msgspec.field(default_factory=lambda: [0, 0])
-    dropped: list[int] = msgspec.field(default_factory=lambda: [0, 0])
+    objects: int = 0
+    classifications: int = 0
+    dropped_objects: int = 0
+    dropped_classifications: int = 0
 
 
 class Places:
@@ -64,8 +67,10 @@ class Places:
             width = height = None
         self.units = [self._unit_place(key, unit, frame, width, height) for frame, key, unit in units]
         self._only = (units[0][1], units[0][2]) if len(units) == 1 else None
-        numbered = reversed(self.units) if len(self.units) > 1 else ()
-        self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
+        self.by_frame: dict[int, Place] = {}
+        if len(units) > 1:
+            numbered = reversed(self.units)
+            self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
 
     @property
     def root(self) -> Place:
@@ -94,8 +99,8 @@ class Places:
             (file and file.file_name) or (scene and scene.uri) or unit.data_title,
             ((file and file.data_link) or unit.data_link) if self._signed_urls else None,
             space_id,
-            NULL if space is None else integer(space.width),
-            NULL if space is None else integer(space.height),
+            NULL if space is None else size(space.width),
+            NULL if space is None else size(space.height),
         )
         place = self._seen[space_id] = Place(space_id, space is not None, head, unit, space)
         return place
@@ -126,16 +131,22 @@ class Places:
         Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. As in the SDK,
         labels that a data unit holds for a space stand in place of the space's own.
         """
-        held_by_unit = set[str | None]()
+        held_by_unit: list[str | None] = []
         for unit in self.units:
             assert unit.unit is not None
             for key, frame, labels in _frames(unit.unit.labels, unit.sequence):
-                place = unit if key is None else self.space(key)
-                if key is not None and (labels.objects or labels.classifications):
-                    held_by_unit.add(place.space_id)
+                if key is None:
+                    yield unit, frame, labels
+                    continue
+                place = self.space(key)
+                if labels.objects or labels.classifications:
+                    held_by_unit.append(place.space_id)
                 yield place, frame, labels
+        if not self._spaces:
+            return
+        elsewhere = set(held_by_unit)
         for space_id, space in self._spaces.items():
-            if space_id not in held_by_unit:
+            if space_id not in elsewhere:
                 place = self.space(space_id)
                 for _, frame, labels in _frames(space.labels, None):
                     yield place, frame, labels
@@ -144,7 +155,7 @@ class Places:
         self, key: str, unit: DataUnit, sequence: int | None, width: int | None, height: int | None
     ) -> Place:
         url = unit.data_link if self._signed_urls else None
-        wide, high = integer(unit.width), integer(unit.height)
+        wide, high = size(unit.width), size(unit.height)
         head = place_head(
             unit.data_hash or key,
             unit.data_title,
@@ -163,13 +174,17 @@ class Places:
         if self._other_names is None:
             names: dict[str, str] = {}
             scenes = [(key, space.scene_info) for key, space in self._spaces.items() if space.scene_info]
-            for first in ("start_frame", "event_index"):
+            for number_of in ("start_frame", "event_index"):
                 for space_id, scene in scenes:
-                    number = frame_number(getattr(scene, first))
+                    number = frame_number(getattr(scene, number_of))
                     if number is not None:
                         names.setdefault(f"{scene.stream_id or ''}#{number}", space_id)
-                        if first == "event_index":
-                            names.setdefault(f"#{number}", space_id)
+            # Without a stream, where no stream is unnamed: the only image of that event.
+            events = Counter(frame_number(scene.event_index) for _, scene in scenes)
+            for space_id, scene in scenes:
+                number = frame_number(scene.event_index)
+                if number is not None and events[number] == 1:
+                    names.setdefault(f"#{number}", space_id)
             self._other_names = names
         return self._other_names
 

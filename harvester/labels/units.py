@@ -4,7 +4,7 @@ import msgspec
 
 from harvester.labels.places import IMAGE_SPACES, Place, Places, frame_number
 from harvester.labels.records import Sheet
-from harvester.labels.values import JSON, NULL, integer, number, seconds, text, whole
+from harvester.labels.values import JSON, NULL, integer, number, rate, seconds, size, text, whole
 from harvester.labels.wire import FrameLabels, LabelRow
 
 _UNIT = (
@@ -57,10 +57,12 @@ class UnitReader:
         several = len(places.units) > 1
         for place in places.all():
             count = 1 if several and place.space_id is None else number_of_frames(place, frames)
+            numbers = (
+                place.objects, place.classifications, place.dropped_objects, place.dropped_classifications
+            )  # fmt: skip
             counts = [
-                whole(number) if counted else NULL
-                for numbers in (place.kept, place.dropped)
-                for counted, number in zip(self._counted, numbers, strict=True)
+                whole(one) if counted else NULL
+                for one, counted in zip(numbers, self._counted * 2, strict=True)
             ]
             mime_type, fps, duration, sequence = _said(place)
             line = _UNIT % (
@@ -96,8 +98,8 @@ class UnitReader:
             _first(one.dicom_instance_uid, one.instance_uid),
             text(one.file_uri),
             text(link) if self._signed_urls else NULL,
-            integer(one.width),
-            integer(one.height),
+            size(one.width),
+            size(one.height),
         )
 
 
@@ -122,10 +124,10 @@ def _said(place: Place) -> tuple[bytes, bytes, bytes, bytes]:
     if (space := place.space) is not None:
         duration = number(space.data_duration)
         duration = seconds(space.duration_ms) if duration == NULL else duration
-        return NULL, number(space.data_fps), duration, NULL
+        return NULL, rate(space.data_fps), duration, NULL
     if (unit := place.unit) is None or place.space_id is not None:
         return NULL, NULL, NULL, NULL
-    return text(unit.data_type), number(unit.data_fps), number(unit.data_duration), whole(place.sequence)
+    return text(unit.data_type), rate(unit.data_fps), number(unit.data_duration), whole(place.sequence)
 
 
 def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:

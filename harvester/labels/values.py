@@ -7,22 +7,39 @@ import msgspec
 JSON = bytes | msgspec.Raw
 
 NULL = b"null"
-_INTEGER = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(\.0{1,9})?")
+_LONGEST = 19  # digits: what is shorter is within 64 bits
+_INTEGER = re.compile(rb"(-?(?:0|[1-9][0-9]{0,17}))(?:\.0{1,9})?")
 _NUMBER = re.compile(rb"-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]{1,40})?(?:[eE][-+]?[0-9]{1,2})?")
 
 
 def integer(sent: JSON) -> bytes:
     """An integer as sent; null for anything else. ``30.0`` is written as ``30``."""
-    found = _INTEGER.fullmatch(sent)
-    if found is None:
-        return NULL
-    return found[0][: found.start(1)] if found[1] else found[0]
+    data = bytes(sent)
+    if data.isdigit() and len(data) < _LONGEST:
+        return data
+    found = _INTEGER.fullmatch(data)
+    return found[1] if found else NULL
+
+
+def size(sent: JSON) -> bytes:
+    """An integer above 0 as sent; null for anything else: 0 stands for none, where data has no size."""
+    data = bytes(sent)
+    if data.isdigit() and data != b"0" and len(data) < _LONGEST:
+        return data
+    found = integer(data)
+    return NULL if found[:1] in b"-0" else found
 
 
 def number(sent: JSON) -> bytes:
     """A number as sent; null for anything else."""
     found = _NUMBER.fullmatch(sent)
     return NULL if found is None else found[0]
+
+
+def rate(sent: JSON) -> bytes:
+    """A number above 0 as sent; null for anything else: 0 stands for none."""
+    found = number(sent)
+    return NULL if found == NULL or float(found) <= 0 else found
 
 
 def text(sent: JSON) -> bytes:

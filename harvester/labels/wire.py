@@ -15,7 +15,8 @@ class WorkflowStage(msgspec.Struct, frozen=True):
 class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the listing, as far as planning needs it. Unknown fields pass by.
 
-    What only describes the row may have any type: an odd value of it must not stop an export.
+    What only describes the row may have any type: an odd value of it must not stop an export. `replaced_in`
+    is ours, and no server's: where U+FFFD stands in place of what is no text.
     """
 
     data_hash: str
@@ -36,10 +37,9 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     backing_item_uuid: Any = None
     is_shadow_data: Any = None
     client_metadata: msgspec.Raw = msgspec.Raw(b"null")
+    replaced_in: str | None = msgspec.field(default=None, name="\ufffd")
 
 
-# In place of a listing item that no JSON reader takes as it was sent; no item is `false`.
-NOT_AS_SENT = msgspec.Raw(b"false")
 NO_METADATA = msgspec.Raw(b"null")
 
 
@@ -51,7 +51,8 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     rows that are never asked for: ``unlabelled`` (no label yet) or ``filtered`` (the listing rules it out).
     `stage` is the title of its task's stage in the workflow. `client_metadata` is JSON text, kept only where
     it was asked for. `listed_twice` is set where the server lists the label row more than once. `metadata`
-    is the listing item as sent, kept only where row records are emitted.
+    is the listing item as sent, kept only where row records are emitted, and `replaced_in` where in it U+FFFD
+    stands in place of what is no text.
     """
 
     label_hash: str | None
@@ -74,6 +75,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     outcome: str | None = None
     listed_twice: bool = False
     metadata: msgspec.Raw = NO_METADATA  # no `| None`: msgspec decodes no union with Raw
+    replaced_in: str | None = None
 
 
 _OUTCOME = b',"outcome":'
@@ -187,13 +189,17 @@ class SpaceRange(msgspec.Struct):
     range: msgspec.Raw = _NULL
 
 
+# Objects of their own, so that a key that was not sent is told from others without a look at its bytes.
+NO_NUMBER = msgspec.Raw(b"null")
+NO_RANGE = msgspec.Raw(b"null")
+
+
 class ObjectAnswer(msgspec.Struct, rename="camel", gc=False):
     """An entry of `object_answers`: static answers; for range data also the object itself."""
 
     classifications: msgspec.Raw = msgspec.Raw(b"[]")
-    object_number: msgspec.Raw = _NULL
-    feature_hash: msgspec.Raw = _NULL
-    range: msgspec.Raw = _NULL
+    object_number: msgspec.Raw = NO_NUMBER
+    range: msgspec.Raw = NO_RANGE
     range_html: msgspec.Raw = msgspec.field(default=_NULL, name="range_html")
     spaces: dict[str, SpaceRange | None] | None = None
 

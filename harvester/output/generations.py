@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 
 import msgspec
 
-from harvester.changes import WHATS, Change
+from harvester.changes import WHATS, Change, OntologyChange, SyncOptions
 from harvester.errors import Unsound
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.commit import PartFile
@@ -39,7 +39,9 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """What a generation changes: known before any of its rows is asked for.
 
     `rows` counts the listing: ``listed``, and of these ``unlabelled`` and ``filtered``. `listing` is the
-    digest of the frozen listing. `digest` guards the record itself.
+    digest of the frozen listing. `options` are what the sync was asked to do, `ontology` how the ontology has
+    changed for the live records, None where it has not; `kept_names` as in `Generation`. `digest` guards the
+    record itself.
     """
 
     generation: int
@@ -47,6 +49,9 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     rows: dict[str, int]
     changes: dict[str, int]
     feed: list[PartFile]
+    options: SyncOptions
+    ontology: OntologyChange | None
+    kept_names: bool
     digest: str = ""
 
 
@@ -180,6 +185,8 @@ def describe(changed: Changed, manifest: Manifest) -> Generation:
         changes=changed.changes,
         feed=changed.feed,
         harvester=manifest.harvester,
+        ontology=manifest.ontology,
+        kept_names=changed.kept_names,
         manifest=manifest.digest,
     )
 

@@ -33,8 +33,9 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     """What one sync brought: see `harvester.output.generations`.
 
     `counts` are the rows of the whole export as of then, as in `Manifest.counts`; `changes` counts the
-    lines of the change `feed` by what they tell. `harvester` is the version that wrote it. `manifest` is the
-    digest of the generation's own one.
+    lines of the change `feed` by what they tell. `harvester` is the version that wrote it, `ontology` the
+    file of its ontology. `kept_names`: the ontology had changed, and records stay that were made with an
+    earlier one. `manifest` is the digest of the generation's own one.
     """
 
     number: int
@@ -42,6 +43,8 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     changes: dict[str, int]
     feed: list[PartFile]
     harvester: str
+    ontology: PlainFile | None
+    kept_names: bool = False
     manifest: str
 
 

@@ -135,7 +135,7 @@ def freeze(
             msgspec.structs.replace(
                 _write_rows(draft, lines, purpose),
                 rows_file=rows_file,
-                ontology=_described(ontology),
+                ontology=describe_ontology(ontology),
             )
         )
         if known and header.digest not in known:
@@ -189,7 +189,7 @@ def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
 def read_ontology(target: Target, header: PlanHeader) -> bytes | None:
     """The ontology that the plan was frozen with; None where there was none, or it is lost or damaged."""
     frozen = target.read(ONTOLOGY)
-    return frozen if frozen is not None and _described(frozen) == header.ontology else None
+    return frozen if frozen is not None and describe_ontology(frozen) == header.ontology else None
 
 
 def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
@@ -309,7 +309,8 @@ def _sealed(header: PlanHeader) -> PlanHeader:
     return msgspec.structs.replace(header, digest=fields["digest"], seal=seal)
 
 
-def _described(ontology: bytes | None) -> PlainFile | None:
+def describe_ontology(ontology: bytes | None) -> PlainFile | None:
+    """The file of this ontology, as headers and manifests list it; None for None."""
     if ontology is None:
         return None
     return PlainFile(name=ONTOLOGY, bytes=len(ontology), sha256=hashlib.sha256(ontology).hexdigest())
@@ -319,7 +320,7 @@ def _mend_ontology(target: Target, header: PlanHeader, current: bytes | None) ->
     """The plan's ontology, put back where it is lost and the project still has it."""
     frozen = read_ontology(target, header)
     if frozen is None and current is not None and header.ontology is not None:
-        if _described(current) != header.ontology:
+        if describe_ontology(current) != header.ontology:
             raise TargetRefused(
                 f"{one_line(target.name)}: its {ONTOLOGY} is lost or damaged, and the project's ontology has "
                 "changed since; choose another directory"

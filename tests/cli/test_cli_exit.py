@@ -140,6 +140,7 @@ SUMMARY = Summary(
     project="p",
     counts={"listed": 9, "harvested": 7, "unlabelled": 0, "filtered": 0, "failed": 2},
     records={},
+    notes={},
     drift=None,
     run={},
 )
@@ -234,6 +235,7 @@ def test_a_sync_with_failed_rows_says_so_however_quiet(
             changes={},
             counts=counts,
             records={},
+            notes={},
             drift=None,
             run={},
         )

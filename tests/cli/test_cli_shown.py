@@ -37,6 +37,7 @@ def done(target: str = "-", **changed: Any) -> Summary:
         "project": "Street scenes",
         "counts": {"listed": 2000, "harvested": 1900, "unlabelled": 80, "filtered": 20, "failed": 0},
         "records": {"objects": {"seen": 40_100, "written": 38_000, "dropped": {"shape": 2100}}},
+        "notes": {},
         "drift": Drift(),
         "run": RUN,
     }
@@ -66,6 +67,7 @@ def test_a_summary_adds_up(tmp_path: Path) -> None:
         ({"resumed": True}, "✓ complete, resumed"),
         ({"counts": {"listed": 2, "harvested": 1, "failed": 1}}, "✗ complete, but for 1 failed row"),
         ({"drift": Drift(edited=3, removed=1)}, "3 edited, 1 removed on the server"),
+        ({"notes": {"listed_twice": 1, "stale": 1200}}, "1 listed twice, 1,200 stale"),
         ({"project": "evil\x1b[2J\u202e"}, "✓ complete  evil\n"),
     ],
 )
@@ -82,6 +84,7 @@ def synced(**changed: Any) -> SyncSummary:
         "changes": {"edited": 3},
         "counts": {"listed": 9, "harvested": 9, "failed": 0},
         "records": {},
+        "notes": {},
         "drift": None,
         "run": RUN,
     }
@@ -103,8 +106,8 @@ def test_a_sync_that_only_lists_speaks_of_no_requests() -> None:
 
 
 def test_the_summary_for_machines_has_the_manifest_s_words() -> None:
-    """Counts, records, drift and run, and the target."""
-    assert set(as_json(done())) == {"target", "counts", "records", "drift", "run"}
+    """Counts, records, notes, drift and run, and the target."""
+    assert set(as_json(done())) == {"target", "counts", "records", "notes", "drift", "run"}
 
 
 def test_the_progress_bar_fits_and_tells_trouble() -> None:

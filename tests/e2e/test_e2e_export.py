@@ -5,6 +5,7 @@ import subprocess
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
@@ -47,10 +48,30 @@ def test_records_are_as_many_as_the_seed_says(exported: Path) -> None:
             kinds[name.split("-")[0]] += 1
             if record["kind"] == "object":
                 shapes[record["object"]["shape"]] += 1
+    units = kinds.pop("units")
     assert dict(kinds) == {"objects": truth.objects, "classifications": truth.classifications}
+    kinds["units"] = units
     assert dict(shapes) == dict(truth.by_shape)
     records = manifest(exported)["records"]
     assert {kind: counts["written"] for kind, counts in records.items()} == dict(kinds)
+
+
+def test_every_record_stands_on_a_unit_that_counts_it(exported: Path) -> None:
+    """A unit is one by label row, branch, data unit and space; its counts are those of its records."""
+    units: dict[tuple[object, ...], dict[str, Any]] = {}
+    found = Counter[tuple[object, ...]]()
+    for lines in parts(exported).values():
+        for record in map(json.loads, lines.splitlines()):
+            key = tuple(record[name] for name in ("label_hash", "branch_name", "unit_hash", "space_id"))
+            if record["kind"] == "unit":
+                assert key not in units
+                units[key] = record
+            elif record["unit_hash"] is not None:  # else it is of the whole row, and counts for several
+                found[(*key, record["kind"])] += 1
+    assert {key[:4] for key in found} <= units.keys()
+    for key, unit in units.items():
+        assert unit["objects"] == found[(*key, "object")]
+        assert unit["classifications"] >= found[(*key, "classification")]
 
 
 WAYS = {

@@ -154,6 +154,7 @@ class Tunnel:
 
     def __init__(self) -> None:
         self.opened: list[str] = []
+        self.authorized: list[str] = []
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
@@ -173,8 +174,10 @@ class Tunnel:
                 return
             with near, near.makefile("rb") as head:
                 target = head.readline().split()[1].decode()
-                while head.readline().strip():
-                    pass
+                while line := head.readline().decode().strip():
+                    name, _, value = line.partition(": ")
+                    if name.lower() == "proxy-authorization":
+                        self.authorized.append(value)
                 self.opened.append(target)
                 host, _, port = target.rpartition(":")
                 with socket.create_connection((host, int(port))) as far:

@@ -10,6 +10,7 @@ import pytest
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.errors import BadInput, CredentialsRefused, HarvesterError, SkipRow, TooMuchAsked, Unavailable
+from harvester.labels.wire import label_hash_of
 from harvester.settings import Connection, Format, Selection
 from harvester.simulator import Faults, Simulator, WorldSpec
 from tests.encord.recording import private_key_text
@@ -137,7 +138,6 @@ TROUBLES: dict[str, type[HarvesterError]] = {
     "broken": SkipRow,
     "nested": SkipRow,
     "nan": SkipRow,
-    "surrogate": SkipRow,
 }
 
 
@@ -154,6 +154,20 @@ def test_trouble_with_one_row_of_a_bundle_has_its_meaning(
         rows.get_label_row(labelled[1])
     assert alone.value.row == labelled[1]
     assert rows.get_label_row(labelled[0]).rows
+
+
+def test_half_a_surrogate_pair_in_one_row_of_a_bundle_is_no_trouble(
+    well: Simulator, session: Session, project: ProjectInfo, labelled: list[str]
+) -> None:
+    """All rows come, and the answer says which one is not as it was sent; alone it comes likewise."""
+    well.set_faults(Faults(rows={labelled[1]: "surrogate"}))
+    rows = session.label_rows(project, Selection(), Format())
+    for asked in (labelled[:3], labelled[1:2]):
+        answer = rows.get_label_rows(asked)
+        assert sorted(map(str, map(label_hash_of, answer.rows))) == sorted(asked)
+        [(place, where)] = answer.replaced.items()
+        assert label_hash_of(answer.rows[place]) == labelled[1]
+        assert where.endswith("simulator")
 
 
 @pytest.mark.parametrize("faults", [Faults(revoked=True), Faults(forbidden=True)])

@@ -101,7 +101,7 @@ def test_export_writes_what_the_command_would(platform: Served, tmp_path: Path) 
     done = harvester.export("p", tmp_path / "out", filters=[odd])
     assert done.counts["harvested"] == 40
     assert done.records["objects"] == {"seen": 40, "written": 20, "dropped": {f"{__name__}:odd": 20}}
-    assert list(files(tmp_path / "out")) == ["objects-00000.ndjson"]
+    assert list(files(tmp_path / "out")) == ["objects-00000.ndjson", "units-00000.ndjson"]
     with pytest.raises(harvester.HarvesterError, match="filters"):
         harvester.export("p", tmp_path / "out")
 

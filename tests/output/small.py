@@ -16,12 +16,9 @@ from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import repair
 from harvester.output.target import Target
+from harvester.schema import OBJECT_KEYS
 from harvester.settings import Format, Selection
 
-HEAD = (
-    "kind", "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
-    "data_type", "unit_hash", "file_name", "data_url", "space_id", "frame",
-)  # fmt: skip
 ONTOLOGY = b'{"objects": [], "classifications": []}'
 PURPOSE = Purpose(
     project=Project("project-hash", "Streets"),
@@ -53,7 +50,7 @@ def object_lines(row: PlanRow) -> list[bytes]:
     """Two records, or none: the fifth row has no objects."""
     if row.label_hash == "label-4":
         return []
-    record = dict.fromkeys(HEAD, None) | {"kind": "object", "label_hash": row.label_hash}
+    record = dict.fromkeys(OBJECT_KEYS, None) | {"kind": "object", "label_hash": row.label_hash}
     record |= {"object": {"value": "x"}, "attributes": [], "dynamic_attributes": []}
     return [json.dumps(record | {"frame": frame}).encode() + b"\n" for frame in range(2)]
 

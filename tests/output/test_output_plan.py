@@ -190,10 +190,11 @@ def test_a_plan_that_spoils_while_it_is_read_stops_the_export(target: LocalTarge
             list(planfile.slices(target, header, {0, 1, 2}))
 
 
-def test_a_target_of_a_newer_format_is_refused(target: LocalTarget) -> None:
+@pytest.mark.parametrize(("version", "which"), [(1, "an older"), (3, "a newer")])
+def test_a_target_of_another_format_is_refused(target: LocalTarget, version: int, which: str) -> None:
     """It is neither read wrongly nor repaired."""
-    target.put(".harvester/plan.json", b'{"version": 2, "more": []}')
-    with pytest.raises(TargetRefused, match=r"newer harvester \(format 2\)"):
+    target.put(".harvester/plan.json", b'{"version": %d, "more": []}' % version)
+    with pytest.raises(TargetRefused, match=rf"{which} harvester \(format {version}\)"):
         export(target)
 
 

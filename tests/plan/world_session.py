@@ -122,7 +122,7 @@ def exported(
     limits: Limits = Limits(),
 ) -> Truth:
     """Fetches all of it, part by part, as an export does."""
-    return _virtually(partial(_export, session, selection, format, limits))
+    return _virtually(partial(_export, session, selection, format.for_files(), limits))
 
 
 async def _export(session: WorldSession, selection: Selection, format: Format, limits: Limits) -> Truth:

@@ -37,7 +37,7 @@ PROJECT = "Demo street scenes"
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(
     r"(?:manifest\.json|\.harvester|commits|lock|ontology\.json|plan(?:-settled)?\.(?:json|ndjson\.zst)"
-    r"|(?:objects|classifications|rows|failed)-\d{5}\.ndjson|\d{5}\.json)"
+    r"|(?:objects|classifications|units|notes|rows|failed)-\d{5}\.ndjson|\d{5}\.json)"
 )
 
 

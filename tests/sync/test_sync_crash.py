@@ -6,9 +6,11 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from harvester.changes import SyncOptions
 from harvester.errors import CannotFinishNow, first_of
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
@@ -29,18 +31,23 @@ def anyio_backend() -> str:
 class Scene:
     """A synced export, and a project that has changed again since."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, options: SyncOptions = SyncOptions()
+    ) -> None:
+        self._options = options
         self.world = LiveWorld(40, seed=3)
         self._folder = folder
         self._monkeypatch = monkeypatch
 
-    async def begin(self) -> None:
+    async def begin(self, **edits: Any) -> None:
+        """With these `edits` of the project last."""
         dice = random.Random(1)
         await self.world.export(self._folder / "start")
         for _ in range(2):
             self.world.change_at_random(dice)
             await self.world.sync(self._folder / "start")
         self.world.change_at_random(dice)
+        self.world.world.edit(**edits)
         self.world.broken = set()
         clean = self._copy("clean")
         disk = await self._on(clean, lambda number, operation: None)
@@ -57,7 +64,7 @@ class Scene:
         named = (out / "manifest.json").read_bytes().count(b'"number"')
         if ended and named == 2:
             assert live(out) == live(self._folder / "start"), "half a generation shows"
-        await self.world.sync(out)
+        await self.world.sync(out, options=self._options)
         assert contents(out) == self.clean, name
         assert verify(LocalTarget(out)).ok
         return ended
@@ -66,7 +73,7 @@ class Scene:
         disk = Recording(before)
         with self._monkeypatch.context() as patch:
             patch.setattr(SYNC, "open_target", lambda name: LocalTarget(name, files=disk))
-            await self.world.sync(out)
+            await self.world.sync(out, options=self._options)
         return disk
 
     def _copy(self, name: str) -> Path:
@@ -83,6 +90,20 @@ async def test_killed_anywhere_it_ends_with_the_same_bytes(
     scene = Scene(tmp_path, monkeypatch)
     await scene.begin()
     ends = [await scene.broken(str(n), killed_at(n)) for n in range(1, scene.operations + 1, 2)]
+    assert sum(isinstance(end, Killed) for end in ends) > 0.8 * len(ends)
+
+
+@pytest.mark.parametrize("options", [SyncOptions(), SyncOptions(keep_names=True)], ids=str)
+async def test_killed_anywhere_after_the_ontology_has_changed_it_ends_with_the_same_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: SyncOptions
+) -> None:
+    """Which rows hold what has changed is found again, or was frozen: either way they are the same."""
+    scene = Scene(tmp_path, monkeypatch, options)
+    await scene.begin(ontology=[{"do": "rename", "node": "Weather", "to": "Sky"}])
+    assert b'"Sky"' in b"".join(
+        data for name, data in scene.clean.items() if name.startswith("generations/00003/classifications-")
+    )
+    ends = [await scene.broken(str(n), killed_at(n)) for n in range(1, scene.operations + 1, 4)]
     assert sum(isinstance(end, Killed) for end in ends) > 0.8 * len(ends)
 
 

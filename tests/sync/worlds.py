@@ -33,14 +33,19 @@ class LiveWorld:
 
     def __init__(self, rows: int = 60, seed: int = 1, **spec: Any) -> None:
         self.world = World(WorldSpec(rows=rows, seed=seed, objects=1.0, **spec))
-        self.project = ProjectInfo(
-            self.world.project_hash, "Small", "2024-01-01", json.dumps(self.world.ontology()).encode()
-        )
         self.changed: dict[str, dict[str, Any]] = {}  # by data hash: what the listing says otherwise
         self.broken: set[str] = set()
+        self.stale: set[str] = set()  # rows that come as they were before their last edit
         self.asked: list[str] = []
+        self.include_archived = False
         self.before_answer: Callable[[], object] = lambda: None
         self._lock = threading.Lock()
+
+    @property
+    def project(self) -> ProjectInfo:
+        """The project with its ontology as it is now."""
+        ontology = json.dumps(self.world.ontology()).encode()
+        return ProjectInfo(self.world.project_hash, "Small", "2024-01-01", ontology)
 
     def items(self) -> list[dict[str, Any]]:
         """The listing."""
@@ -52,6 +57,7 @@ class LiveWorld:
         return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "LiveWorld":
+        self.include_archived = selection.include_archived  # one export or sync runs at a time
         return self
 
     def get_label_row(self, label_hash: str) -> Answer:
@@ -65,7 +71,10 @@ class LiveWorld:
             self.asked += label_hashes
         if bad := [name for name in label_hashes if name in self.broken]:
             raise SkipRow("the row is corrupt", row=bad[0])
-        found = [self.world.label_row(name) for name in label_hashes]
+        found = [
+            self.world.label_row(name, include_archived=self.include_archived, stale=name in self.stale)
+            for name in label_hashes
+        ]
         rows = [row for row in found if row is not None]
         if not rows:
             raise SkipRow("there is no such label row", row=label_hashes[0])

@@ -1,0 +1,155 @@
+"""The label rows that a sync asks for again although their listing says that nothing has changed."""
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from functools import cache
+
+import msgspec
+
+from harvester.changes import OntologyChange, SyncOptions
+from harvester.errors import CannotFinishNow
+from harvester.live import Void, generation_lines, void_rows
+from harvester.ontology_reach import Reach
+from harvester.outdated import Outdated
+from harvester.output.generations import folder_of, read_failed
+from harvester.output.layout import NOTES
+from harvester.output.manifest import Manifest
+from harvester.output.planfile import describe_ontology
+from harvester.output.target import Target
+
+
+class AskedAgain:
+    """Says of a label hash whether its row is asked for again. Also notes which of those named were met.
+
+    `ontology` is how the ontology has changed for the live records, None where it has not; `kept_names`
+    whether records stay that were made with an earlier one.
+    """
+
+    def __init__(self, options: SyncOptions, hashes: "HashesOnDisk") -> None:
+        self.everything = options.refetch is True
+        self.ontology: OntologyChange | None = None
+        self.kept_names = False
+        self.hashes = hashes
+        self._named = frozenset(options.refetch) if isinstance(options.refetch, tuple) else frozenset()
+        self._met = set[str]()
+
+    def __contains__(self, label_hash: object) -> bool:
+        if label_hash in self._named:
+            assert isinstance(label_hash, str)
+            self._met.add(label_hash)
+            return True
+        return self.everything or label_hash in self.hashes
+
+    @property
+    def not_met(self) -> list[str]:
+        """The label hashes that were named and that nobody has asked about."""
+        return sorted(self._named - self._met)
+
+
+class HashesOnDisk:
+    """A set of label hashes in a temporary file. Raises CannotFinishNow where there is no room for it."""
+
+    def __init__(self, table: sqlite3.Connection) -> None:
+        self._table = table
+        self._count = 0
+        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
+            table.execute(f"PRAGMA {pragma}")
+        table.execute("CREATE TABLE hashes (label PRIMARY KEY) WITHOUT ROWID")
+        table.execute("BEGIN")
+
+    def add(self, label_hash: str) -> bool:
+        """Adds a label hash. Whether it was not there yet."""
+        try:
+            added = self._table.execute("INSERT OR IGNORE INTO hashes VALUES (?)", (label_hash,)).rowcount
+        except sqlite3.OperationalError as error:
+            raise CannotFinishNow(f"no room in the temporary directory: {error}") from error
+        self._count += added
+        return bool(added)
+
+    def add_all(self, label_hashes: Iterable[str]) -> None:
+        """Adds each of them."""
+        for label_hash in label_hashes:
+            self.add(label_hash)
+
+    def __contains__(self, label_hash: object) -> bool:
+        if not self._count:
+            return False
+        found = self._table.execute("SELECT 1 FROM hashes WHERE label = ?", (label_hash,))
+        return found.fetchone() is not None
+
+
+@contextmanager
+def hashes_on_disk() -> Iterator[HashesOnDisk]:
+    """An empty set, gone at the end."""
+    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
+        yield HashesOnDisk(table)
+
+
+@contextmanager
+def asked_again(
+    target: Target,
+    manifest: Manifest,
+    options: SyncOptions,
+    ontology: bytes | None,
+    reach: Reach,
+    check: Callable[[], object],
+) -> Iterator[AskedAgain]:
+    """What a sync of the export in `target` asks for again. Blocking, flat in memory.
+
+    These are rows that failed when they were asked for last; rows that the export noted as stale, once; rows
+    that hold what has changed in the `ontology`; and those that `options` name.
+
+    Args:
+        check: called now and then; raises what is to end the reading.
+
+    Raises:
+        Unsound: the export is damaged.
+    """
+    with ExitStack() as stack:
+        again = AskedAgain(options, stack.enter_context(hashes_on_disk()))
+
+        @cache
+        def void() -> Void:
+            return stack.enter_context(void_rows(target, manifest))
+
+        if not again.everything:
+            if options.keep_names and _kept_already(manifest, ontology):
+                again.kept_names = True
+            else:
+                kept = stack.enter_context(hashes_on_disk()) if options.keep_names else again.hashes
+                outdated = Outdated(target, manifest, ontology, reach)
+                again.ontology = outdated.change(void, kept.add, check, kept=options.keep_names)
+                again.kept_names = options.keep_names and again.ontology is not None
+                again.everything = bool(
+                    again.ontology and again.ontology.rows is None and not again.kept_names
+                )
+            with closing(read_failed(folder_of(target, len(manifest.generations)))) as failed:
+                again.hashes.add_all(failed)
+            again.hashes.add_all(_noted_stale(target, manifest, void))
+        yield again
+
+
+def _kept_already(manifest: Manifest, ontology: bytes | None) -> bool:
+    """Whether the last sync kept names though the ontology was the one that it is now."""
+    last = manifest.generations[-1] if manifest.generations else None
+    return last is not None and last.kept_names and last.ontology == describe_ontology(ontology)
+
+
+class _Note(msgspec.Struct):
+    label_hash: str
+    note: str
+
+
+def _noted_stale(target: Target, manifest: Manifest, void: Callable[[], Void]) -> Iterator[str]:
+    """The label rows that the export itself noted as stale, and that no sync has fetched since.
+
+    A note that a sync wrote ends it: the row is fetched again once its listing changes.
+    """
+    if not manifest.notes.get("stale"):
+        return
+    decode = msgspec.json.Decoder(_Note).decode
+    for _, line in generation_lines(target, manifest, 0, {NOTES}):
+        noted = decode(line)
+        if noted.note == "stale" and not void().holds_any(noted.label_hash, 0):
+            yield noted.label_hash

@@ -1,0 +1,171 @@
+"""How far a change of the ontology reaches beyond the live records that hold it. Pure."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from harvester.filters import asked_with, server_side
+from harvester.filters.where import Where
+from harvester.labels.ontology import read_ontology
+from harvester.labels.ontology_changes import OntologyDifferences, Root
+from harvester.settings import Format, Selection
+
+# Keys of a record that are filled in from the ontology, and those that a global classification has otherwise.
+_FROM_ONTOLOGY = frozenset({"name", "shape", "attributes", "dynamic_attributes", "answers"})
+_OF_PLACEMENT = frozenset({"frame", "ranges"})
+
+
+class Reach(NamedTuple):
+    """What an export chooses and writes: what changes of the ontology can reach."""
+
+    selection: Selection
+    format: Format
+
+
+class _RootChange(NamedTuple):
+    """An object or classification before and now; None where the ontology has not got it."""
+
+    before: Root | None
+    now: Root | None
+
+    @property
+    def title(self) -> str:
+        root = self.now or self.before
+        assert root is not None
+        return root.name
+
+    @property
+    def becomes_shown(self) -> bool:
+        """Whether it was archived, so that its labels were not sent, and is so no more."""
+        return bool(self.before and self.before.archived and not (self.now and self.now.archived))
+
+    @property
+    def is_shown_otherwise(self) -> bool:
+        return bool(self.before and self.before.archived) != bool(self.now and self.now.archived)
+
+    @property
+    def is_placed_otherwise(self) -> bool:
+        """Whether a classification without a range is another thing now: see `whole_row_placement`."""
+        return self.is_classification and _placed(self.before) != _placed(self.now)
+
+    @property
+    def is_classification(self) -> bool:
+        return (self.now or self.before or _NO_ROOT).kind == "classifications"
+
+
+_NO_ROOT = Root("objects", "", "", False, False, (), {}, frozenset())
+
+
+def _placed(root: Root | None) -> bool | None:
+    return root.is_global if root else None
+
+
+def hidden_or_shown(differences: OntologyDifferences) -> frozenset[str]:
+    """The objects and classifications that were archived, or are so no more."""
+    return frozenset(
+        feature for feature in differences.roots if _root_change(differences, feature).is_shown_otherwise
+    )
+
+
+def why_all(
+    differences: OntologyDifferences, before: bytes | None, now: bytes | None, reach: Reach
+) -> str | None:
+    """Why rows that hold nothing of what differs may have other records now; None where none has.
+
+    `before` and `now` are the ontologies that differ. What live records do not hold may have been left out:
+    by the server, by a filter, or because nobody could tell where it stood.
+    """
+    return next(_reasons(differences, before, now, reach), None)
+
+
+def _reasons(
+    differences: OntologyDifferences, before: bytes | None, now: bytes | None, reach: Reach
+) -> Iterator[str]:
+    selection, kinds = reach.selection, frozenset(reach.format.kinds)
+    changes = [
+        _root_change(differences, feature)
+        for feature in differences.roots
+        if not selection.feature_hashes or "rows" in kinds or feature in selection.feature_hashes
+    ]
+    changes = [one for one in changes if kinds & {"rows", _kind(one)}]
+    for change in changes:
+        if change.becomes_shown and not selection.include_archived:
+            yield f"labels of {change.title} were not sent while it was archived"
+    changes = [one for one in changes if _kind(one) in kinds]
+    for change in changes:
+        if change.is_placed_otherwise and change.before and not change.before.is_global:
+            yield f"{change.title} was left out where it had no range"
+        if selection.names and _is_named_otherwise(change, selection):
+            yield f"--name is chosen by names, and that of {change.title} is another"
+    if changes and selection.filters:
+        yield "--filter may choose by names and answers"
+    if changes and selection.where and _where_reads(selection.where, changes):
+        yield "--where chooses by what has changed"
+    for change in changes:
+        if _is_shaped_otherwise(change, selection):
+            yield f"--shape is chosen by shapes, and that of {change.title} is another"
+    if "units" in kinds:
+        yield from _in_counts(changes, before, now, reach)
+
+
+def _in_counts(
+    changes: list[_RootChange], before: bytes | None, now: bytes | None, reach: Reach
+) -> Iterator[str]:
+    """Why `dropped` of a unit, which counts what filters have dropped, may be another number."""
+    if _filters_records(reach.selection) and any(
+        change.is_shown_otherwise or change.is_placed_otherwise for change in changes
+    ):
+        yield "units count what filters drop"
+    if reach.selection.feature_hashes and _asked(before, reach) != _asked(now, reach):
+        yield "units count what filters drop, and the server leaves out other features now"
+
+
+def _root_change(differences: OntologyDifferences, feature: str) -> _RootChange:
+    return _RootChange(differences.before.get(feature), differences.now.get(feature))
+
+
+def _kind(change: _RootChange) -> str:
+    return "classifications" if change.is_classification else "objects"
+
+
+def _is_named_otherwise(change: _RootChange, selection: Selection) -> bool:
+    """Whether it may be chosen now, and was not before. One that the ontology has not got has a name of its
+    own, which is not known here.
+    """
+    if change.before is None:
+        return bool(change.now and change.now.name in selection.names)
+    return change.now is None or change.now.name != change.before.name
+
+
+def _is_shaped_otherwise(change: _RootChange, selection: Selection) -> bool:
+    before, now = (root.shape if root else "" for root in change)
+    return before != now and now in selection.shapes
+
+
+def _where_reads(expression: str, changes: list[_RootChange]) -> bool:
+    reads = Where(expression).reads
+    return bool(reads & _FROM_ONTOLOGY) or (
+        bool(reads & _OF_PLACEMENT) and any(change.is_placed_otherwise for change in changes)
+    )
+
+
+def _filters_records(selection: Selection) -> bool:
+    return bool(
+        selection.shapes
+        or selection.names
+        or selection.feature_hashes
+        or selection.approved
+        or selection.min_confidence is not None
+        or selection.authors
+        or selection.manual is not None
+        or selection.where
+        or selection.filters
+    )
+
+
+def _asked(structure: bytes | None, reach: Reach) -> object:
+    ontology = read_ontology(structure)
+    return server_side(
+        asked_with(reach.selection, reach.format),
+        object_features=ontology.object_features,
+        classification_features=ontology.classification_features,
+    )
