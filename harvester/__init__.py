@@ -17,7 +17,6 @@ from harvester.errors import (
 )
 from harvester.fetch.pool import FailedRow
 from harvester.live import live_records
-from harvester.run import Summary
 from harvester.schema import (
     AnswerItem,
     ClassificationRecord,
@@ -28,6 +27,7 @@ from harvester.schema import (
     UnitRecord,
 )
 from harvester.settings import Connection, Format, Limits, Selection
+from harvester.summary import Summary
 from harvester.sync import SyncSummary
 
 __all__ = [

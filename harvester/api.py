@@ -32,11 +32,11 @@ from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import RowByRow
 from harvester.output.target import open_target
-from harvester.run import Summary
 from harvester.schema import Record
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment, strings
 from harvester.stopping import stopping_when
 from harvester.streaming import stream_rows, write_stream
+from harvester.summary import Summary
 from harvester.sync import SyncSummary, purpose_of
 from harvester.sync import sync as sync_export
 

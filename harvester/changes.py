@@ -87,7 +87,10 @@ class OntologyChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(NamedTuple):
-    """What became of one row: `wanted` if its label row must be asked for (again), and the feed's lines."""
+    """What became of one row: `wanted` if its label row must be asked for (again), and the feed's lines.
+
+    There are none where only the listing says something else of it, or where it is no row of the export.
+    """
 
     wanted: PlanRow | None
     changes: list[Change]
@@ -114,32 +117,21 @@ def changes_between(
     again: Container[str] = (),
     whole_rows: bool = False,
 ) -> Iterator[Step]:
-    """A step for each label row that is not as it was; those that are have none.
+    """A step for each row that is not listed as it was, or is asked for again.
 
     Args:
         before, now: in the order of `label_order`.
         again: the label hashes of rows that are asked for again though they look unchanged.
         whole_rows: whether the records hold the listing itself, so that each change of it edits them.
     """
-    for old, new in _pairs(before, now):
+    for old, new in side_by_side(before, now, _same_row):
         was = old if old and old.outcome is None else None
         remains = new if new and new.outcome is None else None
         asked_again = remains is not None and remains.label_hash in again
         whats = list(_whats(was, remains, asked_again, whole_rows))
-        if whats:
+        if whats or old != new:
             wanted = remains if {"added", "edited"} & set(whats) else None
             yield Step(wanted, [_change(what, was, remains, generation) for what in whats])
-
-
-def _pairs(
-    before: Iterable[PlanRow], now: Iterable[PlanRow]
-) -> Iterator[tuple[PlanRow | None, PlanRow | None]]:
-    for old, new in side_by_side(before, now, _same_row):
-        if old is not None and new is not None and old.branch_name != new.branch_name:
-            yield old, None  # records are known by label hash and branch
-            yield None, new
-        else:
-            yield old, new
 
 
 def _whats(was: PlanRow | None, remains: PlanRow | None, again: bool, whole_rows: bool) -> Iterator[What]:
@@ -160,6 +152,7 @@ def _content(row: PlanRow) -> tuple[object, ...]:
     """What shows in a row's records, or says that they have changed."""
     return (
         row.last_edited_at,
+        row.branch_name,
         row.data_title,
         row.data_type,
         row.data_hash,

@@ -13,9 +13,10 @@ from harvester.events import Counters, one_line, say
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
 from harvester.output.target import open_target
-from harvester.run import Run, Summary
+from harvester.run import Run
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import held, stopping_when
+from harvester.summary import Summary
 
 if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo

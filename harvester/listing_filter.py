@@ -10,9 +10,10 @@ import fnmatch
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from harvester.dates import utc_seconds
+from harvester.fetch.freshness import moment
 from harvester.labels.wire import ListedRow
 from harvester.settings import Selection
 
@@ -110,10 +111,12 @@ def _exact_checks(selection: Selection) -> Iterator[Check]:
 
 def _loose_checks(selection: Selection) -> Iterator[Check]:
     """What means what the server takes it for; here, whether a row is outside any of its meanings."""
-    if (before := utc_seconds(selection.edited_before)) is not None:
-        yield Check("edited_before", lambda row: (utc_seconds(row.last_edited_at) or before) <= before)
-    if (after := utc_seconds(selection.edited_after)) is not None:
-        yield Check("edited_after", lambda row: (utc_seconds(row.last_edited_at) or after) >= after)
+    if selection.edited_before is not None:
+        before = _date(selection.edited_before)
+        yield Check("edited_before", lambda row: _edited(row, before) <= before)
+    if selection.edited_after is not None:
+        after = _date(selection.edited_after)
+        yield Check("edited_after", lambda row: _edited(row, after) >= after)
     if selection.data_title_like is not None:
         like = _like(selection.data_title_like)
         yield Check("data_title_like", lambda row: row.data_title is None or like(row.data_title))
@@ -141,6 +144,18 @@ def _listing_checks(selection: Selection) -> Iterator[Check]:
 def _among(field: str, wanted: tuple[str, ...]) -> Callable[[ListedRow], bool]:
     allowed = frozenset(wanted)
     return lambda row: not (value := getattr(row, field)) or value in allowed
+
+
+def _date(text: str) -> datetime:
+    """A date of the selection, in UTC, cut to seconds."""
+    found = datetime.fromisoformat(text)
+    found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
+    return found.replace(microsecond=0)
+
+
+def _edited(row: ListedRow, otherwise: datetime) -> datetime:
+    """When a row was edited last, cut to seconds; `otherwise` where the listing does not say it."""
+    return (row.last_edited_at and moment(row.last_edited_at)) or otherwise
 
 
 def _stage(row: ListedRow) -> str | None:

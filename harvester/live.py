@@ -87,36 +87,39 @@ def void_rows(target: Target, manifest: Manifest) -> Iterator["Void"]:
 
 
 class Void:
-    """For each label row that was edited or removed, the last generation that says so. On disk."""
+    """For each label row that was edited or removed, the last generation that says so. On disk.
+
+    Label rows are known by their hash alone: a listing counts each once, and what a row says of its own
+    branch may not be what its listing says.
+    """
 
     def __init__(self, table: sqlite3.Connection, target: Target, manifest: Manifest) -> None:
         self._table = table
-        self._last: tuple[str, str] | None = None
+        self._last: str | None = None
         self._since = 0
         table.execute("PRAGMA journal_mode = OFF")
         table.execute("PRAGMA synchronous = OFF")
-        table.execute("CREATE TABLE void (label, branch, since, PRIMARY KEY (label, branch)) WITHOUT ROWID")
+        table.execute("CREATE TABLE void (label PRIMARY KEY, since) WITHOUT ROWID")
         try:
             table.execute("BEGIN")
-            table.executemany("INSERT OR REPLACE INTO void VALUES (?, ?, ?)", _voided(target, manifest))
+            table.executemany("INSERT OR REPLACE INTO void VALUES (?, ?)", _voided(target, manifest))
             table.execute("COMMIT")
         except sqlite3.OperationalError as error:
             raise CannotFinishNow(f"no room in the temporary directory: {error}") from error
 
     def holds(self, label_row: tuple[str, str], generation: int) -> bool:
-        """Whether the records of that label row that `generation` brought are void."""
-        if label_row != self._last:  # a row's records stand side by side
-            found = self._table.execute("SELECT since FROM void WHERE label = ? AND branch = ?", label_row)
-            self._last, (self._since,) = label_row, found.fetchone() or (0,)
-        return self._since > generation
+        """Whether the records of that label row (hash, branch) that `generation` brought are void."""
+        return self.holds_any(label_row[0], generation)
 
     def holds_any(self, label_hash: str, generation: int) -> bool:
-        """Whether, on any branch, the records of the label row that `generation` brought are void."""
-        found = self._table.execute("SELECT max(since) FROM void WHERE label = ?", (label_hash,))
-        return (found.fetchone()[0] or 0) > generation
+        """Whether the records of the label row that `generation` brought are void."""
+        if label_hash != self._last:  # a row's records stand side by side
+            found = self._table.execute("SELECT since FROM void WHERE label = ?", (label_hash,))
+            self._last, (self._since,) = label_hash, found.fetchone() or (0,)
+        return self._since > generation
 
 
-def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, str, int]]:
+def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, int]]:
     decode = msgspec.json.Decoder(Change).decode
     for generation in manifest.generations:
         folder = folder_of(target, generation.number)
@@ -124,4 +127,4 @@ def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, str, int]
             for line in read_lines(folder, file.name):
                 change = decode(line)
                 if change.change in _VOIDS:
-                    yield change.label_hash, change.branch_name or "", generation.number
+                    yield change.label_hash, generation.number

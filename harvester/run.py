@@ -1,6 +1,6 @@
 """One run of an export, step by step: `harvester.export` says in which order."""
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
@@ -11,17 +11,27 @@ import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
+from harvester import engines
 from harvester.drift import Comparison, compared, no_drift
 from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
-from harvester.errors import BadInput, CannotFinishNow
+from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.labels.extract import Extractor
 from harvester.listing_filter import ListingFilter
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.generations import folder_of, generation_count, read_generations
-from harvester.output.manifest import Drift, build_manifest, with_generations, write_manifest
+from harvester.output.layout import LISTED
+from harvester.output.listing_file import InOrder, in_plan_order, mend_listing, write_listing
+from harvester.output.manifest import (
+    Drift,
+    ListingFile,
+    build_manifest,
+    list_files,
+    with_generations,
+    write_manifest,
+)
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
@@ -30,6 +40,7 @@ from harvester.part import Work
 from harvester.plan import plan_lines, plan_order
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
+from harvester.summary import Summary
 
 if TYPE_CHECKING:
     from harvester.encord.sdk import Listing
@@ -40,29 +51,6 @@ Reader = Callable[[bytes | None], Extractor]  # what reads label rows, by an ont
 
 GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
 _PACE = 120  # points of a run's pace that are kept, at most
-
-
-class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export came to.
-
-    `counts`, `records`, `notes`, `drift` and `run` are the manifest's, but for its pace.
-    """
-
-    target: str
-    project: str
-    counts: dict[str, int]
-    records: dict[str, Any]
-    notes: dict[str, int]
-    drift: Drift | None
-    run: dict[str, Any]
-    resumed: bool = False
-    already_complete: bool = False
-    synced: bool = False  # since then: failed rows are left to the next sync
-
-    @property
-    def exit_code(self) -> int:
-        """3 where rows failed."""
-        return 3 if self.counts["failed"] else 0
 
 
 class Run:
@@ -125,6 +113,10 @@ class Run:
         self._standing = await in_thread(repair, self._target, self._plan)
         for part in self._standing.dropped:
             self._on_event("part.repaired", {"part": part})
+        if manifest := self._standing.manifest:
+            self._standing.manifest = await in_thread(
+                mend_listing, self._target, manifest, self._listed_last(), self._in_plan_order
+            )
         facts = {"rows": self._plan.rows, "parts": self._plan.parts, "committed": len(self._standing.commits)}
         self._on_event("export.resumed" if self._resumed else "plan.frozen", facts)
         self._counters.listed = self._plan.rows
@@ -173,7 +165,7 @@ class Run:
         )
         run: Callable[..., Any] = partial(processes.run, work)
         if self._limits.engine == "dask":
-            run = partial(_cluster().run, work, target=self._target)
+            run = partial(engines.cluster().run, work, target=self._target)
         elif self._limits.processes == 1:
             run = partial(
                 local.run,
@@ -184,7 +176,7 @@ class Run:
             )
         try:
             await run(
-                parts=_in_thread_each(planfile.slices(self._target, self._plan, missing)),
+                parts=local.in_thread_each(planfile.slices(self._target, self._plan, missing)),
                 reports=local.Reports(self._counters, self._on_event, self._committed),
                 stop=local.StopSignal(self._stopping.event, GRACE),
             )
@@ -201,7 +193,7 @@ class Run:
             del self._pace[:-1:2]  # half as fine, however many parts there are; the last one stays
         self._on_event("part.committed", {"part": commit.part, **commit.rows})
 
-    # -- generations --------------------------------------------------------------------------------
+    # -- generations
 
     @property
     def synced(self) -> bool:
@@ -213,7 +205,7 @@ class Run:
         mended = False
         for number in range(1, await in_thread(generation_count, self._target) + 1):
             folder = await in_thread(folder_of, self._target, number)
-            run = Run(
+            run = GenerationRun(
                 self._session, self._project, self._selection, self._format, self._limits, folder,
                 self._reader, Counters(), self._on_event, self._stopping,
             )  # fmt: skip
@@ -307,7 +299,7 @@ class Run:
             **self._counters.work(),
             "pace": self._pace,
         }
-        from importlib.metadata import version  # not before it is needed: `--help` does without
+        from importlib.metadata import version  # not before it is needed
 
         self._standing.manifest = build_manifest(
             self._plan,
@@ -316,10 +308,24 @@ class Run:
             sdk=version("encord"),
             drift=self._drift,
             run=run,
+            listing=await in_thread(self._write_listing),
             generations=await in_thread(read_generations, self._target),
         )
         await in_thread(write_manifest, self._target, self._standing.manifest)
         self._on_event("export.finished", self._standing.manifest.counts)
+
+    def _write_listing(self) -> ListingFile | None:
+        frozen, commits = self._listed_last(), self._standing.commits
+        if frozen is None:
+            return None
+        files = list_files(commits[part] for part in sorted(commits))
+        return write_listing(self._target, self._in_plan_order(self._target, frozen), files)
+
+    def _listed_last(self) -> PlanHeader | None:
+        """What the listing is of; None where that is gone."""
+        return self._plan
+
+    _in_plan_order: InOrder = staticmethod(planfile.lines)
 
     def summary(self) -> Summary:
         """What the manifest says."""
@@ -337,8 +343,6 @@ class Run:
             already_complete=not self._harvested,
             synced=bool(manifest.generations),
         )
-
-    # -----------------------------------------------------------------------------------------------
 
     async def _ask(self, call: Callable[[], Any], *, grace: float = 0.0) -> Any:
         """A call that lists: in a thread, which is left behind if the run is to stop."""
@@ -386,15 +390,10 @@ class Run:
         self._counters.add(commit.counted, times=times)
 
 
-def _cluster() -> Any:
-    try:
-        from harvester.engines import dask  # here: few need it, and it takes long to import
-    except ModuleNotFoundError as error:
-        raise BadInput(f"the engine dask needs {error.name}: pip install 'harvester[dask]'") from error
-    return dask
+class GenerationRun(Run):
+    """A run whose target is a generation's folder."""
 
+    def _listed_last(self) -> PlanHeader | None:
+        return planfile.read_header(self._target, LISTED)
 
-async def _in_thread_each(iterator: Iterator[local.Part]) -> AsyncIterator[local.Part]:
-    """The items of a blocking iterator, each drawn in a thread."""
-    while (item := await in_thread(next, iterator, None)) is not None:
-        yield item
+    _in_plan_order = staticmethod(in_plan_order)

@@ -22,9 +22,9 @@ from harvester.output.compression import compressor
 from harvester.output.stdout import send
 from harvester.part import Tally
 from harvester.plan import plan_lines, rows_of
-from harvester.run import Summary
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import stopping_when
+from harvester.summary import Summary
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session

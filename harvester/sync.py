@@ -36,12 +36,13 @@ from harvester.output.generations import (
     write_changed,
 )
 from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
+from harvester.output.listing_file import mend_listings
 from harvester.output.manifest import Drift, Manifest, read_manifest, with_generations, write_manifest
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import Target, open_target
 from harvester.plan import plan_order, rows_of, sorted_lines
-from harvester.run import Reader, Run
+from harvester.run import GenerationRun, Reader
 from harvester.settings import Limits
 from harvester.sorting import sorter
 from harvester.stopping import Stopping, held, stopping_when
@@ -186,7 +187,7 @@ def _told(ontology: OntologyChange) -> dict[str, object]:
     return told
 
 
-class _SyncRun(Run):
+class _SyncRun(GenerationRun):
     """A run whose target is the next generation's folder, and whose plan is the rows that changed."""
 
     _listing: PlanHeader
@@ -226,7 +227,7 @@ class _SyncRun(Run):
     async def freeze_changes(self) -> bool:
         """Lists again, compares, and freezes what has changed; or takes up what is there.
 
-        Whether anything has changed. Where not, nothing is left of it.
+        Whether anything is listed otherwise than before. Where not, nothing is left of it.
         """
         given = self._options
         await self._ask(self._freeze_listing)
@@ -243,7 +244,7 @@ class _SyncRun(Run):
             self._on_event("sync.options_passed_over", began)
         if (ontology := changed.ontology) is not None:
             self._on_event("ontology.changed", _told(ontology))
-        elif not any(changed.changes.values()) and changed.rows.items() <= self._counts_before().items():
+        elif not changed.relisted:
             await in_thread(drop_generation, self._target)
             return False
         self._on_event("changes.frozen", {"generation": self._number, **changed.changes})
@@ -296,6 +297,7 @@ class _SyncRun(Run):
 
     def _freeze_listing(self) -> None:
         self._whole.sweep()
+        self._before = mend_listings(self._whole, self._before)
         if self._number > 2:  # a run may have been killed before it did so itself
             drop_listing(self._whole, self._number - 2)
         listing = read_listing(self._target)
@@ -318,11 +320,12 @@ class _SyncRun(Run):
     def _lines_to_freeze(self) -> Iterator[bytes]:
         """Writes the change feed, and gives the rows to ask for in the order of a plan."""
         encode = msgspec.json.encode
-        feed = FeedWriter(self._target, self._format.compress)
+        feed, relisted = FeedWriter(self._target, self._format.compress), False
         with sorter() as wanted, self._asked_again() as again:
             try:
                 with closing(self._steps(again)) as steps:
                     for step in steps:
+                        relisted = True
                         feed.write(step.changes)
                         if step.wanted:
                             wanted.add(plan_order(step.wanted), encode(step.wanted))
@@ -341,6 +344,7 @@ class _SyncRun(Run):
                 Changed(
                     generation=self._number,
                     listing=self._listing.digest,
+                    relisted=relisted,
                     rows={"listed": self._listing.rows, **rows},
                     changes=changes,
                     feed=files,

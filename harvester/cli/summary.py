@@ -17,10 +17,14 @@ from harvester.schema import KINDS
 if TYPE_CHECKING:
     from harvester.output.manifest import Drift
     from harvester.output.target import Target
-    from harvester.run import Summary
+    from harvester.summary import Summary
 
 # What the summary calls each kind of file.
-FILES: dict[str, str] = dict.fromkeys(KINDS, "files") | {"notes": "notes", "failed": "failed rows"}
+FILES: dict[str, str] = dict.fromkeys(KINDS, "files") | {
+    "notes": "notes",
+    "failed": "failed rows",
+    "listing": "all listed rows",
+}
 
 
 def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
@@ -127,11 +131,15 @@ def speed(run: Mapping[str, Any]) -> Text:
 
 def files(target: "Target") -> dict[str, Text]:
     """Each kind of file in `target`: its name, or the first and last, how many and how large."""
-    from harvester.output.layout import parse_part
+    from harvester.output.layout import LISTING, parse_part
 
     shown, there = {}, target.names()
     for kind in FILES:
-        found = [(name, size) for name, size in there if (part := parse_part(name)) and part.kind == kind]
+        found = [
+            (name, size)
+            for name, size in there
+            if (name == LISTING if kind == "listing" else (part := parse_part(name)) and part.kind == kind)
+        ]
         if not found:
             continue
         names = f"{target.name}/{found[0][0]}" + (f" … {found[-1][0]}" if len(found) > 1 else "")

@@ -1,11 +1,12 @@
 """Runs parts in this process, a few at a time, so that the pool never idles while a part ends."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
+from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import unwrapped
 from harvester.events import Counters
@@ -133,3 +134,9 @@ async def spread(
                 receive.close()
                 group.start_soon(hand_out)
             whole.cancel_scope.cancel()
+
+
+async def in_thread_each(iterator: Iterator[Part]) -> AsyncIterator[Part]:
+    """The items of a blocking iterator, each drawn in a thread."""
+    while (item := await in_thread(next, iterator, None)) is not None:
+        yield item

@@ -15,8 +15,8 @@ class WorkflowStage(msgspec.Struct, frozen=True):
 class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
     """A row of the listing, as far as planning needs it. Unknown fields pass by.
 
-    `replaced_in` is ours, and no server's: where U+FFFD stands in place of what is no text.
-    What only describes the row may have any type: an odd value of it must not stop an export.
+    What only describes the row may have any type: an odd value of it must not stop an export. `replaced_in`
+    is ours, and no server's: where U+FFFD stands in place of what is no text.
     """
 
     data_hash: str

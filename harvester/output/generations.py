@@ -21,6 +21,7 @@ from harvester.output.layout import (
     FAILED,
     LISTED,
     LISTED_ROWS,
+    LISTING,
     MANIFEST,
     STATE,
     generation_folder,
@@ -39,13 +40,15 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     """What a generation changes: known before any of its rows is asked for.
 
     `rows` counts the listing: ``listed``, and of these ``unlabelled`` and ``filtered``. `listing` is the
-    digest of the frozen listing. `options` are what the sync was asked to do, `ontology` how the ontology has
-    changed for the live records, None where it has not; `kept_names` as in `Generation`. `digest` guards the
-    record itself.
+    digest of the frozen listing, `relisted` says whether anything in it is not as it was, be it of a row
+    whose records stay as they are. `options` are what the sync was asked to do, `ontology` how the ontology
+    has changed for the live records, None where it has not; `kept_names` as in `Generation`. `digest` guards
+    the record itself.
     """
 
     generation: int
     listing: str
+    relisted: bool
     rows: dict[str, int]
     changes: dict[str, int]
     feed: list[PartFile]
@@ -136,10 +139,12 @@ def last_listing(target: Target) -> tuple[Target, PlanHeader | None]:
 
 
 def drop_listing(target: Target, number: int) -> None:
-    """Deletes the frozen listing of a generation that others have followed: only the last one is needed."""
+    """Deletes the listing of a generation that others have followed, as frozen and as written with outcomes:
+    only the last one is needed."""
     folder = folder_of(target, number)
     folder.delete(LISTED)
     folder.delete(LISTED_ROWS)
+    folder.delete(LISTING)
 
 
 def drop_generation(folder: Target) -> None:

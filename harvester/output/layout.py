@@ -12,6 +12,7 @@ FORMAT = SCHEMA_VERSION  # version of everything that a target holds
 STATE = ".harvester"
 MANIFEST = "manifest.json"
 ONTOLOGY = "ontology.json"  # the project's, as it was when the plan was frozen
+LISTING = "listing.ndjson.zst"  # every listed row with its outcome; of a sync, in its generation's folder
 PLAN = f"{STATE}/plan.json"
 PLAN_ROWS = f"{STATE}/plan.ndjson.zst"
 PLAN_ROWS_SETTLED = f"{STATE}/plan-settled.ndjson.zst"  # takes turns with the other: see `replace_rows`
@@ -70,7 +71,7 @@ def parse_commit(name: str) -> int | None:
 
 
 _STEADY = {
-    MANIFEST, PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED, ONTOLOGY, LISTED, LISTED_ROWS, CHANGED,
+    MANIFEST, LISTING, PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED, ONTOLOGY, LISTED, LISTED_ROWS, CHANGED,
     *(part_name(CHANGES, 0, compression) for compression in SUFFIXES),
 }  # fmt: skip
 

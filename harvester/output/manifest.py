@@ -48,6 +48,12 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     manifest: str
 
 
+class ListingFile(PlainFile, frozen=True, kw_only=True):
+    """The file of the listing: see `harvester.output.listing_file`. `rows` counts its lines."""
+
+    rows: int
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """What an export holds.
 
@@ -57,7 +63,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     of rows that were harvested. `parts` stand in the order of the plan. `drift` is None where nobody looked.
     `generations` are the syncs since: all else is as the export left it. `digest` is the same for every run
     that brings the same; it leaves out `run` (times, requests), the files of failed rows (attempts, trace
-    ids) and `notes` (a row may be stale when one asks, and not later).
+    ids), `notes` (a row may be stale when one asks, and not later) and `listing` (it says which rows failed).
     """
 
     format: int
@@ -73,6 +79,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     notes: dict[str, int]
     drift: Drift | None
     parts: list[PartFile]
+    listing: ListingFile | None
     run: dict[str, Any]
     generations: list[Generation] = []
     digest: str = ""
@@ -86,6 +93,7 @@ def build_manifest(
     sdk: str,
     drift: Drift | None,
     run: Mapping[str, Any],
+    listing: ListingFile | None = None,
     generations: Iterable[Generation] = (),
 ) -> Manifest:
     """The manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
@@ -104,10 +112,16 @@ def build_manifest(
         notes=count_notes(ordered),
         drift=drift,
         parts=list_files(ordered),
+        listing=listing,
         run=dict(run),
         generations=list(generations),
     )
     return _sealed(manifest)
+
+
+def with_listing(manifest: Manifest, listing: ListingFile) -> Manifest:
+    """The manifest of the same export, whose listing has been written anew."""
+    return _sealed(msgspec.structs.replace(manifest, listing=listing))
 
 
 def with_generations(manifest: Manifest, generations: Iterable[Generation]) -> Manifest:
@@ -153,7 +167,7 @@ def list_files(commits: Iterable[Commit]) -> list[PartFile]:
 def manifest_digest(fields: Mapping[str, Any]) -> str:
     """sha256 over the canonical JSON of what does not vary from run to run. `fields` as in the file."""
     steady = [file for file in fields["parts"] if file["kind"] not in (FAILED, NOTES)]
-    return digest({**fields, "parts": steady}, without=("run", "notes", "digest"))
+    return digest({**fields, "parts": steady}, without=("run", "notes", "listing", "digest"))
 
 
 def _sealed(manifest: Manifest) -> Manifest:

@@ -16,7 +16,7 @@ from harvester.output.manifest import (
     list_files,
     read_manifest,
 )
-from harvester.output.planfile import PlanHeader
+from harvester.output.planfile import PlainFile, PlanHeader
 from harvester.output.target import Target
 
 _PIECE = 1024**2
@@ -64,8 +64,8 @@ def reopen(target: Target, parts: Iterable[int]) -> None:
         drop_part(target, part)
 
 
-def sound_file(target: Target, file: PartFile) -> bool:
-    """Whether a part's file is, byte by byte, as it was committed."""
+def sound_file(target: Target, file: PartFile | PlainFile) -> bool:
+    """Whether a file is, byte by byte, as it was committed."""
     hashed = hashlib.sha256()
     try:
         with target.open(file.name) as stream:

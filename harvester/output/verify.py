@@ -15,6 +15,7 @@ from harvester.output.layout import (
     COMMITS,
     FAILED,
     LISTED,
+    LISTING,
     MANIFEST,
     ONTOLOGY,
     PLAN,
@@ -25,6 +26,7 @@ from harvester.output.layout import (
     parse_part,
 )
 from harvester.output.lines import check_file
+from harvester.output.listing_file import InOrder, differs, in_plan_order, is_sound
 from harvester.output.manifest import (
     Generation,
     Manifest,
@@ -35,6 +37,7 @@ from harvester.output.manifest import (
     read_manifest,
 )
 from harvester.output.planfile import PlanHeader, intact, read_header, read_ontology
+from harvester.output.planfile import lines as plan_lines
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
@@ -72,7 +75,24 @@ def verify(target: Target) -> Report:
     """
     if target.read(MANIFEST) is None and not target.names(STATE):
         raise BadInput(f"{one_line(target.name)} holds no export")
-    return Report([*_problems(target), *_of_generations(target)])
+    found = list(_problems(target))
+    found += _of_listing(target, read_header(target), plan_lines, compare=not found)
+    return Report([*found, *_of_generations(target)])
+
+
+def _of_listing(
+    target: Target, frozen: PlanHeader | None, in_order: InOrder, *, compare: bool
+) -> Iterator[Problem]:
+    """What is wrong with the listing. `compare` it with what it follows from, if that is sound."""
+    manifest, _ = _manifest(target)
+    if manifest is None:
+        return
+    if manifest.listing is None or not is_sound(target, manifest.listing):
+        yield Problem(LISTING, "missing or damaged")
+    elif compare and frozen is not None:
+        rows = in_order(target, frozen)
+        if wrong := differs(target, manifest.listing, rows, manifest.parts):
+            yield Problem(LISTING, wrong)
 
 
 def _of_generations(target: Target) -> Iterator[Problem]:
@@ -82,7 +102,10 @@ def _of_generations(target: Target) -> Iterator[Problem]:
     for generation in generations:
         folder, where = folder_of(target, generation.number), generation_folder(generation.number)
         last = generation.number == len(generations)
-        for problem in (*_problems(folder), *_of_generation(folder, generation, last=last)):
+        found = [*_problems(folder), *_of_generation(folder, generation, last=last)]
+        if last:
+            found += _of_listing(folder, read_listing(folder), in_plan_order, compare=not found)
+        for problem in found:
             yield msgspec.structs.replace(problem, name=f"{where}/{problem.name}")
     begun = len(generations) + 1
     if folder_of(target, begun).read(LISTED) is not None:

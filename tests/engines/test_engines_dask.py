@@ -10,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from harvester.encord.project import ProjectInfo
-from harvester.engines import dask, dask_worker
+from harvester.engines import cluster, dask, dask_worker
 from harvester.engines.messages import Ended, Said, decoded, encoded
 from harvester.errors import BadInput, CannotFinishNow
 from harvester.output.commit import Commit, KindCounts
 from harvester.output.target import LocalTarget
 from harvester.part import Work
-from harvester.run import _cluster
 from harvester.settings import Connection, Format, Limits, Selection
 from tests.engines.cluster import Cluster
 
@@ -70,7 +69,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.delattr("harvester.engines.dask")
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(BadInput, match=r"pip install 'harvester\[dask\]'"):
-        _cluster()
+        cluster()
 
 
 async def test_a_scheduler_that_does_not_answer_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,6 +29,7 @@ MANY_PARAMETERS = {
     "streaming.py: write_stream": _JOB,
     "sync.py: sync": _JOB,
     "sync.py: _SyncRun.__init__": _JOB,
+    "output/manifest.py: build_manifest": "each names a field of the manifest",
     "labels/classifications.py: _Reading.__init__": "made for each row, where one more value costs time",
 }
 LONG_FUNCTIONS = {

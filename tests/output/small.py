@@ -10,7 +10,8 @@ from harvester.fetch.pool import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
-from harvester.output.manifest import Manifest, build_manifest, write_manifest
+from harvester.output.listing_file import mend_listing, write_listing
+from harvester.output.manifest import Manifest, build_manifest, list_files, write_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
@@ -112,12 +113,15 @@ def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8, ontology: 
         header, _ = planfile.ensure_plan(target, purpose, lambda: plan_lines(rows), ontology)
         standing = repair(target, header)
         if standing.manifest:
-            return standing.manifest
+            return mend_listing(target, standing.manifest, header, planfile.lines)
         left = set(range(header.parts)) - standing.commits.keys()
         for part, slice_ in planfile.slices(target, header, left):
             harvest(target, header, part, slice_)
         commits = repair(target, header).commits
-        manifest = build_manifest(header, commits, harvester="0", sdk="0", drift=None, run={})
+        listing = write_listing(target, planfile.lines(target, header), list_files(commits.values()))
+        manifest = build_manifest(
+            header, commits, harvester="0", sdk="0", drift=None, run={}, listing=listing
+        )
         write_manifest(target, manifest)
         return manifest
 

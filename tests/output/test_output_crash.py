@@ -48,7 +48,7 @@ def test_whichever_operation_fails_the_next_run_ends_with_the_same_bytes(tmp_pat
 def test_a_failed_fsync_is_not_tried_again_on_the_same_file(tmp_path: Path) -> None:
     """A file whose fsync fails is closed and deleted; nothing else is done with it, nor with any other."""
     syncs = [number for number, name in enumerate(NAMES, 1) if name == "sync"]
-    assert len(syncs) == 13
+    assert len(syncs) == 14
     for number in syncs:
         disk = Recording(failing_at(number, errno.EIO))
         with pytest.raises(CannotFinishNow):
@@ -117,7 +117,7 @@ def test_fsync_then_rename_then_directory_fsync_for_each_file_and_commit_records
     tmp_path: Path,
 ) -> None:
     """Around each rename: fsync and close of that file before it, fsync of its directory after it. The plan
-    comes first, each commit record follows its part's files, and the manifest is last."""
+    comes first, each commit record follows its part's files, the listing those, and the manifest is last."""
     disk = Recording()
     out = tmp_path / "out"
     export(LocalTarget(out, files=disk))
@@ -142,6 +142,7 @@ def test_fsync_then_rename_then_directory_fsync_for_each_file_and_commit_records
         "objects-00002.ndjson",
         "rows-00002.ndjson",
         ".harvester/commits/00002.json",
+        "listing.ndjson.zst",
         "manifest.json",
     ]
 

@@ -44,6 +44,7 @@ FILES = [
     "objects-00000.ndjson",
     "rows-00001.ndjson",
     "failed-00000.ndjson",
+    "listing.ndjson.zst",
     ".harvester/plan.json",
     ".harvester/plan.ndjson.zst",
     "ontology.json",

@@ -62,12 +62,12 @@ def test_found_as_in_memory(selection: Selection, items: list[dict[str, Any]]) -
 def test_changes_are_those_of_the_rows_that_count(
     before: list[dict[str, Any]], now: list[dict[str, Any]]
 ) -> None:
-    """Applied to the rows of before, by label hash and branch, the feed gives those of now."""
+    """Applied to the rows of before, by label hash, the feed gives those of now."""
     old, new = (planned(items, order=label_order) for items in (before, now))
-    there, wanted = ({_name(row): row for row in rows if row.outcome is None} for rows in (old, new))
+    there, wanted = ({row.label_hash: row for row in rows if row.outcome is None} for rows in (old, new))
     for step in changes_between(old, new, generation=1):
         for change in step.changes:
-            key = change.label_hash, change.branch_name
+            key = change.label_hash
             if change.change in ("removed", "edited"):
                 del there[key]
             if change.change in ("added", "edited"):
@@ -75,10 +75,6 @@ def test_changes_are_those_of_the_rows_that_count(
                 assert step.wanted is not None
                 there[key] = step.wanted
     assert there == wanted
-
-
-def _name(row: PlanRow) -> tuple[str | None, str | None]:
-    return row.label_hash, row.branch_name
 
 
 @pytest.mark.parametrize("order", [plan_order, label_order])

@@ -36,7 +36,7 @@ from tests.encord.recording import Asked, Recording, Reply, key_file, private_ke
 PROJECT = "Demo street scenes"
 ROOT = Path(__file__).parents[2]
 NAME = re.compile(
-    r"(?:manifest\.json|\.harvester|commits|lock|ontology\.json|plan(?:-settled)?\.(?:json|ndjson\.zst)"
+    r"(?:manifest\.json|\.harvester|commits|lock|ontology\.json|listing\.ndjson\.zst|plan(?:-settled)?\.(?:json|ndjson\.zst)"
     r"|(?:objects|classifications|units|notes|rows|failed)-\d{5}\.ndjson|\d{5}\.json)"
 )
 

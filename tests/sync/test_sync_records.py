@@ -8,7 +8,7 @@ import pytest
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from harvester.settings import Format, Selection
-from tests.sync.worlds import LiveWorld, live
+from tests.sync.worlds import LiveWorld, listing, live
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ WAYS = {
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("seed", range(4))
 async def test_export_and_syncs_hold_the_records_of_a_new_export(tmp_path: Path, seed: int, way: str) -> None:
-    """After each of several rounds of random edits: the same live records, the same counts, and sound."""
+    """After each of several rounds of random edits: the same live records, listing and counts, and sound."""
     world, dice = LiveWorld(rows=60, seed=seed), random.Random(seed)
     selection, format = WAYS[way]
     world.broken = set(dice.sample(world.labels(), 2))
@@ -45,4 +45,5 @@ async def test_export_and_syncs_hold_the_records_of_a_new_export(tmp_path: Path,
         anew = await world.export(fresh, selection=selection, format=format)
         assert live(tmp_path / "kept") == live(fresh)
         assert done.counts == anew.counts
+        assert listing(tmp_path / "kept") == listing(fresh)
         assert [str(problem) for problem in verify(LocalTarget(tmp_path / "kept")).problems] == []

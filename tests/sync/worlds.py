@@ -34,6 +34,7 @@ class LiveWorld:
     def __init__(self, rows: int = 60, seed: int = 1, **spec: Any) -> None:
         self.world = World(WorldSpec(rows=rows, seed=seed, objects=1.0, **spec))
         self.changed: dict[str, dict[str, Any]] = {}  # by data hash: what the listing says otherwise
+        self.more: list[dict[str, Any]] = []  # that is listed beside
         self.broken: set[str] = set()
         self.stale: set[str] = set()  # rows that come as they were before their last edit
         self.asked: list[str] = []
@@ -53,7 +54,7 @@ class LiveWorld:
         return [item | self.changed.get(item["data_hash"], {}) for item in found]
 
     def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
-        items = [item for item in self.items() if _takes(selection, item)]
+        items = [item for item in (*self.items(), *self.more) if _takes(selection, item)]
         return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "LiveWorld":
@@ -138,6 +139,13 @@ def _takes(selection: Selection, item: dict[str, Any]) -> bool:
 def live(target: Path, **options: Any) -> list[str]:
     """All live records, in an order of their own."""
     return sorted(json.dumps(record, sort_keys=True) for record in live_records(target, **options))
+
+
+def listing(target: Path) -> bytes:
+    """What was listed last, as it stands on disk: that of the last sync, if there was one."""
+    generations = json.loads((target / "manifest.json").read_bytes())["generations"]
+    folder = target / "generations" / f"{len(generations):05}" if generations else target
+    return (folder / "listing.ndjson.zst").read_bytes()
 
 
 def contents(target: Path) -> dict[str, bytes]:

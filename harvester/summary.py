@@ -1,0 +1,30 @@
+"""What an export came to, for whoever called it."""
+
+from typing import Any
+
+import msgspec
+
+from harvester.output.manifest import Drift
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export came to.
+
+    `counts`, `records`, `notes`, `drift` and `run` are the manifest's, but for its pace.
+    """
+
+    target: str
+    project: str
+    counts: dict[str, int]
+    records: dict[str, Any]
+    notes: dict[str, int]
+    drift: Drift | None
+    run: dict[str, Any]
+    resumed: bool = False
+    already_complete: bool = False
+    synced: bool = False  # since then: failed rows are left to the next sync
+
+    @property
+    def exit_code(self) -> int:
+        """3 where rows failed."""
+        return 3 if self.counts["failed"] else 0

@@ -1,0 +1,87 @@
+"""The listing: every row with its outcome, derived from the plan and the failed rows."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harvester.labels.wire import PlanRow, outcome_of
+from harvester.output.listing_file import listing_lines
+from harvester.output.manifest import manifest_digest, read_manifest, with_listing, write_manifest
+from harvester.output.target import LocalTarget
+from harvester.output.verify import verify
+from harvester.schema import LISTING_KEYS
+from tests.output.small import contents, export
+
+TEXTS = st.text('a"\\,:{}\n\u2028é') | st.just('","outcome":"failed"')
+ROWS = st.builds(
+    PlanRow,
+    label_hash=TEXTS,
+    branch_name=TEXTS | st.none(),
+    data_hash=TEXTS,
+    dataset_hash=TEXTS,
+    data_title=TEXTS,
+    client_metadata=TEXTS | st.none(),
+    width=st.none() | st.integers(1, 10),
+    outcome=st.sampled_from((None, "unlabelled", "filtered")),
+    listed_twice=st.booleans(),
+    metadata=st.sampled_from((b"null", b'{"a": ",\\"outcome\\":", "outcome":"x"}')).map(msgspec.Raw),
+)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    export(LocalTarget(tmp_path / "out"))
+    return tmp_path / "out"
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    with zstandard.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+@given(st.lists(ROWS))
+def test_a_line_is_what_the_plan_says_and_the_outcome(rows: list[PlanRow]) -> None:
+    """Always all keys, in their order, whatever the texts hold; cut out of the row's JSON, not made anew."""
+    sent = list(map(msgspec.json.encode, rows))
+    assert [outcome_of(line) for line in sent] == [row.outcome for row in rows]
+    found = list(map(json.loads, listing_lines(LocalTarget("nowhere"), sent, [])))
+    expected = [
+        {key: getattr(row, key) for key in LISTING_KEYS} | {"outcome": row.outcome or "harvested"}
+        for row in rows
+    ]
+    assert found == expected
+    assert [tuple(line) for line in found] == [LISTING_KEYS] * len(rows)
+
+
+def test_every_row_stands_in_it_with_what_became_of_it(out: Path) -> None:
+    """In the order of the plan, in numbers as in the manifest, which names the file outside its digest."""
+    found = lines(out / "listing.ndjson.zst")
+    assert [line["data_hash"] for line in found] == [f"data-{i}" for i in range(8)]
+    assert [line["outcome"] for line in found] == [
+        "harvested", "harvested", "failed", "unlabelled", "harvested", "filtered", "harvested", "unlabelled"
+    ]  # fmt: skip
+    fields = json.loads((out / "manifest.json").read_bytes())
+    assert (fields["listing"]["name"], fields["listing"]["rows"]) == ("listing.ndjson.zst", 8)
+    assert manifest_digest(fields | {"listing": None}) == fields["digest"]
+
+
+@pytest.mark.parametrize(("field", "wrong"), [("sha256", "0" * 64), ("rows", 7), ("name", "../listing")])
+def test_a_manifest_that_says_something_else_of_it_is_named_and_written_anew(
+    out: Path, field: str, wrong: object
+) -> None:
+    """The file comes out as it was, and so does the manifest."""
+    target, whole = LocalTarget(out), contents(out)
+    manifest = read_manifest(target)
+    assert manifest is not None
+    assert manifest.listing is not None
+    changed = msgspec.structs.replace(manifest.listing, **{field: wrong})
+    write_manifest(target, with_listing(manifest, changed))
+    assert any(problem.name == "listing.ndjson.zst" for problem in verify(target).problems)
+    export(target)
+    assert contents(out) == whole
