@@ -340,7 +340,7 @@ class Run:
             drift=manifest.drift,
             run={name: value for name, value in manifest.run.items() if name != "pace"},
             resumed=self._resumed,
-            already_complete=not self._harvested,
+            already_complete=self._resumed and not self._harvested,
             synced=bool(manifest.generations),
         )
 

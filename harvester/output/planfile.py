@@ -32,7 +32,7 @@ from harvester.output.layout import (
     STATE,
     parse_part,
 )
-from harvester.output.purpose import Project, Purpose, check_purpose
+from harvester.output.purpose import Project, Purpose, check_purpose, differs
 from harvester.output.target import Draft, Target
 from harvester.settings import Format, Selection
 
@@ -92,12 +92,16 @@ def ensure_plan(
     `freeze` does, with `ontology`, which is the project's as it is now.
 
     A plan that is lost or damaged is listed again, and taken if it comes out the same as before; so is its
-    ontology. Blocking, flat in memory. Only under the lock.
+    ontology. A plan of the same project of which no part is kept yet gives way to one of another selection or
+    format. Blocking, flat in memory. Only under the lock.
 
     Raises:
         TargetRefused: the target is of another export, or its plan is lost and cannot be had again.
     """
     header = read_header(target)
+    if header is not None and _is_free_for(target, header, purpose):
+        target.delete(MANIFEST)
+        return freeze(target, list_rows(), purpose, ontology), False
     if header is not None:
         check_purpose(target.name, header.purpose, purpose)
         ontology = _mend_ontology(target, header, ontology)
@@ -110,6 +114,18 @@ def ensure_plan(
         _check_unclaimed(target)
     known = {header.digest} if header else recorded_digests(target)
     return freeze(target, list_rows(), purpose, ontology, known=known), bool(known)
+
+
+def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
+    """Whether the target is planned for something else of the same project, and nothing of that is kept."""
+    held = header.purpose
+    if held.project.hash != purpose.project.hash or not differs(held, purpose) or target.names(COMMITS):
+        return False
+    data = target.read(MANIFEST)
+    try:
+        return data is None or not msgspec.json.decode(data, type=_Recorded).generations
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
 
 
 def freeze(
@@ -258,6 +274,7 @@ class _Version(msgspec.Struct):
 
 class _Recorded(msgspec.Struct):
     plan: str
+    generations: list[msgspec.Raw] = []
 
 
 def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanHeader:

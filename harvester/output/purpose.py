@@ -37,6 +37,11 @@ def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
         raise TargetRefused(f"{holds}{difference}; choose another directory")
 
 
+def differs(held: Purpose, wanted: Purpose) -> bool:
+    """Whether they are of another selection or format."""
+    return next(_differences(held, wanted), None) is not None
+
+
 def _differences(held: Purpose, wanted: Purpose) -> Iterator[tuple[str, str, str]]:
     for ours, theirs in ((held.selection, wanted.selection), (held.format, wanted.format)):
         for field in ours.__struct_fields__:

@@ -380,3 +380,15 @@ async def test_a_kind_that_is_not_emitted_has_no_file(tmp_path: Path) -> None:
     assert name == "rows-00000.ndjson"
     assert [line["metadata"]["label_hash"] for line in lines] == [line["row"]["label_hash"] for line in lines]
     assert len(lines) == 8
+
+
+async def test_a_target_of_which_nothing_is_kept_takes_a_corrected_selection(tmp_path: Path) -> None:
+    """Nothing was listed, or the run was stopped before its first part: the directory is still free."""
+    empty = await Platform(0).export(tmp_path)
+    assert (empty.counts["listed"], empty.already_complete) == (0, False)
+    corrected = Selection(data_types=("video",))
+    again = await Platform(50).export(tmp_path, selection=corrected)
+    assert (again.counts["listed"], again.resumed) == (50, False)
+    assert verify(LocalTarget(tmp_path)).ok
+    with pytest.raises(TargetRefused, match="data_types"):
+        await Platform(50).export(tmp_path, selection=Selection())
