@@ -1,6 +1,5 @@
 """One open session with the platform: its projects, their listings, their label rows."""
 
-import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -29,6 +28,7 @@ from harvester.errors import (
     RateLimited,
     Retry,
     Unavailable,
+    did_you_mean,
 )
 from harvester.events import say
 from harvester.fetch.source import LabelRows
@@ -52,6 +52,31 @@ class _ProjectFields(BaseDTO):
     title: str
     last_edited_at: str = ""
     ontology_hash: str
+
+
+class _WorkflowFields(BaseDTO):
+    """The workflow of a project, None where it has none."""
+
+    workflow: dict[str, Any] | None = None
+
+
+class _DatasetFields(BaseDTO):
+    """A dataset of a project."""
+
+    dataset_hash: str
+    title: str
+
+
+class _DatasetsResponse(BaseDTO):
+    results: list[_DatasetFields]
+
+
+class _BranchFields(BaseDTO):
+    name: str
+
+
+class _PageQuery(BaseDTO):
+    page_token: str | None = None
 
 
 class _OntologyFields(BaseDTO):
@@ -119,6 +144,27 @@ class Session:
         )
         return msgspec.structs.replace(_info(project), ontology=ontology.as_sent)
 
+    def stages(self, project: ProjectInfo) -> list[str]:
+        """The titles of the workflow's stages; none where the platform does not tell them."""
+        path = f"projects/{project.project_hash}"
+        found = self._if_told("get_project", lambda: self._get(path, _WorkflowFields).workflow or {})
+        stages = (found or {}).get("stages") or ()
+        return [stage["title"] for stage in stages if stage.get("title")]
+
+    def branches(self, project: ProjectInfo) -> list[str]:
+        """The names of the branches, ``main`` among them; none where the platform does not tell them."""
+        path = f"projects/{project.project_hash}/branches"
+        found = self._if_told(
+            "list_branches", lambda: [one.name for one in self._pages(path, _PageQuery(), _BranchFields)]
+        )
+        return ["main", *(name for name in found if name != "main")] if found is not None else []
+
+    def datasets(self, project: ProjectInfo) -> dict[str, str]:
+        """The titles of the datasets by their hashes; none where the platform does not tell them."""
+        path = f"projects/{project.project_hash}/datasets"
+        found = self._if_told("list_datasets", lambda: self._get(path, _DatasetsResponse).results)
+        return {dataset.dataset_hash: dataset.title for dataset in found or ()}
+
     @contextmanager
     def listing(
         self, project: ProjectInfo, selection: Selection, format: Format = Format()
@@ -164,10 +210,12 @@ class Session:
         return self._transport.api.get(path, None, result_type)  # type: ignore[type-var]  # all of ours are DTOs
 
     def _listed(self, title: str | None) -> Iterator[_ProjectFields]:
+        return self._pages("projects", ProjectFilterParams(title_eq=title), _ProjectFields)
+
+    def _pages(self, path: str, query: Any, result_type: type[T]) -> Iterator[T]:
         """Page after page. The SDK's own iterator never ends where the last page's token is ''."""
-        query = ProjectFilterParams(title_eq=title)
         while True:
-            page = self._transport.api.get("projects", query, Page[_ProjectFields])
+            page = self._transport.api.get(path, query, Page[result_type])  # type: ignore[valid-type]  # as the SDK does
             yield from page.results
             if not page.next_page_token or page.next_page_token == query.page_token:
                 return
@@ -203,9 +251,8 @@ class Session:
             "list_projects",
             lambda: [project.title for project in islice(self._listed(None), _PROJECTS_TO_SUGGEST_FROM)],
         )
-        close = difflib.get_close_matches(wanted, titles, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise BadInput(f"no project that these credentials can read has the hash or title {wanted!r}{hint}")
+        message = f"no project that these credentials can read has the hash or title {wanted!r}"
+        raise BadInput("; ".join(filter(None, (message, did_you_mean(wanted, titles)))))
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -223,6 +270,13 @@ class Session:
             return answer
         except Retry as error:
             raise _stop(error) from error
+
+    def _if_told(self, operation: str, call: Callable[[], T]) -> T | None:
+        """`_ask`, but None where the platform refuses it or has no such call: an export can do without."""
+        try:
+            return self._ask(operation, call)
+        except (BadInput, CredentialsRefused):
+            return None
 
     def _translating(self, operation: str, call: Callable[[], T]) -> T:
         try:

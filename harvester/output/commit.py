@@ -50,8 +50,9 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
 
     `rows` counts the part's rows by outcome: ``harvested, unlabelled, filtered, failed``. `harvested_ids`
     is the `IdDigest` of the rows harvested, some of which may have no records: with the plan and the
-    failed rows it proves which rows they were. `notes` counts the part's notes by what they note. `digest`
-    guards the record itself.
+    failed rows it proves which rows they were. `notes` counts the part's notes by what they note.
+    `lacking` are the fields that the expression of ``--where`` reads and that no record had which it was
+    asked of, None where no row was harvested. `digest` guards the record itself.
     """
 
     part: int
@@ -61,6 +62,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     records: dict[str, KindCounts]
     files: list[PartFile]
     notes: dict[str, int] = {}
+    lacking: list[str] | None = None
     digest: str = ""
 
     @property

@@ -46,6 +46,9 @@ class ObjectStoreTarget:
     def opened_as(self) -> tuple[str, str]:
         return str(self._objects.address), self._folder.rstrip("/")
 
+    def is_there(self) -> bool:
+        return True
+
     def ensure(self) -> None:
         self._objects.check()
 

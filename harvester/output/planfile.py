@@ -116,6 +116,16 @@ def ensure_plan(
     return freeze(target, list_rows(), purpose, ontology, known=known), bool(known)
 
 
+def is_new(target: Target, purpose: Purpose) -> bool:
+    """Whether `ensure_plan` would take nothing up of what is there. Blocking.
+
+    Raises:
+        TargetRefused: the plan is of another format than this version reads.
+    """
+    header = read_header(target)
+    return not recorded_digests(target) if header is None else _is_free_for(target, header, purpose)
+
+
 def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
     """Whether the target is planned for something else of the same project, and nothing of that is kept."""
     held = header.purpose

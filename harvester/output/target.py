@@ -54,6 +54,9 @@ class Target(Protocol):
     def opened_as(self) -> tuple[str, str]:
         """What another process opens: the place whose lock holds for this one, and a folder of it."""
 
+    def is_there(self) -> bool:
+        """Whether there is such a place, or none has to be made."""
+
     def ensure(self) -> None:
         """Makes the place if need be. Raises BadInput where nothing can be written there."""
 
@@ -146,6 +149,9 @@ class LocalTarget:
     def opened_as(self) -> tuple[str, str]:
         # The lock is the process's own, and none of its workers' business.
         return str(self._root), self._folder
+
+    def is_there(self) -> bool:
+        return os.path.exists(self._root)  # False where that cannot be told: `ensure` says why
 
     def ensure(self) -> None:
         with _translated(self._root, users_to_mend=True):

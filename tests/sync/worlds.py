@@ -19,6 +19,7 @@ from harvester.live import live_records
 from harvester.output.compression import decompressed
 from harvester.run import Summary
 from harvester.settings import Connection, Format, Limits, Selection
+from harvester.simulator.ledger import STAGES
 from harvester.simulator.world import World, WorldSpec
 from harvester.sync import SyncSummary, sync
 
@@ -52,6 +53,9 @@ class LiveWorld:
         """The listing."""
         found = map(json.loads, self.world.listing({"include_all_label_branches": True}))
         return [item | self.changed.get(item["data_hash"], {}) for item in found]
+
+    def stages(self, project: ProjectInfo) -> list[str]:
+        return [title for title, _ in STAGES]
 
     def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
         items = [item for item in (*self.items(), *self.more) if _takes(selection, item)]
