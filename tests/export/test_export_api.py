@@ -278,3 +278,28 @@ def test_stopping_ends_the_wait_for_a_server_that_does_not_answer(platform: Serv
     with pytest.raises(CannotFinishNow, match="stopped"):
         anyio.run(main)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_selection_names_is_checked_before_anything_is_made(
+    platform: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By all four ways to begin, as bad input that says what is close."""
+    monkeypatch.setattr(Served, "stages", lambda self, project: ["Review"], raising=False)
+    selection = harvester.Selection(workflow_graph_node_title_eq="Revew")
+
+    async def stream() -> None:
+        async for _ in harvester.stream("p", selection=selection):
+            pass
+
+    async def export() -> None:
+        await harvester.export_async("p", tmp_path / "out", selection=selection)
+
+    for begin in (
+        lambda: list(harvester.records("p", selection=selection)),
+        lambda: harvester.export("p", tmp_path / "out", selection=selection),
+        lambda: anyio.run(stream),
+        lambda: anyio.run(export),
+    ):
+        with pytest.raises(BadInput, match=r"unknown workflow stage 'Revew' \(did you mean 'Review'\?\)"):
+            begin()
+    assert list(tmp_path.iterdir()) == []
