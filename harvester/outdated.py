@@ -43,6 +43,14 @@ def ontology_file(manifest: Manifest, generation: int) -> PlainFile | None:
     return manifest.generations[generation - 1].ontology if generation else manifest.ontology
 
 
+def mend_ontologies(target: Target, manifest: Manifest, now: bytes | None) -> None:
+    """Puts back the ontologies that a sync compares with, as far as the project still has them. Blocking."""
+    for baseline in baselines(manifest):
+        folder, listed = folder_of(target, baseline.of), ontology_file(manifest, baseline.of)
+        if now is not None and listed == describe_ontology(now) != describe_ontology(folder.read(ONTOLOGY)):
+            folder.put(ONTOLOGY, now)
+
+
 class Outdated:
     """Finds the label rows whose live records hold something that has changed in the ontology. Blocking.
 
@@ -103,7 +111,7 @@ class Outdated:
         if describe_ontology(sent) != listed:
             raise Unsound(
                 f"{one_line(folder.name)}: its {ONTOLOGY} is lost or damaged, so that what has changed in "
-                "the project's ontology since cannot be told; export into another directory"
+                "the project's ontology since cannot be told: sync --refetch fetches all rows again"
             )
         return sent
 

@@ -342,16 +342,42 @@ async def test_names_that_are_there_again_cost_only_the_rows_fetched_meanwhile(o
     assert live(out) == live(out.with_name("anew"))
 
 
-async def test_an_ontology_that_is_lost_cannot_be_compared(out: Path) -> None:
-    """One line says so where it has changed; where it has not, nobody needs it, and an export mends it."""
+@pytest.mark.parametrize("damaged", [b"{}", None], ids=["damaged", "lost"])
+async def test_an_ontology_that_is_damaged_is_put_back_while_the_project_has_it(
+    out: Path, damaged: bytes | None
+) -> None:
+    """That of the export, and that of the generation that is compared with."""
     world = LiveWorld(20, branches=())
     await world.export(out)
-    (out / "ontology.json").write_bytes(b"{}")
+    damage(out / "ontology.json", damaged)
     assert (await world.sync(out)).is_unchanged
-    assert [problem.name for problem in verify(LocalTarget(out)).problems] == ["ontology.json"]
+    assert verify(LocalTarget(out)).problems == []
+    world.world.edit(rows=world.labels()[:1])
+    await world.sync(out)
+    damage(out / "generations" / "00001" / "ontology.json", damaged)
+    assert (await world.sync(out)).is_unchanged
+    assert verify(LocalTarget(out)).problems == []
+
+
+async def test_an_ontology_that_is_lost_cannot_be_compared(out: Path) -> None:
+    """Where the project has another one, a line names it; all rows fetched again make up for it."""
+    world = LiveWorld(20, branches=())
+    await world.export(out)
+    damage(out / "ontology.json", b"{}")
     world.world.edit(ontology=[edit("rename", "Car", to="Auto")])
-    with pytest.raises(Unsound, match=r"ontology\.json is lost or damaged"):
+    with pytest.raises(Unsound, match=r"ontology\.json is lost or damaged.*--refetch"):
         await world.sync(out)
+    await world.sync(out, options=SyncOptions(refetch=True))
+    await world.export(out.with_name("anew"))
+    assert live(out) == live(out.with_name("anew"))
+    assert (await world.sync(out)).is_unchanged
+
+
+def damage(path: Path, content: bytes | None) -> None:
+    """Writes something else into a file, or deletes it."""
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
 
 
 def kept_names(target: Path) -> list[bool]:
