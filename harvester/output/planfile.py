@@ -129,7 +129,7 @@ def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
     data = target.read(MANIFEST)
     try:
         return data is None or not msgspec.json.decode(data, type=_Recorded).generations
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return False
 
 
@@ -269,7 +269,7 @@ def recorded_digests(target: Target) -> set[str]:
     for name in names:
         try:
             found.add(msgspec.json.decode(target.read(name) or b"", type=_Recorded).plan)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             continue
     return found
 
@@ -377,7 +377,7 @@ def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
 def _damage_named() -> Iterator[None]:
     try:
         yield
-    except (*DAMAGE, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (*DAMAGE, ValueError, RecursionError) as error:
         raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {one_line(str(error))}") from error
 
 

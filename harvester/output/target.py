@@ -339,5 +339,5 @@ def _is_own_draft(name: str) -> bool:
 def _holder(descriptor: int) -> str:
     try:
         return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder))
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return "another process"

@@ -1,5 +1,7 @@
-"""The files of a target are data that is not trusted. Whatever is planted there, no verb touches a file outside,
-hangs, takes memory without bound, or ends with anything but a result or an error of ours.
+"""The files of a target are data that is not trusted, so anything may be planted there.
+
+No verb then touches a file outside, hangs, takes memory without bound, or ends with anything but a result
+or an error of ours.
 """
 
 import gzip
