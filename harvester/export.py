@@ -13,7 +13,7 @@ from harvester.events import Counters, one_line, say
 from harvester.filters.own import OwnFilter
 from harvester.known import check_selection
 from harvester.labels.extract import Extractor
-from harvester.output.planfile import is_new
+from harvester.output.planfile import is_free_for, read_header, recorded_digests
 from harvester.output.purpose import Purpose
 from harvester.output.target import Target, open_target
 from harvester.run import Run
@@ -91,4 +91,5 @@ def _is_new(store: Target, purpose: Purpose) -> bool:
     if not store.is_there():
         return True
     store.ensure()
-    return is_new(store, purpose)
+    header = read_header(store)
+    return is_free_for(store, header, purpose) if header else not recorded_digests(store)
