@@ -38,6 +38,14 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     assert served.closed, "the session was closed"
 
 
+@pytest.fixture
+def sigint_interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt. It would not in a background job of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def odd(record: dict[str, Any]) -> bool:
     return int(record["label_hash"][-1]) % 2 == 1
 
@@ -176,6 +184,7 @@ def test_plain_functions_take_what_the_async_ones_take(plain: str, awaited: str)
     assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(ours).parameters.values())
 
 
+@pytest.mark.usefixtures("sigint_interrupts")
 @pytest.mark.parametrize("inside", [False, True], ids=["in plain code", "in a running loop"])
 def test_an_interrupt_ends_an_export_in_good_order(platform: Served, tmp_path: Path, inside: bool) -> None:
     """Its lock is given up and what is committed is kept: the same call goes on, to the same bytes."""
@@ -213,6 +222,7 @@ def test_an_interrupt_ends_an_export_in_good_order(platform: Served, tmp_path: P
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("sigint_interrupts")
 def test_a_second_interrupt_ends_an_export_at_once(platform: Served, tmp_path: Path) -> None:
     """The first one leaves it time for an answer that is outstanding."""
     main_thread = threading.main_thread().ident
