@@ -10,10 +10,10 @@ import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.forked import HARVESTER
 from tests.truth import truth_of
 
 ROOT = Path(__file__).parents[2]
-HARVESTER = Path(sys.executable).with_name("harvester")
 
 
 def suite(*arguments: str | Path) -> Any:

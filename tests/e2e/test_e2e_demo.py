@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import HARVESTER, Command
+from tests.e2e.conftest import Command
+from tests.forked import HARVESTER
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 

@@ -12,7 +12,8 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import World, WorldSpec
-from tests.e2e.conftest import HARVESTER, Command, parts
+from tests.e2e.conftest import Command, parts
+from tests.forked import HARVESTER
 from tests.truth import truth_of
 
 PROJECT = "Demo street scenes"

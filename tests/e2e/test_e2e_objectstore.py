@@ -13,7 +13,8 @@ import pytest
 import zstandard
 
 from harvester.simulator import Simulator
-from tests.e2e.conftest import HARVESTER, Command, command_for, wait_for
+from tests.e2e.conftest import Command, command_for, wait_for
+from tests.forked import HARVESTER
 from tests.output.stores import BUCKET, S3, answering
 
 PROJECT = "Demo street scenes"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.e2e.conftest import HARVESTER, Command
+from tests.e2e.conftest import Command
 from tests.e2e.handmade import TITLE, serving
+from tests.forked import HARVESTER
 from tests.labels.case_plans import KNOWN
 from tests.labels.cases import Json, ontology, reviewed
 

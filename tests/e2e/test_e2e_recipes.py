@@ -14,8 +14,9 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
-from tests.e2e.conftest import HARVESTER, Command, command_for
+from tests.e2e.conftest import Command, command_for
 from tests.engines.cluster import Cluster
+from tests.forked import HARVESTER
 from tests.output.stores import S3
 
 TESTS = Path(__file__).parents[1]

@@ -14,7 +14,8 @@ from harvester.live import live_records
 from harvester.output import planfile
 from harvester.output.target import LocalTarget
 from harvester.simulator import Simulator, WorldSpec
-from tests.e2e.conftest import HARVESTER, command_for
+from tests.e2e.conftest import command_for
+from tests.forked import HARVESTER
 
 MINE = """
 import os, pathlib

@@ -30,8 +30,9 @@ from pathlib import Path
 import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
-from tests.e2e.conftest import HARVESTER, command_for
+from tests.e2e.conftest import command_for
 from tests.encord.recording import Asked, Recording, Reply, key_file, private_key_text
+from tests.forked import HARVESTER
 
 PROJECT = "Demo street scenes"
 ROOT = Path(__file__).parents[2]

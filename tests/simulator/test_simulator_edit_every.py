@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,9 @@ from harvester.simulator.edits import Edits
 from harvester.simulator.site import Site
 from harvester.simulator.world import World
 from tests.fetch.virtual_loop import VirtualLoop
+from tests.forked import HARVESTER
 from tests.simulator.client import Client
 
-HARVESTER = Path(sys.executable).with_name("harvester")
 PAGE = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
 SPEC = WorldSpec(rows=100)
 

@@ -6,7 +6,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +16,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from harvester.cli import command
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.forked import HARVESTER
 from tests.simulator.client import Client
 
 SPEC = WorldSpec(rows=300)
 WORLD = World(SPEC)
-HARVESTER = Path(sys.executable).with_name("harvester")
 
 
 @pytest.fixture(scope="module")
