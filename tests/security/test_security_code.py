@@ -15,7 +15,7 @@ from harvester.output import planfile
 from harvester.output.target import LocalTarget
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import command_for
-from tests.forked import HARVESTER
+from tests.forked import HARVESTER, run_forked
 
 MINE = """
 import os, pathlib
@@ -51,12 +51,9 @@ class Export:
         simulator.edit(rows=[next(live_records(self.out))["label_hash"]])
 
     def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """The installed command in the export's own directory."""
-        return subprocess.run(
-            [HARVESTER, *arguments],
-            cwd=self.out, env=self.command.environment | {"RAN": str(self.ran)} | variables,
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        """The command in the export's own directory."""
+        environment = self.command.environment | {"RAN": str(self.ran)} | variables
+        return run_forked(*arguments, environment=environment, folder=self.out)
 
     def has_run(self) -> bool:
         """Whether the module was imported since this was asked last."""
