@@ -20,6 +20,7 @@ from threading import Lock
 from typing import cast
 
 from harvester import cli
+from tests.patience import LONG
 
 HARVESTER = Path(sys.executable).with_name("harvester")
 
@@ -37,6 +38,7 @@ IMPORTED = (
     "rich.traceback",
     "structlog.dev",
 )
+
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload([__name__, *IMPORTED])
 _LOCK = Lock()  # for what looks at all processes, of other threads too
@@ -46,7 +48,7 @@ def run_forked(
     *arguments: str | Path,
     environment: Mapping[str, str],
     folder: Path | None = None,
-    timeout: float = 120,
+    timeout: float = LONG,
 ) -> subprocess.CompletedProcess[str]:
     """Run one command line in `folder`, as `subprocess.run` would.
 

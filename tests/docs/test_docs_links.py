@@ -28,6 +28,7 @@ from tests.docs.markdown import (
     tables,
 )
 from tests.e2e.conftest import Command, command_for
+from tests.patience import LONG
 
 _PYTHON = re.compile(r"([\w./-]+\.py)(?:::?([\w.]+))?")
 _PATH = re.compile(r"(?:harvester|tests|benchmarks|docs|requirements|\.ci)/[\w./*-]*")
@@ -116,7 +117,7 @@ def test_code_that_is_marked_as_runnable_runs(block: Block, command: Command, ex
         env=command.environment | {"PATH": path, "PYTEST_ADDOPTS": "--collect-only"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=LONG,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -15,6 +15,7 @@ from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
 from tests.forked import HARVESTER, run_forked
 from tests.output.stores import S3, s3_server
+from tests.patience import LONG
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class Command:
     environment: dict[str, str]
 
     def __call__(
-        self, *arguments: str | Path, timeout: float = 120, **variables: str
+        self, *arguments: str | Path, timeout: float = LONG, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return run_forked(*arguments, environment=self.environment | variables, timeout=timeout)
 
     def installed(
-        self, *arguments: str | Path, timeout: float = 120, **variables: str
+        self, *arguments: str | Path, timeout: float = LONG, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [HARVESTER, *map(str, arguments)],

@@ -36,6 +36,7 @@ from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Format, Selection
 from tests.encord.conftest import KEY
 from tests.encord.recording import PROJECT, Asked, Recording, Reply, Tunnel, envelope, error, gzipped
+from tests.patience import LONG
 
 Connect = Callable[..., Session]
 EDITOR = {"objects": [{"featureNodeHash": "object"}], "classifications": [{"featureNodeHash": "class"}]}
@@ -167,7 +168,7 @@ def test_many_threads_have_a_connection_each_and_keep_it(server: Recording, conn
     together = threading.Barrier(16)
 
     def answers(asked: Asked) -> Reply:
-        together.wait(10)
+        together.wait(LONG)
         return echo(asked)
 
     server.answers = answers
@@ -314,7 +315,7 @@ def test_silence_ends_at_the_read_timeout(server: Recording, connect: Connect) -
     stop = threading.Event()
 
     def answers(asked: Asked) -> Reply:
-        stop.wait(10)
+        stop.wait(LONG)
         return echo(asked)
 
     server.answers = answers

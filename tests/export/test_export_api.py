@@ -16,6 +16,7 @@ import harvester
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, SkipRow
 from tests.export.platform import PROJECT, Platform, files
+from tests.patience import LONG
 
 
 class Served(Platform):
@@ -234,14 +235,14 @@ def test_a_second_interrupt_ends_an_export_at_once(platform: Served, tmp_path: P
         while not stopping.is_set():
             ended.wait(0.01)
         signal.pthread_kill(main_thread, signal.SIGINT)
-        waited.put(ended.wait(10))
+        waited.put(ended.wait(LONG))
 
     platform.before_answer = never_answer
     limits = harvester.Limits(concurrency=1)
     with pytest.raises(KeyboardInterrupt):
         harvester.export("p", tmp_path / "out", limits=limits, stopping=stopping)
     ended.set()
-    assert waited.get(timeout=10), "it did not wait for the answer"
+    assert waited.get(timeout=LONG), "it did not wait for the answer"
 
 
 def test_other_processes_take_no_function_that_they_cannot_import(platform: Served, tmp_path: Path) -> None:
@@ -272,7 +273,7 @@ def test_stopping_ends_the_wait_for_a_server_that_does_not_answer(platform: Serv
     answered = threading.Event()
 
     def find_project(wanted: str) -> ProjectInfo:
-        answered.wait(10)
+        answered.wait(LONG)
         return PROJECT
 
     async def main() -> None:

@@ -29,6 +29,7 @@ from tests.conformance import check_target
 from tests.engines.test_engines_messages import WORK
 from tests.output.small import PURPOSE, contents, export
 from tests.output.stores import BUCKET, S3, answering, reach, s3_server
+from tests.patience import LONG
 
 
 @pytest.fixture(scope="module")
@@ -218,7 +219,7 @@ def test_of_many_that_come_at_once_one_wins(s3: S3) -> None:
     def attempt(target: ObjectStoreTarget) -> str:
         try:
             with target.lock():
-                done.wait(120)
+                done.wait(LONG)
                 return "held"
         except TargetRefused:
             return "refused"

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
+from tests.patience import LONG
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 QUIET = (
     "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
@@ -30,7 +32,7 @@ def look(page: Path, picture: Path, *options: str) -> tuple[list[str], NDArray[n
             command, *QUIET, f"--user-data-dir={picture.with_suffix('.profile')}", "--enable-logging=stderr",
             "--v=0", "--window-size=1280,2000", f"--screenshot={picture}", *options, page.as_uri(),
         ],
-        capture_output=True, text=True, errors="replace", timeout=120, check=True,
+        capture_output=True, text=True, errors="replace", timeout=LONG, check=True,
     )  # fmt: skip
     pixels = (imread(picture)[..., :3] * 255).round().astype(np.uint8)
     return [line for line in done.stderr.splitlines() if "CONSOLE" in line], pixels

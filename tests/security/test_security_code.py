@@ -83,7 +83,7 @@ def test_a_sync_runs_nothing_that_only_the_export_names(export: Export) -> None:
     before = sorted(export.out.rglob("*"))
     for engine in ENGINES.values():
         for given in ((), GIVEN[:2]):
-            done = export.run("sync", ".", *given, *engine, **UNREACHABLE)
+            done = export.run("sync", ".", "--quiet", *given, *engine, **UNREACHABLE)
             assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
     assert not export.has_run()
     assert sorted(export.out.rglob("*")) == before
@@ -91,7 +91,7 @@ def test_a_sync_runs_nothing_that_only_the_export_names(export: Export) -> None:
 
 def test_a_filter_that_the_export_was_not_made_with_is_refused(export: Export) -> None:
     """It would change which records are live."""
-    done = export.run("sync", ".", *GIVEN, "--filter", "mine:other", **UNREACHABLE)
+    done = export.run("sync", ".", "--quiet", *GIVEN, "--filter", "mine:other", **UNREACHABLE)
     assert done.returncode == 2
     assert done.stderr == "harvester: . was not made with --filter mine:other: leave it out\n"
     assert not export.has_run()

@@ -33,6 +33,7 @@ from harvester.simulator import Faults, Simulator, WorldSpec
 from tests.e2e.conftest import command_for
 from tests.encord.recording import Asked, Recording, Reply, key_file, private_key_text
 from tests.forked import HARVESTER
+from tests.patience import LONG
 
 PROJECT = "Demo street scenes"
 ROOT = Path(__file__).parents[2]
@@ -62,7 +63,7 @@ class Watched:
         ended = threading.Event()
         watching = threading.Thread(target=self._watch, args=(ended,))
         watching.start()
-        self.said += process.communicate(timeout=120)
+        self.said += process.communicate(timeout=LONG)
         ended.set()
         watching.join()
         return process.returncode
