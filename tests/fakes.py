@@ -38,7 +38,7 @@ class FakeLabelRows:
         self._faults = iter(faults)
         self._spoiled = spoiled
         self._most_rows = most_rows
-        self._on_call = on_call
+        self.on_call = on_call
         self._lock = Lock()
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
@@ -57,7 +57,7 @@ class FakeLabelRows:
         with self._lock:
             self.calls.append(asked)
             fault = next(self._faults, None)
-        self._on_call(asked)
+        self.on_call(asked)
         if isinstance(fault, HarvesterError):
             raise fault
         if self._most_rows is not None and len(asked) > self._most_rows:

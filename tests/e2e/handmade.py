@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Queue
 from typing import Any
-from unittest.mock import patch
 
-from harvester.simulator import server
 from harvester.simulator.server import Listening, Options, serve
 from harvester.simulator.world import World, WorldSpec
 from tests.e2e.conftest import Command, command_for
@@ -80,10 +78,9 @@ def serving(
         return HandmadeWorld(ontology, rows, listed or {})
 
     options = Options(spec=WorldSpec(rows=len(rows)))
-    with patch.object(server, "World", world):
-        thread = threading.Thread(target=serve, args=(options, heard.put, stop), daemon=True)
-        thread.start()
-        listening = heard.get(timeout=LONG)
+    thread = threading.Thread(target=serve, args=(options, heard.put, stop, world), daemon=True)
+    thread.start()
+    listening = heard.get(timeout=LONG)
     try:
         yield command_for(listening)  # type: ignore[arg-type]  # it has what is needed of a simulator
     finally:

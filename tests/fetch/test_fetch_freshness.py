@@ -257,7 +257,7 @@ async def test_a_row_that_has_gone_when_it_is_asked_for_again_is_failed_for_that
         if "row-0030" in asked and source.left["row-0030"] < 1:
             raise SkipRow("it is gone", failure="gone")
 
-    source._on_call = on_call
+    source.on_call = on_call
     came, _, _ = await harvest(source, rows)
     assert came[30] == ("row-0030", "gone")
     assert len(came) == 50

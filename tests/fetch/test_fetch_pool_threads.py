@@ -10,8 +10,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from harvester.fetch import calls
-from harvester.fetch.asking import Call
+from harvester.fetch.calls import SLACK
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pool import FailedRow
 from harvester.labels.extract import Extractor, Harvest
@@ -32,19 +31,18 @@ async def test_as_many_threads_ask_at_once_as_the_controller_lets() -> None:
     """Sixty-four calls meet in the middle: none could go on before all of them are there."""
     rows = plan(600)
     together = threading.Barrier(64)
-    waves = threading.Semaphore(0)
+    met: list[int] = []
 
     def on_call(asked: tuple[str, ...]) -> None:
         # The first calls answer at once, for the pace to grow.
         if int(asked[0][-4:]) >= 600 - 64:
-            together.wait(LONG)
-            waves.release()
+            met.append(together.wait(LONG))
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
     with anyio.fail_after(LONG), mock.patch.object(InFlight, "admits", lambda self, number: number < 64):
         async with a_pool(source, bundle_size=1, concurrency=64) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
-    assert waves._value == 64
+    assert len(met) == 64
 
 
 async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threading.Event) -> None:
@@ -58,8 +56,8 @@ async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threa
             let_go.wait(LONG)
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(LONG), mock.patch.object(calls, "_SLACK", 0.0):
-        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=0.05) as pool:
+    with anyio.fail_after(LONG):
+        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=0.05 - SLACK) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
     assert not let_go.is_set()
 
@@ -73,8 +71,8 @@ async def test_a_row_that_always_hangs_is_failed(let_go: threading.Event) -> Non
             let_go.wait(LONG)
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(LONG), mock.patch.object(calls, "_SLACK", 0.0):
-        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=0.05) as pool:
+    with anyio.fail_after(LONG):
+        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=0.05 - SLACK) as pool:
             outcomes = dict(await collect(pool, rows))
     failed = outcomes["row-0002"]
     assert isinstance(failed, FailedRow)
@@ -129,9 +127,10 @@ async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
     """A thread that comes back late does no work for nobody."""
     rows = plan(1)
     loop, hanging, read = asyncio.get_running_loop(), anyio.Event(), threading.Event()
-    finished = threading.Event()
+    threads: list[threading.Thread] = []
 
     def on_call(asked: tuple[str, ...]) -> None:
+        threads.append(threading.current_thread())
         loop.call_soon_threadsafe(hanging.set)
         let_go.wait(LONG)
 
@@ -140,22 +139,16 @@ async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
             read.set()
             return super().extract(row, planned)
 
-    original = Call.__call__
-
-    def run(call: Call) -> object:
-        try:
-            return original(call)
-        finally:
-            finished.set()
-
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(LONG), mock.patch.object(Call, "__call__", run):
+    with anyio.fail_after(LONG):
         async with a_pool(source) as pool, anyio.create_task_group() as group:
             group.start_soon(collect, pool, rows, cast(Extractor, Reading()))
             await hanging.wait()
             group.cancel_scope.cancel()
         let_go.set()
-        assert await anyio.to_thread.run_sync(finished.wait, LONG)
+        (thread,) = threads
+        await anyio.to_thread.run_sync(thread.join, LONG)
+    assert not thread.is_alive()
     assert not read.is_set()
 
 
