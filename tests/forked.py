@@ -57,6 +57,8 @@ def run_forked(
     argv = [str(HARVESTER), *map(str, arguments)]
     with TemporaryDirectory() as written:
         out, err = (Path(written, name) for name in ("out", "err"))
+        out.touch()
+        err.touch()
         process = _FORKED.Process(
             target=_become, args=(argv, dict(environment), folder or Path.cwd(), (out, err))
         )
