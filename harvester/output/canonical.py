@@ -5,10 +5,17 @@ therefore also holds for files of other versions, and an added key is noticed li
 """
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Annotated, Any, TypeVar
 
 import msgspec
+
+from harvester.errors import BadInput
+
+T = TypeVar("T")
+
+# A number of rows, records or bytes in a file of a target. JSON readers hold integers up to 2**53 exactly.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 def canonical(value: Any) -> bytes:
@@ -33,3 +40,19 @@ def parse_object(data: bytes) -> dict[str, Any]:
         return msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from error
+
+
+def check_keys(
+    name: str, counts: Mapping[str, Any], keys: Collection[str], *, all_of_them: bool = False
+) -> None:
+    """Raise ValueError if the dictionary `name` has other keys, or lacks one if it needs all of them."""
+    if not counts.keys() <= set(keys) or (all_of_them and len(counts) < len(keys)):
+        raise ValueError(f"{name} has other keys than {', '.join(keys)}")
+
+
+def convert(fields: Mapping[str, Any], type: type[T]) -> T:
+    """Convert a parsed JSON object to a structure, whose types are checked. Raises ValueError."""
+    try:
+        return msgspec.convert(fields, type)
+    except BadInput as error:  # raised by settings with values that no flag accepts
+        raise ValueError(error.message) from error

@@ -10,17 +10,25 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from harvester.labels.wire import PlanRow
-from harvester.output.canonical import canonical, digest, parse_object
-from harvester.output.layout import COMMITS, commit_name, parse_commit, possible_names
+from harvester.output.canonical import Count, canonical, check_keys, convert, digest, parse_object
+from harvester.output.layout import (
+    COMMITS,
+    check_name,
+    commit_name,
+    parse_commit,
+    parse_part,
+    possible_names,
+)
 from harvester.output.target import Target
+from harvester.schema import KINDS, OUTCOMES
 
 
 class KindCounts(msgspec.Struct):
     """Record counts of one kind. `seen` = `written` + the sum of `dropped`, which counts by filter name."""
 
-    seen: int = 0
-    written: int = 0
-    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    seen: Count = 0
+    written: Count = 0
+    dropped: dict[str, Count] = msgspec.field(default_factory=dict)
 
     def add(self, other: "KindCounts") -> None:
         """Add the counts of another part."""
@@ -43,10 +51,13 @@ class PartFile(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     kind: str
-    rows: int
-    records: int
-    bytes: int
+    rows: Count
+    records: Count
+    bytes: Count
     sha256: str
+
+    def __post_init__(self) -> None:
+        check_name(self.name, self.kind)
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,14 +69,21 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     by kind. `digest` is a checksum of the record itself.
     """
 
-    part: int
+    part: Count
     plan: str
-    rows: dict[str, int]
+    rows: dict[str, Count]
     harvested_ids: str
     records: dict[str, KindCounts]
     files: list[PartFile]
-    notes: dict[str, int] = {}
+    notes: dict[str, Count] = {}
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        check_keys("rows", self.rows, OUTCOMES)
+        check_keys("records", self.records, KINDS)
+        names = {file.name for file in self.files if (own := parse_part(file.name)) and own.part == self.part}
+        if len(names) < len(self.files):
+            raise ValueError("it names a file twice, or one of another part")
 
     @property
     def counted(self) -> dict[str, int]:
@@ -100,8 +118,8 @@ def parse_commit_record(data: bytes) -> Commit | None:
     """Return the commit record in `data`, or None if it cannot be parsed or its digest does not match."""
     try:
         fields = parse_object(data)
-        commit = msgspec.convert(fields, Commit)
-    except (ValueError, msgspec.ValidationError):
+        commit = convert(fields, Commit)
+    except ValueError:
         return None
     return commit if commit.digest == digest(fields, without=("digest",)) else None
 

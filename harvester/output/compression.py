@@ -10,7 +10,7 @@ import gzip
 import io
 import zlib
 from collections.abc import Mapping
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -18,8 +18,20 @@ from harvester.settings import Compression
 
 SUFFIXES: Mapping[Compression | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
 
+# A line in a target has at most `_LONGEST` bytes. If it has more than `_ANY_LENGTH`, it must not have been
+# compressed by more than `_HIGHEST_RATIO`, which the JSON of labels does not come near to. So a small file
+# cannot fill the memory of a process that reads it.
+_LONGEST = 2 * 1024**3  # bytes
+_ANY_LENGTH = 128 * 1024**2  # bytes
+_HIGHEST_RATIO = 1000
+
+
+class OverlongLine(Exception):
+    """A line is longer than any that is written into a target."""
+
+
 # Errors that reading a damaged file may raise, in addition to those of reading any file.
-DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError)
+DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, OverlongLine)
 
 _ZSTD_LEVEL = 3  # zstd's own default
 _GZIP_LEVEL = 6  # gzip's own default
@@ -52,15 +64,65 @@ def compressor(compression: Compression | None) -> Compressor:
 
 
 def decompressed(stream: BinaryIO, name: str) -> BinaryIO:
-    """Return a stream of the uncompressed bytes of the file `name`. Reading it may raise `DAMAGE`."""
+    """Return a stream of the uncompressed lines of the file `name`, which closes `stream` when it is closed.
+
+    Reading it may raise `DAMAGE`.
+    """
+    sent = cast(BinaryIO, _Counted(stream))
     raw: io.RawIOBase
     if name.endswith(SUFFIXES["zstd"]):
-        raw = cast(io.RawIOBase, zstandard.ZstdDecompressor().stream_reader(stream, read_size=_PIECE))
+        raw = cast(io.RawIOBase, zstandard.ZstdDecompressor().stream_reader(sent, read_size=_PIECE))
     elif name.endswith(SUFFIXES["gzip"]):
-        raw = cast(io.RawIOBase, gzip.GzipFile(fileobj=stream, mode="rb"))
+        raw = cast(io.RawIOBase, gzip.GzipFile(fileobj=sent, mode="rb"))
     else:
-        return stream
-    return io.BufferedReader(raw, _PIECE)
+        raw = cast(io.RawIOBase, sent)
+    return io.BufferedReader(_Lines(raw, cast(_Counted, sent)), _PIECE)
+
+
+class _Counted(io.RawIOBase):
+    """A stream that counts the bytes that are read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self.bytes += len(data)
+        return len(data)
+
+
+class _Lines(io.RawIOBase):
+    """A stream of lines that raises `OverlongLine` instead of returning all of such a line."""
+
+    def __init__(self, raw: io.RawIOBase, sent: _Counted) -> None:
+        self._raw = raw
+        self._sent = sent
+        self._since_line_break = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def close(self) -> None:
+        self._raw.close()
+        self._sent.close()  # gzip.GzipFile leaves it open
+        super().close()
+
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._raw.readinto(buffer)
+        last = bytes(buffer[:size]).rfind(b"\n")
+        self._since_line_break = size - last - 1 if last >= 0 else self._since_line_break + size
+        if self._since_line_break > min(_LONGEST, max(_ANY_LENGTH, _HIGHEST_RATIO * self._sent.bytes)):
+            raise OverlongLine(f"it has a line of more than {self._since_line_break:,} bytes")
+        return size
 
 
 class _AsItIs:

@@ -12,7 +12,7 @@ import msgspec
 
 from harvester.changes import WHATS, Change, OntologyChange, SyncOptions
 from harvester.errors import Unsound
-from harvester.output.canonical import digest, indented, parse_object
+from harvester.output.canonical import Count, check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import PartFile
 from harvester.output.layout import (
     CHANGED,
@@ -27,7 +27,7 @@ from harvester.output.layout import (
     generation_folder,
     is_own,
 )
-from harvester.output.lines import read_lines
+from harvester.output.lines import FailedLabel, read_as
 from harvester.output.manifest import Generation, Manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
@@ -46,20 +46,20 @@ class Changed(msgspec.Struct, frozen=True, kw_only=True):
     `kept_names` is as in `Generation`. `digest` is a checksum of the record itself.
     """
 
-    generation: int
+    generation: Count
     listing: str
     relisted: bool
-    rows: dict[str, int]
-    changes: dict[str, int]
+    rows: dict[str, Count]
+    changes: dict[str, Count]
     feed: list[PartFile]
     options: SyncOptions
     ontology: OntologyChange | None
     kept_names: bool
     digest: str = ""
 
-
-class _FailedRow(msgspec.Struct):
-    label_hash: str
+    def __post_init__(self) -> None:
+        check_keys("rows", self.rows, ("listed", "unlabelled", "filtered"), all_of_them=True)
+        check_keys("changes", self.changes, WHATS, all_of_them=True)
 
 
 class FeedWriter:
@@ -100,8 +100,8 @@ def read_changed(folder: Target) -> Changed | None:
     """Return the content of ``changed.json``, or None if it is missing or damaged."""
     try:
         fields = parse_object(folder.read(CHANGED) or b"")
-        changed = msgspec.convert(fields, Changed)
-    except (ValueError, msgspec.ValidationError):
+        changed = convert(fields, Changed)
+    except ValueError:
         return None
     return changed if changed.digest == digest(fields, without=("digest",)) else None
 
@@ -118,9 +118,8 @@ def read_failed(folder: Target) -> Generator[str, None, None]:
     with sorter() as failed:
         for file in manifest.parts if manifest else ():
             if file.kind == FAILED:
-                for line in read_lines(folder, file.name):
-                    label_hash = msgspec.json.decode(line, type=_FailedRow).label_hash
-                    failed.add([label_hash], label_hash.encode())
+                for row in read_as(folder, file.name, FailedLabel):
+                    failed.add([row.label_hash], row.label_hash.encode())
         for item in failed:
             yield item.decode()
 

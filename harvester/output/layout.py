@@ -3,6 +3,8 @@
 import re
 from typing import NamedTuple
 
+from harvester.errors import BadInput
+from harvester.events import one_line
 from harvester.output.compression import SUFFIXES
 from harvester.schema import KINDS, SCHEMA_VERSION
 from harvester.settings import Compression
@@ -24,6 +26,10 @@ CHANGES = "changes"
 FAILED = "failed"
 NOTES = "notes"
 
+# Bytes of a file that is read as a whole. The largest one, the manifest, has about 250 bytes for each file of
+# a part, so that 300,000 parts with three kinds of records fit.
+MOST_AT_ONCE = 256 * 1024**2
+
 _KINDS = (*KINDS, FAILED, NOTES)
 _SUFFIXES = tuple(f".ndjson{suffix}" for suffix in SUFFIXES.values())
 _PART = re.compile(rf"({'|'.join(_KINDS)})-([0-9]{{5,9}})(?:{'|'.join(map(re.escape, _SUFFIXES))})")
@@ -40,6 +46,22 @@ class PartName(NamedTuple):
 def part_name(kind: str, part: int, compression: Compression | None = None) -> str:
     """Return the name of a part's file, such as ``objects-00000.ndjson.zst``."""
     return f"{kind}-{part:05}.ndjson{SUFFIXES[compression]}"
+
+
+def check_size(path: object, size: int) -> None:
+    """Raise BadInput if a file of this size in bytes is too large to be read as a whole."""
+    if size > MOST_AT_ONCE:
+        raise BadInput(one_line(f"{path} has {size:,} bytes: no file of an export that is read at once has"))
+
+
+def check_name(name: str, kind: str) -> None:
+    """Raise ValueError if `name` is not that of a part's file or change feed with records of this kind.
+
+    The names that a target's files mention are checked with it, so that none leads out of the target.
+    """
+    parsed = parse_part(name)
+    if kind != (parsed.kind if parsed else CHANGES if name in _FEEDS else None):
+        raise ValueError(f"{name!r} is not the name of a file with {kind}")
 
 
 def possible_names(part: int) -> list[str]:
@@ -73,9 +95,10 @@ def parse_commit(name: str) -> int | None:
     return int(found[1]) if folder == COMMITS and found else None
 
 
+_FEEDS = {part_name(CHANGES, 0, compression) for compression in SUFFIXES}
 _FIXED_NAMES = {
     MANIFEST, LISTING, PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED, ONTOLOGY, LISTED, LISTED_ROWS, CHANGED,
-    *(part_name(CHANGES, 0, compression) for compression in SUFFIXES),
+    *_FEEDS,
 }  # fmt: skip
 
 

@@ -201,5 +201,5 @@ class Lease:
 def _parse(data: bytes) -> _Lock | None:
     try:
         return msgspec.json.decode(data, type=_Lock)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None

@@ -5,17 +5,20 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
 from harvester.changes import Change
 from harvester.errors import CannotFinishNow
+from harvester.events import one_line
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.target import Target
 from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
+
+T = TypeVar("T")
 
 _PIECE = 1024**2
 
@@ -75,6 +78,22 @@ def read_lines(target: Target, name: str) -> Iterator[bytes]:
             yield from decompressed(stream, name)
         except DAMAGE as error:
             raise CannotFinishNow(f"{name} cannot be decompressed: {error}") from error
+
+
+class FailedLabel(msgspec.Struct):
+    """A line of ``failed-*.ndjson``, of which only the label hash is read."""
+
+    label_hash: str
+
+
+def read_as(target: Target, name: str, type: type[T]) -> Iterator[T]:
+    """Yield the lines of a part's file as structures. Raises CannotFinishNow if the file is damaged."""
+    decode = msgspec.json.Decoder(type).decode
+    for number, line in enumerate(read_lines(target, name), 1):
+        try:
+            yield decode(line)
+        except (ValueError, RecursionError) as error:
+            raise CannotFinishNow(one_line(f"{name} is damaged: line {number:,}: {error}")) from error
 
 
 class _LineCheck:

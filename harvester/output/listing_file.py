@@ -17,9 +17,8 @@ from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
 from harvester.output.generations import folder_of
 from harvester.output.layout import FAILED, LISTED, LISTING
-from harvester.output.lines import read_lines
+from harvester.output.lines import FailedLabel, read_as, read_lines
 from harvester.output.manifest import (
-    OUTCOMES,
     ListingFile,
     Manifest,
     read_manifest,
@@ -30,16 +29,13 @@ from harvester.output.planfile import PlanHeader
 from harvester.output.repair import sound_file
 from harvester.output.target import Target
 from harvester.plan import plan_order
+from harvester.schema import OUTCOMES
 from harvester.sorting import sorter
 
 _PIECE = 1024**2  # bytes compressed at once; constant, so that equal lines give equal files
 
 _ENDS = {outcome: b',"outcome":"%b"}\n' % outcome.encode() for outcome in OUTCOMES}
 _HARVESTED, _FAILED = _ENDS["harvested"], _ENDS["failed"]
-
-
-class _FailedRow(msgspec.Struct):
-    label_hash: str
 
 
 # A function that yields the JSON of frozen rows in plan order.
@@ -112,11 +108,10 @@ def listing_lines(target: Target, rows: Iterable[bytes], files: Iterable[PartFil
 
 def _beginnings(target: Target, files: Iterable[PartFile]) -> Iterator[bytes]:
     """Yield the first bytes of the plan's JSON of each failed row, which contain its label hash."""
-    read = msgspec.json.Decoder(_FailedRow).decode
     for file in files:
         if file.kind == FAILED:
-            for line in read_lines(target, file.name):
-                yield b'{"label_hash":%b,' % msgspec.json.encode(read(line).label_hash)
+            for row in read_as(target, file.name, FailedLabel):
+                yield b'{"label_hash":%b,' % msgspec.json.encode(row.label_hash)
 
 
 def is_sound(target: Target, file: ListingFile | None) -> bool:

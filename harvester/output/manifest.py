@@ -1,20 +1,22 @@
 """The manifest of an export. It is written last: where it exists, the export is finished."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict, cast
 
 import msgspec
 
 from harvester.errors import Unsound
-from harvester.output.canonical import digest, indented, parse_object
+from harvester.output.canonical import Count, check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
 from harvester.output.planfile import PlainFile, PlanHeader
 from harvester.output.purpose import Project
 from harvester.output.target import Target
+from harvester.schema import KINDS, OUTCOMES
 from harvester.settings import Format, Selection
 
-OUTCOMES = ("harvested", "unlabelled", "filtered", "failed")
+_COUNTED = ("listed", *OUTCOMES)
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
 
 
 class Drift(msgspec.Struct, frozen=True):
@@ -24,9 +26,9 @@ class Drift(msgspec.Struct, frozen=True):
     has no label).
     """
 
-    edited: int = 0
-    added: int = 0
-    removed: int = 0
+    edited: Count = 0
+    added: Count = 0
+    removed: Count = 0
     named: dict[str, list[str]] = {}
 
 
@@ -40,20 +42,40 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
     generation's own manifest.
     """
 
-    number: int
-    counts: dict[str, int]
-    changes: dict[str, int]
+    number: Count
+    counts: dict[str, Count]
+    changes: dict[str, Count]
     feed: list[PartFile]
     harvester: str
     ontology: PlainFile | None
     kept_names: bool = False
     manifest: str
 
+    def __post_init__(self) -> None:
+        check_keys("counts", self.counts, _COUNTED, all_of_them=True)
+
 
 class ListingFile(PlainFile, frozen=True, kw_only=True):
     """The file of the listing, see `harvester.output.listing_file`. `rows` is its number of lines."""
 
-    rows: int
+    rows: Count
+
+
+class RunFacts(TypedDict, total=False):
+    """Facts about the run that finished an export. Another version may write fewer of them.
+
+    `pace` holds points of (seconds since the start, rows harvested by then).
+    """
+
+    seconds: Seconds
+    resumed: bool
+    harvested: Count
+    requests: Count
+    refused: Count
+    retries: Count
+    wire_bytes: Count
+    body_bytes: Count
+    pace: list[tuple[Seconds, Count]]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,15 +100,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     options: Format
     plan: str
     ontology: PlainFile | None
-    counts: dict[str, int]
+    counts: dict[str, Count]
     records: dict[str, KindCounts]
-    notes: dict[str, int]
+    notes: dict[str, Count]
     drift: Drift | None
     parts: list[PartFile]
     listing: ListingFile | None
-    run: dict[str, Any]
+    run: RunFacts
     generations: list[Generation] = []
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        check_keys("counts", self.counts, _COUNTED, all_of_them=True)
+        check_keys("records", self.records, KINDS)
+        if [one.number for one in self.generations] != list(range(1, len(self.generations) + 1)):
+            raise ValueError("the generations are not numbered from 1 without a gap")
 
 
 def build_manifest(
@@ -117,7 +145,7 @@ def build_manifest(
         drift=drift,
         parts=list_files(ordered),
         listing=listing,
-        run=dict(run),
+        run=cast(RunFacts, dict(run)),
         generations=list(generations),
     )
     return _sealed(manifest)
@@ -197,8 +225,8 @@ def read_manifest(target: Target) -> Manifest | None:
         return None
     try:
         fields = parse_object(data)
-        manifest = msgspec.convert(fields, Manifest)
-    except (ValueError, msgspec.ValidationError) as error:
+        manifest = convert(fields, Manifest)
+    except ValueError as error:
         raise Unsound(f"cannot be read: {error}") from error
     if manifest.digest != manifest_digest(fields):
         raise Unsound("its digest does not fit what it says")

@@ -7,12 +7,10 @@ manifest name the digest of the plan that they belong to.
 """
 
 import hashlib
-import io
 from collections import deque
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import cast
 
 import msgspec
 import zstandard
@@ -20,10 +18,12 @@ import zstandard
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow, outcome_of
-from harvester.output.canonical import digest, indented, parse_object
+from harvester.output.canonical import Count, convert, digest, indented, parse_object
+from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import (
     COMMITS,
     FORMAT,
+    LISTED_ROWS,
     MANIFEST,
     ONTOLOGY,
     PLAN,
@@ -44,7 +44,7 @@ class PlainFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is not part of a part, such as the ontology. `bytes` is its size."""
 
     name: str
-    bytes: int
+    bytes: Count
     sha256: str
 
 
@@ -63,14 +63,18 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
     project: Project
     selection: Selection
     format: Format
-    rows: int
-    outcomes: dict[str, int]
+    rows: Count
+    outcomes: dict[str, Count]
     rows_sha256: str
     ontology: PlainFile | None
-    bytes: int
+    bytes: Count
     rows_file: str = PLAN_ROWS
     digest: str = ""
     seal: str = ""
+
+    def __post_init__(self) -> None:
+        if self.rows_file not in (PLAN_ROWS, PLAN_ROWS_SETTLED, LISTED_ROWS):
+            raise ValueError(f"{self.rows_file!r} is not the name of a file with rows")
 
     @property
     def parts(self) -> int:
@@ -125,7 +129,7 @@ def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
     data = target.read(MANIFEST)
     try:
         return data is None or not msgspec.json.decode(data, type=_Recorded).generations
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return False
 
 
@@ -193,12 +197,12 @@ def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
         return None
     try:
         fields = parse_object(data)
-        version = msgspec.convert(fields, _Version).version
+        version = convert(fields, _Version).version
         if version != FORMAT:
             which = f"{'a newer' if version > FORMAT else 'an older'} harvester (format {version})"
             raise TargetRefused(f"{one_line(target.name)} is of {which}; choose another directory")
-        header = msgspec.convert(fields, PlanHeader)
-    except (ValueError, msgspec.ValidationError):
+        header = convert(fields, PlanHeader)
+    except ValueError:
         return None
     return header if header.seal == digest(fields, without=("seal",)) else None
 
@@ -236,11 +240,11 @@ def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterat
     all_lines = _all_lines(target, header)
     with _damage_named():
         for part in range(header.parts):
-            own = islice(all_lines, header.format.rows_per_part)
+            own = list(islice(all_lines, header.format.rows_per_part))
+            if not own:
+                break  # the plan has fewer rows than its header says
             if part in wanted:
                 yield part, [decode(line) for line in own]
-            else:
-                deque(own, maxlen=0)
         deque(all_lines, maxlen=0)
 
 
@@ -248,13 +252,14 @@ def intact(target: Target, header: PlanHeader) -> bool:
     """Return whether the rows in the file are those that the header describes."""
     if dict(target.names(STATE)).get(header.rows_file) != header.bytes:
         return False
-    hashed = hashlib.sha256()
+    hashed, count = hashlib.sha256(), 0
     try:
         for line in _lines(target, header):
             hashed.update(line)
-    except (zstandard.ZstdError, OSError, CannotFinishNow):
+            count += 1
+    except (*DAMAGE, OSError, CannotFinishNow):
         return False
-    return hashed.hexdigest() == header.rows_sha256
+    return hashed.hexdigest() == header.rows_sha256 and count == header.rows
 
 
 def recorded_digests(target: Target) -> set[str]:
@@ -264,7 +269,7 @@ def recorded_digests(target: Target) -> set[str]:
     for name in names:
         try:
             found.add(msgspec.json.decode(target.read(name) or b"", type=_Recorded).plan)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             continue
     return found
 
@@ -356,8 +361,7 @@ def _delete_former_rows(target: Target, header: PlanHeader) -> None:
 def _lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
     """Yield the lines of the rows, with newlines, decompressing as they are consumed."""
     with target.open(header.rows_file) as file:
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=_PIECE)
-        yield from io.BufferedReader(cast(io.RawIOBase, reader), _PIECE)
+        yield from decompressed(file, header.rows_file)
 
 
 def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
@@ -373,7 +377,7 @@ def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
 def _damage_named() -> Iterator[None]:
     try:
         yield
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (*DAMAGE, ValueError, RecursionError) as error:
         raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {one_line(str(error))}") from error
 
 

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError
 from harvester.events import one_line
+from harvester.output.layout import check_size
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Objects:
         try:
             with self._translated():
                 found = self._obstore.get(self._store, name)
+                check_size(f"{self.address}/{name}", found.meta["size"])
                 return bytes(found.bytes()), _version(found.meta)
         except FileNotFoundError:
             return None

@@ -23,7 +23,7 @@ from harvester.events import one_line
 from harvester.output.filesystem import FileSystem
 from harvester.output.folders import Folders, check_regular, open_file, refuse_irregular
 from harvester.output.holder import Holder
-from harvester.output.layout import COMMITS, STATE, is_own
+from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.store_client import is_address
 
 
@@ -68,7 +68,10 @@ class Target(Protocol):
         """
 
     def read(self, name: str) -> bytes | None:
-        """Return the content of a file, or None if it does not exist."""
+        """Return the content of a file, or None if it does not exist.
+
+        Raises BadInput if it is larger than `layout.MOST_AT_ONCE`.
+        """
 
     def open(self, name: str) -> BinaryIO:
         """Open a file for reading in pieces."""
@@ -195,6 +198,7 @@ class LocalTarget:
             except FileNotFoundError:
                 return None
             with open(descriptor, "rb") as file:
+                check_size(path, os.fstat(descriptor).st_size)
                 return file.read()
 
     def open(self, name: str) -> BinaryIO:
@@ -335,5 +339,5 @@ def _is_own_draft(name: str) -> bool:
 def _holder(descriptor: int) -> str:
     try:
         return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder))
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return "another process"

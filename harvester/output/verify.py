@@ -145,7 +145,7 @@ def _problems(target: Target) -> Iterator[Problem]:
     if header and header.ontology and read_ontology(target, header) is None:
         yield Problem(ONTOLOGY, "missing or damaged")
     commits: dict[int, Commit] = {}
-    for part in _numbers(target, header):
+    for part in _numbers(target, None if damage else header):
         commit, what = _commit(target, part, header)
         if commit:
             commits[part] = commit
@@ -188,7 +188,7 @@ def _commit(target: Target, part: int, header: PlanHeader | None) -> tuple[Commi
 
 
 def _numbers(target: Target, header: PlanHeader | None) -> list[int]:
-    """Return the numbers of the parts in the plan, and of all commit records."""
+    """Return the numbers of the parts in an undamaged plan, and of all commit records."""
     numbers = {part for name, _ in target.names(COMMITS) if (part := parse_commit(name)) is not None}
     return sorted(numbers.union(range(header.parts if header else 0)))
 
@@ -202,11 +202,14 @@ def _against_manifest(
         yield Problem(MANIFEST, "its ontology is not the plan's")
     committed = {file.name: file for file in list_files(commits.values())}
     listed = {file.name: file for file in manifest.parts}
+    if len(listed) < len(manifest.parts):
+        yield Problem(MANIFEST, "it lists a file twice")
     for name in sorted(committed.keys() | listed.keys()):
         parsed = parse_part(name)
         part = parsed.part if parsed else None
-        # A part without a commit record is reported already.
-        if part in commits and committed.get(name) != listed.get(name):
+        # A part of the plan without a commit record is reported already.
+        in_plan = part in commits or header is None or part is None or part >= header.parts
+        if in_plan and committed.get(name) != listed.get(name):
             yield Problem(name, "the manifest and the commit record differ", part)
     if header and len(commits) == header.parts:
         ordered = commits.values()

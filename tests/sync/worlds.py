@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self, cast
 
+from harvester.encord.label_rows import options_for
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.events import Counters
 from harvester.export import export
+from harvester.filters import ServerSide, asked_with
 from harvester.live import live_records
 from harvester.output.compression import decompressed
 from harvester.run import Summary
@@ -33,7 +35,7 @@ class LiveWorld(FakeProject):
         self.changed: dict[str, dict[str, Any]] = {}  # by data hash: what the listing says otherwise
         self.more: list[dict[str, Any]] = []  # that is listed beside
         self.stale: set[str] = set()  # rows that come as they were before their last edit
-        self.include_archived = False
+        self.options = ServerSide()
 
     @property
     def project(self) -> ProjectInfo:
@@ -53,12 +55,18 @@ class LiveWorld(FakeProject):
     def label_rows(
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
     ) -> Self:
-        self.include_archived = selection.include_archived  # one export or sync runs at a time
+        # One export or sync runs at a time.
+        self.options = options_for(project, asked_with(selection, format))
         return self
 
     def row(self, label_hash: str) -> bytes | None:
         return self.world.label_row(
-            label_hash, include_archived=self.include_archived, stale=label_hash in self.stale
+            label_hash,
+            reviews=self.options.include_reviews,
+            object_feature_hashes=self.options.include_object_feature_hashes,
+            classification_feature_hashes=self.options.include_classification_feature_hashes,
+            include_archived=self.options.include_archived,
+            stale=label_hash in self.stale,
         )
 
     async def export(
