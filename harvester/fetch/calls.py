@@ -23,7 +23,7 @@ from harvester.labels.wire import PlanRow
 T = TypeVar("T")
 
 # Beyond the source's own deadline: it is to end its calls itself, and only a stuck one is abandoned.
-_SLACK = 5.0
+SLACK = 5.0
 # Seconds without any answer since the start, after which the run ends: an outage in mid-run is waited out.
 _PATIENCE = 900.0
 
@@ -57,7 +57,7 @@ class Caller:
         self._retry = retry
         self._counters = counters
         self._on_event = on_event
-        self._deadline = deadline + _SLACK
+        self._deadline = deadline + SLACK
         self._threads = Threads()
         self._witness: tuple[float, str] | None = None
         self._unanswered_since: float | None = None

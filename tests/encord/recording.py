@@ -15,6 +15,8 @@ import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.patience import LONG
+
 PROJECT = "5a1b6e9c-0000-4000-8000-000000000001"
 ONTOLOGY = "5a1b6e9c-0000-4000-8000-000000000002"
 
@@ -185,7 +187,7 @@ class Tunnel:
                     back = threading.Thread(target=_relay, args=(far, near), daemon=True)
                     back.start()
                     _relay(near, far)
-                    back.join(10)
+                    back.join(LONG)
 
 
 def _relay(source: socket.socket, sink: socket.socket) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import inspect
 import json
 import socket
 import ssl
@@ -17,7 +18,7 @@ import encord
 import pytest
 from encord.http.querier import Querier
 
-from harvester.encord import connections, transport
+from harvester.encord import transport
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import KNOWN_SDK
 from harvester.encord.session import Session
@@ -35,6 +36,7 @@ from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Format, Selection
 from tests.encord.conftest import KEY
 from tests.encord.recording import PROJECT, Asked, Recording, Reply, Tunnel, envelope, error, gzipped
+from tests.patience import LONG
 
 Connect = Callable[..., Session]
 EDITOR = {"objects": [{"featureNodeHash": "object"}], "classifications": [{"featureNodeHash": "class"}]}
@@ -118,12 +120,14 @@ def test_a_request_is_sent_in_one_piece(
     server.answers = echo
     sent: list[bytes] = []
 
-    class Noting(connections._BoundedTLSSocket):
-        def sendall(self, data: Any, flags: int = 0) -> None:
-            sent.append(bytes(data))
-            super().sendall(data, flags)
+    sendall = ssl.SSLSocket.sendall
 
-    monkeypatch.setattr(connections, "_BoundedTLSSocket", Noting)
+    def noted(socket: ssl.SSLSocket, data: Any, flags: int = 0) -> None:
+        if not socket.server_side:
+            sent.append(bytes(data))
+        sendall(socket, data, flags)
+
+    monkeypatch.setattr(ssl.SSLSocket, "sendall", noted)
     rows_of(connect()).get_label_row("a")
     (asked,) = server.asked
     assert [(piece[:5], piece[-len(asked.body) :]) for piece in sent] == [(b"POST ", asked.body)]
@@ -164,7 +168,7 @@ def test_many_threads_have_a_connection_each_and_keep_it(server: Recording, conn
     together = threading.Barrier(16)
 
     def answers(asked: Asked) -> Reply:
-        together.wait(10)
+        together.wait(LONG)
         return echo(asked)
 
     server.answers = answers
@@ -311,7 +315,7 @@ def test_silence_ends_at_the_read_timeout(server: Recording, connect: Connect) -
     stop = threading.Event()
 
     def answers(asked: Asked) -> Reply:
-        stop.wait(10)
+        stop.wait(LONG)
         return echo(asked)
 
     server.answers = answers
@@ -543,7 +547,7 @@ def test_a_moved_internal_is_one_clear_line_and_the_plain_transport_still_opens(
 
     def moved(self: Querier, request: Any, *, idempotent: bool) -> None: ...
 
-    monkeypatch.setattr(transport, "_INTERNALS", {moved: transport._INTERNALS[Querier._execute]})
+    monkeypatch.setattr(Querier._execute, "__signature__", inspect.signature(moved), raising=False)
     with pytest.raises(
         BadInput, match=r"not known to the pooled transport .* use --transport sdk, or install encord"
     ):

@@ -2,7 +2,6 @@
 
 import os
 import string
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from harvester.addresses import check_domain, check_scheduler, checked_proxy, is
 from harvester.errors import BadInput
 from harvester.events import GONE, redact
 from harvester.output.target import open_target
-from tests.e2e.conftest import HARVESTER
 from tests.encord.recording import private_key_text
+from tests.forked import run_forked
 
 ODD = {
     "a slash": "pa/CANARY",
@@ -90,7 +89,7 @@ def test_a_proxy_that_can_be_parsed_is_taken(address: str, scheme: str, taken: s
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
-    """The installed command: its exit code, and all that it says and leaves behind."""
+    """The command: its exit code, and all that it says and leaves behind."""
     (folder / "tmp").mkdir(exist_ok=True)
     environment = {
         name: value
@@ -98,12 +97,9 @@ def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
         if not name.startswith(("HARVESTER_", "ENCORD_", "AWS_")) and not name.lower().endswith("_proxy")
     }
     environment |= {"ENCORD_SSH_KEY": private_key_text(), "TMPDIR": str(folder / "tmp")}
-    done = subprocess.run(
-        [HARVESTER, *arguments],
-        cwd=folder, env=environment | variables, capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = run_forked(*arguments, environment=environment | variables, folder=folder)
     left = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    return done.returncode, (done.stdout + done.stderr + left).decode(errors="replace")
+    return done.returncode, done.stdout + done.stderr + left.decode(errors="replace")
 
 
 @pytest.mark.parametrize("transport", ["pooled", "sdk"])

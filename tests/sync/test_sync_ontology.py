@@ -181,7 +181,7 @@ async def _same_as_anew(
         anew = await world.export(fresh, selection=ANEW.get(way, selection), format=format)
         assert live(folder / "kept") == live(fresh)
         assert done.counts == anew.counts
-        assert (await world.sync(folder / "kept")).is_unchanged
+    assert (await world.sync(folder / "kept")).is_unchanged
     assert [str(problem) for problem in verify(LocalTarget(folder / "kept")).problems] == []
 
 
