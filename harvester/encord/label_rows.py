@@ -32,7 +32,7 @@ class ProjectLabelRows:
         bundle: EncordClientProject,
         options: ServerSide,
         *,
-        domain: str,
+        route: faults.Route,
         check_access: Callable[[], object],
     ) -> None:
         """Label rows by way of two clients.
@@ -40,7 +40,7 @@ class ProjectLabelRows:
         Args:
             single, bundle: answer their call with one `RowsResponse`, or with the SDK's own rows.
             options: what is asked along with each row.
-            domain: what messages call the server.
+            route: how the server is reached, for messages.
             check_access: raises CredentialsRefused where the project itself may not be read any more.
         """
         self._single = single
@@ -48,7 +48,7 @@ class ProjectLabelRows:
         self._bundle_options = msgspec.structs.asdict(options)
         self._options = {name: value for name, value in self._bundle_options.items() if name not in _BUNDLED}
         self._bundled_only = any(self._bundle_options[name] for name in _BUNDLED)
-        self._domain = domain
+        self._route = route
         self._check_access = check_access
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
@@ -98,7 +98,7 @@ class ProjectLabelRows:
             if isinstance(error, AuthorisationError):
                 self._check_access()  # one row is refused, or every one
             raise faults.translate(
-                error, asked=asked, operation=operation, domain=self._domain, row=row
+                error, asked=asked, operation=operation, route=self._route, row=row
             ) from error
 
 

@@ -16,7 +16,7 @@ import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from encord.client import EncordClientProject
 from encord.configs import BearerConfig, Config, SshConfig
-from encord.exceptions import RequestException
+from encord.exceptions import EncordException, RequestException
 from encord.http.constants import RequestsSettings
 from encord.http.querier import Querier
 from encord.http.v2.api_client import ApiClient
@@ -114,6 +114,11 @@ def sdk_config(connection: Connection, credentials: Ed25519PrivateKey | BearerTo
     return _GuardedSsh(credentials, domain=connection.domain, requests_settings=settings)
 
 
+def is_date_signed(request: requests.PreparedRequest) -> bool:
+    """Whether the request's signature covers its date: v2's does, v1's does not, a token has none."""
+    return "Signature-Input" in request.headers
+
+
 def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]:
     """The arguments of the SDK's `list_label_rows`, as its own `list_label_rows_v2` gives them."""
     statuses = [AnnotationTaskStatus(status) for status in selection.task_statuses]
@@ -143,7 +148,7 @@ class PlainTransport:
         """Raises BadInput where the SDK would not take the CA bundle that was given, or not the proxy."""
         check_sdk_settings(connection)
         self._config = config
-        self.api = ApiClient(config)
+        self.api: ApiClient = _DatingApiClient(config)
 
     def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
         client = self._client(_ListingQuerier(self._config, PROJECT, project_hash))
@@ -166,6 +171,19 @@ class PlainTransport:
 
     def _client(self, querier: Querier) -> EncordClientProject:
         return EncordClientProject(querier=querier, config=self._config, api_client=self.api)
+
+
+class _DatingApiClient(ApiClient):
+    """Leaves with each error what tells of a wrong clock, see `faults.translate`."""
+
+    @staticmethod
+    def _handle_error(response: requests.Response, context: Any) -> None:
+        try:
+            ApiClient._handle_error(response, context)
+        except EncordException as error:
+            dated = is_date_signed(response.request)
+            vars(error).update(date_header=response.headers.get("Date"), date_signed=dated)
+            raise
 
 
 class _ListingQuerier(Querier):

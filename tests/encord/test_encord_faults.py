@@ -30,11 +30,12 @@ from harvester.errors import (
 )
 
 DOMAIN = "https://api.encord.com"
+ROUTE = faults.Route(DOMAIN)
 POOL: Any = urllib3.HTTPSConnectionPool("api.encord.com")
 
 
 def translate(error: Exception, asked: Asked = "row") -> HarvesterError:
-    return faults.translate(error, asked=asked, operation="get_label_row", domain=DOMAIN, row="h")
+    return faults.translate(error, asked=asked, operation="get_label_row", route=ROUTE, row="h")
 
 
 def named(code: str, payload: Any = None) -> Exception:

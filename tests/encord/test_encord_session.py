@@ -136,7 +136,10 @@ def test_an_unknown_title_suggests_close_ones(server: Recording, connect: Connec
 
 
 REFUSALS = {
-    "401": (as_json({"message": "who are you?"}, 401), "does not accept these credentials: .*region"),
+    "401": (
+        as_json({"message": "who are you?"}, 401),
+        "not accept these credentials .who are you..: .*region",
+    ),
     "403": (as_json({"message": "not yours"}, 403), "not yours Connected to https.*another region"),
 }
 

@@ -1,6 +1,5 @@
 """The SDK's own calls over kept-alive connections: raw bytes, deadlines, caps, and nobody else's host."""
 
-import base64
 import gzip
 import json
 import socket
@@ -414,19 +413,6 @@ def test_a_tunnel_through_a_proxy_is_kept_too(
         session.close()
         assert rows_of(connect(transport="sdk")).get_label_row("a").rows
         assert len(proxy.opened) == 2
-
-
-@pytest.mark.parametrize("transport", ["pooled", "sdk"])
-def test_a_proxy_is_given_the_password_of_its_address(
-    server: Recording, connect: Connect, monkeypatch: pytest.MonkeyPatch, transport: str
-) -> None:
-    """Percent-encoded in the address, as it is in the header."""
-    server.answers = echo
-    with Tunnel() as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:p%2Fa%40ss@"))
-        assert rows_of(connect(transport=transport)).get_label_row("a").rows
-    assert proxy.authorized == ["Basic " + base64.b64encode(b"me:p/a@ss").decode()]
-    assert "Proxy-Authorization" not in server.asked[0].headers
 
 
 def test_plain_http_goes_through_a_proxy_by_its_whole_url(
