@@ -1,6 +1,7 @@
 """This machine's clock against another's: in words, for errors that a wrong clock explains."""
 
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 # Servers accept the date of a signature within minutes of their own time (S3: 15). What differs by less than
 # this is not worth a word: a Date header has whole seconds, and an answer is some seconds on its way.
@@ -10,6 +11,15 @@ _TOLERANCE = timedelta(seconds=60)
 def this_clock() -> str:
     """Return what the clock of this machine says now."""
     return f"this machine's clock ({datetime.now(UTC):%Y-%m-%d %H:%M} UTC)"
+
+
+def http_date(text: str | None) -> datetime | None:
+    """Return the moment that a header like Date names; None for anything else."""
+    try:
+        moment = parsedate_to_datetime(text or "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def difference(theirs: datetime | None, now: datetime | None = None) -> str | None:

@@ -11,6 +11,7 @@ from encord.orm.label_row import LabelRow
 
 from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
+from harvester.encord.wording import Route
 from harvester.errors import SkipRow
 from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, server_side
@@ -32,7 +33,7 @@ class ProjectLabelRows:
         bundle: EncordClientProject,
         options: ServerSide,
         *,
-        route: faults.Route,
+        route: Route,
         check_access: Callable[[], object],
     ) -> None:
         """Label rows by way of two clients.

@@ -22,6 +22,7 @@ from harvester.encord.credentials import load_credentials
 from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
+from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -84,7 +85,7 @@ class Session:
     def __init__(self, connection: Connection, transport: Transport) -> None:
         self._connection = connection
         self._transport = transport
-        self._route = faults.Route(connection.domain, proxy_for(connection.domain))
+        self._route = Route(connection.domain, proxy_for(connection.domain))
         self._answered = False
 
     @classmethod

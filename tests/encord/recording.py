@@ -106,8 +106,8 @@ class Recording:
                         self.wfile.write(piece)
                         self.wfile.flush()
                     return
-                self.send_response(reply.status)
-                for name, value in reply.headers.items():
+                self.send_response_only(reply.status)
+                for name, value in {"Date": self.date_time_string(), **reply.headers}.items():
                     self.send_header(name, value)
                 if reply.pieces is None:
                     self.send_header("Content-Length", str(len(reply.body)))

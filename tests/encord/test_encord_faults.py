@@ -17,6 +17,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError, Protocol
 from harvester.encord import faults
 from harvester.encord.body import AnswerTooLarge, BrokenAnswer, UnreadableAnswer
 from harvester.encord.faults import Asked, parse_retry_after
+from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -30,7 +31,7 @@ from harvester.errors import (
 )
 
 DOMAIN = "https://api.encord.com"
-ROUTE = faults.Route(DOMAIN)
+ROUTE = Route(DOMAIN)
 POOL: Any = urllib3.HTTPSConnectionPool("api.encord.com")
 
 
