@@ -21,7 +21,7 @@ from harvester.labels.surrogates import is_no_text, with_pairs_only
 from harvester.settings import Selection
 
 # Options that the SDK's bundled call has and its single one has not.
-_BUNDLED = ("include_archived",)
+BUNDLED_ONLY = ("include_archived",)
 
 
 class ProjectLabelRows:
@@ -47,8 +47,10 @@ class ProjectLabelRows:
         self._single = single
         self._bundle = bundle
         self._bundle_options = msgspec.structs.asdict(options)
-        self._options = {name: value for name, value in self._bundle_options.items() if name not in _BUNDLED}
-        self._bundled_only = any(self._bundle_options[name] for name in _BUNDLED)
+        self._options = {
+            name: value for name, value in self._bundle_options.items() if name not in BUNDLED_ONLY
+        }
+        self._bundled_only = any(self._bundle_options[name] for name in BUNDLED_ONLY)
         self._route = route
         self._check_access = check_access
 

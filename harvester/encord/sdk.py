@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-import encord
 import msgspec
 import orjson
 import requests
@@ -26,11 +25,9 @@ from harvester.encord import faults, guard
 from harvester.encord.body import PIECE
 from harvester.encord.connections import check_sdk_settings
 from harvester.encord.credentials import BearerToken
-from harvester.errors import BadInput
 from harvester.labels.surrogates import with_pairs_only
 from harvester.settings import Connection, Selection
 
-KNOWN_SDK = "0.1.211"
 PROJECT = "project"  # the resource type that a project's requests name
 _ITEMS_AT_ONCE = 1000
 
@@ -47,14 +44,6 @@ class Listing(Protocol):
 
     def digest(self) -> str | None:
         """A digest of all that the server sent; None where that is not known."""
-
-
-def unknown_sdk(why: str) -> BadInput:
-    """The one line for an SDK that the pooled transport does not know."""
-    return BadInput(
-        f"this version of encord ({encord.__version__}) is not known to the pooled transport ({why}):"
-        f" use --transport sdk, or install encord {KNOWN_SDK}"
-    )
 
 
 class Transport(Protocol):

@@ -18,10 +18,12 @@ from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults
 from harvester.encord.connections import proxy_for
+from harvester.encord.contract import check_calls
 from harvester.encord.credentials import load_credentials
 from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
-from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
+from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
+from harvester.encord.sdk_version import unknown_sdk
 from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
@@ -96,6 +98,7 @@ class Session:
             CredentialsRefused: there are no credentials, or they cannot be used.
             BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
         """
+        check_calls()
         config = sdk_config(connection, load_credentials(connection))
         make = PlainTransport if connection.transport == "sdk" else _pooled_transport()
         return cls(connection, make(connection, config))

@@ -27,7 +27,8 @@ from harvester.encord.body import read_body
 from harvester.encord.connections import Connections
 from harvester.encord.listing import Spool, read_listing
 from harvester.encord.responses import Read, reads_rows, refuse_redirect
-from harvester.encord.sdk import PROJECT, Listing, is_date_signed, unknown_sdk
+from harvester.encord.sdk import PROJECT, Listing, is_date_signed
+from harvester.encord.sdk_version import unknown_sdk
 from harvester.errors import HarvesterError
 from harvester.settings import Connection
 
