@@ -157,17 +157,19 @@ class Tunnel:
     Args:
         wants: `user:password`, without which it answers 407.
         answers: its answer to every CONNECT instead of a tunnel, e.g. ``403 Forbidden``.
+        port: 0 is any free one.
     """
 
-    def __init__(self, *, wants: str | None = None, answers: str | None = None) -> None:
+    def __init__(self, *, wants: str | None = None, answers: str | None = None, port: int = 0) -> None:
         self.asked: list[str] = []
         self.opened: list[str] = []
         self.authorized: list[str] = []
         self._wants = "Basic " + base64.b64encode(wants.encode()).decode() if wants else None
         self._answers = answers
         self._near: set[socket.socket] = set()
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.host = f"127.0.0.1:{self._listening.getsockname()[1]}"
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listening.getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
         self.url = f"http://{self.host}"
 
     def __enter__(self) -> "Tunnel":

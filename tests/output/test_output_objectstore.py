@@ -538,9 +538,7 @@ def test_a_proxy_between_is_named(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_p
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%2Fa@{proxy.host}")
         Objects(address).check()
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:CANARY@{proxy.host}")
-        with pytest.raises(
-            CredentialsRefused, match=r"proxy \(HTTPS_PROXY or ALL_PROXY\) does not"
-        ) as refused:
+        with pytest.raises(CredentialsRefused, match=r"proxy \(HTTPS_PROXY.* does not accept") as refused:
             Objects(address).check()
         assert "CANARY" not in refused.value.message
     with Tunnel(answers="403 Forbidden") as proxy:
