@@ -1,7 +1,7 @@
-"""One way to write a value as JSON, so that a digest over it means the same on every machine.
+"""Canonical JSON: equal values give equal bytes on every machine, so that digests can be compared.
 
-Digests are taken of what stands in a file, not of what this version makes of it: so they hold for files
-of other versions, and a changed key is found as well as a changed value.
+A digest is taken over the JSON in the file, not over the structure that this version parses from it. It
+therefore also holds for files of other versions, and an added key is noticed like a changed value.
 """
 
 import hashlib
@@ -12,23 +12,23 @@ import msgspec
 
 
 def canonical(value: Any) -> bytes:
-    """JSON in UTF-8 without spaces, the keys of every object sorted."""
+    """Encode `value` as JSON in UTF-8 without spaces, with the keys of every object sorted."""
     return msgspec.json.encode(value, order="sorted")
 
 
 def indented(value: Any) -> bytes:
-    """JSON for people: indented, in the order of the fields."""
+    """Encode `value` as indented JSON for people to read, with keys in the order of the fields."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def digest(fields: Mapping[str, Any], *, without: tuple[str, ...] = ()) -> str:
-    """sha256, in hexadecimal, over the canonical JSON of `fields`, leaving out those named."""
+    """Return the sha256, in hexadecimal, over the canonical JSON of `fields` except those in `without`."""
     covered = {name: value for name, value in fields.items() if name not in without}
     return hashlib.sha256(canonical(covered)).hexdigest()
 
 
 def parse_object(data: bytes) -> dict[str, Any]:
-    """A JSON object. Raises ValueError where `data` is none."""
+    """Parse a JSON object. Raises ValueError if `data` is not one."""
     try:
         return msgspec.json.decode(data, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:

@@ -1,9 +1,9 @@
-"""Parts as gzip or zstd files, which DuckDB, polars, pandas, `zstdcat` and `gzip -dc` read as they are.
+"""Compression of parts with gzip or zstd, in formats that DuckDB, polars and pandas read directly.
 
-The same lines give the same bytes: one thread, a fixed level, no time and no name in the header, and the
-compressor is not told where one write ends and the next begins. That rests on the compressor itself,
-too: zstd's is part of the ``zstandard`` package and locked with it; gzip's is the zlib that Python was
-built with, chosen over faster ones whose output depends on the processor.
+Equal lines give equal bytes: one thread, a fixed level, no time or name in the header, and no flush between
+writes. This also depends on the version of the compressor. zstd comes with the ``zstandard`` package, whose
+version is locked. gzip uses the zlib that Python was built with, since the output of faster libraries depends
+on the processor.
 """
 
 import gzip
@@ -18,7 +18,7 @@ from harvester.settings import Compression
 
 SUFFIXES: Mapping[Compression | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
 
-# What reading a damaged file may raise, beside what reading any file may.
+# Errors that reading a damaged file may raise, in addition to those of reading any file.
 DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError)
 
 _ZSTD_LEVEL = 3  # zstd's own default
@@ -28,17 +28,17 @@ _PIECE = 1024**2
 
 
 class Compressor(Protocol):
-    """Turns what is written into one compressed stream. Bytes come out as they are ready."""
+    """Turns the data into one compressed stream. Compressed bytes are returned when they are ready."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Takes in `data`."""
+        """Compress `data`. Returns the compressed bytes that are ready so far."""
 
     def flush(self) -> bytes:
-        """The rest. Nothing can be taken in afterwards."""
+        """End the stream and return the remaining bytes."""
 
 
 def compressor(compression: Compression | None) -> Compressor:
-    """A new stream: one zstd frame with a checksum, one gzip member, or `data` as it is."""
+    """Return a compressor for one file: a zstd frame with a checksum, a gzip member, or the data as is."""
     match compression:
         case "zstd":
             settings = zstandard.ZstdCompressor(
@@ -52,7 +52,7 @@ def compressor(compression: Compression | None) -> Compressor:
 
 
 def decompressed(stream: BinaryIO, name: str) -> BinaryIO:
-    """The bytes that went into the file of that name. Raises `DAMAGE` as they are read."""
+    """Return a stream of the uncompressed bytes of the file `name`. Reading it may raise `DAMAGE`."""
     raw: io.RawIOBase
     if name.endswith(SUFFIXES["zstd"]):
         raw = cast(io.RawIOBase, zstandard.ZstdDecompressor().stream_reader(stream, read_size=_PIECE))
