@@ -5,6 +5,7 @@ It takes half a second, and has no business in the answer to a mistake, or on th
 
 from typing import TYPE_CHECKING
 
+from harvester.encord.sdk_version import unusable_sdk
 from harvester.process import importing
 from harvester.settings import Connection
 
@@ -18,6 +19,9 @@ def open_session(connection: Connection) -> "Session":
     Raises:
         CredentialsRefused, BadInput: as `Session.open`.
     """
-    with importing("encord"):
-        from harvester.encord.session import Session
+    try:
+        with importing("encord"):
+            from harvester.encord.session import Session
+    except (ImportError, AttributeError) as error:
+        raise unusable_sdk(error) from error
     return Session.open(connection)

@@ -16,10 +16,14 @@ from encord.orm.base_dto import BaseDTO, PrivateAttr
 from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults
+from harvester.encord.connections import proxy_for
+from harvester.encord.contract import check_calls
 from harvester.encord.credentials import load_credentials
 from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
-from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
+from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
+from harvester.encord.sdk_version import unknown_sdk
+from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -108,6 +112,8 @@ class Session:
     def __init__(self, connection: Connection, transport: Transport) -> None:
         self._connection = connection
         self._transport = transport
+        self._route = Route(connection.domain, proxy_for(connection.domain))
+        self._answered = False
 
     @classmethod
     def open(cls, connection: Connection) -> "Session":
@@ -117,6 +123,7 @@ class Session:
             CredentialsRefused: there are no credentials, or they cannot be used.
             BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
         """
+        check_calls()
         config = sdk_config(connection, load_credentials(connection))
         make = PlainTransport if connection.transport == "sdk" else _pooled_transport()
         return cls(connection, make(connection, config))
@@ -196,7 +203,7 @@ class Session:
             single,
             bundle,
             options_for(project, asked_with(selection, format)),
-            domain=self._connection.domain,
+            route=self._route,
             check_access=lambda: self._may_read(project.project_hash),
         )
 
@@ -261,7 +268,7 @@ class Session:
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=_wait,
-            retry=tenacity.retry_if_exception(_worth_asking_again),
+            retry=tenacity.retry_if_exception(self._worth_asking_again),
             before_sleep=_tell,
             reraise=True,
         )
@@ -280,11 +287,16 @@ class Session:
 
     def _translating(self, operation: str, call: Callable[[], T]) -> T:
         try:
-            return call()
+            answer = call()
         except Exception as error:
-            raise faults.translate(
-                error, asked="project", operation=operation, domain=self._connection.domain
-            ) from error
+            raise faults.translate(error, asked="project", operation=operation, route=self._route) from error
+        self._answered = True
+        return answer
+
+    def _worth_asking_again(self, error: BaseException) -> bool:
+        if not isinstance(error, Retry) or (not self._answered and faults.never_connected(error)):
+            return False  # nobody there from the start: a wrong address; later it is an outage
+        return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
 
     def _once(self, operation: str, call: Callable[[], T]) -> T:
         """`call`, which is not asked again: where it fails, it stops the run."""
@@ -337,12 +349,6 @@ def _stop(error: Retry) -> CannotFinishNow:
     return CannotFinishNow(error.message, operation=error.operation, trace_id=error.trace_id)
 
 
-def _worth_asking_again(error: BaseException) -> bool:
-    if not isinstance(error, Retry) or faults.never_connected(error):
-        return False
-    return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
-
-
 def _tell(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     say("request.retried", {"operation": state.args[0], "error": str(error), "seconds": state.upcoming_sleep})
@@ -354,4 +360,4 @@ _jitter = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_rand
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     named = error.retry_after if isinstance(error, RateLimited | Unavailable) else None
-    return named if named is not None else float(_jitter(state))
+    return max(named or 0.0, float(_jitter(state)))  # a Retry-After of 0 is no leave to hammer

@@ -126,7 +126,7 @@ class Caller:
             raise
         except Unavailable as error:
             self._gate.failed(ticket, error.retry_after)
-            self._check_patience()
+            self._check_patience(error)
             raise
         except (SkipRow, TooMuchAsked):
             # The server is up; but how quickly it says no is no measure of its load.
@@ -162,13 +162,13 @@ class Caller:
         if row.label_hash and (self._witness is None or row_bytes < self._witness[0]):
             self._witness = row_bytes, row.label_hash
 
-    def _check_patience(self) -> None:
+    def _check_patience(self, error: Unavailable) -> None:
         if self._witness is not None:
             return
         now = anyio.current_time()
         self._unanswered_since = self._unanswered_since or now
         if now - self._unanswered_since > _PATIENCE:
             raise CannotFinishNow(
-                f"the server has answered nothing for {_PATIENCE / 60:.0f} minutes: "
+                f"the server has answered nothing for {_PATIENCE / 60:.0f} minutes ({error.message}): "
                 "run the same command again later"
             )

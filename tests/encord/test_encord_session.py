@@ -136,7 +136,10 @@ def test_an_unknown_title_suggests_close_ones(server: Recording, connect: Connec
 
 
 REFUSALS = {
-    "401": (as_json({"message": "who are you?"}, 401), "does not accept these credentials: .*region"),
+    "401": (
+        as_json({"message": "who are you?"}, 401),
+        "not accept these credentials .who are you..: .*region",
+    ),
     "403": (as_json({"message": "not yours"}, 403), "not yours Connected to https.*another region"),
 }
 
@@ -179,6 +182,20 @@ def test_a_start_in_bad_weather_is_tried_again(
     assert slept[0] == 7
     assert len(slept) == 3
     assert all(0 < wait <= 11 for wait in slept[1:])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_of_nothing_is_no_leave_to_hammer(
+    server: Recording, connect: Connect, slept: list[float], status: int
+) -> None:
+    """A listing that is refused with `Retry-After: 0`, or with less than the back-off, waits for that."""
+    for header in ("0", "1", "Sat, 31 Jan 2026 12:00:00 GMT"):
+        server.answers = lambda asked, header=header: Reply(status=status, headers={"Retry-After": header})
+        slept.clear()
+        with pytest.raises(CannotFinishNow):
+            read(connect())
+        assert len(slept) == 8
+        assert sum(slept) > 40
 
 
 def test_a_server_that_stays_down_ends_the_run_with_its_reason(

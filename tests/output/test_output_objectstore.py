@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -14,18 +15,20 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+import trustme
 from obstore.store import MemoryStore
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, TargetRefused
 from harvester.output.holder import Holder
 from harvester.output.lease import LEASE, LOCK, Clock, Lease
 from harvester.output.objectstore import LARGE, ObjectStoreTarget
-from harvester.output.store_client import Objects, parse_address
+from harvester.output.store_client import Objects, parse_address, translate
 from harvester.output.target import Draft, LocalTarget, open_target
 from harvester.output.verify import verify
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
 from harvester.stopping import held, stopping_when
 from tests.conformance import check_target
+from tests.encord.recording import Recording, Reply, Tunnel
 from tests.engines.test_engines_messages import WORK
 from tests.output.small import PURPOSE, contents, export
 from tests.output.stores import BUCKET, S3, answering, reach, s3_server
@@ -452,6 +455,106 @@ def test_errors_of_the_store_become_ours(
     assert said in raised.value.message
     assert "AKIA" not in raised.value.message
     assert "http" not in raised.value.message
+
+
+SKEWED = "<Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message>"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(hours=1, minutes=1), "this machine's clock is 1 h 1 min behind the store's: set it"),
+        (timedelta(minutes=-16), "this machine's clock is 16 min ahead of the store's: set it"),
+        (timedelta(0), "check this machine's clock ("),
+        (None, "check this machine's clock ("),
+    ],
+    ids=["behind", "ahead", "they agree", "it does not say"],
+)
+def test_a_store_that_refuses_the_date_says_how_far_the_clocks_differ(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, ahead: timedelta | None, words: str
+) -> None:
+    """By the time in its answer; the credentials may be good. Exit code 4."""
+    shown = (
+        "" if ahead is None else f"<ServerTime>{datetime.now(UTC) + ahead:%Y-%m-%dT%H:%M:%SZ}</ServerTime>"
+    )
+    with answering(403, f"<Error>{SKEWED}{shown}</Error>".encode()) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(CredentialsRefused) as raised:
+            open_target("s3://labels/out").ensure()
+    said = "s3://labels/out: the store refuses the request's date (RequestTimeTooSkewed): "
+    assert raised.value.message.startswith(said + words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AuthenticationFailed: Request date header too old: 'Sat, 31 Jan 2026 12:00:00 GMT'",
+        "SignatureDoesNotMatch: Signature expired: 20260131T120000Z is now earlier than 20260131T124500Z",
+        "SignatureDoesNotMatch: Signature not yet current: 20260131T120000Z is still later than",
+        "invalid_grant: Invalid JWT: Token must be a short-lived token (60 minutes)",
+    ],
+)
+def test_other_clouds_words_for_a_wrong_clock_are_known(text: str) -> None:
+    """As their documentation has them."""
+    refused = translate(parse_address("az://container/out"), Exception(text))
+    assert isinstance(refused, CredentialsRefused)
+    assert "the store refuses the request's date: check this machine's clock" in refused.message
+
+
+CERTIFICATES = {
+    "old": ((-20, -10), "has expired as of this machine's clock"),
+    "new": ((10, 20), "is not valid yet as of this machine's clock"),
+    "of an unknown authority": (
+        None,
+        "cannot be trusted: if a private authority signed it, set AWS_CA_BUNDLE",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CERTIFICATES)
+def test_a_store_s_certificate_is_named(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    """Out of its time, the clock is to be looked at first. Exit code 4."""
+    days, words = CERTIFICATES[case]
+    ours, theirs = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    if days:
+        since, until = (datetime.now(UTC) + timedelta(number) for number in days)
+        certificate = ours.issue_cert("127.0.0.1", not_before=since, not_after=until)
+    else:
+        certificate = theirs.issue_cert("127.0.0.1")
+    with Recording(lambda asked: Reply(b""), certificate) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        with pytest.raises(CredentialsRefused, match=f"the store's certificate {words}"):
+            open_target("s3://labels/out").ensure()
+
+
+def test_a_proxy_between_is_named(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its password is sent; where it is wrong, that ends with exit code 4 and is not shown."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    empty = Reply(b"<ListBucketResult></ListBucketResult>")
+    with (
+        Recording(lambda asked: empty, authority.issue_cert("127.0.0.1")) as running,
+        Tunnel(wants="me:p/a") as proxy,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        address = parse_address("s3://labels/out")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%2Fa@{proxy.host}")
+        Objects(address).check()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:CANARY@{proxy.host}")
+        with pytest.raises(CredentialsRefused, match=r"proxy \(HTTPS_PROXY.* does not accept") as refused:
+            Objects(address).check()
+        assert "CANARY" not in refused.value.message
+    with Tunnel(answers="403 Forbidden") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(CannotFinishNow, match=r"cannot be reached through the proxy \(HTTPS_PROXY"):
+            Objects(address).check()
 
 
 def test_a_store_that_cannot_be_reached_is_told_at_once(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:

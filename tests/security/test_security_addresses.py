@@ -74,18 +74,21 @@ def test_no_way_of_asking_takes_it(address: str, transport: str, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("address", "scheme", "taken"),
+    ("address", "scheme", "taken", "shown"),
     [
-        ("http://127.0.0.1:9", "http", "http://127.0.0.1:9"),
-        ("proxy.example:3128", "http", "http://proxy.example:3128"),
-        ("proxy", "http", "http://proxy"),
-        ("HTTPS://user:p%2Fa%C3%A4@[::1]:3128/", "https", "HTTPS://user:p%2Fa%C3%A4@[::1]:3128/"),
-        ("socks5h://me:p+a;s=s@host:1", "socks5h", "socks5h://me:p+a;s=s@host:1"),
+        ("http://127.0.0.1:9", "http", "http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("proxy.example:3128", "http", "http://proxy.example:3128", "http://proxy.example:3128"),
+        ("proxy", "http", "http://proxy", "http://proxy"),
+        ("HTTPS://user:p%2Fa@[::1]:31/", "https", "HTTPS://user:p%2Fa@[::1]:31/", "https://[::1]:31"),
+        ("socks5h://me:p+a;s=s@host:1", "socks5h", "socks5h://me:p+a;s=s@host:1", "socks5h://host:1"),
+        ("http://user@host", "http", "http://user@host", "http://host"),
     ],
 )
-def test_a_proxy_that_can_be_parsed_is_taken(address: str, scheme: str, taken: str) -> None:
-    """With a password whose special characters are percent-encoded, and without a scheme."""
-    assert checked_proxy("https", address) == (scheme, taken)
+def test_a_proxy_that_can_be_parsed_is_taken(address: str, scheme: str, taken: str, shown: str) -> None:
+    """With a password whose special characters are percent-encoded, and without a scheme; shown without."""
+    proxy = checked_proxy("https", address)
+    assert (proxy.scheme, proxy.address, str(proxy)) == (scheme, taken, shown)
+    assert taken == shown or taken not in repr(proxy)
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
