@@ -63,7 +63,7 @@ def export(
         retry_failed=retry_failed, settle=settle,
     )  # fmt: skip
     if screen.json:
-        on.put_json(as_json(done))
+        on.put_summary(as_json(done))
     if done.exit_code:
         raise RowsFailed(done.counts["failed"], done.target, synced=done.synced)
 
@@ -114,7 +114,7 @@ def run(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done, selection.filters), console)
+        on.tell(summary(done, selection.filters), console)
     return done
 
 

@@ -82,9 +82,9 @@ def sync(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done), console)
+        on.tell(summary(done), console)
     if screen.json:
-        on.put_json(done)
+        on.put_summary(done)
     if done.exit_code:
         raise RowsFailed(done.counts["failed"], done.target, synced=True)
 
