@@ -15,7 +15,7 @@ import typer.main
 from harvester.cli.again import to_go_on, to_try_again
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import Verb
-from harvester.cli.interrupt import Interrupted, leave
+from harvester.cli.interrupt import Interrupted, Terminated, hear_signals, leave
 from harvester.cli.outputs import open_outputs
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
@@ -74,6 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code. Without `argv`, this process's own."""
     own = argv is None
     if own:
+        hear_signals()
         open_outputs()
         set_up()
     argv = list(sys.argv[1:] if argv is None else argv)
@@ -122,7 +123,7 @@ def _explain(error: BaseException, argv: list[str]) -> int:
         case SystemExit():
             return found.code if isinstance(found.code, int) else 1
         case KeyboardInterrupt() | Interrupted():
-            code = 128 + found.signum if isinstance(found, Interrupted) else _INTERRUPTED
+            code = 128 + found.signum if isinstance(found, Interrupted | Terminated) else _INTERRUPTED
             return _say(code, (getattr(found, "message", "") or "interrupted") + to_go_on(argv))
         case typer.Abort():
             return _say(_INTERRUPTED, "interrupted")

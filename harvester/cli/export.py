@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harvester import events
 from harvester.cli import screen as on
+from harvester.cli.connect import unlocked
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
@@ -89,6 +90,7 @@ def run(
     """
     from harvester.api import export_async
 
+    connection = unlocked(connection)
     counters = Counters()
 
     def announce() -> None:

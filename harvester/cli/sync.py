@@ -11,6 +11,7 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import summary as shown
 from harvester.cli import values
+from harvester.cli.connect import unlocked
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, LIMITS, SCREEN, takes
 from harvester.cli.imports import find_users_filters
@@ -67,6 +68,7 @@ def sync(
         raise BadInput("--label-hash names rows to fetch again: give --refetch, too")
     if filters:
         find_users_filters()
+    connection = unlocked(connection)
     counters = Counters()
 
     def announce() -> None:
