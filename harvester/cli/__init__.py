@@ -38,14 +38,15 @@ VERBS: Mapping[str, str] = {
 
 ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
 EPILOG = (
-    "Every flag has an environment variable: --edited-after is HARVESTER_EDITED_AFTER; commas separate "
-    "several values. A token goes into HARVESTER_BEARER_TOKEN, a key's passphrase into "
-    "HARVESTER_SSH_KEY_PASSPHRASE."
+    "harvester help VERB, or harvester VERB -h, shows the flags of a verb. Every flag has an environment "
+    "variable: --edited-after is HARVESTER_EDITED_AFTER; commas separate several values. A token goes into "
+    "HARVESTER_BEARER_TOKEN, a key's passphrase into HARVESTER_SSH_KEY_PASSPHRASE."
 )
 
 # Errors of the operating system that are the user's to mend, and those that time or space may mend.
 _WRONG_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+_COMPLETE = "_HARVESTER_COMPLETE"
 _PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 _INTERRUPTED = 128 + 2
 
@@ -54,7 +55,11 @@ def command(called: str = "") -> Any:
     """The command tree, as click knows it; where a verb is `called`, that one is imported and no other."""
     # Plain help: the rich one cuts long flags short on a narrow terminal.
     app = typer.Typer(
-        name="harvester", help=ABOUT, epilog=EPILOG, add_completion=False, rich_markup_mode=None
+        name="harvester",
+        help=ABOUT,
+        epilog=EPILOG,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()
@@ -91,6 +96,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     for argument in argv:
         check_text(f"the argument {os.fsencode(argument).decode(errors='backslashreplace')}", argument)
+    if _COMPLETE in os.environ:  # the shell asks, by way of what --install-completion has installed
+        command().main(argv, prog_name="harvester", complete_var=_COMPLETE)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
     tree = command(*argv[:1])
     try:
         with tree.make_context(
