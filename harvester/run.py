@@ -142,8 +142,7 @@ class Run:
         Raises:
             CannotFinishNow: the run was asked to stop before all were there.
         """
-        missing = set(range(self._plan.parts)) - self._standing.commits.keys()
-        if missing:
+        if missing := set(range(self._plan.parts)) - self._standing.commits.keys():
             self._harvested = True
             await self._harvest(missing)
         kept, parts = len(self._standing.commits), self._plan.parts

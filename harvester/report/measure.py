@@ -75,10 +75,9 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
 
 def _history(manifest: Manifest, generations: list[Generation]) -> list[Brought]:
     changes = [{}, *(synced.changes for synced in manifest.generations)]
-    ends = [own.run.get("ended_at") for _, own in generations]
     return [
-        Brought(number, end if isinstance(end, str) else None, changes[number])
-        for number, end in enumerate(ends)
+        Brought(number, own.run.get("ended_at"), changes[number])
+        for number, (_, own) in enumerate(generations)
     ]
 
 
