@@ -10,6 +10,7 @@
         ├── BadInput             2  wrong usage or bad input
         ├── Unsound              3  what is there is not as it was written: export again
         ├── CredentialsRefused   4  credentials or permission
+        │   └── KeyLocked           the key needs a passphrase, and none was given
         ├── CannotFinishNow      5  server down, disk full, deadline: run the same command again
         └── TargetRefused        6  the target is in use or belongs to another export
 
@@ -153,6 +154,10 @@ class CredentialsRefused(Stop):
     """The credentials are missing, unusable or refused, or lack a permission."""
 
     exit_code = 4
+
+
+class KeyLocked(CredentialsRefused):
+    """The private key is locked with a passphrase, and none was given."""
 
 
 class CannotFinishNow(Stop):

@@ -51,6 +51,13 @@ _LOOP = re.compile(
     r"(?<![\w.])([a-zA-Z_]\w*)((?:\s*\.\s*\w+)*?)\s*\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,"
 )
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+# What other languages write, in lower case, and what CEL does.
+_SPELT = {
+    "and": "&&", "&": "&&", "or": "||", "|": "||", "not": "!",
+    "=": "==", "===": "==", "is": "==", "<>": "!=", "!==": "!=", "=>": ">=", "=<": "<=",
+    "none": "null", "null": "null", "true": "true", "false": "false",
+}  # fmt: skip
+_WORD_OR_SIGN = re.compile(r"\w+|[=!<>&|]+")
 _AROUND = 20  # characters shown of where an error is
 
 # A record in which what is usually there has the usual type: what an expression gives shows at the start.
@@ -167,14 +174,30 @@ def _compiled(expression: str) -> "Program":
     functions = [name for name in program.functions() if name.isidentifier() and name not in FUNCTIONS]
     if not variables and not functions:
         return program
-    blank = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+    blank = _without_quoted(expression)
     places = {name: _first(name, blank) for name in (*variables, *functions)}
     name = min(places, key=places.__getitem__)
     if name in variables:
         what = f"no such key of a record: {name}; there are {', '.join(_VARIABLES)}"
     else:
         what = f"no such function: {name}; there are {', '.join(sorted(FUNCTIONS))}"
+    what = _other_spelling(expression, places[name]) or what
     raise BadInput(f"--where: column {places[name] + 1} (at {_excerpt(expression, places[name])}): {what}")
+
+
+def _without_quoted(expression: str) -> str:
+    """The expression with blanks for its quoted texts, as long as it is."""
+    return _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+
+
+def _other_spelling(expression: str, place: int) -> str | None:
+    """What to write where the word or sign at `place`, or the one before it, is another language's."""
+    words = [found for found in _WORD_OR_SIGN.finditer(_without_quoted(expression)) if found.start() <= place]
+    for word in (found[0] for found in reversed(words[-2:])):
+        cel = _SPELT.get(word.lower(), word)
+        if cel != word:
+            return f"CEL writes {cel} for {word}"
+    return None
 
 
 def _first(name: str, text: str) -> int:
@@ -190,6 +213,7 @@ def _syntax_error(expression: str, said: str) -> BadInput:
     line, column, reason = int(found[1]), int(found[2]), found[3]
     place = sum(len(text) + 1 for text in expression.split("\n")[: line - 1]) + column - 1
     reason = reason.partition(" expecting ")[0].replace("mismatched input '<EOF>'", "something is missing")
+    reason = _other_spelling(expression, place) or reason
     spot = f"column {column}" if line == 1 else f"line {line}, column {column}"
     return BadInput(f"--where: {spot} (at {_excerpt(expression, place)}): {reason}")
 

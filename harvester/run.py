@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -141,8 +142,7 @@ class Run:
         Raises:
             CannotFinishNow: the run was asked to stop before all were there.
         """
-        missing = set(range(self._plan.parts)) - self._standing.commits.keys()
-        if missing:
+        if missing := set(range(self._plan.parts)) - self._standing.commits.keys():
             self._harvested = True
             await self._harvest(missing)
         kept, parts = len(self._standing.commits), self._plan.parts
@@ -293,6 +293,7 @@ class Run:
     async def write_manifest(self) -> None:
         """Ends the export."""
         run = {
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(anyio.current_time() - self._began, 3),
             "resumed": self._resumed,
             "harvested": self._counters.harvested - self._harvested_before,

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harvester import events
 from harvester.cli import screen as on
+from harvester.cli.connect import unlocked
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
@@ -63,7 +64,7 @@ def export(
         retry_failed=retry_failed, settle=settle,
     )  # fmt: skip
     if screen.json:
-        on.put_json(as_json(done))
+        on.put_summary(as_json(done))
     if done.exit_code:
         raise RowsFailed(done.counts["failed"], done.target, synced=done.synced)
 
@@ -89,6 +90,7 @@ def run(
     """
     from harvester.api import export_async
 
+    connection = unlocked(connection)
     counters = Counters()
 
     def announce() -> None:
@@ -114,7 +116,7 @@ def run(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done, selection.filters), console)
+        on.tell(summary(done, selection.filters), console)
     return done
 
 

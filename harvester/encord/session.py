@@ -18,7 +18,7 @@ from encord.orm.project import ProjectFilterParams
 from harvester.encord import faults
 from harvester.encord.connections import proxy_for
 from harvester.encord.contract import check_calls
-from harvester.encord.credentials import load_credentials
+from harvester.encord.credentials import Credentials, load_credentials
 from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
@@ -116,15 +116,15 @@ class Session:
         self._answered = False
 
     @classmethod
-    def open(cls, connection: Connection) -> "Session":
-        """A session with checked credentials. Asks nothing of the server yet.
+    def open(cls, connection: Connection, credentials: Credentials | None = None) -> "Session":
+        """A session with `credentials`, or else the connection's. Asks nothing of the server yet.
 
         Raises:
             CredentialsRefused: there are no credentials, or they cannot be used.
             BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
         """
         check_calls()
-        config = sdk_config(connection, load_credentials(connection))
+        config = sdk_config(connection, credentials or load_credentials(connection))
         make = PlainTransport if connection.transport == "sdk" else _pooled_transport()
         return cls(connection, make(connection, config))
 

@@ -1,8 +1,11 @@
 """What happens to an export that is under way: outages, revoked credentials, signals."""
 
+import os
+import pty
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -92,6 +95,54 @@ def test_fault_16_a_second_signal_stops_at_once(platform: Platform, tmp_path: Pa
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=patience(WITHOUT_GRACE))
     assert running.returncode == 130
+
+
+def test_fault_16_a_second_signal_gives_the_terminal_back(platform: Platform, tmp_path: Path) -> None:
+    """The cursor is shown, and on a line of its own stands the command that goes on."""
+    ours, theirs = pty.openpty()
+    platform.simulator.set_faults(hold_after=70)
+    running = platform.command.start("export", PROJECT, "-o", tmp_path / "out", *SMALL, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    for wanted in (b" of 160 rows", b"again to stop at once"):
+        while wanted not in shown:
+            shown += os.read(ours, 4096)
+        running.send_signal(signal.SIGINT)
+    assert running.wait(WITHOUT_GRACE) == 130
+    with suppress(OSError):  # which the end of a terminal is
+        while more := os.read(ours, 4096):
+            shown += more
+    os.close(ours)
+    last = shown.rpartition(b"\x1b[?25h\r\n")[2].decode()
+    command = f"harvester export '{PROJECT}' -o {tmp_path / 'out'} {' '.join(SMALL)}"
+    assert last == f"harvester: interrupted; to go on: {command}\r\n"
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_fault_16_the_grace_of_sigterm_is_short_and_ends_in_good_order(
+    platform: Platform, whole: dict[str, bytes], tmp_path: Path, processes: str
+) -> None:
+    """What hangs is given up, without leftovers; the same command leads to the same bytes."""
+    platform.command.environment["PYTHONPATH"] = str(SHIM)
+    running = platform.start(tmp_path / "out", *SMALL, "--processes", processes)
+    del platform.command.environment["PYTHONPATH"]
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=WITHOUT_GRACE)
+    assert running.returncode == 143
+    assert b"; to go on: harvester export" in said
+    assert not list((tmp_path / "out").rglob("*.tmp"))
+    assert platform.export(tmp_path / "out", *SMALL).parts == whole
+
+
+def test_fault_16_sigterm_ends_a_verb_that_only_looks(platform: Platform) -> None:
+    """As Ctrl-C does: one line, and the code of the signal."""
+    platform.simulator.set_faults(strikes=("mute",), on=("*",))
+    before = platform.simulator.stats()
+    running = platform.command.start("status", PROJECT, stderr=subprocess.PIPE)
+    wait_for(running, lambda: platform.simulator.stats() != before)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=PATIENCE)
+    assert (running.returncode, said) == (143, b"harvester: interrupted\n")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
