@@ -141,7 +141,7 @@ def test_fault_16_sigterm_ends_a_verb_that_only_looks(platform: Platform) -> Non
     running = platform.command.start("status", PROJECT, stderr=subprocess.PIPE)
     wait_for(running, lambda: platform.simulator.stats() != before)
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=PATIENCE)
+    _, said = running.communicate(timeout=LONG)
     assert (running.returncode, said) == (143, b"harvester: interrupted\n")
 
 
