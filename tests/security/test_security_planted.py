@@ -71,7 +71,10 @@ def outcome(call: Callable[[], object]) -> object:
         return ended
 
 
-NAMES = ("../victim", "/etc/passwd", "objects-00000.ndjson/../../victim", ".harvester/plan.json", "a\nb", "")
+NAMES = (
+    "../victim", "/etc/passwd", "objects-00000.ndjson/../../victim", "generations/../../victim",
+    ".harvester/plan.json", "a\nb", "",
+)  # fmt: skip
 FORGED: dict[str, tuple[str, Callable[[dict[str, Any]], object]]] = {
     **{
         f"a part called {name!r}": (
