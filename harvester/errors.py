@@ -18,7 +18,7 @@ Foreign exceptions are translated into this tree once, where they enter, with `r
 Messages are one line, made for the user, and hold no secret.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -170,6 +170,15 @@ class TargetRefused(Stop):
     """The target is in use by another process or belongs to another export."""
 
     exit_code = 6
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'Car' or 'Cart'?``, whatever the case; nothing where none of `known` is close."""
+    import difflib  # not before something is misspelt
+
+    spelt = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(wanted.casefold(), spelt, n=3)
+    return f"did you mean {' or '.join(repr(spelt[name]) for name in close)}?" if close else ""
 
 
 @contextmanager

@@ -8,6 +8,7 @@ such element.
 
 import math
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -42,6 +43,13 @@ _TYPES = frozenset(("int", "uint", "double", "string", "bytes", "bool", "list", 
 _BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,")
 _SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 _UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
+# What shows which fields are read: ``a.b``, ``a["b"]``, ``a[0]``, and a loop's variable with its list.
+_SELECTED = re.compile(r"(?<![\w.])([a-zA-Z_]\w*)((?:\s*\.\s*\w+\b(?!\s*\())*)")
+_KEYED = re.compile(r"\[\s*(?:\"(\w+)\"|'(\w+)')\s*\]")
+_NUMBERED = re.compile(r"\[\s*\d+\s*\]")
+_LOOP = re.compile(
+    r"(?<![\w.])([a-zA-Z_]\w*)((?:\s*\.\s*\w+)*?)\s*\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,"
+)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 # What other languages write, in lower case, and what CEL does.
 _SPELT = {
@@ -86,6 +94,7 @@ class Where:
         objects, classifications = self.reads & _OF_OBJECTS, self.reads & _OF_CLASSIFICATIONS
         alone = "objects" if objects else "classifications"
         self.kinds = (alone,) if bool(objects) != bool(classifications) else ("objects", "classifications")
+        self.fields = {".".join(path): path for path in _paths(expression, self.reads)}
         fields = {name: _named_fields(expression, name) for name in _BY_FIELD}
         self.reads_reviews = "reviews" in self.reads or any(
             name in self.reads and (named is None or "reviews" in named) for name, named in fields.items()
@@ -111,13 +120,17 @@ class Where:
                 f"--where: column 1 (at {_excerpt(expression, 0)}): gives {result!r}, not true or false"
             )
 
-    def matches(self, line: bytes, label_hash: str | None) -> bool:
+    def matches(self, line: bytes, label_hash: str | None, lacking: set[str] | None = None) -> bool:
         """Whether the record that would be written as `line` is kept.
+
+        Takes those of the expression's `fields` out of `lacking` that have a value in this record.
 
         Raises:
             BadInput: it cannot be said, for another reason than that something is missing.
         """
         values = self._decode(line)
+        if lacking:  # seldom after the first record, so that this costs nothing
+            lacking -= {field for field in lacking if _has(values, self.fields[field])}
         for name in self._of_json & values.keys():
             values[name] = _doubles(values[name])
         try:
@@ -221,6 +234,35 @@ def _named_fields(expression: str, variable: str) -> frozenset[str] | None:
     selected = rf"(?<!\w){variable}\s*(?:\.\s*(\w+)\b(?!\s*\()|\[\s*(?:\"(\w+)\"|'(\w+)')\s*\])"
     fields = re.findall(selected, expression)
     return frozenset(max(names) for names in fields) if len(fields) == uses else None
+
+
+def _paths(expression: str, variables: Collection[str]) -> set[tuple[str, ...]]:
+    """The ways to all fields that the expression reads, as far as its text shows them; each with its start.
+
+    That of a field in the elements of a list leads through the list.
+    """
+    text = _NUMBERED.sub("", _KEYED.sub(r".\1\2", expression))
+    text = _QUOTED.sub('""', text)
+    bound: dict[str, tuple[str, ...]] = {}
+
+    def path(root: str, rest: str) -> tuple[str, ...]:
+        return (*bound.get(root, (root,)), *re.findall(r"\w+", rest))
+
+    for root, rest, variable in _LOOP.findall(text):
+        bound[variable] = path(root, rest)
+    found = {path(root, rest) for root, rest in _SELECTED.findall(text)}
+    return {way[:end] for way in found if way[0] in variables for end in range(1, len(way) + 1)}
+
+
+def _has(value: Any, path: tuple[str, ...]) -> bool:
+    """Whether there is something at the end of `path`: neither null nor an empty list."""
+    for step, name in enumerate(path):
+        if isinstance(value, list):
+            return any(_has(item, path[step:]) for item in value)
+        if not isinstance(value, dict):
+            return False
+        value = value.get(name)
+    return value is not None and value != []
 
 
 def _partly(name: str, types: dict[str, Any]) -> Any:

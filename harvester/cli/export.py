@@ -122,7 +122,7 @@ def run(
 
 def as_json(done: "Summary") -> dict[str, object]:
     """The summary for machines."""
-    return {
+    facts: dict[str, object] = {
         "target": done.target,
         "counts": done.counts,
         "records": done.records,
@@ -130,6 +130,9 @@ def as_json(done: "Summary") -> dict[str, object]:
         "drift": done.drift,
         "run": done.run,
     }
+    if done.nothing_left:
+        facts["nothing_left"] = done.nothing_left
+    return facts
 
 
 def _check_for_standard_output(json: bool, limits: Limits, retry_failed: bool, settle: bool) -> None:

@@ -129,4 +129,6 @@ def _why_not(error: Exception, words: str, password: bytes | None, name: str) ->
         return f"{name} has no passphrase, but one was given"
     if password is not None and any(word in words for word in ("password", "checksum", "decrypt", "padding")):
         return f"the passphrase does not open {name}"
+    if password is not None:  # one wrong passphrase in 256 gives bytes that look decrypted, but are no key
+        return f"the passphrase does not open {name}, or {name} is damaged"
     return f"{name} is damaged: it cannot be read as a private key"

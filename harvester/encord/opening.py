@@ -6,6 +6,7 @@ on the scheduler of a cluster.
 
 from typing import TYPE_CHECKING
 
+from harvester.encord.sdk_version import unusable_sdk
 from harvester.process import importing
 from harvester.settings import Connection
 
@@ -22,6 +23,9 @@ def open_session(connection: Connection) -> "Session":
     from harvester.encord.credentials import load_credentials
 
     credentials = load_credentials(connection)
-    with importing("encord"):
-        from harvester.encord.session import Session
+    try:
+        with importing("encord"):
+            from harvester.encord.session import Session
+    except (ImportError, AttributeError) as error:
+        raise unusable_sdk(error) from error
     return Session.open(connection, credentials)

@@ -327,13 +327,13 @@ def test_debug_shows_the_chain_of_any_error(
 ) -> None:
     """Of a user's mistake as of a bug: what was raised, and what it came from, without secrets."""
 
-    def fail(argv: list[str]) -> int:
+    def fail(*_: object, **__: object) -> None:
         try:
             raise OSError("Authorization: CANARY")
         except OSError as error:
             raise BadInput("no such project") from error
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr("harvester.cli.export.run", fail)
     assert cli.main([*ARGV, "--debug"]) == 2
     said = capsys.readouterr().err
     assert "OSError: Authorization: [redacted]" in said

@@ -13,9 +13,10 @@ import pytest
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import parts, wait_for
 from tests.e2e.platform import PROJECT, SMALL, Platform, since
+from tests.patience import LONG, patience
 
-# Seconds for a slow machine to end in what takes one or two. An answer that hangs takes a minute.
-PATIENCE = 40
+# Seconds for what takes one or two. An answer that hangs takes a minute.
+WITHOUT_HANGING = 40
 # The same where open parts have a grace of fifteen seconds, which is not to be used.
 WITHOUT_GRACE = 12
 SHIM = Path(__file__).with_name("shim")
@@ -40,7 +41,7 @@ def test_fault_13_credentials_revoked_in_mid_run(
     running = platform.start(tmp_path / "out", *SMALL)
     before = platform.simulator.stats()
     platform.simulator.set_faults(revoked=True)
-    _, said = running.communicate(timeout=PATIENCE)
+    _, said = running.communicate(timeout=patience(WITHOUT_HANGING))
     assert running.returncode == 4, said
     assert since(before, platform.simulator.stats())["errors"]["AUTHENTICATION_ERROR"] <= 16
     assert platform.export(tmp_path / "out", *SMALL).parts == whole
@@ -50,7 +51,7 @@ def test_fault_13_refused_while_other_answers_hang(platform: Platform, tmp_path:
     """Threads that wait for an answer for a minute do not keep the process from ending."""
     running = platform.start(tmp_path / "out", *SMALL)
     platform.simulator.set_faults(strikes=("mute", "mute", "AUTHENTICATION_ERROR"))
-    assert running.communicate(timeout=PATIENCE)[1]
+    assert running.communicate(timeout=patience(WITHOUT_HANGING))[1]
     assert running.returncode == 4
 
 
@@ -67,7 +68,7 @@ def test_fault_07_an_outage_is_waited_out(
     platform.simulator.set_faults(down=True)
     wait_for(running, lambda: wasted() > 0)
     platform.simulator.set_faults(outages=((0.0, 2.0),))
-    _, said = running.communicate(timeout=60)
+    _, said = running.communicate(timeout=LONG)
     assert running.returncode == 0, said
     assert wasted() <= 20 + 8
     assert parts(tmp_path / "out") == whole
@@ -92,7 +93,7 @@ def test_fault_16_a_second_signal_stops_at_once(platform: Platform, tmp_path: Pa
     assert running.stderr
     assert any(b"again to stop at once" in line for line in running.stderr)
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=WITHOUT_GRACE)
+    running.communicate(timeout=patience(WITHOUT_GRACE))
     assert running.returncode == 130
 
 
@@ -140,7 +141,7 @@ def test_fault_16_sigterm_ends_a_verb_that_only_looks(platform: Platform) -> Non
     running = platform.command.start("status", PROJECT, stderr=subprocess.PIPE)
     wait_for(running, lambda: platform.simulator.stats() != before)
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=PATIENCE)
+    _, said = running.communicate(timeout=LONG)
     assert (running.returncode, said) == (143, b"harvester: interrupted\n")
 
 
@@ -153,5 +154,5 @@ def test_fault_16_a_signal_while_the_reader_is_stuck(platform: Platform, number:
     assert running.stdout
     assert running.stdout.read(1) == b"{"
     running.send_signal(number)
-    assert running.wait(WITHOUT_GRACE) == code
+    assert running.wait(patience(WITHOUT_GRACE)) == code
     running.communicate()

@@ -15,6 +15,7 @@ from harvester.report.page import FAILURE_MEANS, write_page
 from harvester.schema import FAILURES
 from harvester.settings import Selection
 from tests.report.browser import look
+from tests.report.conftest import pytest_runtest_setup
 from tests.report.made import classification_record, made, object_record, row
 
 HOSTILE = "<script>alert(1)</script>"
@@ -49,6 +50,7 @@ def hostile_export(path: Path) -> Path:
     return path
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_shows_it_and_complains_of_nothing(tmp_path: Path, scheme: str) -> None:
     """In both colour schemes, with hostile names in every place that takes one."""
@@ -62,6 +64,7 @@ def test_a_browser_shows_it_and_complains_of_nothing(tmp_path: Path, scheme: str
     assert len(np.unique(pixels @ np.array([1, 256, 65536]))) > 50
 
 
+@pytest.mark.browser
 def test_the_browser_would_tell(tmp_path: Path) -> None:
     """What the test above relies on: a script that fails and a blocked image are seen in the console."""
     page = tmp_path / "broken.html"
@@ -69,6 +72,21 @@ def test_the_browser_would_tell(tmp_path: Path) -> None:
     console, pixels = look(page, tmp_path / "broken.png")
     assert "oh" in "".join(console)
     assert len(np.unique(pixels)) == 1
+
+
+def test_without_a_browser_tests_that_need_one_are_skipped_but_not_on_ci(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The reason says how to get one; on CI they fail, with the same words."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    request.node.add_marker("browser")
+    with pytest.raises(pytest.skip.Exception, match="install Chromium"):
+        pytest_runtest_setup(request.node)
+    monkeypatch.setenv("CI", "true")
+    pytest_runtest_setup(request.node)
+    with pytest.raises(AssertionError, match="install Chromium"):
+        look(tmp_path / "page.html", tmp_path / "page.png")
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
