@@ -149,6 +149,24 @@ def test_a_dead_proxy_is_named_at_once(
 
 
 @WAYS
+def test_a_proxy_of_plain_http_is_not_asked_over_tls(
+    server: Recording,
+    serving: Callable[..., Recording],
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    slept: list[float],
+    way: str,
+) -> None:
+    """HTTPS_PROXY is for https addresses, and its own is mostly http: said at once."""
+    plain = serving(lambda asked: Reply(status=400), tls=False).url.replace("http:", "https:")
+    monkeypatch.setenv("HTTPS_PROXY", plain)
+    words = f"the proxy {plain} does not speak TLS .wrong version number.: write http://"
+    with pytest.raises(CannotFinishNow, match=words):
+        connect(transport=way).projects()
+    assert slept == []
+
+
+@WAYS
 def test_a_proxy_that_dies_in_mid_run_is_waited_for(
     server: Recording, connect: Connect, monkeypatch: pytest.MonkeyPatch, slept: list[float], way: str
 ) -> None:
