@@ -135,8 +135,8 @@ def _of_tunnel(cause: TunnelRefused | TunnelFailed, route: Route) -> str:
     if route.proxy and route.proxy.has_password:
         return f"the proxy {route.proxy} does not accept the user and password of its address ({said})"
     return (
-        f"the proxy {route.proxy} wants a user and password ({said}): write them into its address, as"
-        " http://user:password@host:port with special characters percent-encoded"
+        f"the proxy {route.proxy} wants a user and password ({said}): write user:password@ in front of its"
+        " host in HTTPS_PROXY, with special characters percent-encoded (/ as %2F)"
     )
 
 

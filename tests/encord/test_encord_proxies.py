@@ -77,7 +77,7 @@ def test_a_password_beyond_latin_1_goes_in_utf_8(
 
 
 REFUSALS = {
-    "no password": ("http://{}", None, "wants a user and password .407 Proxy Auth.*http://user:password@"),
+    "no password": ("http://{}", None, "wants a user and password .407 Proxy Auth.* user:password@ in front"),
     "a wrong one": (
         "http://me:wrong-secret@{}",
         None,
