@@ -123,8 +123,16 @@ def in_row(path: str) -> str:
 
 
 def never_connected(error: HarvesterError) -> bool:
-    """Whether `error` means that nobody was there to be asked: an unknown host, or a closed port."""
-    return any(isinstance(cause, urllib3.exceptions.NewConnectionError) for cause in chain_of(error))
+    """Whether `error` means that nobody was there to be asked: an unknown host, a closed port, a proxy that
+    is asked over TLS and does not speak it.
+    """
+    chain = chain_of(error)
+
+    def holds(kind: type[BaseException]) -> bool:
+        return any(isinstance(cause, kind) for cause in chain)
+
+    no_tls = holds(urllib3.exceptions.ProxyError) and holds(urllib3.exceptions.SSLError)
+    return holds(urllib3.exceptions.NewConnectionError) or no_tls
 
 
 def parse_retry_after(value: str | None, date: str | None = None) -> float | None:

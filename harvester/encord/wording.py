@@ -45,18 +45,17 @@ def message_of(error: Exception, cause: BaseException, route: Route) -> str:
 
     `cause` is what of `error` says most. Transports leave with it what `_clocks_differ` reads.
     """
-    message = _of_cause(cause, _peer(error, route), route)
+    message = _of_cause(cause, route, proxy_failed=_proxy_failed(error, route))
     clocks = _clocks_differ(error)
     if clocks and isinstance(cause, sdk.AuthenticationError):
         return _of_credentials(cause, route.domain, clocks)
     return f"{message} Also, {clocks}" if clocks and isinstance(cause, sdk.AuthorisationError) else message
 
 
-def _peer(error: Exception, route: Route) -> str:
-    """The other end of the connection, in words: the server, or the proxy where it is that which failed."""
-    if route.proxy and any(isinstance(each, urllib3.exceptions.ProxyError) for each in chain_of(error)):
-        return f"the proxy {route.proxy}"
-    return str(route)
+def _proxy_failed(error: Exception, route: Route) -> bool:
+    """Whether it is the proxy that could not be reached, and not what is behind it."""
+    wrapped = any(isinstance(each, urllib3.exceptions.ProxyError) for each in chain_of(error))
+    return wrapped and route.proxy is not None
 
 
 def _clocks_differ(error: Exception) -> str | None:
@@ -70,8 +69,9 @@ def _clocks_differ(error: Exception) -> str | None:
     )
 
 
-def _of_cause(cause: BaseException, peer: str, route: Route) -> str:
+def _of_cause(cause: BaseException, route: Route, *, proxy_failed: bool) -> str:
     domain = route.domain
+    peer = f"the proxy {route.proxy}" if proxy_failed else str(route)
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _of_certificate(cause, peer)
     if isinstance(cause, TunnelRefused | TunnelFailed):
@@ -88,6 +88,8 @@ def _of_cause(cause: BaseException, peer: str, route: Route) -> str:
         return f"the host of {peer} is not known: check {wrong}, and the network"
     if isinstance(cause, urllib3.exceptions.NewConnectionError):
         return f"nobody answers at {peer}: {_last_words(cause)}"
+    if isinstance(cause, urllib3.exceptions.SSLError) and proxy_failed:
+        return f"{peer} does not speak TLS ({_last_words(cause)}): write http:// in its address"
     if isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError):
         return f"{peer} did not answer in time"
     if isinstance(cause, RedirectRefused):
@@ -133,11 +135,12 @@ def _of_tunnel(cause: TunnelRefused | TunnelFailed, route: Route) -> str:
     if route.proxy and route.proxy.has_password:
         return f"the proxy {route.proxy} does not accept the user and password of its address ({said})"
     return (
-        f"the proxy {route.proxy} wants a user and password ({said}): write them into its address, as"
-        " http://user:password@host:port with special characters percent-encoded"
+        f"the proxy {route.proxy} wants a user and password ({said}): write user:password@ in front of its"
+        " host in HTTPS_PROXY, with special characters percent-encoded (/ as %2F)"
     )
 
 
 def _last_words(cause: BaseException) -> str:
+    """What the system or OpenSSL says, without numbers and places of theirs."""
     words = str(chain_of(cause)[-1]).rpartition(": ")[2]
-    return re.sub(r"^\[Errno -?\d+\] ", "", words) or type(cause).__name__
+    return re.sub(r"^(\[Errno -?\d+|[A-Z_]+)\] | \(_ssl\.c:\d+\)$", "", words) or type(cause).__name__

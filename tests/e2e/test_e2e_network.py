@@ -67,7 +67,7 @@ def test_an_export_goes_through_a_proxy_that_wants_a_password(
     ("user", "answers", "said"),
     [
         (f"{ENCODED}@", None, "does not accept the user and password of its address (407 Proxy"),
-        ("", None, "wants a user and password (407 Proxy Authentication Required): write them into its"),
+        ("", None, "wants a user and password (407 Proxy Authentication Required): write user:password@ in"),
         ("", "403 Forbidden", "(403 Forbidden): ask for it to be allowed"),
     ],
     ids=["a wrong password", "none", "403"],
@@ -83,6 +83,7 @@ def test_a_proxy_that_refuses_ends_it_at_once(
     assert ended.said.startswith(f"harvester: the proxy {proxy.url} ")
     assert said in ended.said
     assert ended.said.count("\n") == 1
+    assert "redacted" not in ended.said
     assert "CANARY" not in ended.said
 
 

@@ -43,6 +43,21 @@ def test_a_certificate_out_of_its_time_points_to_the_clock(
     assert "--ca-bundle" not in message
 
 
+@WAYS
+def test_a_proxy_s_certificate_is_named_as_its_own(
+    authority: trustme.CA, connect: Connect, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """Where it is that which is out of its time."""
+    past = datetime.now(UTC) - timedelta(10)
+    certificate = authority.issue_cert("127.0.0.1", not_before=past - timedelta(10), not_after=past)
+    with Recording(lambda asked: envelope([]), certificate) as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(
+            CredentialsRefused, match=f"certificate of the proxy {proxy.url} has expired as of"
+        ):
+            connect(transport=way).projects()
+
+
 def refusing(status: int, ahead: timedelta | None, reason: str) -> Reply:
     """A refusal of a server whose clock is `ahead` of this one, or which does not say what it shows."""
     date = "" if ahead is None else format_datetime(datetime.now(UTC) + ahead, usegmt=True)

@@ -77,7 +77,7 @@ def test_a_password_beyond_latin_1_goes_in_utf_8(
 
 
 REFUSALS = {
-    "no password": ("http://{}", None, "wants a user and password .407 Proxy Auth.*http://user:password@"),
+    "no password": ("http://{}", None, "wants a user and password .407 Proxy Auth.* user:password@ in front"),
     "a wrong one": (
         "http://me:wrong-secret@{}",
         None,
@@ -146,6 +146,24 @@ def test_a_dead_proxy_is_named_at_once(
         assert ended.value.exit_code == 5
         assert "secret" not in ended.value.message
     assert (server.asked, slept) == ([], [])
+
+
+@WAYS
+def test_a_proxy_of_plain_http_is_not_asked_over_tls(
+    server: Recording,
+    serving: Callable[..., Recording],
+    connect: Connect,
+    monkeypatch: pytest.MonkeyPatch,
+    slept: list[float],
+    way: str,
+) -> None:
+    """HTTPS_PROXY is for https addresses, and its own is mostly http: said at once."""
+    plain = serving(lambda asked: Reply(status=400), tls=False).url.replace("http:", "https:")
+    monkeypatch.setenv("HTTPS_PROXY", plain)
+    words = f"the proxy {plain} does not speak TLS .wrong version number.: write http://"
+    with pytest.raises(CannotFinishNow, match=words):
+        connect(transport=way).projects()
+    assert slept == []
 
 
 @WAYS

@@ -12,7 +12,7 @@ from harvester.addresses import check_domain, check_scheduler, checked_proxy, is
 from harvester.errors import BadInput
 from harvester.events import GONE, redact
 from harvester.output.target import open_target
-from tests.encord.recording import private_key_text
+from tests.encord.recording import Tunnel, private_key_text
 from tests.forked import run_forked
 
 ODD = {
@@ -131,6 +131,21 @@ def test_a_proxy_that_does_not_answer_is_not_shown_either(tmp_path: Path, transp
     )  # fmt: skip
     assert code == 5
     assert "CANARY" not in said
+
+
+@pytest.mark.parametrize("transport", ["pooled", "sdk"])
+def test_a_proxy_that_refuses_the_password_does_not_show_it(tmp_path: Path, transport: str) -> None:
+    """Neither as it was given nor decoded nor as it was sent, in any traceback."""
+    with Tunnel(wants="user:another") as proxy:
+        code, said = run(
+            tmp_path, "projects", "--transport", transport, "--log-level", "debug", "--debug",
+            ENCORD_DOMAIN="https://127.0.0.1:9", HTTPS_PROXY=f"http://user:CANARY%2Fp@{proxy.host}",
+        )  # fmt: skip
+    (sent,) = proxy.authorized
+    assert code == 4
+    assert f"harvester: the proxy {proxy.url} does not accept the user and password" in said
+    assert "CANARY" not in said
+    assert sent.removeprefix("Basic ") not in said
 
 
 OTHERS = {
