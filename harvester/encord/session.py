@@ -26,9 +26,7 @@ from harvester.errors import (
     CannotFinishNow,
     CredentialsRefused,
     HarvesterError,
-    RateLimited,
     Retry,
-    Unavailable,
 )
 from harvester.events import say
 from harvester.fetch.source import LabelRows
@@ -286,7 +284,7 @@ def _stop(error: Retry) -> CannotFinishNow:
 def _worth_asking_again(error: BaseException) -> bool:
     if not isinstance(error, Retry) or faults.never_connected(error):
         return False
-    return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
+    return (error.retry_after or 0) <= _LONGEST_WAIT
 
 
 def _tell(state: tenacity.RetryCallState) -> None:
@@ -299,5 +297,5 @@ _jitter = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_rand
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    named = error.retry_after if isinstance(error, RateLimited | Unavailable) else None
+    named = error.retry_after if isinstance(error, Retry) else None
     return named if named is not None else float(_jitter(state))
