@@ -39,7 +39,7 @@ __all__ = ["FailedRow", "Pool"]
 
 Rows = Iterable[PlanRow] | AsyncIterable[PlanRow]
 
-_MOST_IN_FLIGHT = 256
+MOST_IN_FLIGHT = 256
 
 
 class Pool:
@@ -70,7 +70,7 @@ class Pool:
         row_bytes: float | None = None,
     ) -> None:
         rng = rng or random.Random()
-        most = limits.concurrency or _MOST_IN_FLIGHT
+        most = limits.concurrency or MOST_IN_FLIGHT
         self.pacer = Pacer(
             rng=rng,
             max_rps=limits.max_rps,
