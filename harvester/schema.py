@@ -20,6 +20,7 @@ FILE_KINDS: tuple[Kind, ...] = ("objects", "classifications", "units")
 STREAM_KINDS: tuple[Kind, ...] = ("objects", "classifications")
 
 Outcome = Literal["harvested", "unlabelled", "filtered", "failed"]
+OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
 # What a user should know about a label row that was harvested: `NoteLine.note`.
 NOTES = (

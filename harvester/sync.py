@@ -22,6 +22,7 @@ from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.ontology_reach import Reach
+from harvester.outdated import mend_ontologies
 from harvester.output import planfile
 from harvester.output.generations import (
     Changed,
@@ -298,6 +299,7 @@ class _SyncRun(GenerationRun):
     def _freeze_listing(self) -> None:
         self._whole.sweep()
         self._before = mend_listings(self._whole, self._before)
+        mend_ontologies(self._whole, self._before, self._project.ontology)
         if self._number > 2:  # a run may have been killed before it did so itself
             drop_listing(self._whole, self._number - 2)
         listing = read_listing(self._target)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from harvester.output.commit import KindCounts
-from harvester.output.manifest import Drift
+from harvester.output.manifest import Drift, RunFacts
 from harvester.output.purpose import Project
 
 # Raised whenever a number is removed or changes its meaning.
@@ -182,4 +182,4 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     classifications: Labels | None
     failures: Failures
     drift: Drift | None
-    run: dict[str, Any]
+    run: RunFacts
