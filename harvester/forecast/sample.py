@@ -137,7 +137,6 @@ async def look_at(
             label_hash = row.label_hash or ""
             looks[label_hash] = _look(outcome, extractor.weights.get(label_hash, 0))
             if isinstance(outcome, Harvest):
-                counters.harvested += 1
                 for kind, file in packing.items():
                     file.add(outcome.lines[kind])
     packed = {kind: file.ratio() for kind, file in packing.items()}
