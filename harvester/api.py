@@ -7,7 +7,6 @@ and says whether to keep it. It is called from several threads at once, in no or
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -31,6 +30,7 @@ from harvester.fetch.pool import FailedRow
 from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import RowByRow
+from harvester.output.stdout import standard_output
 from harvester.output.target import open_target
 from harvester.schema import Record
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment, strings
@@ -175,10 +175,8 @@ async def export_async(
     counters = counters or Counters()
     async with _opened(project, connection, stopping) as (session, info):
         if target == "-":
-            # Unbuffered: flushing a buffer would wait for the thread that is stuck in writing it.
-            stdout = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
             return await write_stream(
-                session, info, selection, format, limits, stdout,
+                session, info, selection, format, limits, standard_output(),
                 counters=counters, on_event=on_event, stopping=stopping, functions=functions,
             )  # fmt: skip
         return await export_project(

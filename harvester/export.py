@@ -11,8 +11,11 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.errors import BadInput
 from harvester.events import Counters, one_line, say
 from harvester.filters.own import OwnFilter
+from harvester.known import check_selection
 from harvester.labels.extract import Extractor
-from harvester.output.target import open_target
+from harvester.output.planfile import is_free_for, read_header, recorded_digests
+from harvester.output.purpose import Purpose
+from harvester.output.target import Target, open_target
 from harvester.run import Run
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import held, stopping_when
@@ -59,19 +62,34 @@ async def export(
     reader = partial(Extractor, selection, format, functions=functions)
     reader(project.ontology)
     store = open_target(target)
-    await in_thread(store.ensure)
-    async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
-        run = Run(session, project, selection, format, limits, store, reader, counters, on_event, ending)
-        await run.freeze_plan()
-        if (retry_failed or settle) and run.synced:
-            raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
-        await run.mend_generations()
-        if retry_failed:
-            await run.reopen_failed()
-        if run.complete and not settle:
-            return run.summary()
-        await run.harvest_parts()
-        if await run.look_for_drift(settle=settle):
+    purpose = Purpose.of(project.project_hash, project.title, selection, format)
+    async with stopping_when(stopping, limits.max_duration) as ending:
+        if await in_thread(_is_new, store, purpose):
+            # Before anything is made: what is misspelt leaves nothing behind.
+            check = partial(check_selection, session, project, selection, on_event)
+            await ending.cut_short(partial(in_thread, check, abandon_on_cancel=True))
+        await in_thread(store.ensure)
+        async with held(store.lock(), ending):
+            run = Run(session, project, selection, format, limits, store, reader, counters, on_event, ending)
+            await run.freeze_plan()
+            if (retry_failed or settle) and run.synced:
+                raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
+            await run.mend_generations()
+            if retry_failed:
+                await run.reopen_failed()
+            if run.complete and not settle:
+                return await in_thread(run.summary)
             await run.harvest_parts()
-        await run.write_manifest()
-        return run.summary()
+            if await run.look_for_drift(settle=settle):
+                await run.harvest_parts()
+            await run.write_manifest()
+            return await in_thread(run.summary)
+
+
+def _is_new(store: Target, purpose: Purpose) -> bool:
+    """Whether nothing is there to go on with. Makes nothing."""
+    if not store.is_there():
+        return True
+    store.ensure()
+    header = read_header(store)
+    return is_free_for(store, header, purpose) if header else not recorded_digests(store)

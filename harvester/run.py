@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -19,6 +20,7 @@ from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.labels.extract import Extractor
 from harvester.listing_filter import ListingFilter
+from harvester.nothing_left import nothing_left_in
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.generations import folder_of, generation_count, read_generations
@@ -33,7 +35,7 @@ from harvester.output.manifest import (
     write_manifest,
 )
 from harvester.output.planfile import PlanHeader
-from harvester.output.purpose import Project, Purpose
+from harvester.output.purpose import Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
@@ -102,8 +104,7 @@ class Run:
         Raises:
             TargetRefused: the target belongs to another export.
         """
-        project = Project(self._project.project_hash, self._project.title)
-        purpose = Purpose(project=project, selection=self._selection, format=self._format)
+        purpose = Purpose.of(self._project.project_hash, self._project.title, self._selection, self._format)
         self._plan, self._resumed = await self._ask(
             lambda: planfile.ensure_plan(self._target, purpose, self._lines_to_freeze, self._project.ontology)
         )
@@ -141,8 +142,7 @@ class Run:
         Raises:
             CannotFinishNow: the run was asked to stop before all were there.
         """
-        missing = set(range(self._plan.parts)) - self._standing.commits.keys()
-        if missing:
+        if missing := set(range(self._plan.parts)) - self._standing.commits.keys():
             self._harvested = True
             await self._harvest(missing)
         kept, parts = len(self._standing.commits), self._plan.parts
@@ -289,6 +289,7 @@ class Run:
     async def write_manifest(self) -> None:
         """Ends the export."""
         run = {
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": round(anyio.current_time() - self._began, 3),
             "resumed": self._resumed,
             "harvested": self._counters.harvested - self._harvested_before,
@@ -324,7 +325,7 @@ class Run:
     _in_plan_order: InOrder = staticmethod(planfile.lines)
 
     def summary(self) -> Summary:
-        """What the manifest says."""
+        """What the manifest says, and which predicates left nothing. Blocking."""
         manifest = self._standing.manifest
         assert manifest is not None
         return Summary(
@@ -337,6 +338,7 @@ class Run:
             run={name: value for name, value in manifest.run.items() if name != "pace"},
             resumed=self._resumed,
             already_complete=self._resumed and not self._harvested,
+            nothing_left=nothing_left_in(self._target, self._plan, manifest, self._standing.commits),
             synced=bool(manifest.generations),
         )
 

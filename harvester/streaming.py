@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -15,9 +16,11 @@ from harvester.encord.project import ProjectInfo
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.filters.own import OwnFilter
+from harvester.known import check_selection
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
 from harvester.listing_filter import ListingFilter
+from harvester.nothing_left import nothing_left
 from harvester.output.compression import compressor
 from harvester.output.stdout import send
 from harvester.part import Tally
@@ -46,18 +49,21 @@ async def stream_rows(
     on_event: OnEvent,
     functions: Mapping[str, OwnFilter],
     reader: type[Extractor] = Extractor,
+    decide: ListingFilter | None = None,
 ) -> AsyncGenerator[tuple[list[PlanRow], Harvest | FailedRow], None]:
     """The rows that are asked for, some at a time, with their lines, or one with why it could not be had.
 
-    `reader` makes their records. To be closed by the task that iterates (`contextlib.aclosing`). Raises as
-    `harvester.export.export`.
+    `reader` makes their records, `decide` says which rows are asked for. To be closed by the task that
+    iterates (`contextlib.aclosing`). Raises as `harvester.export.export`.
     """
     format = format.for_streams()
     extractor = reader(selection, format, project.ontology, functions)
+    check = partial(check_selection, session, project, selection, on_event)
+    await in_thread(check, abandon_on_cancel=True)
     source = session.label_rows(project, selection, format)
     deadline = session.connection.request_deadline
 
-    decide = ListingFilter(selection)
+    decide = decide or ListingFilter(selection)
 
     def plan() -> Iterator[PlanRow]:
         with session.listing(project, selection, format) as listing:
@@ -113,7 +119,7 @@ async def write_stream(
         CannotFinishNow, and others: as `harvester.export.export` does.
     """
     began = anyio.current_time()
-    tally, notes = Tally(), Counter[str]()
+    tally, notes, decide = Tally(), Counter[str](), ListingFilter(selection)
     compressing = compressor(format.compress)
 
     async def put(lines: list[bytes], last: bool = False) -> None:
@@ -125,7 +131,7 @@ async def write_stream(
         waiting, size = list[bytes](), 0
         rows = stream_rows(
             session, project, selection, format, limits,
-            counters=counters, on_event=on_event, functions=functions or {},
+            counters=counters, on_event=on_event, functions=functions or {}, decide=decide,
         )  # fmt: skip
         async with aclosing(rows):
             async for some, outcome in rows:
@@ -144,10 +150,11 @@ async def write_stream(
     async with stopping_when(stopping, limits.max_duration) as ending:
         await ending.cut_short(work)
     outcomes = ("listed", "harvested", "unlabelled", "filtered", "failed")
+    counts = {name: getattr(counters, name) for name in outcomes}
     return Summary(
         target="-",
         project=project.title,
-        counts={name: getattr(counters, name) for name in outcomes},
+        counts=counts,
         records=msgspec.to_builtins(dict(sorted(tally.records.items()))),
         notes=dict(sorted(notes.items())),
         drift=None,
@@ -157,4 +164,8 @@ async def write_stream(
             "harvested": counters.harvested,
             **counters.work(),
         },
-    )
+        nothing_left=nothing_left(
+            selection, format.for_streams(), counts, tally.records,
+            lacking=tally.lacking or (), ruled_out=decide.last,
+        ),
+    )  # fmt: skip

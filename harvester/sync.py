@@ -40,7 +40,7 @@ from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
 from harvester.output.listing_file import mend_listings
 from harvester.output.manifest import Drift, Manifest, read_manifest, with_generations, write_manifest
 from harvester.output.planfile import PlanHeader
-from harvester.output.purpose import Project, Purpose
+from harvester.output.purpose import Purpose
 from harvester.output.target import Target, open_target
 from harvester.plan import plan_order, rows_of, sorted_lines
 from harvester.run import GenerationRun, Reader
@@ -212,11 +212,7 @@ class _SyncRun(GenerationRun):
         self._before = manifest
         self._options = options
         self._number = len(manifest.generations) + 1
-        self._purpose = Purpose(
-            project=Project(project.project_hash, project.title),
-            selection=purpose.selection,
-            format=purpose.format,
-        )
+        self._purpose = Purpose.of(project.project_hash, project.title, purpose.selection, purpose.format)
         folder = folder_of(whole, self._number)
         if manifest.run.get("harvested"):
             self._row_bytes = manifest.run["body_bytes"] / manifest.run["harvested"]
@@ -259,7 +255,7 @@ class _SyncRun(GenerationRun):
         await in_thread(write_manifest, self._whole, whole)
         if self._number > 1:
             await in_thread(drop_listing, self._whole, self._number - 1)
-        own = self.summary()
+        own = await in_thread(self.summary)
         return SyncSummary(
             target=self._whole.name,
             project=own.project,

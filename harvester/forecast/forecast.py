@@ -15,6 +15,7 @@ from harvester.forecast.course import Course, course
 from harvester.forecast.estimate import Estimate, exactly, total
 from harvester.forecast.sample import CallTimes, Draw, Look, Sample, Stratum, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
+from harvester.known import check_selection
 from harvester.listing_filter import ListingFilter
 from harvester.plan import Preview, plan_lines, preview, rows_of
 from harvester.settings import Format, Limits, Selection
@@ -81,6 +82,8 @@ async def forecast(
     format = format.for_files()
     extractor = Weigher(selection, format, project.ontology)
     extractor.weights = {}
+    check = partial(check_selection, session, project, selection, on_event)
+    await in_thread(check, abandon_on_cancel=True)
     draw, listing_steps = Draw(sample, seed), ListingSteps(selection)
     decide = ListingFilter(selection)
     began = anyio.current_time()

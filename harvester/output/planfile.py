@@ -104,7 +104,7 @@ def ensure_plan(
         TargetRefused: the target holds another export, or its plan is lost and cannot be made again.
     """
     header = read_header(target)
-    if header is not None and _is_free_for(target, header, purpose):
+    if header is not None and is_free_for(target, header, purpose):
         target.delete(MANIFEST)
         return freeze(target, list_rows(), purpose, ontology), False
     if header is not None:
@@ -121,7 +121,7 @@ def ensure_plan(
     return freeze(target, list_rows(), purpose, ontology, known=known), bool(known)
 
 
-def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
+def is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
     """Return whether the target's plan has another `purpose` for the same project, and no part exists yet."""
     held = header.purpose
     if held.project.hash != purpose.project.hash or not differs(held, purpose) or target.names(COMMITS):
