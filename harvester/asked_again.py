@@ -8,7 +8,6 @@ from functools import cache
 import msgspec
 
 from harvester.changes import OntologyChange, SyncOptions
-from harvester.errors import CannotFinishNow
 from harvester.live import Void, generation_lines, void_rows
 from harvester.ontology_reach import Reach
 from harvester.outdated import Outdated
@@ -17,6 +16,7 @@ from harvester.output.layout import NOTES
 from harvester.output.manifest import Manifest
 from harvester.output.planfile import describe_ontology
 from harvester.output.target import Target
+from harvester.sorting import scratch
 
 
 class AskedAgain:
@@ -48,22 +48,15 @@ class AskedAgain:
 
 
 class HashesOnDisk:
-    """A set of label hashes in a temporary file. Raises CannotFinishNow where there is no room for it."""
+    """A set of label hashes in a temporary file. Made by `hashes_on_disk`."""
 
     def __init__(self, table: sqlite3.Connection) -> None:
         self._table = table
         self._count = 0
-        for pragma in ("journal_mode = OFF", "synchronous = OFF"):
-            table.execute(f"PRAGMA {pragma}")
-        table.execute("CREATE TABLE hashes (label PRIMARY KEY) WITHOUT ROWID")
-        table.execute("BEGIN")
 
     def add(self, label_hash: str) -> bool:
         """Adds a label hash. Whether it was not there yet."""
-        try:
-            added = self._table.execute("INSERT OR IGNORE INTO hashes VALUES (?)", (label_hash,)).rowcount
-        except sqlite3.OperationalError as error:
-            raise CannotFinishNow(f"no room in the temporary directory: {error}") from error
+        added = self._table.execute("INSERT OR IGNORE INTO hashes VALUES (?)", (label_hash,)).rowcount
         self._count += added
         return bool(added)
 
@@ -81,8 +74,8 @@ class HashesOnDisk:
 
 @contextmanager
 def hashes_on_disk() -> Iterator[HashesOnDisk]:
-    """An empty set, gone at the end."""
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
+    """An empty set, gone at the end. Raises CannotFinishNow where there is no room for it."""
+    with scratch("hashes (label PRIMARY KEY) WITHOUT ROWID") as table:
         yield HashesOnDisk(table)
 
 

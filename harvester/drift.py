@@ -6,24 +6,21 @@ the others, few as a rule, are compared in tables on disk, so that memory stays 
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 
 import msgspec
 
-from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
 from harvester.output.manifest import Drift
 from harvester.plan import Order, plan_order
+from harvester.sorting import scratch
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
 # A row is a data unit on a branch: its label comes and goes, and its title may change.
 _TABLES = (
-    "PRAGMA journal_mode = OFF",
-    "PRAGMA synchronous = OFF",
-    "CREATE TABLE planned (unit, position, version, name)",
-    "CREATE TABLE listed (unit PRIMARY KEY, version, name, row) WITHOUT ROWID",
-    "BEGIN",
+    "planned (unit, position, version, name)",
+    "listed (unit PRIMARY KEY, version, name, row) WITHOUT ROWID",
 )
 _EDITED = "FROM planned JOIN listed USING (unit) WHERE planned.version IS NOT listed.version"
 _ADDED = "FROM listed WHERE unit NOT IN (SELECT unit FROM planned)"
@@ -88,18 +85,9 @@ def compared(
     Raises:
         CannotFinishNow: the temporary directory has no room for it.
     """
-    # The empty name: a private database on disk, gone when it is closed or the process dies.
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as tables:
-        try:
-            for statement in _TABLES:
-                tables.execute(statement)
-            _fill(tables, planned, listed, order)
-            tables.execute("CREATE INDEX planned_unit ON planned (unit)")
-            tables.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise CannotFinishNow(
-                f"no room to compare the listing in the temporary directory: {error}"
-            ) from error
+    with scratch(*_TABLES) as tables:
+        _fill(tables, planned, listed, order)
+        tables.execute("CREATE INDEX planned_unit ON planned (unit)")
         yield Comparison(tables)
 
 

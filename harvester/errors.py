@@ -20,80 +20,58 @@ Messages are one line, made for the user, and hold no secret.
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import ClassVar
+from typing import ClassVar, TypedDict, Unpack
 
 from harvester.schema import Failure
+
+
+class Concerning(TypedDict, total=False):
+    """What an error concerns, as far as it is known.
+
+    `operation` is what was being done, e.g. ``"get_label_rows"``; `row` the label hash of the row; `trace_id`
+    the request's, for the platform's support.
+    """
+
+    operation: str | None
+    row: str | None
+    trace_id: str | None
 
 
 class HarvesterError(Exception):
     """Base of all errors that harvester raises on purpose.
 
-    Args:
-        message: one line for the user, without secrets.
-        operation: what was being done, e.g. ``"get_label_rows"``.
-        row: label hash of the row concerned.
-        attempt: which attempt failed, counted from 1.
-        trace_id: the request's trace id, for the platform's support.
+    `message` is one line for the user, without secrets. The keys of `Concerning` are attributes, too.
     """
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        operation: str | None = None,
-        row: str | None = None,
-        attempt: int | None = None,
-        trace_id: str | None = None,
-    ) -> None:
+    def __init__(self, message: str, **concerning: Unpack[Concerning]) -> None:
         super().__init__(message)
         self.message = message
-        self.operation = operation
-        self.row = row
-        self.attempt = attempt
-        self.trace_id = trace_id
+        self.operation = concerning.get("operation")
+        self.row = concerning.get("row")
+        self.trace_id = concerning.get("trace_id")
 
 
 class Retry(HarvesterError):
-    """Worth asking again. `failure` is what a row is listed as that is asked for no more."""
+    """Worth asking again, after `retry_after` seconds if the server named a time.
+
+    `failure` is what a row is listed as that is asked for no more.
+    """
 
     failure: ClassVar[Failure] = "unavailable"
 
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, **concerning: Unpack[Concerning]
+    ) -> None:
+        super().__init__(message, **concerning)
+        self.retry_after = retry_after
+
 
 class RateLimited(Retry):
-    """The server refused for now. `retry_after` is in seconds, `None` where the server named no time."""
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        operation: str | None = None,
-        row: str | None = None,
-        attempt: int | None = None,
-        trace_id: str | None = None,
-    ) -> None:
-        super().__init__(message, operation=operation, row=row, attempt=attempt, trace_id=trace_id)
-        self.retry_after = retry_after
+    """The server refused for now."""
 
 
 class Unavailable(Retry):
-    """The server, or the way to it, failed: 5xx, timeout, reset, truncated or unreadable answer.
-
-    `retry_after` is in seconds, `None` where the server named no time.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        retry_after: float | None = None,
-        operation: str | None = None,
-        row: str | None = None,
-        attempt: int | None = None,
-        trace_id: str | None = None,
-    ) -> None:
-        super().__init__(message, operation=operation, row=row, attempt=attempt, trace_id=trace_id)
-        self.retry_after = retry_after
+    """The server, or the way to it, failed: 5xx, timeout, reset, truncated or unreadable answer."""
 
 
 class TooMuchAsked(Retry):
@@ -101,17 +79,8 @@ class TooMuchAsked(Retry):
 
     failure: ClassVar[Failure] = "too_large"
 
-    def __init__(
-        self,
-        message: str,
-        *,
-        maximum: int | None = None,
-        operation: str | None = None,
-        row: str | None = None,
-        attempt: int | None = None,
-        trace_id: str | None = None,
-    ) -> None:
-        super().__init__(message, operation=operation, row=row, attempt=attempt, trace_id=trace_id)
+    def __init__(self, message: str, *, maximum: int | None = None, **concerning: Unpack[Concerning]) -> None:
+        super().__init__(message, **concerning)
         self.maximum = maximum
 
 
@@ -119,16 +88,9 @@ class SkipRow(HarvesterError):
     """This row cannot be had; its neighbours can. `failure` is the code that it is listed with."""
 
     def __init__(
-        self,
-        message: str,
-        *,
-        failure: Failure = "unreadable",
-        operation: str | None = None,
-        row: str | None = None,
-        attempt: int | None = None,
-        trace_id: str | None = None,
+        self, message: str, *, failure: Failure = "unreadable", **concerning: Unpack[Concerning]
     ) -> None:
-        super().__init__(message, operation=operation, row=row, attempt=attempt, trace_id=trace_id)
+        super().__init__(message, **concerning)
         self.failure = failure
 
 

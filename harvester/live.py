@@ -3,12 +3,12 @@
 import json
 import sqlite3
 from collections.abc import Container, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from harvester.changes import Change
-from harvester.errors import BadInput, CannotFinishNow, Unsound
+from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
 from harvester.output.lines import read_as, read_lines
@@ -16,6 +16,7 @@ from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
 from harvester.schema import KINDS, Record
 from harvester.settings import check_kinds, strings
+from harvester.sorting import scratch
 
 _VOIDS = ("edited", "removed")
 
@@ -89,7 +90,7 @@ def _label_row(record: dict[str, Any]) -> tuple[str, str]:
 @contextmanager
 def void_rows(target: Target, manifest: Manifest) -> Iterator["Void"]:
     """The label rows whose records later generations made void. Raises CannotFinishNow on a full disk."""
-    with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
+    with scratch("void (label PRIMARY KEY, since) WITHOUT ROWID") as table:
         yield Void(table, target, manifest)
 
 
@@ -104,15 +105,7 @@ class Void:
         self._table = table
         self._last: str | None = None
         self._since = 0
-        table.execute("PRAGMA journal_mode = OFF")
-        table.execute("PRAGMA synchronous = OFF")
-        table.execute("CREATE TABLE void (label PRIMARY KEY, since) WITHOUT ROWID")
-        try:
-            table.execute("BEGIN")
-            table.executemany("INSERT OR REPLACE INTO void VALUES (?, ?)", _voided(target, manifest))
-            table.execute("COMMIT")
-        except sqlite3.OperationalError as error:
-            raise CannotFinishNow(f"no room in the temporary directory: {error}") from error
+        table.executemany("INSERT OR REPLACE INTO void VALUES (?, ?)", _voided(target, manifest))
 
     def holds(self, label_row: tuple[str, str], generation: int) -> bool:
         """Whether the records of that label row (hash, branch) that `generation` brought are void."""

@@ -104,9 +104,8 @@ async def harvest_part(
     writer = PartWriter(target, part, work.format.compress)
     try:
         tally = await harvest_rows(
-            (row for row in rows if row.outcome is None),
-            pool=pool, extractor=extractor, keep=writer, counters=counters,
-        )  # fmt: skip
+            (row for row in rows if row.outcome is None), pool=pool, extractor=extractor, keep=writer
+        )
         notes = writer.notes(without=("stale",) if pool.clocks_differ else ())
         counters.notes += sum(notes.values())
         # In threads, as a disk takes its time to say that it has the bytes.
@@ -140,7 +139,6 @@ async def harvest_rows(
     pool: Pool,
     extractor: Extractor,
     keep: Keep,
-    counters: Counters,
 ) -> Tally:
     """Asks for `rows`, reads and chooses their records, and keeps them in the order of `rows`.
 
@@ -152,12 +150,9 @@ async def harvest_rows(
         async for some, outcome in outcomes:
             if isinstance(outcome, FailedRow):
                 tally.failed += 1
-                counters.failed += 1
                 keep.fail(outcome)
                 continue
             tally.add(some, outcome)
-            counters.harvested += len(some)
-            counters.add(outcome.written)
             if outcome.notes:
                 keep.note(outcome.notes)
             for kind, lines in outcome.lines.items():
@@ -167,5 +162,4 @@ async def harvest_rows(
                         await anyio.to_thread.run_sync(write)
                     else:
                         write()
-                    counters.out_bytes += lines.size
     return tally

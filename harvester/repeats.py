@@ -2,23 +2,13 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from itertools import chain
 
 import msgspec
 
-from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
-from harvester.sorting import Sorter, sorter
-
-_WANTED, _UNWANTED = b"1", b"0"
-_RUN_BYTES = 4 * 1024**2  # of hashes sorted in memory, beside the rows themselves
-_TABLE = (
-    "PRAGMA journal_mode = OFF",
-    "PRAGMA synchronous = OFF",
-    "CREATE TABLE repeated (label PRIMARY KEY, wanted, came DEFAULT 0) WITHOUT ROWID",
-    "BEGIN",
-)
+from harvester.sorting import scratch
 
 
 class _Place(msgspec.Struct):
@@ -36,13 +26,14 @@ class Repeats:
     more than once come into such an index, and where there are none, `once` looks at no line.
     """
 
-    def __init__(self, labels: Sorter) -> None:
-        self._labels = labels
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
 
     def add(self, rows: Iterable[PlanRow]) -> None:
         """Takes in rows as they are listed."""
-        self._labels.extend(
-            [(row.label_hash, _UNWANTED if row.outcome else _WANTED) for row in rows if row.label_hash]
+        self._database.executemany(
+            "INSERT INTO listed VALUES (?, ?)",
+            [(row.label_hash, row.outcome is None) for row in rows if row.label_hash],
         )
 
     def once(self, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -53,34 +44,11 @@ class Repeats:
         lines = iter(lines)
         if (line := next(lines, None)) is None:
             return
-        lines, found = chain([line], lines), self._found()
-        if (first := next(found, None)) is None:
-            yield from lines
-            return
-        # The empty name: a private database on disk, gone when it is closed or the process dies.
-        with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as table:
-            try:
-                for statement in _TABLE:
-                    table.execute(statement)
-                table.executemany("INSERT INTO repeated (label, wanted) VALUES (?, ?)", chain([first], found))
-            except sqlite3.OperationalError as error:
-                raise CannotFinishNow(
-                    f"no room in the temporary directory for what is listed twice: {error}"
-                ) from error
-            yield from _firsts(table, lines)
-
-    def _found(self) -> Iterator[tuple[str, bytes]]:
-        """The hashes that came more than once, and whether each is asked for at one of its places."""
-        last, item, times = "", _UNWANTED, 0
-        for label_hash, wanted in self._labels.entries():
-            if label_hash == last:
-                item, times = max(item, wanted), times + 1
-                continue
-            if times > 1:
-                yield last, item
-            last, item, times = label_hash, wanted, 1
-        if times > 1:
-            yield last, item
+        found = self._database.execute(
+            "INSERT INTO repeated SELECT label, max(wanted), 0 FROM listed GROUP BY label HAVING count(*) > 1"
+        )
+        lines = chain([line], lines)
+        yield from _firsts(self._database, lines) if found.rowcount else lines
 
 
 def _firsts(table: sqlite3.Connection, lines: Iterable[bytes]) -> Iterator[bytes]:
@@ -95,7 +63,7 @@ def _firsts(table: sqlite3.Connection, lines: Iterable[bytes]) -> Iterator[bytes
             yield line
             continue
         wanted, came = found
-        if came or (wanted == _WANTED and place.outcome is not None):
+        if came or (wanted and place.outcome is not None):
             continue
         table.execute("UPDATE repeated SET came = 1 WHERE label = ?", (place.label_hash,))
         yield msgspec.json.encode(msgspec.structs.replace(whole(line), listed_twice=True))
@@ -104,5 +72,6 @@ def _firsts(table: sqlite3.Connection, lines: Iterable[bytes]) -> Iterator[bytes
 @contextmanager
 def repeats() -> Iterator[Repeats]:
     """What finds label rows that are listed more than once."""
-    with sorter(_RUN_BYTES) as labels:
-        yield Repeats(labels)
+    repeated = "repeated (label PRIMARY KEY, wanted, came) WITHOUT ROWID"
+    with scratch("listed (label, wanted)", repeated) as database:
+        yield Repeats(database)

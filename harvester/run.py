@@ -167,13 +167,9 @@ class Run:
         if self._limits.engine == "dask":
             run = partial(engines.cluster().run, work, target=self._target)
         elif self._limits.processes == 1:
-            run = partial(
-                local.run,
-                work,
-                source=self._session.label_rows(project, self._selection, self._format),
-                target=self._target,
-                extractor=self._reader(self._ontology),
-            )
+            source = self._session.label_rows(project, self._selection, self._format)
+            equipment = local.Equipment(source, self._target, self._reader(self._ontology))
+            run = partial(local.run, work, equipment=equipment)
         try:
             await run(
                 parts=local.in_thread_each(planfile.slices(self._target, self._plan, missing)),

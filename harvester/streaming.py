@@ -90,12 +90,7 @@ async def stream_rows(
         aclosing(pool.stream(wanted(), extractor)) as outcomes,
     ):
         async for some, outcome in outcomes:
-            if isinstance(outcome, FailedRow):
-                counters.failed += 1
-            else:
-                counters.harvested += len(some)
-                counters.add(outcome.written)
-                counters.out_bytes += sum(lines.size for lines in outcome.lines.values())
+            if not isinstance(outcome, FailedRow):
                 counters.notes += len(outcome.notes)
                 for note in outcome.notes:
                     on_event("row.noted", msgspec.structs.asdict(note))

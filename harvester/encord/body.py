@@ -4,11 +4,11 @@ However large, a body is held once: it is decompressed piece by piece into the o
 """
 
 import struct
+import zlib
 from collections.abc import Iterable, Iterator
 
 import deflate
 import urllib3
-from isal import igzip_lib
 
 PIECE = 1024**2  # bytes: what is held besides the body itself
 # Bytes of a body that is unpacked in one go, which is quicker; answers to bundles are smaller.
@@ -182,7 +182,7 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
                             f"an answer that unpacks to over {_HIGHEST_RATIO} times its size"
                         )
                     yield plain
-            except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stubs call the class an instance
+            except zlib.error as error:
                 raise BrokenAnswer("the answer's compression is damaged") from error
             rest = member.unused_data if member.eof else b""
     if begun and not member.eof:
@@ -196,13 +196,12 @@ def _bites(pieces: Iterable[bytes]) -> Iterator[bytes]:
             yield piece[start : start + _BITE]
 
 
-def _member() -> igzip_lib.IgzipDecompressor:
-    return igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
+def _member() -> "zlib._Decompress":
+    return zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # gzip
 
 
-def _decompress(member: igzip_lib.IgzipDecompressor, data: bytes) -> Iterator[bytes]:
-    if plain := member.decompress(data, PIECE):
+def _decompress(member: "zlib._Decompress", data: bytes) -> Iterator[bytes]:
+    plain = member.decompress(data, PIECE)
+    while plain:
         yield plain
-    while not (member.eof or member.needs_input):
-        if plain := member.decompress(b"", PIECE):
-            yield plain
+        plain = member.decompress(member.unconsumed_tail, PIECE)

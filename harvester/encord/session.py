@@ -29,9 +29,7 @@ from harvester.errors import (
     CannotFinishNow,
     CredentialsRefused,
     HarvesterError,
-    RateLimited,
     Retry,
-    Unavailable,
     did_you_mean,
 )
 from harvester.events import say
@@ -296,7 +294,7 @@ class Session:
     def _worth_asking_again(self, error: BaseException) -> bool:
         if not isinstance(error, Retry) or (not self._answered and faults.never_connected(error)):
             return False  # nobody there from the start: a wrong address; later it is an outage
-        return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
+        return (error.retry_after or 0) <= _LONGEST_WAIT
 
     def _once(self, operation: str, call: Callable[[], T]) -> T:
         """`call`, which is not asked again: where it fails, it stops the run."""
@@ -359,5 +357,5 @@ _jitter = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_rand
 
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
-    named = error.retry_after if isinstance(error, RateLimited | Unavailable) else None
+    named = error.retry_after if isinstance(error, Retry) else None
     return max(named or 0.0, float(_jitter(state)))  # a Retry-After of 0 is no leave to hammer

@@ -21,8 +21,8 @@ import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import Part, Reports, StopSignal
-from harvester.engines.messages import decoded, encoded
-from harvester.engines.processes import WorkerFailed, divided, raise_ended
+from harvester.engines.messages import WorkerFailed, decoded, encoded, raise_ended
+from harvester.engines.processes import divided
 from harvester.errors import BadInput, CannotFinishNow, unwrapped
 from harvester.events import once, one_line
 from harvester.labels.wire import PlanRow

@@ -23,17 +23,15 @@ from distributed import Worker, WorkerPlugin, get_worker
 from distributed.utils import sync
 from distributed.versions import get_package_info
 
-from harvester.encord.opening import open_session
-from harvester.engines.messages import Ended, Said, decoded, encoded
+from harvester.engines.local import equipped, harvesting
+from harvester.engines.messages import Ended, Said, decoded, encoded, ended_by
 from harvester.errors import BadInput, Stop
 from harvester.events import LEVELS, Counters
-from harvester.fetch.pool import Pool
-from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, read_commit
 from harvester.output.target import Target
-from harvester.part import Work, harvest_part
+from harvester.part import Work
 from harvester.settings import Connection, connection_from_environment
 
 # What decides the bytes of a part, so that no worker may have another version.
@@ -170,17 +168,11 @@ class _Export:
         _check_target(self._target, work)
         self._counters, self._told = Counters(), Counters().snapshot()
         self._said: list[Said] = []
-        self._extractor = Extractor(work.selection, work.format, work.project.ontology)
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
-            session = open_session(with_own_credentials(work.connection))
-            stack.callback(session.close)
-            source = session.label_rows(work.project, work.selection, work.format)
-            pool = Pool(
-                source, work.limits, counters=self._counters, on_event=self._say,
-                request_deadline=work.connection.request_deadline, row_bytes=work.row_bytes,
-            )  # fmt: skip
-            self._pool = stack.enter_context(self._portal.wrap_async_context_manager(pool))
+            equipment = stack.enter_context(equipped(work, with_own_credentials(work.connection)))
+            pool = harvesting(work, equipment, self._counters, self._say)
+            self._harvest_part = stack.enter_context(self._portal.wrap_async_context_manager(pool))
             self._stack = stack.pop_all()
 
     def begin(self, part: int, rows: bytes) -> "Future[Done]":
@@ -195,10 +187,7 @@ class _Export:
         # It is there if the worker that had the task before was lost after it had committed.
         commit = await in_thread(read_commit, self._target, self._work.plan, part)
         if commit is None:
-            commit = await harvest_part(
-                part, rows, self._work,
-                target=self._target, pool=self._pool, extractor=self._extractor, counters=self._counters,
-            )  # fmt: skip
+            commit = await self._harvest_part(part, rows)
         said, self._said = self._said, []
         before, self._told = self._told, self._counters.snapshot()
         return Done(
@@ -252,8 +241,6 @@ def _check_target(target: Target, work: Work) -> None:
 
 
 def _ended_by(error: Exception, address: str) -> Ended:
-    from harvester.engines.worker import ended_by
-
     ended = ended_by(error)
     if isinstance(error, Stop):
         ended = msgspec.structs.replace(ended, message=f"worker {address}: {ended.message}")

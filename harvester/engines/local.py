@@ -2,12 +2,15 @@
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
 from anyio.to_thread import run_sync as in_thread
 
+from harvester.encord.opening import open_session
 from harvester.errors import unwrapped
 from harvester.events import Counters
 from harvester.fetch.pool import Pool
@@ -17,7 +20,7 @@ from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
 from harvester.output.target import Target
 from harvester.part import Work, harvest_part
-from harvester.settings import Format, Limits
+from harvester.settings import Connection, Format, Limits
 
 Part = tuple[int, Sequence[PlanRow]]
 
@@ -27,11 +30,14 @@ _USUAL_BUNDLE = 100
 _MOST_OPEN_PARTS = 16  # each holds some files open, and is what a kill can lose
 
 
+OnEvent = Callable[[str, Mapping[str, Any]], None]
+
+
 class Reports(NamedTuple):
     """Where an engine reports what it does: its counters, events, and the parts that it has committed."""
 
     counters: Counters
-    on_event: Callable[[str, Mapping[str, Any]], None]
+    on_event: OnEvent
     on_commit: Callable[[Commit], None]
 
 
@@ -45,13 +51,56 @@ class StopSignal(NamedTuple):
     grace: float
 
 
+class Equipment(NamedTuple):
+    """What a process harvests parts with: where label rows come from, where lines go, what makes them."""
+
+    source: LabelRows
+    target: Target
+    extractor: Extractor
+
+
+@contextmanager
+def equipped(work: Work, connection: Connection) -> Iterator[Equipment]:
+    """The equipment of a process that got `work` from another one. Blocking.
+
+    Raises:
+        CredentialsRefused, BadInput: as `open_session`, or a filter does not import here.
+    """
+    session = open_session(connection)
+    try:
+        yield Equipment(
+            session.label_rows(work.project, work.selection, work.format),
+            work.open_target(),
+            Extractor(work.selection, work.format, work.project.ontology),
+        )
+    finally:
+        session.close()
+
+
+@asynccontextmanager
+async def harvesting(
+    work: Work, equipment: Equipment, counters: Counters, on_event: OnEvent
+) -> AsyncIterator[Callable[[int, Sequence[PlanRow]], Awaitable[Commit]]]:
+    """A pool, and what harvests and commits a part through it, given the part's number and rows."""
+    async with Pool(
+        equipment.source,
+        work.limits,
+        counters=counters,
+        on_event=on_event,
+        request_deadline=work.connection.request_deadline,
+        row_bytes=work.row_bytes,
+    ) as pool:
+        yield partial(
+            harvest_part,
+            work=work, target=equipment.target, pool=pool, extractor=equipment.extractor, counters=counters,
+        )  # fmt: skip
+
+
 async def run(
     work: Work,
     parts: AsyncIterator[Part],
     *,
-    source: LabelRows,
-    target: Target,
-    extractor: Extractor,
+    equipment: Equipment,
     reports: Reports,
     stop: StopSignal,
 ) -> None:
@@ -59,23 +108,11 @@ async def run(
 
     An error in one part cancels the others and is raised as itself.
     """
-    counters = reports.counters
-    async with Pool(
-        source,
-        work.limits,
-        counters=counters,
-        on_event=reports.on_event,
-        request_deadline=work.connection.request_deadline,
-        row_bytes=work.row_bytes,
-    ) as pool:
+    async with harvesting(work, equipment, reports.counters, reports.on_event) as harvest_one:
 
         async def harvest(index: int, rows: Sequence[PlanRow]) -> None:
             reports.on_event("part.started", {"part": index, "rows": len(rows)})
-            reports.on_commit(
-                await harvest_part(
-                    index, rows, work, target=target, pool=pool, extractor=extractor, counters=counters
-                )
-            )
+            reports.on_commit(await harvest_one(index, rows))
 
         width = usual_width(work.limits, work.format)
         await spread(parts, harvest, width=width, stop=stop)

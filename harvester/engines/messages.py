@@ -4,11 +4,13 @@ A message is its length in four bytes and then JSON. Credentials travel this way
 where every user of the machine could read them.
 """
 
+import traceback
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harvester import errors
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
 from harvester.part import Work
@@ -71,8 +73,37 @@ class Ended(msgspec.Struct, tag=True):
     traceback: str = ""
 
 
+class WorkerFailed(Exception):
+    """A bug in a worker process; its traceback is a note of this error."""
+
+
 ToWorker = Begin | HarvestPart | NoMore | StopWorker
 FromWorker = Ask | CountersNow | Said | Committed | Ended
+
+
+def ended_by(error: BaseException) -> Ended:
+    """What ended this worker, in words that raise it anew on the other side."""
+    error = errors.first_of(error)
+    if isinstance(error, errors.HarvesterError):
+        return Ended(error=type(error).__name__, message=error.message)
+    name, trace = type(error).__name__, "".join(traceback.format_exception(error))
+    if isinstance(error, OSError) and error.errno is not None:
+        return Ended(error=name, message=error.strerror or str(error), errno=error.errno, traceback=trace)
+    return Ended(error=name, message=str(error), traceback=trace)
+
+
+def raise_ended(ended: Ended) -> None:
+    """Raises here what ended the worker, if anything did."""
+    if ended.error is None:
+        return
+    kind = getattr(errors, ended.error, None)
+    if isinstance(kind, type) and issubclass(kind, errors.HarvesterError):
+        raise kind(ended.message)
+    if ended.errno is not None:
+        raise OSError(ended.errno, ended.message)
+    failed = WorkerFailed(f"{ended.error}: {ended.message}")
+    failed.add_note(ended.traceback)
+    raise failed
 
 
 def packed(message: ToWorker | FromWorker) -> bytes:

@@ -13,7 +13,6 @@ import msgspec
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from harvester import errors
 from harvester.engines.local import Part, Reports, StopSignal
 from harvester.engines.messages import (
     PREFIX,
@@ -29,6 +28,7 @@ from harvester.engines.messages import (
     ToWorker,
     from_worker,
     packed,
+    raise_ended,
 )
 from harvester.errors import CannotFinishNow, unwrapped
 from harvester.events import once
@@ -36,10 +36,6 @@ from harvester.part import Work
 from harvester.settings import Limits
 
 _TO_END = 3.0  # seconds that a stopped worker has beyond the grace, to say that it has ended
-
-
-class WorkerFailed(Exception):
-    """A bug in a worker process; its traceback is a note of this error."""
 
 
 def divided(limits: Limits, processes: int) -> Limits:
@@ -163,17 +159,3 @@ class _Worker:
         """Adds what the worker has done since it counted last."""
         self._reports.counters.add({name: value - self._counted.get(name, 0) for name, value in now.items()})
         self._counted = now
-
-
-def raise_ended(ended: Ended) -> None:
-    """Raises here what ended the worker, if anything did."""
-    if ended.error is None:
-        return
-    kind = getattr(errors, ended.error, None)
-    if isinstance(kind, type) and issubclass(kind, errors.HarvesterError):
-        raise kind(ended.message)
-    if ended.errno is not None:
-        raise OSError(ended.errno, ended.message)
-    failed = WorkerFailed(f"{ended.error}: {ended.message}")
-    failed.add_note(ended.traceback)
-    raise failed

@@ -7,9 +7,8 @@ gone, and so is its lock on the target: the worker ends at once, in the middle o
 import os
 import signal
 import sys
-import traceback
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import Any, BinaryIO
 
 import anyio
@@ -17,7 +16,6 @@ import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from harvester import events
-from harvester.encord.opening import open_session
 from harvester.engines import local
 from harvester.engines.messages import (
     PREFIX,
@@ -32,12 +30,11 @@ from harvester.engines.messages import (
     Said,
     StopWorker,
     ToWorker,
+    ended_by,
     packed,
     to_worker,
 )
-from harvester.errors import HarvesterError, first_of
 from harvester.events import Counters
-from harvester.labels.extract import Extractor
 from harvester.process import set_up
 
 _TICK = 0.2  # seconds between two reports of the counters
@@ -81,22 +78,21 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             yield part.index, part.rows
             put(Ask())
 
-    session = await anyio.to_thread.run_sync(open_session, work.connection)
     send, inbox = anyio.create_memory_object_stream[HarvestPart](1)  # one was asked for
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_listen, incoming, send, stopping)
-        tasks.start_soon(_report, counters, put)
-        await local.run(
-            work,
-            parts(inbox),
-            source=session.label_rows(work.project, work.selection, work.format),
-            target=work.open_target(),
-            extractor=Extractor(work.selection, work.format, work.project.ontology),
-            reports=local.Reports(counters, on_event, lambda commit: put(Committed(commit))),
-            stop=local.StopSignal(stopping, begin.grace),
-        )
-        put(CountersNow(counters.snapshot()))
-        tasks.cancel_scope.cancel()
+    with ExitStack() as stack:
+        equipment = await anyio.to_thread.run_sync(stack.enter_context, local.equipped(work, work.connection))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_listen, incoming, send, stopping)
+            tasks.start_soon(_report, counters, put)
+            await local.run(
+                work,
+                parts(inbox),
+                equipment=equipment,
+                reports=local.Reports(counters, on_event, lambda commit: put(Committed(commit))),
+                stop=local.StopSignal(stopping, begin.grace),
+            )
+            put(CountersNow(counters.snapshot()))
+            tasks.cancel_scope.cancel()
 
 
 async def _listen(
@@ -125,17 +121,6 @@ def _read(incoming: BinaryIO) -> ToWorker:
     if not body:
         os._exit(1)
     return to_worker(body)
-
-
-def ended_by(error: BaseException) -> Ended:
-    """What ended this worker, in words that raise it anew on the other side."""
-    error = first_of(error)
-    if isinstance(error, HarvesterError):
-        return Ended(error=type(error).__name__, message=error.message)
-    name, trace = type(error).__name__, "".join(traceback.format_exception(error))
-    if isinstance(error, OSError) and error.errno is not None:
-        return Ended(error=name, message=error.strerror or str(error), errno=error.errno, traceback=trace)
-    return Ended(error=name, message=str(error), traceback=trace)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,10 @@ Where this process has no CPU left to read answers with, more in flight bring no
 and cost memory, connections and changes between threads. Then the limit falls, whatever the latency says.
 """
 
+import os
 from collections.abc import Callable
+
+import anyio
 
 # At first; a round trip at the first pace needs fewer.
 START = 8.0
@@ -28,6 +31,8 @@ ENOUGH = 4.0
 # A cut has helped where the latency fell by at least half as much as the number in flight.
 HELPED = 0.9
 GROWTH = 1.1
+# Seconds between two readings: the system counts CPU time in hundredths, and a busy moment is no bottleneck.
+_BETWEEN = 0.5
 
 
 class InFlight:
@@ -108,3 +113,26 @@ class InFlight:
             self._calm[size] *= slowdown
         self.limit = min(self.limit / CUT, self._most)
         self._before_cut = None
+
+
+def cpu_seconds() -> float:
+    """The CPU time that this process has used, all its threads together."""
+    used = os.times()
+    return used.user + used.system
+
+
+class CoresUsed:
+    """Tells, when called in an event loop, how many cores are used of late: 1.0 is one, all the time."""
+
+    def __init__(self, read: Callable[[], float] = cpu_seconds) -> None:
+        self._read = read
+        self._at = float("-inf")
+        self._used = self._cores = 0.0
+
+    def __call__(self) -> float:
+        now = anyio.current_time()
+        if (passed := now - self._at) >= _BETWEEN:
+            used = self._read()
+            self._cores = (used - self._used) / passed
+            self._at, self._used = now, used
+        return self._cores

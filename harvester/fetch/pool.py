@@ -26,8 +26,8 @@ from harvester.fetch.asking import FailedRow, Fetched, Outcome, Span
 from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_LEFT_OUT, MOST_ROWS, Batch, BundleSizer
 from harvester.fetch.calls import Caller
-from harvester.fetch.cores import CoresUsed
 from harvester.fetch.gate import Gate
+from harvester.fetch.in_flight import CoresUsed
 from harvester.fetch.pacing import Pacer, Ticket
 from harvester.fetch.retry import RetryPolicy
 from harvester.fetch.source import LabelRows
@@ -39,7 +39,7 @@ __all__ = ["FailedRow", "Pool"]
 
 Rows = Iterable[PlanRow] | AsyncIterable[PlanRow]
 
-_MOST_IN_FLIGHT = 256
+MOST_IN_FLIGHT = 256
 
 
 class Pool:
@@ -51,7 +51,7 @@ class Pool:
     An async context manager; leaving it cancels everything under way without waiting for threads.
 
     Args:
-        counters: requests, refused, retries, wire_bytes and body_bytes are counted here.
+        counters: all of them are counted here, but for the rows that are not asked for, and the notes.
         on_event: called with ``request.answered``, ``request.refused``, ``request.retried``,
             ``bundle.split``, ``answer.foreign``, ``row.failed``, ``rows.older``, ``rows.clocks_differ``.
         request_deadline: seconds after which a call should have ended by itself.
@@ -70,7 +70,7 @@ class Pool:
         row_bytes: float | None = None,
     ) -> None:
         rng = rng or random.Random()
-        most = limits.concurrency or _MOST_IN_FLIGHT
+        most = limits.concurrency or MOST_IN_FLIGHT
         self.pacer = Pacer(
             rng=rng,
             max_rps=limits.max_rps,
@@ -154,6 +154,7 @@ class Pool:
                 if not bundle.complete:
                     break
                 for span in sorted(bundle.spans, key=lambda span: span.place):
+                    self._count(span)
                     yield bundle.rows[span.place : span.place + span.rows], span.outcome
                 bundle.hold.release()
             if self._error is not None or self._group is None:
@@ -162,6 +163,15 @@ class Pool:
             scope.cancel()
             receive.close()
             account.close()
+
+    def _count(self, span: Span) -> None:
+        counters = self._counters
+        if isinstance(span.outcome, FailedRow):
+            counters.failed += 1
+        else:
+            counters.harvested += span.rows
+            counters.add(span.outcome.written)
+            counters.out_bytes += sum(lines.size for lines in span.outcome.lines.values())
 
     async def _feed(
         self,

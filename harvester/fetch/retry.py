@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 import anyio
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 
 from harvester.errors import RateLimited, Unavailable
 from harvester.fetch.bundles import Batch
@@ -75,33 +74,22 @@ class RetryPolicy:
         self._broken = broken
         self._on_retry = on_retry
         self._now = now
-        self._retrying = AsyncRetrying(
-            retry=retry_if_exception_type((RateLimited, Unavailable)),
-            stop=self._given_up,
-            wait=self._wait,
-            before_sleep=self._tell,
-            sleep=sleep,
-            reraise=True,
-        )
+        self._sleep = sleep
 
     async def __call__(self, ask: Callable[[Batch], Awaitable[T]], batch: Batch) -> T:
         """What `ask(batch)` returns. Raises its last error once the batch is given up.
 
         `ask` adds to `batch.spent` what counts.
         """
-        try:
-            return await ask(batch)
-        except (RateLimited, Unavailable) as error:
-            failures = [error]
-
-        async def ask_again(batch: Batch) -> T:
-            if failures:
-                raise failures.pop()
-            return await ask(batch)
-
-        # Tenacity takes over with the first failure: most requests have none, and its loop costs as much
-        # as the rest of a call. A copy, for it keeps the loop's state in the object.
-        return await self._retrying.copy()(ask_again, batch)
+        while True:
+            try:
+                return await ask(batch)
+            except (RateLimited, Unavailable) as error:
+                if isinstance(error, Unavailable) and batch.spent >= self._limit(batch):
+                    raise
+                wait = self._wait(batch, error)
+                self._on_retry(batch, error, wait)
+            await self._sleep(wait)
 
     def _limit(self, batch: Batch) -> int:
         if len(batch.rows) == 1:
@@ -112,30 +100,10 @@ class RetryPolicy:
         """Whether the row in `batch`, alone and failed before, is given up if it fails once more."""
         return len(batch.rows) == 1 and 0 < batch.spent == self._max_attempts - 1
 
-    def _given_up(self, state: RetryCallState) -> bool:
-        batch = _batch(state)
-        return isinstance(_error(state), Unavailable) and batch.spent >= self._limit(batch)
-
-    def _wait(self, state: RetryCallState) -> float:
-        error = _error(state)
+    def _wait(self, batch: Batch, error: RateLimited | Unavailable) -> float:
         if isinstance(error, RateLimited) or self._broken():
             return 0.0  # the gate makes it wait
-        longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** max(0, _batch(state).spent - 1))
+        longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** max(0, batch.spent - 1))
         return max(
             self._rng.uniform(longest / 2, longest), error.retry_after or 0.0, self.budget.take(self._now())
         )
-
-    def _tell(self, state: RetryCallState) -> None:
-        self._on_retry(_batch(state), _error(state), state.upcoming_sleep)
-
-
-def _batch(state: RetryCallState) -> Batch:
-    batch = state.args[0]
-    assert isinstance(batch, Batch)
-    return batch
-
-
-def _error(state: RetryCallState) -> RateLimited | Unavailable:
-    error = state.outcome.exception() if state.outcome else None
-    assert isinstance(error, RateLimited | Unavailable)
-    return error

@@ -1,7 +1,7 @@
 """Worker threads for blocking calls, one for each that is under way or was left: the gate bounds the former.
 
-anyio's own threads would do. But their limiter, three turns of the event loop and two cancel scopes are a
-tenth of what a request of one row costs.
+anyio's own threads cost twice as much a call (40 µs more of CPU: 3 % of a request of one row, 0.3 % of one
+of a hundred), and an interpreter waits for them at its exit for as long as a read hangs.
 """
 
 import asyncio

@@ -1,6 +1,5 @@
-"""The forecast: list, draw, look, estimate, rehearse. Read this first."""
+"""The forecast: list, draw, look, estimate. Read this first."""
 
-import math
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -10,14 +9,12 @@ import anyio
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.engines.local import usual_width
 from harvester.events import Counters, say
 from harvester.fetch.pool import Pool
-from harvester.forecast.estimate import Estimate, exactly, spread_of, total
-from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
-from harvester.forecast.sample import CallTimes, Look, Sample, Weigher, look_at
+from harvester.forecast.course import Course, course
+from harvester.forecast.estimate import Estimate, exactly, total
+from harvester.forecast.sample import CallTimes, Draw, Look, Sample, Stratum, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
-from harvester.forecast.strata import Draw, Stratum
 from harvester.known import check_selection
 from harvester.listing_filter import ListingFilter
 from harvester.plan import Preview, plan_lines, preview, rows_of
@@ -27,11 +24,12 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
-_REHEARSALS = 40
-# How much quicker or slower a server may answer an export than it answered the sample: a factor of two is
-# not unusual, and more is rare. As the standard deviation of its logarithm.
-_MOODS = 0.35
 _LISTINGS = 2  # that an export makes: for its plan, and to see what has changed since
+# How far off a course by round trips is, where the server answers as it did the sample: exports against
+# servers that limit the rate, the requests in flight, or nothing took 0.8 to 1.3 times as long.
+_ROUGH = 1.3
+# The same of a rate that refused a few requests of a sample: what the server had saved up before counts too.
+_RATE_ROUGH = 2.0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
@@ -112,9 +110,7 @@ async def forecast(
         )
         looked = await look_at(rows, pool, extractor, format, counters=counters, times=times)
         numbers = _Totals(strata, looked)
-        prediction = await in_thread(
-            partial(_predict, numbers, looked, foreseen, format, limits, listing, rng)
-        )
+        prediction = _predict(numbers, looked, foreseen, format, limits, listing)
     steps = None
     if explain:
         steps = await in_thread(
@@ -158,37 +154,37 @@ class _Totals:
     def total(self, of: Callable[[Look], float]) -> Estimate:
         return total((rows, [of(look) for look in looks]) for rows, looks in self.strata)
 
-    def redrawn(self, rng: random.Random) -> tuple[list[Look], list[float]]:
-        """As many looks drawn from the looks, stratum by stratum, each with the chance of being met."""
-        looks: list[Look] = []
-        chances: list[float] = []
-        for rows, drawn in self.strata:
-            all_seen = rows == len(drawn)
-            looks += drawn if all_seen else rng.choices(drawn, k=len(drawn))
-            chances += [rows / len(drawn)] * len(drawn)
-        return looks, chances
-
 
 def _predict(
-    numbers: _Totals,
-    sample: Sample,
-    preview: Preview,
-    format: Format,
-    limits: Limits,
-    listing: float,
-    rng: random.Random,
+    numbers: _Totals, sample: Sample, preview: Preview, format: Format, limits: Limits, listing: float
 ) -> Prediction:
     counters = sample.counters
     looks = [look for _, drawn in numbers.strata for look in drawn]
     weighed = sum(look.body for look in looks)
     label_bytes = numbers.total(lambda look: look.body)
-    courses = list(_rehearsals(numbers, sample.server, preview, format, limits, rng))
+    line_bytes = numbers.total(lambda look: sum(look.lines.values()))
     around = counters.body_bytes / weighed if weighed else 1.0  # the envelopes
+
+    def go(weight: float, slowness: float, rate: float | None) -> Course:
+        return course(
+            preview.to_fetch, weight, line_bytes.value, sample.calls.slower(slowness), limits, rate=rate
+        )
+
+    likely = go(label_bytes.value, 1.0, sample.rate)
+    least = go(label_bytes.low, sample.calls.quick, sample.rate and sample.rate * _RATE_ROUGH)
+    most = go(label_bytes.high, sample.calls.slow, sample.rate and sample.rate / _RATE_ROUGH)
+    # Of each part the last bundle is smaller, and so may the first be, which is cut as the part is opened.
+    ends = 2 * preview.parts * (1 - 1 / likely.bundle)
+    growing = (_ROUGH - 1) * max(0.0, likely.requests - preview.to_fetch / likely.bundle)
     return Prediction(
         sampled=len(looks),
         strata=len(numbers.strata),
         failed_in_sample=sum(look.failed for look in looks),
-        requests=spread_of([course.requests for course in courses]),
+        requests=Estimate(
+            likely.requests + ends / 2 + counters.refused,
+            least.requests - growing,
+            most.requests + growing + ends + 2 * counters.refused,
+        ),
         label_bytes=label_bytes.times(around),
         wire_bytes=label_bytes.times(counters.wire_bytes / weighed)
         if weighed and counters.wire_bytes
@@ -206,57 +202,22 @@ def _predict(
         output_total=numbers.total(
             lambda look: sum(sample.packed[kind] * size for kind, size in look.lines.items())
         ),
-        seconds=spread_of([course.seconds + _LISTINGS * listing for course in courses]),
+        seconds=Estimate(likely.seconds, least.seconds / _ROUGH, most.seconds * _ROUGH).plus(
+            _LISTINGS * listing
+        ),
         failed=numbers.total(lambda look: look.failed) if looks else exactly(0),
         assumptions=list(_assumptions(sample, limits)),
     )
 
 
-def _rehearsals(
-    numbers: _Totals, server: Server, preview: Preview, format: Format, limits: Limits, rng: random.Random
-) -> Iterator[Course]:
-    for _ in range(_REHEARSALS):
-        looks, chances = numbers.redrawn(rng)
-        yield rehearse(
-            _parts(preview, format, rng),
-            [Weight(look.body, sum(look.lines.values())) for look in looks],
-            chances,
-            _in_mood(server, rng),
-            limits,
-            open_parts=usual_width(limits, format),
-            rng=rng,
-        )
-
-
-def _in_mood(server: Server, rng: random.Random) -> Server:
-    """A server that is as quick as another day, and saves up requests for a tenth of a second or for two."""
-    mood = rng.lognormvariate(0, _MOODS)
-    rate = None if server.rate is None else server.rate / mood
-    burst = max(1.0, (rate or 1.0) * rng.uniform(0.1, 2.0))
-    return Server(server.latency * mood, server.per_byte * mood, rate, burst)
-
-
-def _parts(preview: Preview, format: Format, rng: random.Random) -> list[int]:
-    """The rows to ask for in each part, as if they stood anywhere in the listing."""
-    listed, asked, parts = preview.listed, preview.to_fetch, []
-    while listed:
-        size = min(listed, format.rows_per_part)
-        share = asked / listed
-        spread = math.sqrt(size * share * (1 - share) * (listed - size) / max(1, listed - 1))
-        drawn = round(rng.gauss(size * share, spread))
-        parts.append(min(max(drawn, 0, asked - (listed - size)), size, asked))
-        listed, asked = listed - size, asked - parts[-1]
-    return parts
-
-
 def _assumptions(sample: Sample, limits: Limits) -> Iterator[str]:
-    server, counters = sample.server, sample.counters
+    calls, counters = sample.calls, sample.counters
     yield (
         f"the server answers as it did {counters.requests:,} requests of the sample: "
-        f"{server.latency * 1000:.0f} ms each, and {server.per_byte * 1e9:.1f} ms a MB"
+        f"{calls.latency * 1000:.0f} ms each, and {calls.per_byte * 1e9:.1f} ms a MB"
     )
-    if server.rate is not None:
-        yield f"it takes about {server.rate:.1f} requests a second: {counters.refused:,} were refused"
+    if sample.rate is not None:
+        yield f"it takes about {sample.rate:.1f} requests a second: {counters.refused:,} were refused"
     elif limits.max_rps is not None:
         yield f"no more than {limits.max_rps:g} requests a second are sent, and it takes as many"
     else:

@@ -1,20 +1,67 @@
-"""Looking at a sample of label rows: asked for as an export would, measured, and kept nowhere."""
+"""A sample of label rows: drawn at random, asked for as an export would, measured, and kept nowhere."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+import random
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
-from statistics import fmean
 from typing import Any
 
 import msgspec
 
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
-from harvester.forecast.rehearsal import Server
+from harvester.forecast.course import CallCost, cost_of
 from harvester.labels.extract import NOTHING_KNOWN, Harvest, Known, RowByRow
+from harvester.labels.places import FRAME_TYPES
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.output.compression import compressor
 from harvester.settings import Compression, Format
+
+# Of each stratum, where it has so many: fewer say nothing about how much its rows differ.
+_LEAST = 4
+
+
+class Stratum(msgspec.Struct):
+    """Rows that are likely alike: how many there are, and those drawn from them."""
+
+    rows: int = 0
+    drawn: list[PlanRow] = msgspec.field(default_factory=list)
+
+
+class Draw:
+    """Draws about `size` rows from a listing as it passes by. The same seed and listing, the same rows.
+
+    Rows are of one stratum where their data type and the order of magnitude of their number of frames
+    agree: a video of an hour is no picture. Memory: `size` rows a stratum.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self._size = size
+        self._rng = random.Random(seed)
+        self._strata: dict[tuple[str, int], Stratum] = {}
+
+    def add(self, row: PlanRow, frames: object) -> None:
+        """Sees a row that is to be asked for; `frames` as listed."""
+        data_type = row.data_type.lower()
+        long = data_type in FRAME_TYPES and isinstance(frames, int | float) and frames >= 1
+        stratum = self._strata.setdefault((data_type, int(math.log10(frames)) if long else 0), Stratum())  # type: ignore[arg-type]
+        stratum.rows += 1
+        if len(stratum.drawn) < self._size:
+            stratum.drawn.append(row)
+        elif (place := self._rng.randrange(stratum.rows)) < self._size:
+            stratum.drawn[place] = row
+
+    def strata(self) -> list[Stratum]:
+        """The strata, with as many rows drawn from each as is its share, but a few at least."""
+        strata = [self._strata[key] for key in sorted(self._strata)]
+        listed = sum(stratum.rows for stratum in strata)
+        least = min(_LEAST, self._size // len(strata)) if strata else 0
+        for stratum in strata:
+            share = math.ceil(self._size * stratum.rows / listed)
+            self._rng.shuffle(stratum.drawn)
+            del stratum.drawn[max(2, least, share) :]
+        return strata
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -34,13 +81,15 @@ class Look(msgspec.Struct, frozen=True):
 class Sample(msgspec.Struct):
     """The looks by label hash, what the requests took, and how the server answered.
 
-    `packed` is what a byte of lines takes in a file, by kind: 1 where parts are not compressed.
+    `packed` is what a byte of lines takes in a file, by kind: 1 where parts are not compressed. `rate` is how
+    many requests a second the server takes, None where it refused none.
     """
 
     looks: dict[str, Look]
     packed: dict[str, float]
     counters: Counters
-    server: Server
+    calls: CallCost
+    rate: float | None
 
 
 class Weigher(RowByRow):
@@ -88,13 +137,11 @@ async def look_at(
             label_hash = row.label_hash or ""
             looks[label_hash] = _look(outcome, extractor.weights.get(label_hash, 0))
             if isinstance(outcome, Harvest):
-                counters.harvested += 1
                 for kind, file in packing.items():
                     file.add(outcome.lines[kind])
-    latency, per_byte = straight_line(times.calls)
-    rate = pool.pacer.rate if counters.refused else None
     packed = {kind: file.ratio() for kind, file in packing.items()}
-    return Sample(looks, packed, counters, Server(latency, per_byte, rate))
+    rate = pool.pacer.rate if counters.refused else None
+    return Sample(looks, packed, counters, cost_of(times.calls), rate)
 
 
 class _Packing:
@@ -117,15 +164,3 @@ def _look(outcome: Harvest | FailedRow, body: int) -> Look:
         return Look(failed=True)
     lines = {kind: lines.size for kind, lines in outcome.lines.items()}
     return Look(body, lines, outcome.seen, outcome.written, outcome.dropped)
-
-
-def straight_line(calls: Sequence[tuple[float, int]]) -> tuple[float, float]:
-    """Seconds for any call, and for each byte of its answer: least squares, neither of them negative."""
-    if not calls:
-        return 0.0, 0.0
-    mean_took, mean_bytes = fmean(took for took, _ in calls), fmean(size for _, size in calls)
-    spread = sum((size - mean_bytes) ** 2 for _, size in calls)
-    together = sum((took - mean_took) * (size - mean_bytes) for took, size in calls)
-    per_byte = max(0.0, together / spread) if spread else 0.0
-    per_byte = min(per_byte, mean_took / mean_bytes) if mean_bytes else 0.0
-    return mean_took - per_byte * mean_bytes, per_byte

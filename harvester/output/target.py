@@ -20,8 +20,7 @@ import msgspec
 
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import one_line
-from harvester.output.filesystem import FileSystem
-from harvester.output.folders import Folders, check_regular, open_file, refuse_irregular
+from harvester.output.folders import FileSystem, Folders, check_regular, open_file, refuse_irregular
 from harvester.output.holder import Holder
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.store_client import is_address

@@ -8,8 +8,8 @@ import pytest
 from harvester import errors
 from harvester.encord.project import ProjectInfo
 from harvester.engines import messages
-from harvester.engines.processes import WorkerFailed, divided, raise_ended
-from harvester.engines.worker import ended_by
+from harvester.engines.messages import WorkerFailed, ended_by, raise_ended
+from harvester.engines.processes import divided
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, KindCounts
 from harvester.part import Work

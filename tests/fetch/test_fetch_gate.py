@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from harvester.errors import CannotFinishNow
-from harvester.fetch.cores import CoresUsed, cpu_seconds
 from harvester.fetch.gate import Gate
+from harvester.fetch.in_flight import CoresUsed, cpu_seconds
 from harvester.fetch.pacing import Pacer, Ticket
 from tests.fetch.virtual_loop import VirtualLoop
 

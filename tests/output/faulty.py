@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harvester.output.filesystem import FileSystem
+from harvester.output.folders import FileSystem
 
 OPERATIONS = ("make_directory", "create", "write", "sync", "close", "rename", "sync_directory", "delete")
 

@@ -4,10 +4,9 @@ import random
 
 import pytest
 
-from harvester.forecast.estimate import Estimate, exactly, spread_of, total
-from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
-from harvester.forecast.sample import straight_line
-from harvester.forecast.strata import Draw
+from harvester.forecast.course import CallCost, Course, cost_of, course
+from harvester.forecast.estimate import Estimate, exactly, total
+from harvester.forecast.sample import Draw
 from harvester.labels.wire import PlanRow
 from harvester.settings import Limits
 
@@ -79,45 +78,46 @@ def test_the_same_seed_draws_the_same_rows() -> None:
     assert len(set(first)) == 5
 
 
-def test_a_straight_line_has_no_negative_ends() -> None:
+def test_what_calls_take_has_no_negative_part() -> None:
     """Latency and seconds a byte, where calls grow with their answers and where they do not."""
-    assert straight_line([(0.1 + size / 1e6, size) for size in (1000, 5000, 90_000)]) == pytest.approx(
-        (0.1, 1e-6)
-    )
-    assert straight_line([(0.3, 10), (0.1, 1000)]) == (pytest.approx(0.2), 0.0)
-    assert straight_line([(0.001, 1000), (1.0, 100_000)])[0] >= 0
-    assert straight_line([]) == (0.0, 0.0)
+    found = cost_of([(0.1 + size / 1e6, size) for size in (1000, 5000, 90_000)])
+    assert (found.latency, found.per_byte) == pytest.approx((0.1, 1e-6))
+    assert cost_of([(0.3, 10), (0.1, 1000)]).per_byte == 0.0
+    assert cost_of([(0.001, 1000), (1.0, 100_000)]).latency >= 0
+    assert cost_of([]) == CallCost(0.0, 0.0)
 
 
-def test_trials_are_summed_up_by_all_but_the_outermost() -> None:
-    """Of forty the first and the last are left out."""
-    assert spread_of([float(number) for number in range(40)]) == Estimate(19.5, 1, 38)
+def test_calls_tell_how_much_they_differ() -> None:
+    """The quickest and the slowest tenth of calls that take 0.1 to 0.3 s."""
+    found = cost_of([(0.1 + number / 500, 1000) for number in range(101)])
+    assert found.latency == pytest.approx(0.2)
+    assert (found.quick, found.slow) == pytest.approx((0.6, 1.4), abs=0.02)
 
 
-def course(parts: list[int], server: Server, **limits: int) -> Course:
-    return rehearse(
-        parts, [Weight(10_000, 9000)], [1.0], server, Limits(**limits), open_parts=2, rng=random.Random(1)
-    )
+def fetched(rows: int, latency: float, *, rate: float | None = None, **limits: int) -> Course:
+    weights = rows * 10_000.0, rows * 9000.0
+    return course(rows, *weights, CallCost(latency, 1e-8), Limits(**limits), rate=rate)
 
 
-def test_a_rehearsal_counts_requests_and_their_time() -> None:
+def test_a_course_counts_requests_and_their_time() -> None:
     """By pace where it is set, by latency where one row is asked for at a time."""
-    assert course([30, 0, 20], Server(0.1, 0), bundle_size=1).requests == 50
-    assert course([100], Server(0.1, 0), bundle_size=1, max_rps=5).seconds == pytest.approx(20, rel=0.02)
-    assert course([100], Server(0.5, 0), bundle_size=1, concurrency=1).seconds == pytest.approx(50)
-    assert course([], Server(0.5, 0)) == Course(0, 0)
+    assert fetched(50, 0.1, bundle_size=1).requests == pytest.approx(50)
+    assert fetched(100, 0.1, bundle_size=1, max_rps=5).seconds == pytest.approx(20, rel=0.02)
+    assert fetched(100, 0.5, bundle_size=1, concurrency=1).seconds == pytest.approx(50, rel=0.02)
+    assert fetched(400, 0.1, bundle_size=1, rate=10).seconds == pytest.approx(40, rel=0.1)
+    assert (fetched(0, 0.5).requests, fetched(0, 0.5).seconds) == (0, 0)
 
 
-def test_a_rehearsal_is_refused_as_an_export_is() -> None:
-    """Ten requests a second: as many answers, and a few refusals that count as requests."""
-    found = course([400], Server(0.1, 0, rate=10, burst=10), bundle_size=1)
-    assert 400 < found.requests < 425
-    assert found.seconds == pytest.approx(40, rel=0.1)
-
-
-def test_a_long_rehearsal_goes_on_as_it_went() -> None:
+def test_a_long_course_goes_on_as_it_went() -> None:
     """A million rows at fifty requests a second, ten at a time, as soon as the start is over."""
-    server = Server(0.1, 1e-8, rate=50, burst=50)
-    found = course([1000] * 1000, server, bundle_size=10)
+    found = fetched(1_000_000, 0.1, rate=50, bundle_size=10)
     assert found.requests == pytest.approx(100_000, rel=0.02)
     assert found.seconds == pytest.approx(2000, rel=0.05)
+    assert found.bundle == 10
+
+
+def test_heavy_rows_are_asked_for_few_at_a_time() -> None:
+    """No more in flight than memory holds: 100 rows of 10 MB, 256 MB of them at once."""
+    found = course(100, 1e9, 1e9, CallCost(1.0, 0.0), Limits(max_memory=256 * 1024**2), rate=None)
+    assert found.bundle == 1
+    assert found.seconds > 8

@@ -1,0 +1,84 @@
+"""How long the fetching takes, by round trips: bundles and pace grow with each, as in an export. Pure."""
+
+from collections.abc import Sequence
+from statistics import fmean, quantiles
+
+import msgspec
+
+from harvester.fetch.bundles import MOST_ROWS, BundleSizer
+from harvester.fetch.in_flight import START
+from harvester.fetch.pace import FIRST, FIRST_UNDER_WAY
+from harvester.fetch.pool import MOST_IN_FLIGHT
+from harvester.settings import Limits
+
+# By what the pace grows in a round trip (see `harvester.fetch.pace.RAMP`), where nothing is refused; where
+# the user said how many may be in flight; and by what the number in flight does.
+_GROWTH, _TOLD_GROWTH, _FLIGHT_GROWTH = 2 ** (1 / 7), 2 ** (1 / 2), 2 ** (1 / 2)
+_ROUND_TRIPS = 100  # in which all has grown that will
+_SHORTEST = 1e-3  # seconds: what a call takes at least
+
+
+class CallCost(msgspec.Struct, frozen=True):
+    """What calls take: seconds for any of them, and for each byte of an answer.
+
+    `quick` and `slow` are what the quickest and the slowest tenth of them took, as shares of that.
+    """
+
+    latency: float
+    per_byte: float
+    quick: float = 1.0
+    slow: float = 1.0
+
+    def slower(self, factor: float) -> "CallCost":
+        return CallCost(self.latency * factor, self.per_byte * factor)
+
+
+class Course(msgspec.Struct, frozen=True):
+    """Requests, seconds until the last answer, and how many rows a bundle has in the end."""
+
+    requests: float
+    seconds: float
+    bundle: int
+
+
+def course(
+    rows: int, body_bytes: float, line_bytes: float, calls: CallCost, limits: Limits, *, rate: float | None
+) -> Course:
+    """How `rows` rows are fetched that weigh so much in all, as sent and as lines.
+
+    `rate` is the number of requests a second that the server takes, None for any.
+    """
+    sizer = BundleSizer(cap=limits.bundle_size or MOST_ROWS, max_memory=limits.max_memory)
+    most = min(rate or float("inf"), limits.max_rps or float("inf"))
+    most_in_flight = limits.concurrency or MOST_IN_FLIGHT
+    growth = _GROWTH if limits.concurrency is None else _TOLD_GROWTH
+    pace, in_flight = max(FIRST, FIRST_UNDER_WAY / max(calls.latency, _SHORTEST)), min(START, most_in_flight)
+    left, row_bytes, row_lines = float(rows), body_bytes / max(1, rows), line_bytes / max(1, rows)
+    requests = seconds = 0.0
+    for _ in range(_ROUND_TRIPS):
+        size = sizer.size
+        took = max(calls.latency + calls.per_byte * size * row_bytes, _SHORTEST)
+        now = min(pace, min(in_flight, limits.max_memory / sizer.footprint(size)) / took, most)
+        sent = now * took
+        if sent * size >= left:
+            break
+        requests, seconds, left = requests + sent, seconds + took, left - sent * size
+        sizer.answered(size, int(size * row_bytes), int(size * row_lines), took)
+        pace, in_flight = pace * growth, min(in_flight * _FLIGHT_GROWTH, most_in_flight)
+    sending = left / size  # requests
+    return Course(requests + sending, seconds + sending / now + (took if rows else 0.0), size)
+
+
+def cost_of(calls: Sequence[tuple[float, int]]) -> CallCost:
+    """What calls take, of which seconds and bytes are given: least squares, neither of them negative."""
+    if not calls:
+        return CallCost(0.0, 0.0)
+    mean_took, mean_bytes = fmean(took for took, _ in calls), fmean(size for _, size in calls)
+    spread = sum((size - mean_bytes) ** 2 for _, size in calls)
+    together = sum((took - mean_took) * (size - mean_bytes) for took, size in calls)
+    per_byte = max(0.0, together / spread) if spread else 0.0
+    per_byte = min(per_byte, mean_took / mean_bytes) if mean_bytes else 0.0
+    latency = mean_took - per_byte * mean_bytes
+    shares = [took / (latency + per_byte * size) for took, size in calls if took]
+    tenths = quantiles(shares, n=10) if len(shares) > 1 else [1.0]
+    return CallCost(latency, per_byte, min(1.0, tenths[0]), max(1.0, tenths[-1]))
