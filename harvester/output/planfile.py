@@ -19,7 +19,7 @@ import zstandard
 
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
-from harvester.labels.wire import PlanRow, outcome_of
+from harvester.labels.wire import PlanRow, split_outcome
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.layout import (
     COMMITS,
@@ -293,7 +293,8 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
 
     for line in lines:
         count += 1
-        if outcome := outcome_of(line):
+        _, outcome = split_outcome(line)
+        if outcome:
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         # In JSON a newline stands between tokens only: a space says the same, and keeps one row one line.
         piece += line.replace(b"\n", b" ")
