@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
-_TOLD_EVERY = 1000  # rows
+_AT_ONCE = 100  # rows: with ten times as many, which do not stay in the cache, planning takes a tenth longer
 _MOST = 2**53  # what every reader of JSON takes for the same integer
 _MOST_DIGITS = 16
 
@@ -170,7 +170,7 @@ def sorted_lines(
     """
     encode, rows, taken = msgspec.json.Encoder().encode, iter(rows), 0
     with sorter() as by_order:
-        while some := list(islice(rows, _TOLD_EVERY)):
+        while some := list(islice(rows, _AT_ONCE)):
             for row in some:
                 by_order.add(order(row), encode(row))
             see(some)
@@ -218,27 +218,29 @@ def planner(
     keep_item, with_metadata = "rows" in format.kinds, selection.client_metadata
 
     def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:
+        # By position: twenty keywords take ten times as long.
         return PlanRow(
-            dataset_hash=row.dataset_hash,
-            data_title=row.data_title or "",
-            label_hash=row.label_hash or None,
-            branch_name=row.branch_name,
-            data_hash=row.data_hash,
-            data_type=row.data_type or "",
-            dataset_title=row.dataset_title or "",
-            created_at=_text(row.created_at),
-            last_edited_at=row.last_edited_at,
-            task_status=row.annotation_task_status,
-            label_status=row.label_status,
-            stage=row.workflow_graph_node.title if row.workflow_graph_node else None,
-            width=_size(row.width),
-            height=_size(row.height),
-            number_of_frames=_size(row.number_of_frames),
-            backing_item_uuid=_text(row.backing_item_uuid),
-            client_metadata=_json_text(row.client_metadata) if with_metadata else None,
-            outcome=decide(row),
-            metadata=item if keep_item else NO_METADATA,
-            replaced_in=row.replaced_in if keep_item else None,
+            row.label_hash or None,
+            row.branch_name,
+            row.data_hash,
+            row.dataset_hash,
+            row.dataset_title or "",
+            row.data_title or "",
+            row.data_type or "",
+            row.annotation_task_status,
+            row.label_status,
+            row.workflow_graph_node.title if row.workflow_graph_node else None,
+            _text(row.created_at),
+            row.last_edited_at,
+            _size(row.width),
+            _size(row.height),
+            _size(row.number_of_frames),
+            _text(row.backing_item_uuid),
+            _json_text(row.client_metadata) if with_metadata else None,
+            decide(row),
+            False,  # listed twice: that is found out later
+            item if keep_item else NO_METADATA,
+            row.replaced_in if keep_item else None,
         )
 
     return planned

@@ -1,7 +1,6 @@
 """Label rows -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from copy import copy
 
 import msgspec
 
@@ -14,7 +13,7 @@ from harvester.labels.notes import Note, Remark, Remarks
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import Ontology, read_ontology
 from harvester.labels.places import Places
-from harvester.labels.records import CHUNK, Lines, Sheet, complete, row_ends, row_head
+from harvester.labels.records import CHUNK, Lines, Sheet, completed, row_ends, row_head
 from harvester.labels.text import has_line_break
 from harvester.labels.units import UnitReader
 from harvester.labels.wire import LabelRow, PlanRow, Row, SentRow
@@ -140,9 +139,9 @@ class Extractor:
         return size
 
     def _read(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, remarks: Remarks) -> int:
-        row, skeleton = (b"", copy(sent)) if isinstance(sent, LabelRow) else _on_one_line(sent)
+        row, skeleton = (b"", sent) if isinstance(sent, LabelRow) else _on_one_line(sent)
         _compare(skeleton, planned, remarks)
-        complete(skeleton, planned)
+        skeleton = completed(skeleton, planned)
         if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
@@ -201,8 +200,11 @@ def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
         remarks.add("surrogates_replaced", planned.replaced_in)
     if planned.listed_twice:
         remarks.add("listed_twice", "the first of its places in the plan counts")
-    for field in ("branch_name", "data_hash", "dataset_hash"):
-        said, listed = getattr(row, field), getattr(planned, field)
+    for field, said, listed in (
+        ("branch_name", row.branch_name, planned.branch_name),
+        ("data_hash", row.data_hash, planned.data_hash),
+        ("dataset_hash", row.dataset_hash, planned.dataset_hash),
+    ):
         if said != listed and said and listed:
             remarks.add("unlike_listing", f"{field} {said}, listed as {listed}")
 

@@ -29,6 +29,8 @@ ROOT_SPACE = "root"
 _LONGEST_NUMBER = 19
 _LARGEST_NUMBER = 2**63 - 1
 
+_FLAT = ("objects", "classifications")
+
 _encode = msgspec.json.encode
 
 
@@ -266,7 +268,7 @@ def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None
             if number is None and value.objects is None and value.classifications is None:
                 continue  # not labels of a space, but something that the row says beside its labels
             numbered.append((number is None, number or 0, key, value))
-        elif isinstance(value, list) and frame_number(key) is not None:
+        elif isinstance(value, list) and key not in _FLAT and frame_number(key) is not None:
             _check_empty(value, f"labels.{key}")
     numbered.sort(key=lambda item: item[:2])
     for is_key, number, key, value in numbered:

@@ -129,15 +129,28 @@ def _cut(pieces: Iterable[SentRow | LineSeries]) -> Iterator[SentRow]:
             yield from (view[start : start + CHUNK] for start in range(0, len(view), CHUNK))
 
 
-def complete(row: LabelRow, planned: PlanRow) -> None:
-    """Fills in from the listing what the row does not say of itself."""
-    row.label_hash = row.label_hash or planned.label_hash
-    row.branch_name = planned.branch_name if row.branch_name is None else row.branch_name
-    row.data_hash = row.data_hash or planned.data_hash
-    row.dataset_hash = row.dataset_hash or planned.dataset_hash
-    row.dataset_title = planned.dataset_title if row.dataset_title is None else row.dataset_title
-    row.data_title = planned.data_title if row.data_title is None else row.data_title
-    row.data_type = row.data_type or planned.data_type.lower() or None
+def completed(row: LabelRow, planned: PlanRow) -> LabelRow:
+    """Return the row, with what it does not say of itself as the listing says it. `row` is not changed."""
+    if (
+        row.label_hash
+        and row.branch_name is not None
+        and row.data_hash
+        and row.dataset_hash
+        and row.dataset_title is not None
+        and row.data_title is not None
+        and row.data_type
+    ):
+        return row
+    return msgspec.structs.replace(
+        row,
+        label_hash=row.label_hash or planned.label_hash,
+        branch_name=planned.branch_name if row.branch_name is None else row.branch_name,
+        data_hash=row.data_hash or planned.data_hash,
+        dataset_hash=row.dataset_hash or planned.dataset_hash,
+        dataset_title=planned.dataset_title if row.dataset_title is None else row.dataset_title,
+        data_title=planned.data_title if row.data_title is None else row.data_title,
+        data_type=row.data_type or planned.data_type.lower() or None,
+    )
 
 
 def row_head(row: LabelRow) -> bytes:

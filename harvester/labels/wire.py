@@ -43,7 +43,7 @@ class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
 NO_METADATA = msgspec.Raw(b"null")
 
 
-class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
+class PlanRow(msgspec.Struct, frozen=True):
     """A row of the frozen plan.
 
     The keys of a line of the listing (`harvester.schema.ListingLine`) come first and in its order, so that
@@ -60,7 +60,7 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
     data_hash: str
     dataset_hash: str
     dataset_title: str = ""
-    data_title: str
+    data_title: str = ""
     data_type: str = ""
     task_status: str | None = None
     label_status: str | None = None
@@ -79,26 +79,25 @@ class PlanRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _OUTCOME = b',"outcome":'
-_NO_OUTCOME = _OUTCOME + b"null,"
+# How the JSON of most rows ends: they are asked for, and no metadata is kept.
+_USUAL_END = b"".join(msgspec.json.encode(PlanRow(None, None, "", "")).partition(_OUTCOME)[1:])
 
 
-def before_outcome(line: bytes) -> int:
-    """Where in the JSON of a `PlanRow` the comma before its `outcome` stands.
+def split_outcome(line: bytes) -> tuple[bytes, str | None]:
+    """The JSON of a `PlanRow` up to the comma before its `outcome`, and the outcome.
 
     All values before it are texts, in which a quote is escaped, numbers or null: so the first is the one.
 
     Raises:
         ValueError: it is no such JSON.
     """
-    return line.index(_OUTCOME)
-
-
-def outcome_of(line: bytes) -> str | None:
-    """The `outcome` of a `PlanRow`, of which this is the JSON. Raises ValueError as `before_outcome`."""
-    if _NO_OUTCOME in line:
-        return None
-    start = before_outcome(line) + len(_OUTCOME)
-    return line[start + 1 : line.index(b'"', start + 1)].decode()
+    if line.endswith(_USUAL_END):
+        return line[: -len(_USUAL_END)], None
+    end = line.index(_OUTCOME)
+    start = end + len(_OUTCOME)
+    if line.startswith(b"null", start):
+        return line[:end], None
+    return line[:end], line[start + 1 : line.index(b'"', start + 1)].decode()
 
 
 # A label row's JSON as sent.

@@ -11,7 +11,7 @@ from itertools import zip_longest
 import msgspec
 
 from harvester.errors import CannotFinishNow, Unsound
-from harvester.labels.wire import PlanRow, before_outcome, outcome_of
+from harvester.labels.wire import PlanRow, split_outcome
 from harvester.output import planfile
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
@@ -94,14 +94,14 @@ def listing_lines(target: Target, rows: Iterable[bytes], files: Iterable[PartFil
     failed = _beginnings(target, files)
     next_failed = next(failed, None)
     for row in rows:
-        end = before_outcome(row)
-        if outcome := outcome_of(row):
-            yield row[:end] + _ENDS[outcome]
+        start, outcome = split_outcome(row)
+        if outcome:
+            yield start + _ENDS[outcome]
         elif next_failed is not None and row.startswith(next_failed):
             next_failed = next(failed, None)
-            yield row[:end] + _FAILED
+            yield start + _FAILED
         else:
-            yield row[:end] + _HARVESTED
+            yield start + _HARVESTED
     if next_failed is not None:
         raise Unsound("a row that failed is not among those that were listed")
 

@@ -17,7 +17,7 @@ import zstandard
 
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
-from harvester.labels.wire import PlanRow, outcome_of
+from harvester.labels.wire import PlanRow, split_outcome
 from harvester.output.canonical import Count, convert, digest, indented, parse_object
 from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import (
@@ -299,7 +299,8 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
 
     for line in lines:
         count += 1
-        if outcome := outcome_of(line):
+        _, outcome = split_outcome(line)
+        if outcome:
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
         # In JSON a raw newline can only be between tokens. As a space it keeps each row on one line.
         piece += line.replace(b"\n", b" ")

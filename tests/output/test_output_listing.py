@@ -10,7 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.labels.wire import PlanRow, outcome_of
+from harvester.labels.wire import PlanRow, split_outcome
 from harvester.output.listing_file import listing_lines
 from harvester.output.manifest import manifest_digest, read_manifest, with_listing, write_manifest
 from harvester.output.target import LocalTarget
@@ -30,7 +30,9 @@ ROWS = st.builds(
     width=st.none() | st.integers(1, 10),
     outcome=st.sampled_from((None, "unlabelled", "filtered")),
     listed_twice=st.booleans(),
-    metadata=st.sampled_from((b"null", b'{"a": ",\\"outcome\\":", "outcome":"x"}')).map(msgspec.Raw),
+    metadata=st.sampled_from(
+        (b"null", b'{"a": ",\\"outcome\\":", "outcome":"x"}', b'{"a":1,"outcome":null,"b":2}')
+    ).map(msgspec.Raw),
 )
 
 
@@ -49,7 +51,7 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_a_line_is_what_the_plan_says_and_the_outcome(rows: list[PlanRow]) -> None:
     """Always all keys, in their order, whatever the texts hold; cut out of the row's JSON, not made anew."""
     sent = list(map(msgspec.json.encode, rows))
-    assert [outcome_of(line) for line in sent] == [row.outcome for row in rows]
+    assert [split_outcome(line)[1] for line in sent] == [row.outcome for row in rows]
     found = list(map(json.loads, listing_lines(LocalTarget("nowhere"), sent, [])))
     expected = [
         {key: getattr(row, key) for key in LISTING_KEYS} | {"outcome": row.outcome or "harvested"}
