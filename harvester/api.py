@@ -21,7 +21,6 @@ from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.changes import SyncOptions
 from harvester.encord.opening import open_session
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, SkipRow
@@ -32,6 +31,7 @@ from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import RowByRow
 from harvester.output.target import open_target
+from harvester.plan.changes import SyncOptions
 from harvester.schema import Record
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment, strings
 from harvester.stopping import stopping_when

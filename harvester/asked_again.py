@@ -7,7 +7,6 @@ from functools import cache
 
 import msgspec
 
-from harvester.changes import OntologyChange, SyncOptions
 from harvester.errors import CannotFinishNow
 from harvester.live import Void, generation_lines, void_rows
 from harvester.ontology_reach import Reach
@@ -17,6 +16,7 @@ from harvester.output.layout import NOTES
 from harvester.output.manifest import Manifest
 from harvester.output.planfile import describe_ontology
 from harvester.output.target import Target
+from harvester.plan.changes import OntologyChange, SyncOptions
 
 
 class AskedAgain:

@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 
-from harvester.changes import Change
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
 from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
+from harvester.plan.changes import Change
 from harvester.schema import KINDS, Record
 from harvester.settings import check_kinds, strings
 

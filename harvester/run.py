@@ -12,20 +12,17 @@ import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester import engines
-from harvester.drift import Comparison, compared, no_drift
 from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
 from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.labels.extract import Extractor
-from harvester.listing_filter import ListingFilter
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.generations import folder_of, generation_count, read_generations
 from harvester.output.layout import LISTED
 from harvester.output.listing_file import InOrder, in_plan_order, mend_listing, write_listing
 from harvester.output.manifest import (
-    Drift,
     ListingFile,
     build_manifest,
     list_files,
@@ -37,7 +34,10 @@ from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
-from harvester.plan import plan_lines, plan_order
+from harvester.plan.drift import Comparison, Drift, compared, no_drift
+from harvester.plan.listing_filter import ListingFilter
+from harvester.plan.order import plan_order
+from harvester.plan.planned import plan_lines
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
 from harvester.summary import Summary

@@ -17,11 +17,12 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.filters.own import OwnFilter
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
-from harvester.listing_filter import ListingFilter
 from harvester.output.compression import compressor
 from harvester.output.stdout import send
 from harvester.part import Tally
-from harvester.plan import plan_lines, rows_of
+from harvester.plan.listing_filter import ListingFilter
+from harvester.plan.order import rows_of
+from harvester.plan.planned import plan_lines
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import stopping_when
 from harvester.summary import Summary

@@ -13,7 +13,6 @@ import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.asked_again import AskedAgain, asked_again
-from harvester.changes import OntologyChange, Step, SyncOptions, changes_between, label_order
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, Unsound
 from harvester.events import Counters, one_line, say
@@ -37,14 +36,16 @@ from harvester.output.generations import (
 )
 from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
 from harvester.output.listing_file import mend_listings
-from harvester.output.manifest import Drift, Manifest, read_manifest, with_generations, write_manifest
+from harvester.output.manifest import Manifest, read_manifest, with_generations, write_manifest
 from harvester.output.planfile import PlanHeader
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import Target, open_target
-from harvester.plan import plan_order, rows_of, sorted_lines
+from harvester.plan.changes import OntologyChange, Step, SyncOptions, changes_between
+from harvester.plan.drift import Drift
+from harvester.plan.order import label_order, plan_order, rows_of, sorted_lines
+from harvester.plan.sorting import sorter
 from harvester.run import GenerationRun, Reader
 from harvester.settings import Limits
-from harvester.sorting import sorter
 from harvester.stopping import Stopping, held, stopping_when
 
 if TYPE_CHECKING:

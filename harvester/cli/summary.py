@@ -15,8 +15,8 @@ from harvester.errors import HarvesterError
 from harvester.schema import KINDS
 
 if TYPE_CHECKING:
-    from harvester.output.manifest import Drift
     from harvester.output.target import Target
+    from harvester.plan.drift import Drift
     from harvester.summary import Summary
 
 # What the summary calls each kind of file.

@@ -18,8 +18,10 @@ from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import CallTimes, Look, Sample, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
-from harvester.listing_filter import ListingFilter
-from harvester.plan import Preview, plan_lines, preview, rows_of
+from harvester.plan.listing_filter import ListingFilter
+from harvester.plan.order import rows_of
+from harvester.plan.planned import plan_lines
+from harvester.plan.status import Preview, preview
 from harvester.settings import Format, Limits, Selection
 
 if TYPE_CHECKING:

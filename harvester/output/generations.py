@@ -10,7 +10,6 @@ from collections.abc import Generator, Iterable, Iterator
 
 import msgspec
 
-from harvester.changes import WHATS, Change, OntologyChange, SyncOptions
 from harvester.errors import Unsound
 from harvester.output.canonical import digest, indented, parse_object
 from harvester.output.commit import PartFile
@@ -32,8 +31,9 @@ from harvester.output.manifest import Generation, Manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.target import Target
+from harvester.plan.changes import WHATS, Change, OntologyChange, SyncOptions
+from harvester.plan.sorting import sorter
 from harvester.settings import Compression
-from harvester.sorting import sorter
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):

@@ -29,8 +29,8 @@ from harvester.output.manifest import (
 from harvester.output.planfile import PlanHeader
 from harvester.output.repair import sound_file
 from harvester.output.target import Target
-from harvester.plan import plan_order
-from harvester.sorting import sorter
+from harvester.plan.order import plan_order
+from harvester.plan.sorting import sorter
 
 _PIECE = 1024**2  # bytes compressed at once; the same pieces give the same file
 

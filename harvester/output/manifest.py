@@ -12,21 +12,10 @@ from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
 from harvester.output.planfile import PlainFile, PlanHeader
 from harvester.output.purpose import Project
 from harvester.output.target import Target
+from harvester.plan.drift import Drift
 from harvester.settings import Format, Selection
 
 OUTCOMES = ("harvested", "unlabelled", "filtered", "failed")
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """How many rows changed on the server after the plan was frozen.
-
-    `named` has the label hashes of the first of each (the data hash, where a row has no label).
-    """
-
-    edited: int = 0
-    added: int = 0
-    removed: int = 0
-    named: dict[str, list[str]] = {}
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,7 +16,7 @@ from harvester.cli.sync import summary as sync_summary
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput
 from harvester.events import Counters
-from harvester.output.manifest import Drift
+from harvester.plan.drift import Drift
 from harvester.run import Summary
 from harvester.sync import SyncSummary
 

@@ -12,13 +12,13 @@ import anyio.from_thread
 import pytest
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.drift import Comparison, compared
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
 from harvester.output.planfile import ensure_plan
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
-from harvester.plan import plan_lines
+from harvester.plan.drift import Comparison, compared
+from harvester.plan.planned import plan_lines
 from harvester.settings import Format, Limits, Selection
 from tests.export.platform import Platform, contents, files, manifest
 

@@ -8,7 +8,7 @@ import pytest
 
 from harvester.cli.flags import SELECTION
 from harvester.labels.wire import ListedRow
-from harvester.listing_filter import FLAGS, ListingFilter
+from harvester.plan.listing_filter import FLAGS, ListingFilter
 from harvester.settings import Selection
 
 ROW: dict[str, Any] = {

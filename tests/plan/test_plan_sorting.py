@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.errors import CannotFinishNow
-from harvester.sorting import sorter
+from harvester.plan.sorting import sorter
 
 TEXTS = st.text("a\0é\U0001f600", max_size=2)
 

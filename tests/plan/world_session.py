@@ -23,7 +23,8 @@ from harvester.filters import asked_with
 from harvester.forecast.forecast import Forecast, forecast
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
-from harvester.plan import Items, plan_lines, rows_of
+from harvester.plan.order import rows_of
+from harvester.plan.planned import Items, plan_lines
 from harvester.settings import Connection, Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
 from tests.fetch.virtual import OK, Server, Unlimited

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harvester.changes import SyncOptions
 from harvester.errors import CannotFinishNow, first_of
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
+from harvester.plan.changes import SyncOptions
 from tests.output.faulty import Killed, Operation, Recording, failing_at, killed_at
 from tests.sync.worlds import LiveWorld, contents, live
 

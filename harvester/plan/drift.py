@@ -12,8 +12,7 @@ import msgspec
 
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
-from harvester.output.manifest import Drift
-from harvester.plan import Order, plan_order
+from harvester.plan.order import Order, plan_order
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
@@ -29,6 +28,18 @@ _EDITED = "FROM planned JOIN listed USING (unit) WHERE planned.version IS NOT li
 _ADDED = "FROM listed WHERE unit NOT IN (SELECT unit FROM planned)"
 _REMOVED = "FROM planned WHERE unit NOT IN (SELECT unit FROM listed)"
 _SETTLED = f"SELECT position, row {_EDITED} ORDER BY position"
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """How many rows changed on the server after the plan was frozen.
+
+    `named` has the label hashes of the first of each (the data hash, where a row has no label).
+    """
+
+    edited: int = 0
+    added: int = 0
+    removed: int = 0
+    named: dict[str, list[str]] = {}
 
 
 def no_drift() -> Drift:

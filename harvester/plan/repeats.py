@@ -9,7 +9,7 @@ import msgspec
 
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
-from harvester.sorting import Sorter, sorter
+from harvester.plan.sorting import Sorter, sorter
 
 _WANTED, _UNWANTED = b"1", b"0"
 _RUN_BYTES = 4 * 1024**2  # of hashes sorted in memory, beside the rows themselves
