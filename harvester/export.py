@@ -1,25 +1,24 @@
 """The export: plan -> parts -> manifest. Read this first."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import anyio
+import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import BadInput
-from harvester.events import Counters, one_line, say
+from harvester.events import one_line
 from harvester.filters.own import OwnFilter
+from harvester.job import Job, Observer, RunContext
 from harvester.labels.extract import Extractor
-from harvester.output.target import open_target
+from harvester.output.target import Target
+from harvester.plan_sources import FromListing
 from harvester.run import Run
-from harvester.settings import Format, Limits, Selection
 from harvester.stopping import held, stopping_when
 from harvester.summary import Summary
 
 if TYPE_CHECKING:
-    from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
 __all__ = ["Summary", "export"]
@@ -27,44 +26,40 @@ __all__ = ["Summary", "export"]
 
 async def export(
     session: "Session",
-    project: "ProjectInfo",
-    selection: Selection,
-    format: Format,
-    limits: Limits,
-    target: Path | str,
+    job: Job,
+    target: Target,
+    observer: Observer,
     *,
-    counters: Counters,
-    on_event: Callable[[str, Mapping[str, Any]], None] = say,
-    stopping: anyio.Event | None = None,
     retry_failed: bool = False,
     settle: bool = False,
     functions: Mapping[str, OwnFilter] | None = None,
 ) -> Summary:
-    """Exports a project's labels into `target`, or goes on where an earlier run stopped.
+    """Exports what `job` names into `target`, or goes on where an earlier run stopped.
 
     Args:
-        counters: how far it is, for a progress bar.
-        stopping: once set, no part is begun; those under way have `harvester.run.GRACE` seconds to end.
         retry_failed: harvest the parts that hold failed rows again.
         settle: harvest the rows edited since the plan was frozen again, once.
-        functions: the filters that `selection` names but that no module holds.
+        functions: the filters that the job's selection names but that no module holds.
 
     Raises:
         BadInput, CredentialsRefused, TargetRefused: see `harvester.errors`.
         CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
             committed is kept: the same call goes on.
     """
-    format = format.for_files()
+    job = msgspec.structs.replace(job, format=job.format.for_files())
     # First of all: a filter that does not import is told before anything is listed or made.
-    reader = partial(Extractor, selection, format, functions=functions)
-    reader(project.ontology)
-    store = open_target(target)
-    await in_thread(store.ensure)
-    async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
-        run = Run(session, project, selection, format, limits, store, reader, counters, on_event, ending)
+    reader = partial(Extractor, job.selection, job.format, functions=functions)
+    reader(job.project.ontology)
+    await in_thread(target.ensure)
+    async with (
+        stopping_when(observer.stopping, job.limits.max_duration) as stopping,
+        held(target.lock(), stopping),
+    ):
+        context = RunContext(session, job, observer, stopping)
+        run = Run(context, target, FromListing(context), reader)
         await run.freeze_plan()
         if (retry_failed or settle) and run.synced:
-            raise BadInput(f"{one_line(store.name)} has been synced: sync it again instead")
+            raise BadInput(f"{one_line(target.name)} has been synced: sync it again instead")
         await run.mend_generations()
         if retry_failed:
             await run.reopen_failed()

@@ -60,10 +60,10 @@ def _drift(directory: str, connection: Connection) -> "Drift":
     """What has changed on the server since it was listed last, for the export or for a sync."""
     from harvester.output import planfile
     from harvester.output.generations import last_listing
+    from harvester.output.listing_file import order_of
     from harvester.output.target import open_target
     from harvester.plan.drift import compared
     from harvester.plan.listing_filter import ListingFilter
-    from harvester.plan.order import label_order, plan_order
     from harvester.plan.planned import plan_lines
 
     target = open_target(directory)
@@ -72,7 +72,7 @@ def _drift(directory: str, connection: Connection) -> "Drift":
         raise BadInput(one_line(f"{directory} has no plan that could be compared with the server"))
     with connected(connection) as session:
         project = session.find_project(header.project.hash)
-        order = plan_order if folder is target else label_order
+        order = order_of(header)
         decide = ListingFilter(header.selection)
         with session.listing(project, header.selection, header.format) as listing:
             listed = plan_lines(listing, header.selection, header.format, order=order, decide=decide)

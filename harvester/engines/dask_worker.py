@@ -166,18 +166,19 @@ class _Export:
         """Blocking. Raises BadInput, CredentialsRefused: this worker cannot do it."""
         check_versions(versions)
         self._work = work = decoded(encoded_work, Work)
+        job = work.job
         self._target = work.open_target()
         _check_target(self._target, work)
         self._counters, self._told = Counters(), Counters().snapshot()
         self._said: list[Said] = []
-        self._extractor = Extractor(work.selection, work.format, work.project.ontology)
+        self._extractor = Extractor(job.selection, job.format, job.project.ontology)
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
             session = open_session(with_own_credentials(work.connection))
             stack.callback(session.close)
-            source = session.label_rows(work.project, work.selection, work.format)
+            source = session.label_rows(job.project, job.selection, job.format)
             pool = Pool(
-                source, work.limits, counters=self._counters, on_event=self._say,
+                source, job.limits, counters=self._counters, on_event=self._say,
                 request_deadline=work.connection.request_deadline, row_bytes=work.row_bytes,
             )  # fmt: skip
             self._pool = stack.enter_context(self._portal.wrap_async_context_manager(pool))

@@ -62,7 +62,7 @@ async def run(
     counters = reports.counters
     async with Pool(
         source,
-        work.limits,
+        work.job.limits,
         counters=counters,
         on_event=reports.on_event,
         request_deadline=work.connection.request_deadline,
@@ -77,7 +77,7 @@ async def run(
                 )
             )
 
-        width = usual_width(work.limits, work.format)
+        width = usual_width(work.job.limits, work.job.format)
         await spread(parts, harvest, width=width, stop=stop)
 
 

@@ -66,7 +66,8 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     begin = await anyio.to_thread.run_sync(_read, incoming)
     assert isinstance(begin, Begin)
     sys.path[:] = begin.import_path
-    work, counters, stopping = begin.work, Counters(), anyio.Event()
+    work, job = begin.work, begin.work.job
+    counters, stopping = Counters(), anyio.Event()
 
     def put(message: FromWorker) -> None:
         # Blocks only while the other side is behind with reading, which it does all the time.
@@ -89,9 +90,9 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         await local.run(
             work,
             parts(inbox),
-            source=session.label_rows(work.project, work.selection, work.format),
+            source=session.label_rows(job.project, job.selection, job.format),
             target=work.open_target(),
-            extractor=Extractor(work.selection, work.format, work.project.ontology),
+            extractor=Extractor(job.selection, job.format, job.project.ontology),
             reports=local.Reports(counters, on_event, lambda commit: put(Committed(commit))),
             stop=local.StopSignal(stopping, begin.grace),
         )

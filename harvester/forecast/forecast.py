@@ -2,9 +2,9 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
@@ -18,6 +18,7 @@ from harvester.forecast.rehearsal import Course, Server, Weight, rehearse
 from harvester.forecast.sample import CallTimes, Look, Sample, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
+from harvester.job import Job, OnEvent
 from harvester.plan.listing_filter import ListingFilter
 from harvester.plan.order import rows_of
 from harvester.plan.planned import plan_lines
@@ -63,15 +64,12 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 async def forecast(
     session: "Session",
-    project: "ProjectInfo",
-    selection: Selection,
-    format: Format,
-    limits: Limits,
+    job: Job,
     *,
     sample: int,
     explain: bool = False,
     seed: int = 0,
-    on_event: Callable[[str, Mapping[str, Any]], None] = say,
+    on_event: OnEvent = say,
 ) -> Forecast:
     """Foresee an export into a target.
 
@@ -82,7 +80,8 @@ async def forecast(
     Raises:
         BadInput, CredentialsRefused, CannotFinishNow: see `harvester.errors`.
     """
-    format = format.for_files()
+    project, selection, limits = job.project, job.selection, job.limits
+    format = job.format.for_files()
     extractor = Weigher(selection, format, project.ontology)
     extractor.weights = {}
     draw, listing_steps = Draw(sample, seed), ListingSteps(selection)

@@ -5,7 +5,7 @@ beginning of the frozen row's own JSON and the outcome; see `harvester.labels.wi
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 import msgspec
@@ -16,7 +16,7 @@ from harvester.output import planfile
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
 from harvester.output.generations import folder_of
-from harvester.output.layout import FAILED, LISTED, LISTING
+from harvester.output.layout import FAILED, LISTED, LISTED_ROWS, LISTING
 from harvester.output.lines import read_lines
 from harvester.output.manifest import (
     OUTCOMES,
@@ -29,7 +29,7 @@ from harvester.output.manifest import (
 from harvester.output.planfile import PlanHeader
 from harvester.output.repair import sound_file
 from harvester.output.target import Target
-from harvester.plan.order import plan_order
+from harvester.plan.order import Order, label_order, plan_order
 from harvester.plan.sorting import sorter
 
 _PIECE = 1024**2  # bytes compressed at once; the same pieces give the same file
@@ -42,12 +42,16 @@ class _FailedRow(msgspec.Struct):
     label_hash: str
 
 
-# Gives the JSON of frozen rows in the order of a plan.
-InOrder = Callable[[Target, PlanHeader], Iterator[bytes]]
+def order_of(header: PlanHeader) -> Order:
+    """What the rows are sorted by: those of a generation's listing are in another order than a plan's."""
+    return label_order if header.rows_file == LISTED_ROWS else plan_order
 
 
 def in_plan_order(folder: Target, frozen: PlanHeader) -> Iterator[bytes]:
-    """The rows of a generation's frozen listing, which stand in another order. Blocking, flat in memory."""
+    """The JSON of frozen rows, in the order of a plan. Blocking, flat in memory."""
+    if order_of(frozen) is plan_order:
+        yield from planfile.lines(folder, frozen)
+        return
     read = msgspec.json.Decoder(PlanRow).decode
     with sorter() as by_order:
         for line in planfile.lines(folder, frozen):
@@ -121,9 +125,7 @@ def is_sound(target: Target, file: ListingFile | None) -> bool:
     return file is not None and file.name == LISTING and sound_file(target, file)
 
 
-def mend_listing(
-    target: Target, manifest: Manifest, frozen: PlanHeader | None, in_order: InOrder
-) -> Manifest:
+def mend_listing(target: Target, manifest: Manifest, frozen: PlanHeader | None) -> Manifest:
     """The manifest, with the listing written anew if it is lost or damaged.
 
     `frozen` says what it is of, None if that is gone: then there is nothing that could be mended.
@@ -133,7 +135,7 @@ def mend_listing(
         return manifest
     if not planfile.intact(target, frozen):
         return manifest
-    listing = write_listing(target, in_order(target, frozen), manifest.parts)
+    listing = write_listing(target, in_plan_order(target, frozen), manifest.parts)
     if listing != file:
         manifest = with_listing(manifest, listing)
         write_manifest(target, manifest)
@@ -142,11 +144,11 @@ def mend_listing(
 
 def mend_listings(target: Target, manifest: Manifest) -> Manifest:
     """As `mend_listing`, of an export and of its last sync."""
-    manifest = mend_listing(target, manifest, planfile.read_header(target), planfile.lines)
+    manifest = mend_listing(target, manifest, planfile.read_header(target))
     if manifest.generations:
         folder = folder_of(target, len(manifest.generations))
         if own := read_manifest(folder):
-            mend_listing(folder, own, planfile.read_header(folder, LISTED), in_plan_order)
+            mend_listing(folder, own, planfile.read_header(folder, LISTED))
     return manifest
 
 

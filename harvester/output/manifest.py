@@ -83,7 +83,6 @@ def build_manifest(
     drift: Drift | None,
     run: Mapping[str, Any],
     listing: ListingFile | None = None,
-    generations: Iterable[Generation] = (),
 ) -> Manifest:
     """The manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
     ordered = [commits[part] for part in range(plan.parts)]
@@ -103,7 +102,6 @@ def build_manifest(
         parts=list_files(ordered),
         listing=listing,
         run=dict(run),
-        generations=list(generations),
     )
     return _sealed(manifest)
 

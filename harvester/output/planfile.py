@@ -9,10 +9,10 @@ holds names it.
 import hashlib
 import io
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Set
 from contextlib import contextmanager
 from itertools import islice
-from typing import cast
+from typing import NamedTuple, cast
 
 import msgspec
 import zstandard
@@ -82,38 +82,45 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
         return Purpose(project=self.project, selection=self.selection, format=self.format)
 
 
-def ensure_plan(
-    target: Target,
-    purpose: Purpose,
-    list_rows: Callable[[], Iterable[bytes]],
-    ontology: bytes | None = None,
-) -> tuple[PlanHeader, bool]:
-    """The target's plan, and whether it was there already; else `list_rows` is asked and its rows frozen as
-    `freeze` does, with `ontology`, which is the project's as it is now.
+class TakenUp(NamedTuple):
+    """What there is of a target's plan.
 
-    A plan that is lost or damaged is listed again, and taken if it comes out the same as before; so is its
-    ontology. A plan of the same project of which no part is kept yet gives way to one of another selection or
-    format. Blocking, flat in memory. Only under the lock.
+    `header` is None where the rows must be listed and frozen. They must come out as one of the `known` plans
+    then, if there are any, with this `ontology`.
+    """
+
+    header: PlanHeader | None
+    known: Set[str]
+    ontology: bytes | None
+
+
+def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> TakenUp:
+    """The target's plan, if it is there and whole. `ontology` is the project's as it is now.
+
+    A plan that is lost or damaged is to be listed again, and taken if it comes out the same as before; so is
+    its ontology. A plan of the same project of which no part is kept yet gives way to one of another
+    selection or format. Blocking, flat in memory. Only under the lock.
 
     Raises:
-        TargetRefused: the target is of another export, or its plan is lost and cannot be had again.
+        TargetRefused: the target is of another export, or its ontology is lost and cannot be had again.
     """
     header = read_header(target)
     if header is not None and _is_free_for(target, header, purpose):
         target.delete(MANIFEST)
-        return freeze(target, list_rows(), purpose, ontology), False
+        return TakenUp(None, frozenset(), ontology)
     if header is not None:
         check_purpose(target.name, header.purpose, purpose)
         ontology = _mend_ontology(target, header, ontology)
         if intact(target, header):
             _delete_former_rows(target, header)
-            return header, True
-    elif recorded_digests(target):
+            return TakenUp(header, {header.digest}, ontology)
+        return TakenUp(None, {header.digest}, ontology)
+    known = recorded_digests(target)
+    if known:
         ontology = target.read(ONTOLOGY) or ontology  # if it is not the lost plan's, that will not be known
     else:
         _check_unclaimed(target)
-    known = {header.digest} if header else recorded_digests(target)
-    return freeze(target, list_rows(), purpose, ontology, known=known), bool(known)
+    return TakenUp(None, known, ontology)
 
 
 def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:

@@ -17,7 +17,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput
 from harvester.events import Counters
 from harvester.plan.drift import Drift
-from harvester.run import Summary
+from harvester.summary import Summary
 from harvester.sync import SyncSummary
 
 RUN = {"seconds": 2.0, "harvested": 1900, "requests": 107, "refused": 1, "retries": 0}

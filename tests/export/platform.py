@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
+
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
@@ -14,8 +16,11 @@ from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.export import export
 from harvester.fetch.source import RowsResponse
-from harvester.run import Summary
+from harvester.job import Job, Observer, OnEvent
+from harvester.output.filesystem import FileSystem
+from harvester.output.target import LocalTarget
 from harvester.settings import Connection, Format, Limits, Selection
+from harvester.summary import Summary
 
 PROJECT = ProjectInfo("project-hash", "Small project", "2024-01-01", None)
 SMALL_PARTS = Format(rows_per_part=10)
@@ -32,6 +37,7 @@ class Platform:
         self.asked: list[str] = []
         self.listings = 0
         self.before_answer: Callable[[], object] = lambda: None
+        self.spooled: Callable[[bytes], io.BytesIO] = io.BytesIO
         self._lock = threading.Lock()
 
     def item(self, data_hash: str) -> dict[str, Any]:
@@ -50,7 +56,7 @@ class Platform:
     def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
         self.listings += 1
         items = [self.item(data) for data in sorted(self.edited, reverse=True)]
-        return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
+        return Spool(self.spooled(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "Platform":
         return self
@@ -87,11 +93,15 @@ class Platform:
         selection: Selection = Selection(),
         format: Format = SMALL_PARTS,
         limits: Limits = Limits(bundle_size=5),
+        counters: Counters | None = None,
+        on_event: OnEvent = lambda event, fields: None,
+        stopping: anyio.Event | None = None,
+        disk: FileSystem | None = None,
         **options: Any,
     ) -> Summary:
-        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
-        session = cast(Session, self)
-        return await export(session, PROJECT, selection, format, limits, target, **options)
+        job = Job(PROJECT, selection, format, limits)
+        observer = Observer(counters or Counters(), on_event, stopping)
+        return await export(cast(Session, self), job, LocalTarget(target, files=disk), observer, **options)
 
 
 def files(target: Path) -> dict[str, bytes]:

@@ -21,6 +21,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import RowsResponse
 from harvester.filters import asked_with
 from harvester.forecast.forecast import Forecast, forecast
+from harvester.job import Job
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.plan.order import rows_of
@@ -109,7 +110,7 @@ def foreseen(
 ) -> Forecast:
     return _virtually(
         partial(
-            forecast, cast(Session, session), session.project, selection, format, limits,
+            forecast, cast(Session, session), Job(session.project, selection, format, limits),
             sample=sample, explain=explain, seed=seed, on_event=lambda event, fields: None,
         )
     )  # fmt: skip
