@@ -133,7 +133,8 @@ def test_a_worker_that_cannot_see_the_target_says_so(tmp_path: Path) -> None:
 def test_limits_are_divided_and_the_target_is_named_in_full() -> None:
     """Each worker process has its share of what the user set, and its own working directory."""
     share = dask._for_one_of(2, WORK)
-    assert (share.job.limits.max_rps, share.job.limits.concurrency, share.job.limits.engine) == (3, 2, "local")
+    limits = dask._for_one_of(2, WORK).job.limits
+    assert (limits.max_rps, limits.concurrency, limits.engine) == (3, 2, "local")
     assert share.target == str(Path("out").absolute())
 
 
