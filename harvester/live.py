@@ -7,12 +7,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
-from harvester.output.lines import read_lines
+from harvester.output.lines import read_as, read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
 from harvester.plan.changes import Change
@@ -46,8 +44,14 @@ def _live(target: Path | str, wanted: frozenset[str] | None) -> Iterator[Record]
     with void_rows(store, manifest) as void:
         for generation in range(len(manifest.generations) + 1):
             for _, line in generation_lines(store, manifest, generation, kinds):
-                record: Any = json.loads(line)
-                if not void.holds(_label_row(record), generation):
+                try:
+                    record: Any = json.loads(line)
+                    label_row = _label_row(record)
+                except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                    raise Unsound(
+                        f"{one_line(store.name)} holds a line that is no record: see harvester verify"
+                    ) from error
+                if not void.holds(label_row, generation):
                     yield record
 
 
@@ -76,7 +80,10 @@ def _label_row(record: dict[str, Any]) -> tuple[str, str]:
     """Label hash and branch of the row that a record is of."""
     if record["kind"] == "row":
         record = (record["metadata"] or {}) | {key: value for key, value in record["row"].items() if value}
-    return record["label_hash"], record.get("branch_name") or ""
+    label_hash, branch = record["label_hash"], record.get("branch_name") or ""
+    if not (isinstance(label_hash, str) and isinstance(branch, str)):
+        raise TypeError("the record's label hash or branch is not a text")
+    return label_hash, branch
 
 
 @contextmanager
@@ -120,11 +127,9 @@ class Void:
 
 
 def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, int]]:
-    decode = msgspec.json.Decoder(Change).decode
     for generation in manifest.generations:
         folder = folder_of(target, generation.number)
         for file in generation.feed:
-            for line in read_lines(folder, file.name):
-                change = decode(line)
+            for change in read_as(folder, file.name, Change):
                 if change.change in _VOIDS:
                     yield change.label_hash, generation.number

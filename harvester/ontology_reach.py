@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harvester.expression import Where
-from harvester.filters import asked_with, server_side
+from harvester.filters import ServerSide, asked_with, server_side
+from harvester.labels.objects import RANGE_SHAPES
 from harvester.labels.ontology import read_ontology
 from harvester.labels.ontology_changes import OntologyDifferences, Root
 from harvester.settings import Format, Selection
@@ -24,6 +25,7 @@ class Reach(NamedTuple):
 class _RootChange(NamedTuple):
     """An object or classification before and now; None where the ontology has not got it."""
 
+    feature: str
     before: Root | None
     now: Root | None
 
@@ -46,6 +48,15 @@ class _RootChange(NamedTuple):
     def is_placed_otherwise(self) -> bool:
         """Whether `whole_row_placement` decides otherwise now about a classification without a range."""
         return self.is_classification and _placed(self.before) != _placed(self.now)
+
+    @property
+    def is_ranged_otherwise(self) -> bool:
+        """Whether an object stands on ranges now and did not before, or the reverse, if it says no shape."""
+        return (
+            self.before is not None
+            and self.now is not None
+            and (self.before.shape in RANGE_SHAPES) != (self.now.shape in RANGE_SHAPES)
+        )
 
     @property
     def is_classification(self) -> bool:
@@ -81,10 +92,11 @@ def _reasons(
     differences: OntologyDifferences, before: bytes | None, now: bytes | None, reach: Reach
 ) -> Iterator[str]:
     selection, kinds = reach.selection, frozenset(reach.format.kinds)
+    every_change = [_root_change(differences, feature) for feature in differences.roots]
     changes = [
-        _root_change(differences, feature)
-        for feature in differences.roots
-        if not selection.feature_hashes or "rows" in kinds or feature in selection.feature_hashes
+        one
+        for one in every_change
+        if not selection.feature_hashes or "rows" in kinds or one.feature in selection.feature_hashes
     ]
     changes = [one for one in changes if kinds & {"rows", _kind(one)}]
     for change in changes:
@@ -94,6 +106,8 @@ def _reasons(
     for change in changes:
         if change.is_placed_otherwise and change.before and not change.before.is_global:
             yield f"{change.title} was left out where it had no range"
+        if change.is_ranged_otherwise and change.now and change.now.shape in RANGE_SHAPES:
+            yield f"{change.title} was left out where it had no shape for its ranges"
         if selection.names and _is_named_otherwise(change, selection):
             yield f"--name is chosen by names, and that of {change.title} is another"
     if changes and selection.filters:
@@ -104,23 +118,34 @@ def _reasons(
         if _is_shaped_otherwise(change, selection):
             yield f"--shape is chosen by shapes, and that of {change.title} is another"
     if "units" in kinds:
-        yield from _in_counts(changes, before, now, reach)
+        yield from _in_units(every_change, before, now, reach)
 
 
-def _in_counts(
+def _in_units(
     changes: list[_RootChange], before: bytes | None, now: bytes | None, reach: Reach
 ) -> Iterator[str]:
-    """Why `dropped` of a unit, which counts what filters have dropped, may be another number."""
+    """Why a row may have other units, or one of them another `dropped`: what filters have dropped.
+
+    A space that the row does not list is a unit where labels name it, be they of a kind that is not written.
+    """
+    asked = _asked(now, reach)
+    if reach.selection.feature_hashes and _asked(before, reach) != asked:
+        yield "units count what filters drop, and the server leaves out other features now"
+    changes = [change for change in changes if _is_sent(change, asked)]
+    for change in changes:
+        if _kind(change) not in reach.format.kinds and (
+            change.is_shown_otherwise or change.is_ranged_otherwise
+        ):
+            yield f"units that nothing but {change.title} names may be others"
     if _filters_records(reach.selection) and any(
-        change.is_shown_otherwise or change.is_placed_otherwise for change in changes
+        change.is_shown_otherwise or change.is_placed_otherwise or change.is_ranged_otherwise
+        for change in changes
     ):
         yield "units count what filters drop"
-    if reach.selection.feature_hashes and _asked(before, reach) != _asked(now, reach):
-        yield "units count what filters drop, and the server leaves out other features now"
 
 
 def _root_change(differences: OntologyDifferences, feature: str) -> _RootChange:
-    return _RootChange(differences.before.get(feature), differences.now.get(feature))
+    return _RootChange(feature, differences.before.get(feature), differences.now.get(feature))
 
 
 def _kind(change: _RootChange) -> str:
@@ -138,7 +163,7 @@ def _is_named_otherwise(change: _RootChange, selection: Selection) -> bool:
 
 
 def _is_shaped_otherwise(change: _RootChange, selection: Selection) -> bool:
-    before, now = (root.shape if root else "" for root in change)
+    before, now = (root.shape if root else "" for root in (change.before, change.now))
     return before != now and now in selection.shapes
 
 
@@ -163,7 +188,17 @@ def _filters_records(selection: Selection) -> bool:
     )
 
 
-def _asked(structure: bytes | None, reach: Reach) -> object:
+def _is_sent(change: _RootChange, asked: ServerSide) -> bool:
+    """Whether the server sends labels of it, unless they are archived."""
+    features = (
+        asked.include_classification_feature_hashes
+        if change.is_classification
+        else asked.include_object_feature_hashes
+    )
+    return features is None or change.feature in features
+
+
+def _asked(structure: bytes | None, reach: Reach) -> ServerSide:
     ontology = read_ontology(structure)
     return server_side(
         asked_with(reach.selection, reach.format),

@@ -1,5 +1,6 @@
 """Which live records are not what a new export would hold, because the ontology has changed since."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
@@ -40,6 +41,14 @@ def baselines(manifest: Manifest) -> list[Baseline]:
 def ontology_file(manifest: Manifest, generation: int) -> PlainFile | None:
     """The file of a generation's ontology, as the manifest of the export lists it."""
     return manifest.generations[generation - 1].ontology if generation else manifest.ontology
+
+
+def mend_ontologies(target: Target, manifest: Manifest, now: bytes | None) -> None:
+    """Puts back the ontologies that a sync compares with, as far as the project still has them. Blocking."""
+    for baseline in baselines(manifest):
+        folder, listed = folder_of(target, baseline.of), ontology_file(manifest, baseline.of)
+        if now is not None and listed == describe_ontology(now) != describe_ontology(folder.read(ONTOLOGY)):
+            folder.put(ONTOLOGY, now)
 
 
 class Outdated:
@@ -102,7 +111,7 @@ class Outdated:
         if describe_ontology(sent) != listed:
             raise Unsound(
                 f"{one_line(folder.name)}: its {ONTOLOGY} is lost or damaged, so that what has changed in "
-                "the project's ontology since cannot be told; export into another directory"
+                "the project's ontology since cannot be told: sync --refetch fetches all rows again"
             )
         return sent
 
@@ -111,12 +120,15 @@ class Outdated:
     ) -> Iterator[tuple[tuple[str, str], frozenset[str]]]:
         """Label hash and branch of each record that holds what differs, and the roots that it holds."""
         roots_of, hidden = differences.roots_of(), hidden_or_shown(differences)
+        sent_otherwise = {
+            feature.encode(): roots & hidden for feature, roots in roots_of.items() if roots & hidden
+        }
         kinds = {"objects", "classifications"} | ({"rows"} if hidden else set())
         lines = generation_lines(self._target, self._manifest, generation, kinds)
         for number, (kind, line) in enumerate(lines):
             if number % 1000 == 0:
                 check()
-            held = _in_row(line, hidden) if kind == "rows" else _in_record(line, roots_of)
+            held = _in_row(line, sent_otherwise) if kind == "rows" else _in_record(line, roots_of)
             if held[1]:
                 yield held
 
@@ -165,6 +177,7 @@ class _RowRecord(msgspec.Struct):
 
 _decode_record = msgspec.json.Decoder(_Record).decode
 _decode_row = msgspec.json.Decoder(_RowRecord).decode
+_named_features = re.compile(rb'"featureHash"\s*:\s*"([^"\\]*)"').findall
 _NONE = frozenset[str]()
 
 
@@ -179,9 +192,12 @@ def _in_record(line: bytes, roots_of: dict[str, frozenset[str]]) -> tuple[tuple[
     return (record.label_hash, record.branch_name or ""), held
 
 
-def _in_row(line: bytes, hidden: frozenset[str]) -> tuple[tuple[str, str], frozenset[str]]:
-    """A row is written as sent: only labels that are sent, or are not, make a difference."""
-    held = frozenset(feature for feature in hidden if f'"{feature}"'.encode() in line)
+def _in_row(line: bytes, roots_of: dict[bytes, frozenset[str]]) -> tuple[tuple[str, str], frozenset[str]]:
+    """A row is written as sent: only labels that are sent, or are not, make a difference.
+
+    Answers may outlive their object. They do not name its class, but attributes and options of it.
+    """
+    held = _NONE.union(*(roots_of.get(feature, _NONE) for feature in set(_named_features(line))))
     if not held:
         return ("", ""), held
     record = _decode_row(line)

@@ -14,6 +14,7 @@ from harvester.filters.naming import is_digest
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, OnEvent, RunContext
 from harvester.labels.extract import Extractor
+from harvester.outdated import mend_ontologies
 from harvester.output import planfile
 from harvester.output.generations import Changed, describe, drop_generation, drop_listing, read_changed
 from harvester.output.listing_file import mend_listings
@@ -87,7 +88,7 @@ async def sync(
         stopping_when(observer.stopping, job.limits.max_duration) as stopping,
         held(target.lock(), stopping),
     ):
-        before = await in_thread(_finished, target, job.purpose)
+        before = await in_thread(_finished, target, job)
         context = RunContext(session, job, observer, stopping)
         source = FromChanges(context, target, before, options)
         run = Run(context, source.folder, source, reader)
@@ -156,9 +157,9 @@ def _check_filters(target: str, held: Collection[str], given: Collection[str]) -
         )
 
 
-def _finished(target: Target, purpose: Purpose) -> Manifest:
+def _finished(target: Target, job: Job) -> Manifest:
     """The manifest of the export in `target`, from which leftovers of earlier runs are cleared. Blocking."""
-    check_purpose(target.name, purpose_of(target, purpose.selection.filters), purpose)
+    check_purpose(target.name, purpose_of(target, job.selection.filters), job.purpose)
     try:
         manifest = read_manifest(target)
     except Unsound as error:
@@ -168,7 +169,9 @@ def _finished(target: Target, purpose: Purpose) -> Manifest:
     target.sweep()
     if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
         drop_listing(target, len(manifest.generations) - 1)
-    return mend_listings(target, manifest)
+    manifest = mend_listings(target, manifest)
+    mend_ontologies(target, manifest, job.project.ontology)
+    return manifest
 
 
 def _tell(changed: Changed, options: SyncOptions, on_event: OnEvent) -> None:

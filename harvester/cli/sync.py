@@ -49,6 +49,7 @@ LabelHashes = Annotated[
 
 @takes(CONNECTION, LIMITS, SCREEN)
 def sync(
+    context: typer.Context,
     target: Target,
     *,
     filters: Filters = None,
@@ -64,7 +65,10 @@ def sync(
 
     console = screen.listen()
     if label_hashes and not refetch:
-        raise BadInput("--label-hash names rows to fetch again: give --refetch, too")
+        source = context.get_parameter_source("label_hashes")
+        if source and source.name == "COMMANDLINE":
+            raise BadInput("--label-hash names rows to fetch again: give --refetch, too")
+        label_hashes = None  # from the environment, where it may be meant for other verbs
     if filters:
         find_users_filters()
     counters = Counters()

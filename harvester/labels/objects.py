@@ -26,7 +26,7 @@ FirstMet = Written[tuple[bytes, int | None, str | None]]
 
 _PICTURES = frozenset({"image", "img_group"})
 _NOTHING: dict[object, bytes] = {}
-_RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
+RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 
 # The end of a line, after the object: hash; class and `object_number`; `until`, ranges, answers.
 _HASH = b',"object_hash":'
@@ -100,7 +100,7 @@ class ObjectReader:
                 continue  # Answers left behind by an object that is gone.
             fields.object_hash = object_hash
             shape = fields.shape or self._shapes.get(fields.feature_hash) or None
-            ranged = shape in _RANGE_SHAPES
+            ranged = shape in RANGE_SHAPES
             if shape is None:  # unknown: it is an object on ranges unless it stands on a frame
                 on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames

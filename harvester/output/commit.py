@@ -1,7 +1,7 @@
-"""The commit record of a part: the part exists if, and only if, a valid one stands in the target.
+"""The commit record of a part. A part exists if, and only if, the target holds a valid record of it.
 
-The part's files are written first and are durable by then; see `harvester.output.ndjson`. A part whose
-record is missing, of another plan, damaged, or names files that are not there, is harvested again.
+The part's files are written and made durable before the record (`harvester.output.ndjson`). A part is
+harvested again if its record is missing, damaged, of another plan, or names a file that is missing.
 """
 
 import hashlib
@@ -10,24 +10,32 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from harvester.labels.wire import PlanRow
-from harvester.output.canonical import canonical, digest, parse_object
-from harvester.output.layout import COMMITS, commit_name, parse_commit, possible_names
+from harvester.output.canonical import canonical, check_keys, convert, digest, parse_object
+from harvester.output.layout import (
+    COMMITS,
+    check_name,
+    commit_name,
+    parse_commit,
+    parse_part,
+    possible_names,
+)
 from harvester.output.target import Target
+from harvester.schema import KINDS, OUTCOMES, Count
 
 
 class KindCounts(msgspec.Struct):
-    """What became of the records of one kind: `seen` = `written` + all that filters `dropped`."""
+    """Record counts of one kind. `seen` = `written` + the sum of `dropped`, which counts by filter name."""
 
-    seen: int = 0
-    written: int = 0
-    dropped: dict[str, int] = msgspec.field(default_factory=dict)
+    seen: Count = 0
+    written: Count = 0
+    dropped: dict[str, Count] = msgspec.field(default_factory=dict)
 
     def add(self, other: "KindCounts") -> None:
-        """Adds another part's counts."""
+        """Add the counts of another part."""
         self.count(other.seen, other.written, other.dropped)
 
     def count(self, seen: int, written: int, dropped: Mapping[str, int]) -> None:
-        """Adds the counts of some rows."""
+        """Add the counts of some rows."""
         self.seen += seen
         self.written += written
         for name, number in dropped.items():
@@ -35,75 +43,93 @@ class KindCounts(msgspec.Struct):
 
 
 class PartFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of a part. `rows` are the rows that have lines in it, `records` its lines, `bytes` its size."""
+    """A file of a part.
+
+    `records` is its number of lines, `rows` the number of label rows that have a line in it, `bytes` its
+    size on disk. `sha256` is over the bytes on disk.
+    """
 
     name: str
     kind: str
-    rows: int
-    records: int
-    bytes: int
+    rows: Count
+    records: Count
+    bytes: Count
     sha256: str
+
+    def __post_init__(self) -> None:
+        check_name(self.name, self.kind)
 
 
 class Commit(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one part of the plan.
+    """The result of harvesting one part of the plan.
 
-    `rows` counts the part's rows by outcome: ``harvested, unlabelled, filtered, failed``. `harvested_ids`
-    is the `IdDigest` of the rows harvested, some of which may have no records: with the plan and the
-    failed rows it proves which rows they were. `notes` counts the part's notes by what they note. `digest`
-    guards the record itself.
+    `plan` is the digest of the plan. `rows` counts the part's rows by outcome: ``harvested``,
+    ``unlabelled``, ``filtered``, ``failed``. `harvested_ids` is the `IdDigest` of the harvested rows; since
+    a row may have no records, it is what proves which rows were harvested. `notes` counts the part's notes
+    by kind. `digest` is a checksum of the record itself.
     """
 
-    part: int
+    part: Count
     plan: str
-    rows: dict[str, int]
+    rows: dict[str, Count]
     harvested_ids: str
     records: dict[str, KindCounts]
     files: list[PartFile]
-    notes: dict[str, int] = {}
+    notes: dict[str, Count] = {}
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        check_keys("rows", self.rows, OUTCOMES)
+        check_keys("records", self.records, KINDS)
+        names = {file.name for file in self.files if (own := parse_part(file.name)) and own.part == self.part}
+        if len(names) < len(self.files):
+            raise ValueError("it names a file twice, or one of another part")
 
     @property
     def counted(self) -> dict[str, int]:
-        """Rows by what became of them, records written by kind, and notes: by the names of `Counters`."""
+        """Return the counts of rows, records and notes in one dictionary, by the names in `Counters`."""
         records = {kind: counts.written for kind, counts in self.records.items()}
         return self.rows | records | {"notes": sum(self.notes.values())}
 
 
 class IdDigest:
-    """sha256 over label hashes, each followed by a newline, in the order of the plan."""
+    """The sha256 over the label hashes of rows in plan order, each followed by a newline."""
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
 
     def add(self, rows: Iterable[PlanRow]) -> None:
-        """Takes in the next rows."""
+        """Add the next rows."""
         self._hash.update("".join([f"{row.label_hash or ''}\n" for row in rows]).encode())
 
     def hexdigest(self) -> str:
-        """The digest of the rows so far."""
+        """Return the digest of the rows added so far, in hexadecimal."""
         return self._hash.hexdigest()
 
 
 def write_commit(target: Target, commit: Commit) -> None:
-    """Makes the part exist. Its files must be durable already."""
+    """Write a part's commit record. From then on the part exists, so its files must already be durable."""
     fields = msgspec.to_builtins(commit)
     fields["digest"] = digest(fields, without=("digest",))
     target.put(commit_name(commit.part), canonical(fields) + b"\n")
 
 
 def parse_commit_record(data: bytes) -> Commit | None:
-    """The record, if it is whole and its own digest says so."""
+    """Return the commit record in `data`, or None if it cannot be parsed or its digest does not match."""
     try:
         fields = parse_object(data)
-        commit = msgspec.convert(fields, Commit)
-    except (ValueError, msgspec.ValidationError):
+        commit = convert(fields, Commit)
+    except ValueError:
         return None
     return commit if commit.digest == digest(fields, without=("digest",)) else None
 
 
 def read_commits(target: Target, plan: str) -> dict[int, Commit]:
-    """The parts of the plan with digest `plan` that exist, by number: each file is there in its full size."""
+    """Return the commit records of the parts that exist, by part number.
+
+    A part exists if its record is of the plan with the digest `plan`, and each of its files has the
+    recorded size.
+    """
     sizes = dict(target.names())
     commits = {}
     for name, _ in target.names(COMMITS):
@@ -115,13 +141,13 @@ def read_commits(target: Target, plan: str) -> dict[int, Commit]:
 
 
 def read_commit(target: Target, plan: str, part: int) -> Commit | None:
-    """The record of one part of that plan, if there is a whole one. Its files are not looked at."""
+    """Return the commit record of one part, or None if there is no valid one. Its files are not checked."""
     commit = parse_commit_record(target.read(commit_name(part)) or b"")
     return commit if commit and commit.part == part and commit.plan == plan else None
 
 
 def drop_part(target: Target, part: int) -> None:
-    """Deletes a part, its commit record first: it has never existed."""
+    """Delete a part. The commit record goes first, so that an interrupted deletion leaves no damaged part."""
     target.delete(commit_name(part))
     for name in possible_names(part):
         target.delete(name)

@@ -1,16 +1,16 @@
-"""Parts as gzip or zstd files, which DuckDB, polars, pandas, `zstdcat` and `gzip -dc` read as they are.
+"""Compression of parts with gzip or zstd, in formats that DuckDB, polars and pandas read directly.
 
-The same lines give the same bytes: one thread, a fixed level, no time and no name in the header, and the
-compressor is not told where one write ends and the next begins. That rests on the compressor itself,
-too: zstd's is part of the ``zstandard`` package and locked with it; gzip's is the zlib that Python was
-built with, chosen over faster ones whose output depends on the processor.
+Equal lines give equal bytes: one thread, a fixed level, no time or name in the header, and no flush between
+writes. This also depends on the version of the compressor. zstd comes with the ``zstandard`` package, whose
+version is locked. gzip uses the zlib that Python was built with, since the output of faster libraries depends
+on the processor.
 """
 
 import gzip
 import io
 import zlib
 from collections.abc import Mapping
-from typing import BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -18,8 +18,20 @@ from harvester.settings import Compression
 
 SUFFIXES: Mapping[Compression | None, str] = {None: "", "gzip": ".gz", "zstd": ".zst"}
 
-# What reading a damaged file may raise, beside what reading any file may.
-DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError)
+# A line in a target has at most `_LONGEST` bytes. If it has more than `_ANY_LENGTH`, it must not have been
+# compressed by more than `_HIGHEST_RATIO`, which the JSON of labels does not come near to. So a small file
+# cannot fill the memory of a process that reads it.
+_LONGEST = 2 * 1024**3  # bytes
+_ANY_LENGTH = 128 * 1024**2  # bytes
+_HIGHEST_RATIO = 1000
+
+
+class OverlongLine(Exception):
+    """A line is longer than any that is written into a target."""
+
+
+# Errors that reading a damaged file may raise, in addition to those of reading any file.
+DAMAGE = (zstandard.ZstdError, zlib.error, gzip.BadGzipFile, EOFError, OverlongLine)
 
 _ZSTD_LEVEL = 3  # zstd's own default
 _GZIP_LEVEL = 6  # gzip's own default
@@ -28,17 +40,17 @@ _PIECE = 1024**2
 
 
 class Compressor(Protocol):
-    """Turns what is written into one compressed stream. Bytes come out as they are ready."""
+    """Turns the data into one compressed stream. Compressed bytes are returned when they are ready."""
 
     def compress(self, data: bytes, /) -> bytes:
-        """Takes in `data`."""
+        """Compress `data`. Returns the compressed bytes that are ready so far."""
 
     def flush(self) -> bytes:
-        """The rest. Nothing can be taken in afterwards."""
+        """End the stream and return the remaining bytes."""
 
 
 def compressor(compression: Compression | None) -> Compressor:
-    """A new stream: one zstd frame with a checksum, one gzip member, or `data` as it is."""
+    """Return a compressor for one file: a zstd frame with a checksum, a gzip member, or the data as is."""
     match compression:
         case "zstd":
             settings = zstandard.ZstdCompressor(
@@ -52,15 +64,53 @@ def compressor(compression: Compression | None) -> Compressor:
 
 
 def decompressed(stream: BinaryIO, name: str) -> BinaryIO:
-    """The bytes that went into the file of that name. Raises `DAMAGE` as they are read."""
+    """Return a stream of the uncompressed lines of the file `name`. Reading it may raise `DAMAGE`."""
+    sent = cast(BinaryIO, _Counted(stream))
     raw: io.RawIOBase
     if name.endswith(SUFFIXES["zstd"]):
-        raw = cast(io.RawIOBase, zstandard.ZstdDecompressor().stream_reader(stream, read_size=_PIECE))
+        raw = cast(io.RawIOBase, zstandard.ZstdDecompressor().stream_reader(sent, read_size=_PIECE))
     elif name.endswith(SUFFIXES["gzip"]):
-        raw = cast(io.RawIOBase, gzip.GzipFile(fileobj=stream, mode="rb"))
+        raw = cast(io.RawIOBase, gzip.GzipFile(fileobj=sent, mode="rb"))
     else:
-        return stream
-    return io.BufferedReader(raw, _PIECE)
+        raw = cast(io.RawIOBase, sent)
+    return io.BufferedReader(_Lines(raw, cast(_Counted, sent)), _PIECE)
+
+
+class _Counted(io.RawIOBase):
+    """A stream that counts the bytes that are read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.bytes = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        self.bytes += len(data)
+        return len(data)
+
+
+class _Lines(io.RawIOBase):
+    """A stream of lines that raises `OverlongLine` instead of returning all of such a line."""
+
+    def __init__(self, raw: io.RawIOBase, sent: _Counted) -> None:
+        self._raw = raw
+        self._sent = sent
+        self._since_line_break = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        size: int = self._raw.readinto(buffer)
+        last = bytes(buffer[:size]).rfind(b"\n")
+        self._since_line_break = size - last - 1 if last >= 0 else self._since_line_break + size
+        if self._since_line_break > min(_LONGEST, max(_ANY_LENGTH, _HIGHEST_RATIO * self._sent.bytes)):
+            raise OverlongLine(f"it has a line of more than {self._since_line_break:,} bytes")
+        return size
 
 
 class _AsItIs:

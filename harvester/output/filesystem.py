@@ -1,26 +1,26 @@
-"""The system calls that writing into a directory takes: the one seam where tests make a disk fail."""
+"""The system calls that write to a directory, in one class, so that tests can make a disk fail."""
 
 import os
 from pathlib import Path
 
 
 class FileSystem:
-    """Raises OSError, as the system calls do. Directories are 0700 and files 0600, whatever the umask.
+    """Writing system calls. They raise OSError. Directories are made with mode 0700 and files with 0600.
 
-    A file is named by the descriptor of its `folder` and the last component of its path: the rest of the
-    path is for messages, and for tests. See `harvester.output.folders`.
+    A file is addressed by the descriptor of its `folder` and the last component of its path, see
+    `harvester.output.folders`. The rest of the path is only used in messages and by tests.
     """
 
     def make_directory(self, path: Path, folder: int) -> None:
         os.mkdir(path.name, 0o700, dir_fd=folder)
 
     def create(self, path: Path, folder: int) -> int:
-        """A descriptor of a new file; neither an existing file nor a symbolic link is ever opened."""
+        """Create a file and return its descriptor. Fails if the name exists, even as a symbolic link."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
         return os.open(path.name, flags, 0o600, dir_fd=folder)
 
     def write(self, descriptor: int, data: bytes) -> None:
-        """Writes all of `data`, in as many calls as the system wants."""
+        """Write all of `data`, in several calls if the system writes less than it was given."""
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
@@ -32,11 +32,11 @@ class FileSystem:
         os.close(descriptor)
 
     def rename(self, old: Path, new: Path, folder: int) -> None:
-        """Both are in `folder`. What is called `new` is replaced, be it a symbolic link."""
+        """Rename a file within `folder`. If `new` exists it is replaced; a symbolic link is not followed."""
         os.rename(old.name, new.name, src_dir_fd=folder, dst_dir_fd=folder)
 
     def sync_directory(self, path: Path, folder: int) -> None:
-        """`folder` is the descriptor of `path` itself."""
+        """Make renames and deletions in a directory durable. `folder` is the descriptor of `path` itself."""
         os.fsync(folder)
 
     def delete(self, path: Path, folder: int) -> None:

@@ -1,8 +1,9 @@
-"""The folders below a directory, opened one by one by descriptor, none of them through a symbolic link.
+"""Opens the folders below a directory by descriptor and without following symbolic links.
 
-An export may come from somebody else, and a link in it could lead anywhere: what a path names is decided
-anew by each system call. So each component is opened relative to the one above it (``openat`` with
-O_NOFOLLOW), and files are opened, renamed and deleted relative to the descriptor of their folder.
+An export may have been made by somebody else, and a link in it could point to any file of the user. It is not
+enough to check a path before it is used, because every system call resolves the path again. Therefore each
+component is opened relative to its parent (``openat`` with O_NOFOLLOW), and files are opened, renamed and
+deleted relative to the descriptor of their folder.
 """
 
 import errno
@@ -20,7 +21,7 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Folders:
-    """The folders below `root`, which may itself be a link. Raises OSError, as the system calls do."""
+    """The folders below `root`, which may itself be a link. Methods raise OSError as the system calls do."""
 
     def __init__(self, root: Path, files: FileSystem) -> None:
         self.root = root
@@ -28,7 +29,7 @@ class Folders:
 
     @contextmanager
     def opened(self, folder: str, *, make: bool = False) -> Iterator[int]:
-        """The descriptor of a folder, closed at the end: see `open`."""
+        """Open a folder as `open` does, and close its descriptor when the context is left."""
         descriptor = self.open(folder, make=make)
         try:
             yield descriptor
@@ -36,12 +37,12 @@ class Folders:
             os.close(descriptor)
 
     def open(self, folder: str, *, make: bool = False) -> int:
-        """The descriptor of a folder (``generations/00001``; the root is ``""``), which the caller closes.
+        """Open a folder, such as ``generations/00001`` (``""`` is the root), and return its descriptor.
 
-        With `make`, what is missing of it and of the root is made, durably.
+        The caller closes the descriptor. With `make`, missing directories are created, durably.
 
         Raises:
-            BadInput: a component is a symbolic link, or no directory.
+            BadInput: a component is a symbolic link or not a directory.
         """
         if make:
             self.make_root(self.root)
@@ -57,7 +58,7 @@ class Folders:
         return descriptor
 
     def make_root(self, path: Path) -> None:
-        """Makes the directory `path` and what is missing above it, durably. Links are followed up here."""
+        """Create the directory `path` and its missing parents, durably. Links in this path are followed."""
         if path.is_dir():
             return
         if path.parent != path:
@@ -78,10 +79,10 @@ class Folders:
 
 
 def open_file(path: Path, folder: int, flags: int = os.O_RDONLY) -> int:
-    """The descriptor of a regular file, whose folder has the descriptor `folder`. Never blocks.
+    """Open the regular file `path`, whose folder has the descriptor `folder`. Never blocks.
 
     Raises:
-        BadInput: it is a symbolic link, a directory, or one of the files that are none (FIFO, device).
+        BadInput: it is a symbolic link, a directory, a FIFO or a device.
     """
     try:
         descriptor = os.open(
@@ -99,14 +100,14 @@ def open_file(path: Path, folder: int, flags: int = os.O_RDONLY) -> int:
 
 
 def refuse_irregular(path: Path, folder: int) -> None:
-    """Raises BadInput, as `open_file` does, where something else than a regular file has that name."""
+    """Raises BadInput, as `open_file` does, if something other than a regular file has that name."""
     mode = _mode(path, folder)
     if mode is not None:
         check_regular(path, mode)
 
 
 def check_regular(path: Path, mode: int) -> None:
-    """Raises BadInput, as `open_file` does, where `mode` is not that of a regular file."""
+    """Raise BadInput, as `open_file` does, if `mode` is not that of a regular file."""
     _refuse_link(path, mode)
     if not stat.S_ISREG(mode):
         raise BadInput(one_line(f"{path} is not a regular file"))
@@ -124,7 +125,7 @@ def _open_below(path: Path, above: int) -> int:
 
 
 def _mode(path: Path, folder: int) -> int | None:
-    """The kind of file that has that name, without following a link; None if none has."""
+    """Return the mode of a file without following a link, or None if there is no such file."""
     try:
         return os.stat(path.name, dir_fd=folder, follow_symlinks=False).st_mode
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""The generations of an export: what syncs have brought since it ended.
+"""The generations of an export: the results of syncs.
 
-A generation is a folder like an export's own, of the rows that are added or edited, together with a
-change feed and the frozen listing that it brings the export up to. It counts once the export's manifest
-names it. Nothing written before is touched: a record of an earlier generation is void where a later
+A generation is a folder with the layout of an export. It holds the added and edited rows, a change feed, and
+the frozen listing that the sync compared with the previous one. It becomes valid when the export's manifest
+names it. Earlier files are never changed: a record of an earlier generation is superseded if a later change
 feed says that its label row was edited or removed.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator
 import msgspec
 
 from harvester.errors import Unsound
-from harvester.output.canonical import digest, indented, parse_object
+from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import PartFile
 from harvester.output.layout import (
     CHANGED,
@@ -26,121 +26,123 @@ from harvester.output.layout import (
     generation_folder,
     is_own,
 )
-from harvester.output.lines import read_lines
+from harvester.output.lines import FailedLabel, read_as
 from harvester.output.manifest import Generation, Manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.target import Target
 from harvester.plan.changes import WHATS, Change, OntologyChange, SyncOptions
 from harvester.plan.sorting import sorter
+from harvester.schema import Count
 from harvester.settings import Compression
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
-    """What a generation changes: known before any of its rows is asked for.
+    """The changes of a generation, written before any of its rows is fetched.
 
-    `rows` counts the listing: ``listed``, and of these ``unlabelled`` and ``filtered``. `listing` is the
-    digest of the frozen listing, `relisted` says whether anything in it is not as it was, be it of a row
-    whose records stay as they are. `options` are what the sync was asked to do, `ontology` how the ontology
-    has changed for the live records, None where it has not; `kept_names` as in `Generation`. `digest` guards
-    the record itself.
+    `listing` is the digest of the frozen listing. `relisted` is true if the listing differs from the previous
+    one in any way, even in a row whose records stay valid. `rows` counts the listed rows: ``listed``, and of
+    these ``unlabelled`` and ``filtered``. `feed` and `changes` are as in `Generation`. `options` are those of
+    the sync. `ontology` describes how the ontology has changed for the live records, None if it has not.
+    `kept_names` is as in `Generation`. `digest` is a checksum of the record itself.
     """
 
-    generation: int
+    generation: Count
     listing: str
     relisted: bool
-    rows: dict[str, int]
-    changes: dict[str, int]
+    rows: dict[str, Count]
+    changes: dict[str, Count]
     feed: list[PartFile]
     options: SyncOptions
     ontology: OntologyChange | None
     kept_names: bool
     digest: str = ""
 
-
-class _FailedRow(msgspec.Struct):
-    label_hash: str
+    def __post_init__(self) -> None:
+        check_keys("rows", self.rows, ("listed", "unlabelled", "filtered"), all_of_them=True)
+        check_keys("changes", self.changes, WHATS, all_of_them=True)
 
 
 class FeedWriter:
-    """Writes a generation's change feed, ``changes-00000.ndjson``; it has no file where nothing changed."""
+    """Writes the change feed of a generation, ``changes-00000.ndjson``. Without changes there is no file."""
 
     def __init__(self, target: Target, compression: Compression | None) -> None:
         self._writer = PartWriter(target, 0, compression)
         self._changes: dict[str, int] = dict.fromkeys(WHATS, 0)
 
     def write(self, changes: Iterable[Change]) -> None:
-        """Takes in the changes of one row."""
+        """Add the changes of one row."""
         for change in changes:
             self._changes[change.change] += 1
             self._writer.write(CHANGES, [msgspec.json.encode(change) + b"\n"], 1, 1)
 
     def close(self) -> tuple[dict[str, int], list[PartFile]]:
-        """Makes the feed durable: its lines by what they tell, and its file."""
+        """Make the feed durable. Return its number of lines by kind of change, and its files (0 or 1)."""
         return self._changes, self._writer.close()
 
     def discard(self) -> None:
-        """Drops what is not durable yet. Never raises."""
+        """Delete what is not durable yet. Never raises."""
         self._writer.discard()
 
 
 def folder_of(target: Target, number: int) -> Target:
-    """Generation `number` as a place of its own; 0 is the export itself."""
+    """Return the folder of generation `number` as a target. Number 0 is the export itself."""
     return target.within(generation_folder(number)) if number else target
 
 
 def write_changed(folder: Target, changed: Changed) -> None:
-    """Records what the generation changes. The feed must be durable already."""
+    """Write ``changed.json``. The feed must already be durable."""
     fields = msgspec.to_builtins(changed)
     fields["digest"] = digest(fields, without=("digest",))
     folder.put(CHANGED, indented(fields))
 
 
 def read_changed(folder: Target) -> Changed | None:
-    """The record, if it is there, whole, and its own digest says so."""
+    """Return the content of ``changed.json``, or None if it is missing or damaged."""
     try:
         fields = parse_object(folder.read(CHANGED) or b"")
-        changed = msgspec.convert(fields, Changed)
-    except (ValueError, msgspec.ValidationError):
+        changed = convert(fields, Changed)
+    except ValueError:
         return None
     return changed if changed.digest == digest(fields, without=("digest",)) else None
 
 
 def feed_is_there(folder: Target, changed: Changed) -> bool:
-    """Whether the generation's feed is there in its full size."""
+    """Return whether the files of the generation's change feed exist in their recorded sizes."""
     sizes = dict(folder.names())
     return all(sizes.get(file.name) == file.bytes for file in changed.feed)
 
 
 def read_failed(folder: Target) -> Generator[str, None, None]:
-    """The label hashes of the rows that could not be had when the generation was harvested, sorted."""
+    """Yield the label hashes of the failed rows of a generation, sorted."""
     manifest = read_manifest(folder)
     with sorter() as failed:
         for file in manifest.parts if manifest else ():
             if file.kind == FAILED:
-                for line in read_lines(folder, file.name):
-                    label_hash = msgspec.json.decode(line, type=_FailedRow).label_hash
-                    failed.add([label_hash], label_hash.encode())
+                for row in read_as(folder, file.name, FailedLabel):
+                    failed.add([row.label_hash], row.label_hash.encode())
         for item in failed:
             yield item.decode()
 
 
 def read_listing(folder: Target) -> PlanHeader | None:
-    """The header of the generation's frozen listing, if that is there and whole."""
+    """Return the header of the generation's frozen listing, or None if it is missing or damaged."""
     header = read_header(folder, LISTED)
     return header if header and intact(folder, header) else None
 
 
 def last_listing(target: Target) -> tuple[Target, PlanHeader | None]:
-    """What was listed last: the plan of an export that was never synced. And the folder that it is in."""
+    """Return the folder that holds the last frozen listing, and its header (None if missing or damaged).
+
+    If the export was never synced, that is its plan.
+    """
     manifest = read_manifest(target)
     folder = folder_of(target, len(manifest.generations) if manifest else 0)
     return folder, read_header(target) if folder is target else read_listing(folder)
 
 
 def drop_listing(target: Target, number: int) -> None:
-    """Deletes the listing of a generation that others have followed, as frozen and as written with outcomes:
-    only the last one is needed."""
+    """Delete the listing files of a generation that is no longer the last one. Only the last are needed."""
     folder = folder_of(target, number)
     folder.delete(LISTED)
     folder.delete(LISTED_ROWS)
@@ -148,13 +150,15 @@ def drop_listing(target: Target, number: int) -> None:
 
 
 def drop_generation(folder: Target) -> None:
-    """Deletes a generation that no manifest names. The listing goes first: without it, it has not begun."""
+    """Delete a generation that the manifest does not name. The header of its listing goes first: a generation
+    without it counts as not started.
+    """
     folder.delete(LISTED)
     _delete_own(folder)
 
 
 def drop_export(target: Target) -> None:
-    """Deletes an export with its generations; files that are not its own stay. Only under the lock."""
+    """Delete an export with its generations, but no file outside the layout. Only under the lock."""
     target.delete(MANIFEST)
     number = 1
     while _delete_own(folder_of(target, number)):
@@ -163,7 +167,7 @@ def drop_export(target: Target) -> None:
 
 
 def _delete_own(folder: Target) -> int:
-    """Deletes what `harvester.output.layout` names, nothing else. How many files that were."""
+    """Delete all files of the layout in `folder`, and return how many there were."""
     found = [*folder.names(), *folder.names(STATE), *folder.names(COMMITS)]
     own = [name for name, _ in found if is_own(name)]
     for name in own:
@@ -172,9 +176,10 @@ def _delete_own(folder: Target) -> int:
 
 
 def describe(changed: Changed, manifest: Manifest) -> Generation:
-    """The generation as the export's manifest has it. `manifest` is the generation's own one.
+    """Return the entry of a generation for the export's manifest. `manifest` is the generation's own one.
 
-    Rows that failed before are asked for in each generation, so those that failed in this one are all.
+    Each sync fetches all rows again that had failed before, so the rows that failed in this generation are
+    all failed rows of the export.
     """
     rows, failed = changed.rows, manifest.counts["failed"]
     harvested = rows["listed"] - rows["unlabelled"] - rows["filtered"] - failed
@@ -197,7 +202,7 @@ def describe(changed: Changed, manifest: Manifest) -> Generation:
 
 
 def generation_count(target: Target) -> int:
-    """How many generations have been finished, whatever has become of them since."""
+    """Return the number of generations that were finished, including damaged ones."""
     try:
         manifest = read_manifest(target)
     except Unsound:
@@ -207,10 +212,10 @@ def generation_count(target: Target) -> int:
 
 
 def read_generations(target: Target) -> list[Generation]:
-    """The finished generations, from what stands in their own folders: for a manifest that is lost.
+    """Return the finished generations as their own folders describe them, for a manifest that is lost.
 
     Raises:
-        Unsound: one of them is damaged, and later ones stand on it.
+        Unsound: a generation is damaged, and later ones depend on it.
     """
     found, missing = list[Generation](), 0
     for number, folder in _folders(target):
@@ -220,12 +225,12 @@ def read_generations(target: Target) -> list[Generation]:
         else:
             missing = missing or number
             if manifest:
-                raise Unsound(f"{generation_folder(missing)} is damaged, and later generations stand on it")
+                raise Unsound(f"{generation_folder(missing)} is damaged, and later generations depend on it")
     return found
 
 
 def _folders(target: Target) -> Iterator[tuple[int, Target]]:
-    """Every generation of which there is something, and one that is lost between two others."""
+    """Yield the generation folders in order, tolerating one missing folder."""
     number = 1
     while any(
         folder_of(target, each).read(name) is not None

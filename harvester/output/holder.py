@@ -1,4 +1,4 @@
-"""Who holds the lock of a target: for the message to whoever comes second, and to see if it still lives."""
+"""The process that holds the lock of a target: named in messages, and checked for being alive."""
 
 import os
 import shlex
@@ -15,7 +15,11 @@ _PROC = Path("/proc")
 
 
 class Holder(msgspec.Struct, frozen=True):
-    """A process. `machine` and `started` tell it from any other, where the system says so (Linux)."""
+    """A process that holds a lock.
+
+    On Linux `machine` and `started` identify it even if its process number is used again. Elsewhere they are
+    empty.
+    """
 
     pid: int
     host: str
@@ -26,7 +30,7 @@ class Holder(msgspec.Struct, frozen=True):
 
     @classmethod
     def this_process(cls) -> "Holder":
-        """The process that asks."""
+        """Return a description of the current process."""
         return cls(
             pid=os.getpid(),
             host=socket.gethostname(),
@@ -40,14 +44,14 @@ class Holder(msgspec.Struct, frozen=True):
         return one_line(f"process {self.pid} on {self.host} since {self.since}: {self.command}")
 
     def is_alive(self) -> bool | None:
-        """Whether the process runs; None where that cannot be seen from here."""
+        """Return whether the process runs, or None if that cannot be seen from this machine."""
         if not self.machine or self.machine != _machine():
             return None
         return self.started == _started(self.pid)
 
 
 def _machine() -> str:
-    """This boot of this machine, and the space in which its process numbers count; empty if unknown."""
+    """Return an id of this boot of this machine and of its process namespace, or "" if it is unknown."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {os.readlink(_PROC / 'self/ns/pid')}"
@@ -56,9 +60,10 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in ticks since boot; empty if there is none, or only its corpse."""
+    """Return when a process started, in ticks since boot, or "" if it does not exist or is a zombie."""
     try:
-        # After the name, which may hold anything, in parentheses: state, ..., start as the 20th.
+        # proc(5): the name is in parentheses and may hold any character; of the fields after it, the first
+        # is the state and the 20th the start time.
         fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):

@@ -1,13 +1,14 @@
-"""The lock on an object store: a lease in one object, taken and renewed by conditional writes.
+"""The lock of a target in an object store: a lease, kept in one object by conditional writes.
 
-Its holder writes the object anew every few seconds. Who finds it written by somebody else watches it: as
-soon as it changes the holder lives, and the newcomer is refused; when it has stayed the same for a whole
-lease, by the newcomer's own clock, the holder is taken for dead and the lease taken over. No clocks are
-compared. On the holder's own machine it is seen at once whether it lives.
+The owner rewrites the object every few seconds. A process that finds a lease of another owner watches the
+object. If the object changes, the owner is alive, and the newcomer is refused. If it stays the same for the
+length of a lease, measured by the newcomer's own clock, the owner is considered dead and the lease is taken
+over. Clocks of different machines are never compared. On the owner's own machine the newcomer checks at once
+whether the process is alive.
 
-A holder that was only asleep must not go on writing. Before each write it makes sure of the lease, and
-the write itself is conditional (see `harvester.output.objectstore`): whichever object its successor has
-written since is left alone.
+An owner that was only suspended must not continue to write after it wakes up. It therefore checks the lease
+before each write, and the write itself is conditional (see `harvester.output.objectstore`), so that it cannot
+overwrite an object that its successor has written.
 """
 
 import secrets
@@ -32,27 +33,27 @@ if TYPE_CHECKING:
 
 LOCK = f"{STATE}/lock"
 
-LEASE = 30.0  # seconds after its last sign of life when a holder is taken for dead
-_RENEWAL = 10.0  # seconds between two signs of life
-_MARGIN = 10.0  # seconds before the end when a holder makes sure again, ahead of a write
-_POLL = 0.5
+LEASE = 30.0  # seconds after the last renewal, after which the owner is considered dead
+_RENEWAL = 10.0  # seconds between two renewals: two may fail before the lease ends
+_MARGIN = 10.0  # seconds: with less than this left, a write waits for a renewal first
+_POLL = 0.5  # seconds between two looks at the lease of another owner
 
 
 class _Lock(msgspec.Struct, frozen=True):
-    """What the object holds. `token` is another for each holding, `beat` for each sign of life."""
+    """The content of the object. `token` is new for each owner, `beat` counts the renewals."""
 
     token: str
     beat: int = 0
-    holder: Holder | None = None  # None: free
+    holder: Holder | None = None  # None: the lease is free
 
 
 class Lease:
-    """The lease on one target, as one process sees it."""
+    """The lease of one target, as seen by one process."""
 
     def __init__(self, objects: Objects, name: str) -> None:
         self._objects = objects
         self._name = one_line(name)
-        self._mutex = threading.Lock()  # the renewal is a thread
+        self._mutex = threading.Lock()  # a thread renews the lease
         self._held: _Lock | None = None
         self._version: UpdateVersion | None = None
         self._until = 0.0
@@ -61,11 +62,13 @@ class Lease:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Takes the lease, waiting for a dead holder's to end, and keeps it.
+        """Acquire the lease, and renew it until the context is left.
+
+        Waits for the lease of a dead owner to end.
 
         Raises:
-            TargetRefused: somebody else has it.
-            BadInput: the store does not honour conditional writes.
+            TargetRefused: another process holds the lease.
+            BadInput: the store does not support conditional writes.
         """
         self._acquire()
         ended = threading.Event()
@@ -80,11 +83,11 @@ class Lease:
             self._release()
 
     def assure(self) -> None:
-        """Returns if this process may write now: it holds the lease, or works for the one that does.
+        """Check that this process may write now, because it holds the lease or works for the owner.
 
         Raises:
-            TargetRefused: the lease has gone to somebody else.
-            CannotFinishNow: it cannot be renewed.
+            TargetRefused: another process has taken over the lease.
+            CannotFinishNow: the lease cannot be renewed.
         """
         if self._held is None:
             return self._assure_same_holder()
@@ -125,13 +128,13 @@ class Lease:
         raise BadInput(f"{self._name}: its store takes no conditional writes, which an export there needs")
 
     def _write(self, lock: _Lock, over: "UpdateVersion | None") -> None:
-        """Raises ObjectChanged where somebody else has written it."""
+        """Write the object. Raises ObjectChanged if another process has written it since version `over`."""
         data, began = msgspec.json.encode(lock), _now()
         try:
             version = self._objects.put(LOCK, data, over=over)
         except ObjectChanged:
             found = self._objects.get(LOCK)
-            if found is None or found[0] != data:  # else it was sent twice, and written the first time
+            if found is None or found[0] != data:  # else the store repeated a request that had succeeded
                 raise
             version = found[1]
         self._held, self._version, self._until, self._lost = lock, version, began + LEASE, False
@@ -145,7 +148,7 @@ class Lease:
 
     def _keep_renewing(self, ended: threading.Event) -> None:
         while not ended.wait(_RENEWAL):
-            with self._mutex, suppress(HarvesterError):  # whoever writes next hears of it
+            with self._mutex, suppress(HarvesterError):  # the next write raises it, in `assure`
                 if not self._lost:
                     self._renew()
 
@@ -153,7 +156,7 @@ class Lease:
         assert self._held is not None
         lost, held = self._lost, self._held
         if not lost:
-            with suppress(ObjectChanged, HarvesterError):  # then it ends by itself
+            with suppress(ObjectChanged, HarvesterError):  # then the lease ends by itself
                 self._write(msgspec.structs.replace(held, beat=held.beat + 1, holder=None), self._version)
         self._held = None
 
@@ -180,7 +183,7 @@ class Lease:
 def _parse(data: bytes) -> _Lock | None:
     try:
         return msgspec.json.decode(data, type=_Lock)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None
 
 
@@ -189,7 +192,7 @@ def _now() -> float:
 
 
 def _pause(seconds: float) -> None:
-    """Sleeps, unless an event loop's task waits for this thread, and is cancelled."""
+    """Sleep. Raises if this thread works for a task of an event loop that has been cancelled."""
     with suppress(anyio.NoEventLoopError):
         anyio.from_thread.check_cancelled()
     threading.Event().wait(seconds)

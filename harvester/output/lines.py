@@ -1,21 +1,24 @@
-"""Reads a part's file back: its bytes, its lines, and the rows that they are of."""
+"""Reads the files of a part back, and checks their bytes, lines and label hashes."""
 
 import codecs
 import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
 from harvester.errors import CannotFinishNow
+from harvester.events import one_line
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.target import Target
 from harvester.plan.changes import Change
 from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
+
+T = TypeVar("T")
 
 _PIECE = 1024**2
 
@@ -37,11 +40,10 @@ _WORD = {
 
 
 def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) -> str | None:
-    """What is wrong with a part's file; None if nothing is. Reads it once; one line in memory.
+    """Return what is wrong with a part's file, or None. Reads the file once, and holds one line in memory.
 
-    The bytes are those of the file, the lines what they decompress to.
-
-    `expected` is asked about each record's label hash, a run of equal ones once.
+    `expected` is called with the label hash of each record, once for consecutive records of the same row, and
+    returns whether a record of that row may be there.
     """
     check = _LineCheck(file.kind, expected)
     records, problem = 0, None
@@ -51,7 +53,7 @@ def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) 
             try:
                 for line in _lines(hashed, file.name):
                     records += 1
-                    # The first bad line says enough; the hash goes on.
+                    # Only the first bad line is reported. The rest is read for the checksum.
                     if problem is None and (wrong := check.wrong_with(line)):
                         problem = f"line {records:,}: {wrong}"
             except DAMAGE as error:
@@ -67,15 +69,31 @@ def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) 
 
 
 def read_lines(target: Target, name: str) -> Iterator[bytes]:
-    """The lines of a part's file, each with its newline, decompressed as they are asked for.
+    """Yield the lines of a part's file, with newlines, decompressing as they are consumed.
 
-    Raises CannotFinishNow where the file is damaged.
+    Raises CannotFinishNow if the file is damaged.
     """
     with target.open(name) as stream:
         try:
             yield from decompressed(stream, name)
         except DAMAGE as error:
             raise CannotFinishNow(f"{name} cannot be decompressed: {error}") from error
+
+
+class FailedLabel(msgspec.Struct):
+    """A line of ``failed-*.ndjson``, of which only the label hash is read."""
+
+    label_hash: str
+
+
+def read_as(target: Target, name: str, type: type[T]) -> Iterator[T]:
+    """Yield the lines of a part's file as structures. Raises CannotFinishNow if the file is damaged."""
+    decode = msgspec.json.Decoder(type).decode
+    for number, line in enumerate(read_lines(target, name), 1):
+        try:
+            yield decode(line)
+        except (ValueError, RecursionError) as error:
+            raise CannotFinishNow(one_line(f"{name} is damaged: line {number:,}: {error}")) from error
 
 
 class _LineCheck:
@@ -100,7 +118,7 @@ class _LineCheck:
         return None if line.endswith(b"\n") else "cut off"
 
     def _read(self, line: bytes) -> tuple[tuple[str, ...], object, object]:
-        """A record's keys in their order, its kind, and its label hash. Raises ValueError."""
+        """Return a record's keys in order, its kind, and its label hash. Raises ValueError."""
         line.decode() if len(line) < _PIECE else _check_utf8(line)
         try:
             record = self._decode(line)
@@ -110,7 +128,7 @@ class _LineCheck:
                 label_hash = _value(record.get("label_hash", _NULL))
             return tuple(record), _value(record.get("kind", _NULL)), label_hash
         except msgspec.DecodeError:
-            # msgspec refuses lone surrogates, which the grammar allows; what is no JSON fails here too.
+            # msgspec rejects unpaired surrogates, which the JSON grammar allows. Invalid JSON fails here too.
             whole = json.loads(line, parse_constant=_refuse)
             holder = whole.get("row") if self._kind == "rows" and isinstance(whole, dict) else whole
             if not isinstance(holder, dict):
@@ -131,14 +149,14 @@ def _refuse(constant: str) -> None:
 
 
 def _check_utf8(line: bytes) -> None:
-    """In pieces: the text of a line may take four times its bytes."""
+    """Check the encoding in pieces, since the decoded line may need four times its size in memory."""
     decoder = codecs.getincrementaldecoder("utf-8")()
     for start in range(0, len(line), _PIECE):
         decoder.decode(line[start : start + _PIECE], final=start + _PIECE >= len(line))
 
 
 class _Hashed(io.RawIOBase):
-    """A stream that is hashed as it is read."""
+    """A stream that computes the sha256 of what is read from it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -154,7 +172,7 @@ class _Hashed(io.RawIOBase):
         return len(data)
 
     def of_all(self) -> str:
-        """The hash, once whatever nobody asked for is read as well."""
+        """Read the rest of the stream, and return the sha256 of all of it."""
         while rest := self._stream.read(_PIECE):
             self._hash.update(rest)
         return self._hash.hexdigest()

@@ -1,7 +1,7 @@
-"""``listing.ndjson.zst``: every label row as it was listed last, with what became of it.
+"""``listing.ndjson.zst``: every label row as it was last listed, with its outcome.
 
-It follows from the frozen listing and the failed rows, so it can always be made again. A line is the
-beginning of the frozen row's own JSON and the outcome; see `harvester.labels.wire.PlanRow`.
+The file is derived from the frozen listing and the failed rows, so it can always be written again. A line is
+the frozen row's JSON up to the outcome (see `harvester.labels.wire.PlanRow`), followed by the outcome.
 """
 
 import hashlib
@@ -17,9 +17,8 @@ from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
 from harvester.output.generations import folder_of
 from harvester.output.layout import FAILED, LISTED, LISTED_ROWS, LISTING
-from harvester.output.lines import read_lines
+from harvester.output.lines import FailedLabel, read_as, read_lines
 from harvester.output.manifest import (
-    OUTCOMES,
     ListingFile,
     Manifest,
     read_manifest,
@@ -31,24 +30,21 @@ from harvester.output.repair import sound_file
 from harvester.output.target import Target
 from harvester.plan.order import Order, label_order, plan_order
 from harvester.plan.sorting import sorter
+from harvester.schema import OUTCOMES
 
-_PIECE = 1024**2  # bytes compressed at once; the same pieces give the same file
+_PIECE = 1024**2  # bytes compressed at once; constant, so that equal lines give equal files
 
 _ENDS = {outcome: b',"outcome":"%b"}\n' % outcome.encode() for outcome in OUTCOMES}
 _HARVESTED, _FAILED = _ENDS["harvested"], _ENDS["failed"]
 
 
-class _FailedRow(msgspec.Struct):
-    label_hash: str
-
-
 def order_of(header: PlanHeader) -> Order:
-    """What the rows are sorted by: those of a generation's listing are in another order than a plan's."""
+    """Return the order of a rows of a frozen plan, or of a generation's frozen listing: another one."""
     return label_order if header.rows_file == LISTED_ROWS else plan_order
 
 
 def in_plan_order(folder: Target, frozen: PlanHeader) -> Iterator[bytes]:
-    """The JSON of frozen rows, in the order of a plan. Blocking, flat in memory."""
+    """Yield the JSON of frozen rows in plan order. Blocking, in constant memory."""
     if order_of(frozen) is plan_order:
         yield from planfile.lines(folder, frozen)
         return
@@ -60,9 +56,9 @@ def in_plan_order(folder: Target, frozen: PlanHeader) -> Iterator[bytes]:
 
 
 def write_listing(target: Target, rows: Iterable[bytes], files: Iterable[PartFile]) -> ListingFile:
-    """Writes the listing of `rows`, frozen rows' JSON in the order of the plan. `files` as `listing_lines`.
+    """Write the listing of `rows`, the JSON of frozen rows in plan order. `files` is as in `listing_lines`.
 
-    Blocking, flat in memory. The same lines give the same bytes.
+    Blocking, in constant memory. Equal lines give equal bytes.
     """
     draft, compressing = target.create(LISTING), compressor("zstd")
     hashed, size, count, piece = hashlib.sha256(), 0, 0, bytearray()
@@ -91,10 +87,10 @@ def write_listing(target: Target, rows: Iterable[bytes], files: Iterable[PartFil
 
 
 def listing_lines(target: Target, rows: Iterable[bytes], files: Iterable[PartFile]) -> Iterator[bytes]:
-    """The lines of a listing. `files` are those of the parts, in their order; failed rows are read from them.
+    """Yield the lines of a listing. The failed rows are read from `files`, the files of the parts in order.
 
     Raises:
-        Unsound: a failed row is not among `rows`, which have the order of the parts.
+        Unsound: a failed row is not among `rows`, or is not in the same order.
     """
     failed = _beginnings(target, files)
     next_failed = next(failed, None)
@@ -112,23 +108,23 @@ def listing_lines(target: Target, rows: Iterable[bytes], files: Iterable[PartFil
 
 
 def _beginnings(target: Target, files: Iterable[PartFile]) -> Iterator[bytes]:
-    """What the JSON of each failed row begins with."""
-    read = msgspec.json.Decoder(_FailedRow).decode
+    """Yield the first bytes of the plan's JSON of each failed row, which contain its label hash."""
     for file in files:
         if file.kind == FAILED:
-            for line in read_lines(target, file.name):
-                yield b'{"label_hash":%b,' % msgspec.json.encode(read(line).label_hash)
+            for row in read_as(target, file.name, FailedLabel):
+                yield b'{"label_hash":%b,' % msgspec.json.encode(row.label_hash)
 
 
 def is_sound(target: Target, file: ListingFile | None) -> bool:
-    """Whether the listing is there, byte by byte as it was written."""
+    """Return whether the file of the listing exists and has the recorded bytes."""
     return file is not None and file.name == LISTING and sound_file(target, file)
 
 
 def mend_listing(target: Target, manifest: Manifest, frozen: PlanHeader | None) -> Manifest:
-    """The manifest, with the listing written anew if it is lost or damaged.
+    """Write the listing again if it is lost or damaged, and return the manifest that names it.
 
-    `frozen` says what it is of, None if that is gone: then there is nothing that could be mended.
+    `frozen` is the header of the frozen listing it is derived from. If that is None or damaged, the listing
+    cannot be written again, and the manifest is returned unchanged.
     """
     file = manifest.listing
     if frozen is None or (file and file.rows == frozen.rows and is_sound(target, file)):
@@ -143,7 +139,7 @@ def mend_listing(target: Target, manifest: Manifest, frozen: PlanHeader | None) 
 
 
 def mend_listings(target: Target, manifest: Manifest) -> Manifest:
-    """As `mend_listing`, of an export and of its last sync."""
+    """Do as `mend_listing` does for an export and its last generation. Return the export's manifest."""
     manifest = mend_listing(target, manifest, planfile.read_header(target))
     if manifest.generations:
         folder = folder_of(target, len(manifest.generations))
@@ -155,7 +151,7 @@ def mend_listings(target: Target, manifest: Manifest) -> Manifest:
 def differs(
     target: Target, file: ListingFile, rows: Iterable[bytes], files: Iterable[PartFile]
 ) -> str | None:
-    """In what a sound listing is not what follows from `rows` and the failed rows; None if in nothing."""
+    """Return how an undamaged listing differs from the one that `rows` and `files` give, or None."""
     try:
         pairs = zip_longest(read_lines(target, file.name), listing_lines(target, rows, files))
         count = 0

@@ -1,58 +1,83 @@
-"""The manifest: written last, and all that a reader of an export trusts."""
+"""The manifest of an export. It is written last: where it exists, the export is finished."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any, TypedDict, cast
 
 import msgspec
 
 from harvester.errors import Unsound
-from harvester.output.canonical import digest, indented, parse_object
+from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
 from harvester.output.planfile import PlainFile, PlanHeader
 from harvester.output.purpose import Project
 from harvester.output.target import Target
 from harvester.plan.drift import Drift
+from harvester.schema import KINDS, OUTCOMES, Count
 from harvester.settings import Format, Selection
 
-OUTCOMES = ("harvested", "unlabelled", "filtered", "failed")
+_COUNTED = ("listed", *OUTCOMES)
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
-    """What one sync brought: see `harvester.output.generations`.
+    """The result of one sync, see `harvester.output.generations`.
 
-    `counts` are the rows of the whole export as of then, as in `Manifest.counts`; `changes` counts the
-    lines of the change `feed` by what they tell. `harvester` is the version that wrote it, `ontology` the
-    file of its ontology. `kept_names`: the ontology had changed, and records stay that were made with an
-    earlier one. `manifest` is the digest of the generation's own one.
+    `counts` are the rows of the whole export after this sync, as in `Manifest.counts`. `feed` is the file of
+    the change feed (none if it has no lines), `changes` counts its lines by kind of change. `harvester` is
+    the version that wrote the generation, `ontology` the file of its ontology. `kept_names` is true if the
+    ontology had changed and records made with the earlier one were kept. `manifest` is the digest of the
+    generation's own manifest.
     """
 
-    number: int
-    counts: dict[str, int]
-    changes: dict[str, int]
+    number: Count
+    counts: dict[str, Count]
+    changes: dict[str, Count]
     feed: list[PartFile]
     harvester: str
     ontology: PlainFile | None
     kept_names: bool = False
     manifest: str
 
+    def __post_init__(self) -> None:
+        check_keys("counts", self.counts, _COUNTED, all_of_them=True)
+
 
 class ListingFile(PlainFile, frozen=True, kw_only=True):
-    """The file of the listing: see `harvester.output.listing_file`. `rows` counts its lines."""
+    """The file of the listing, see `harvester.output.listing_file`. `rows` is its number of lines."""
 
-    rows: int
+    rows: Count
+
+
+class RunFacts(TypedDict, total=False):
+    """Facts about the run that finished an export. Another version may write fewer of them.
+
+    `pace` holds points of (seconds since the start, rows harvested by then).
+    """
+
+    seconds: Seconds
+    resumed: bool
+    harvested: Count
+    requests: Count
+    refused: Count
+    retries: Count
+    wire_bytes: Count
+    body_bytes: Count
+    pace: list[tuple[Seconds, Count]]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export holds.
+    """The contents of an export.
 
-    `format` is the version of the target's format, `plan` the digest of the frozen plan, `ontology` the
-    file of the project's ontology as it was then, None where it was not at hand. `counts` are rows:
-    ``listed`` = ``harvested + unlabelled + filtered + failed``. `notes` counts by kind what is to be known
-    of rows that were harvested. `parts` stand in the order of the plan. `drift` is None where nobody looked.
-    `generations` are the syncs since: all else is as the export left it. `digest` is the same for every run
-    that brings the same; it leaves out `run` (times, requests), the files of failed rows (attempts, trace
-    ids), `notes` (a row may be stale when one asks, and not later) and `listing` (it says which rows failed).
+    `format` is the version of the file formats. `plan` is the digest of the frozen plan, `ontology` the file
+    of the project's ontology at that time (None if it was not available). `counts` are label rows: ``listed``
+    = ``harvested + unlabelled + filtered + failed``. `notes` counts the notes about harvested rows by kind.
+    `parts` are in plan order. `drift` is None if the project was not listed again after the harvest.
+    `generations` are the syncs since then; the other fields stay as the export wrote them.
+
+    `digest` is equal for every run with the same result. It therefore leaves out what differs between such
+    runs: `run` (times, requests), the files of failed rows (attempts, trace ids), `notes` (a row may be
+    stale in one run and not in the next) and `listing` (it says which rows failed).
     """
 
     format: int
@@ -63,15 +88,21 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     options: Format
     plan: str
     ontology: PlainFile | None
-    counts: dict[str, int]
+    counts: dict[str, Count]
     records: dict[str, KindCounts]
-    notes: dict[str, int]
+    notes: dict[str, Count]
     drift: Drift | None
     parts: list[PartFile]
     listing: ListingFile | None
-    run: dict[str, Any]
+    run: RunFacts
     generations: list[Generation] = []
     digest: str = ""
+
+    def __post_init__(self) -> None:
+        check_keys("counts", self.counts, _COUNTED, all_of_them=True)
+        check_keys("records", self.records, KINDS)
+        if [one.number for one in self.generations] != list(range(1, len(self.generations) + 1)):
+            raise ValueError("the generations are not numbered from 1 without a gap")
 
 
 def build_manifest(
@@ -84,7 +115,7 @@ def build_manifest(
     run: Mapping[str, Any],
     listing: ListingFile | None = None,
 ) -> Manifest:
-    """The manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
+    """Return the manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
     ordered = [commits[part] for part in range(plan.parts)]
     manifest = Manifest(
         format=FORMAT,
@@ -101,23 +132,23 @@ def build_manifest(
         drift=drift,
         parts=list_files(ordered),
         listing=listing,
-        run=dict(run),
+        run=cast(RunFacts, dict(run)),
     )
     return _sealed(manifest)
 
 
 def with_listing(manifest: Manifest, listing: ListingFile) -> Manifest:
-    """The manifest of the same export, whose listing has been written anew."""
+    """Return the manifest with another file of the listing."""
     return _sealed(msgspec.structs.replace(manifest, listing=listing))
 
 
 def with_generations(manifest: Manifest, generations: Iterable[Generation]) -> Manifest:
-    """The manifest of the same export, brought up to date by these."""
+    """Return the manifest with these generations."""
     return _sealed(msgspec.structs.replace(manifest, generations=list(generations)))
 
 
 def count_rows(commits: Iterable[Commit]) -> dict[str, int]:
-    """Rows by outcome, summed over parts; ``listed`` is their sum."""
+    """Return the number of rows by outcome, summed over parts; ``listed`` is the sum of all outcomes."""
     counts = dict.fromkeys(("listed", *OUTCOMES), 0)
     for commit in commits:
         for outcome, number in commit.rows.items():
@@ -127,7 +158,10 @@ def count_rows(commits: Iterable[Commit]) -> dict[str, int]:
 
 
 def count_records(commits: Iterable[Commit], emit: Iterable[str]) -> dict[str, KindCounts]:
-    """Records by kind, summed over parts; every kind that is emitted is there, in alphabetical order."""
+    """Return the record counts by kind, summed over parts, in alphabetical order.
+
+    Every kind in `emit` has an entry, even if no part has a record of it.
+    """
     records = {kind: KindCounts() for kind in sorted(emit)}
     for commit in commits:
         for kind, counts in commit.records.items():
@@ -138,7 +172,7 @@ def count_records(commits: Iterable[Commit], emit: Iterable[str]) -> dict[str, K
 
 
 def count_notes(commits: Iterable[Commit]) -> dict[str, int]:
-    """Notes by what they note, summed over parts."""
+    """Return the number of notes by kind, summed over parts."""
     notes = dict[str, int]()
     for commit in commits:
         for note, number in commit.notes.items():
@@ -147,12 +181,12 @@ def count_notes(commits: Iterable[Commit]) -> dict[str, int]:
 
 
 def list_files(commits: Iterable[Commit]) -> list[PartFile]:
-    """All files, by part, then by name."""
+    """Return all files, sorted by part, then by name."""
     return [file for commit in commits for file in sorted(commit.files, key=lambda file: file.name)]
 
 
 def manifest_digest(fields: Mapping[str, Any]) -> str:
-    """sha256 over the canonical JSON of what does not vary from run to run. `fields` as in the file."""
+    """Return `Manifest.digest` for the `fields` of a manifest file."""
     steady = [file for file in fields["parts"] if file["kind"] not in (FAILED, NOTES)]
     return digest({**fields, "parts": steady}, without=("run", "notes", "listing", "digest"))
 
@@ -162,23 +196,23 @@ def _sealed(manifest: Manifest) -> Manifest:
 
 
 def write_manifest(target: Target, manifest: Manifest) -> None:
-    """Ends the export."""
+    """Write the manifest, which finishes the export."""
     target.put(MANIFEST, indented(manifest))
 
 
 def read_manifest(target: Target) -> Manifest | None:
-    """The manifest; None where the export has not ended.
+    """Return the manifest, or None if the export is not finished.
 
     Raises:
-        Unsound: it is there, but not as it was written.
+        Unsound: the manifest is damaged.
     """
     data = target.read(MANIFEST)
     if data is None:
         return None
     try:
         fields = parse_object(data)
-        manifest = msgspec.convert(fields, Manifest)
-    except (ValueError, msgspec.ValidationError) as error:
+        manifest = convert(fields, Manifest)
+    except ValueError as error:
         raise Unsound(f"cannot be read: {error}") from error
     if manifest.digest != manifest_digest(fields):
         raise Unsound("its digest does not fit what it says")

@@ -1,4 +1,4 @@
-"""Writes the files of one part: ``objects-00000.ndjson`` and its like, counted and hashed on the way."""
+"""Writes the files of one part, such as ``objects-00000.ndjson``, with their counts and checksums."""
 
 import hashlib
 from collections.abc import Container, Iterable
@@ -16,13 +16,14 @@ if TYPE_CHECKING:
     from harvester.fetch.pool import FailedRow
     from harvester.labels.notes import Note
 
-_BUFFER = 1024**2  # bytes a file, before they are compressed; an open part has at most four
+_BUFFER = 1024**2  # bytes per file before compression; a part has at most one file per kind
 
 
 class PartWriter:
-    """Keeps one part's lines; a `harvester.part.Keep`. A kind without lines has no file.
+    """Writes the lines of one part (a `harvester.part.Keep`). A kind without lines gets no file.
 
-    Nothing of it is seen before `close`. Every method may raise CannotFinishNow; call `discard` then.
+    The files are invisible to readers until `close`. Every method may raise CannotFinishNow; the caller then
+    calls `discard`.
     """
 
     def __init__(self, target: Target, part: int, compression: Compression | None = None) -> None:
@@ -33,27 +34,27 @@ class PartWriter:
         self._notes: list[Note] = []
 
     def fills(self, kind: str, size: int) -> bool:
-        """Whether `size` bytes more of one kind are so many that `write` sends on what is buffered."""
+        """Return whether writing `size` more bytes of this kind would flush its buffer."""
         file = self._files.get(kind)
         return size + (file.buffered if file else 0) >= _BUFFER
 
     def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int) -> None:
-        """Takes in the `lines` that `rows` rows have of one kind, each ending in a newline, cut anywhere."""
+        """Write the lines of `rows` rows of one kind: `records` lines, joined or split at any byte."""
         file = self._files.get(kind)
         if file is None:
             file = self._files[kind] = _KindFile(self._target, kind, self._part, self._compression)
         file.write(lines, records, rows)
 
     def fail(self, row: "FailedRow") -> None:
-        """Lists a row that could not be had."""
+        """Write the line of a failed row."""
         self.write(FAILED, [msgspec.json.encode(row) + b"\n"], 1, 1)
 
     def note(self, notes: "Iterable[Note]") -> None:
-        """Takes in what is to be known of rows, in the order of the plan."""
+        """Add notes about rows, in plan order. They are held in memory until `notes` writes them."""
         self._notes += notes
 
     def notes(self, *, without: Container[str] = ()) -> dict[str, int]:
-        """Writes the notes, but for the kinds that are left out, and counts them by kind. Call it once."""
+        """Write the notes, except the kinds in `without`. Return their counts by kind. Call it once."""
         counts = dict[str, int]()
         written = [note for note in self._notes if note.note not in without]
         for note in written:
@@ -64,11 +65,11 @@ class PartWriter:
         return dict(sorted(counts.items()))
 
     def close(self) -> list[PartFile]:
-        """Makes the files durable, one after another. The part exists once its commit record does."""
+        """Make the files durable. The part exists only after its commit record is written as well."""
         return [self._files[kind].close() for kind in sorted(self._files)]
 
     def discard(self) -> None:
-        """Drops what is not durable yet. Never raises."""
+        """Delete what is not durable yet. Never raises."""
         for file in self._files.values():
             file.discard()
 

@@ -1,13 +1,13 @@
 """A target in an object store: ``s3://``, ``gs://``, ``az://``.
 
-The store makes objects appear whole and durable or not at all. What rename and flock do for a directory,
-conditional writes do here: each write names the version that it replaces, read while the lease was ours,
-so that a process that has lost the lease without noticing overwrites nothing of its successor's. Only a
-large file, which is uploaded in pieces, is not covered by that (obstore has no condition there): it is
-checked against the lease when its last piece is handed over.
+An object appears complete and durable or not at all. Conditional writes take the place of rename and flock:
+each write names the version that it replaces, which was read while this process held the lease. A process
+that has lost the lease without noticing therefore cannot overwrite an object of its successor. The exception
+is a large file, which is uploaded in pieces, because obstore does not support a condition there: for it the
+lease is checked when the last piece is sent.
 
-An upload that a killed process leaves behind is seen by nobody, and cannot be listed through obstore:
-let a lifecycle rule of the bucket abort incomplete uploads.
+The incomplete upload of a killed process is invisible to readers, and obstore cannot list it. A lifecycle
+rule of the bucket should abort incomplete uploads.
 """
 
 import queue
@@ -24,13 +24,13 @@ from harvester.output.store_client import ObjectChanged, Objects, parse_address
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-LARGE = 8 * 1024**2  # bytes from which on a file is uploaded in pieces, and so no longer held in memory
-_TRIES = 5  # of a write that finds another version each time
-_PIECES_AHEAD = 2
+LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
+_TRIES = 5  # attempts of a conditional write, if each finds that the object has changed
+_PIECES_AHEAD = 2  # pieces that wait for the upload thread, at most
 
 
 class ObjectStoreTarget:
-    """The objects below an address. `store` stands in for the one at the address, in tests."""
+    """The objects below an address. Tests give their own `store` instead of the one at the address."""
 
     def __init__(self, name: str, *, store: "ObjectStore | None" = None) -> None:
         address = parse_address(name)
@@ -71,19 +71,19 @@ class ObjectStoreTarget:
     def put(self, name: str, data: bytes) -> None:
         key, over = self._key(name), None
         for _ in range(_TRIES):
-            self._lease.assure()  # after the version was read: see above
+            self._lease.assure()  # must come after the version was read, see the module's docstring
             try:
                 self._objects.put(key, data, over=over)
                 return
             except ObjectChanged:
-                over = self._objects.version(key)  # most are new: those that are not are looked at now
+                over = self._objects.version(key)  # read only now, since most objects are new
         raise CannotFinishNow(f"{self.name}/{name} is being written by somebody else")
 
     def create(self, name: str) -> "_ObjectDraft":
         return _ObjectDraft(self, name)
 
     def upload(self, name: str) -> "_Upload":
-        """Begins a file that is sent in pieces, in place of a former one."""
+        """Start uploading a file in pieces. It replaces an earlier object of that name."""
         return _Upload(partial(self._objects.upload, self._key(name)), self._lease.assure)
 
     def names(self, folder: str = "") -> list[tuple[str, int]]:
@@ -98,14 +98,14 @@ class ObjectStoreTarget:
         return []
 
     def sweep(self) -> None:
-        """Nothing that could be seen is left by a process that dies."""
+        """Do nothing: a killed process leaves no visible object."""
 
     def _key(self, name: str) -> str:
         return self._folder + name
 
 
 class _ObjectDraft:
-    """A file in memory, as long as it is small; then an upload that is under way."""
+    """A file that is held in memory while it is small, and uploaded in pieces once it is large."""
 
     def __init__(self, target: ObjectStoreTarget, name: str) -> None:
         self._target = target
@@ -145,24 +145,24 @@ class _Dropped(Exception):
 
 
 class _Upload:
-    """Pieces handed to a thread that uploads them, a few ahead of it at most."""
+    """A thread that uploads the pieces it is given. At most `_PIECES_AHEAD` wait for it."""
 
     def __init__(self, upload: Callable[[Iterator[bytes]], None], assure: Callable[[], None]) -> None:
         self._assure = assure
         self._pieces: queue.Queue[bytes | _Dropped | None] = queue.Queue(_PIECES_AHEAD)
         self._error: BaseException | None = None
-        self._ended = False  # nothing is handed over any more
+        self._ended = False  # the last piece was taken
         self._thread = threading.Thread(target=self._run, args=(upload,), name="upload", daemon=True)
         self._thread.start()
 
     def send(self, data: bytes) -> None:
-        """Hands over a piece; waits while the store is slow. Raises what the upload ended with."""
+        """Pass a piece to the upload. Blocks while the store is slow. Raises the error of the upload."""
         self._pieces.put(data)
         if self._error is not None:
             raise self._error
 
     def finish(self) -> None:
-        """Waits until the file is there. Raises what the upload ended with."""
+        """Finish the upload and wait for it. Raises the error of the upload."""
         try:
             self._assure()
         except BaseException:
@@ -174,7 +174,7 @@ class _Upload:
             raise self._error
 
     def drop(self) -> None:
-        """Ends the upload; the store forgets it."""
+        """Abort the upload. The store drops what was sent."""
         self._pieces.put(_Dropped())
         self._thread.join()
 
@@ -183,7 +183,7 @@ class _Upload:
             upload(self._take())
         except BaseException as error:
             self._error = error
-            while not self._ended:  # whoever sends must not wait for room
+            while not self._ended:  # empty the queue, so that `send` does not block
                 self._next()
 
     def _take(self) -> Iterator[bytes]:

@@ -1,18 +1,17 @@
-"""The frozen plan: which rows the export is of, in which order, whatever the server says later.
+"""The frozen plan: the rows of the export and their order. Later changes on the server do not affect it.
 
-The rows stand in ``plan.ndjson.zst``, one JSON object a line, and the ontology that names what is in
-them in ``ontology.json``, as the server sent it. ``plan.json`` is written after both: where it is, the
-plan is whole. Its digest covers the rows, the ontology, the selection and the format; all that the target
-holds names it.
+The rows are in ``plan.ndjson.zst``, one JSON object per line, and the project's ontology is in
+``ontology.json``, as the server sent it. ``plan.json`` is the header. It is written last: if it exists, the
+plan is complete. The digest of a plan covers its rows, ontology, selection and format. Commit records and the
+manifest name the digest of the plan that they belong to.
 """
 
 import hashlib
-import io
 from collections import deque
 from collections.abc import Container, Iterable, Iterator, Set
 from contextlib import contextmanager
 from itertools import islice
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import msgspec
 import zstandard
@@ -20,10 +19,12 @@ import zstandard
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow, outcome_of
-from harvester.output.canonical import digest, indented, parse_object
+from harvester.output.canonical import convert, digest, indented, parse_object
+from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import (
     COMMITS,
     FORMAT,
+    LISTED_ROWS,
     MANIFEST,
     ONTOLOGY,
     PLAN,
@@ -34,89 +35,90 @@ from harvester.output.layout import (
 )
 from harvester.output.purpose import Project, Purpose, check_purpose, differs
 from harvester.output.target import Draft, Target
+from harvester.schema import Count
 from harvester.settings import Format, Selection
 
 _LEVEL = 3
-_PIECE = 1024**2  # bytes compressed or decompressed at once; the same pieces give the same file
+_PIECE = 1024**2  # bytes compressed or decompressed at once; constant, so that equal rows give equal files
 
 
 class PlainFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A file of which there is one in a target. `bytes` is its size, `sha256` is over its content."""
+    """A file that is not part of a part, such as the ontology. `bytes` is its size."""
 
     name: str
-    bytes: int
+    bytes: Count
     sha256: str
 
 
 class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``plan.json`` holds.
+    """The content of ``plan.json``.
 
-    `version` is that of the target's format. `rows` counts the plan's rows, `outcomes` those that are
-    never asked for (``unlabelled``, ``filtered``); `rows_sha256` is over the rows' lines, `bytes` the
-    size of their compressed file, which is called `rows_file`; `ontology` is the file of the ontology, None
-    where it was not at hand. `digest` covers all but the title (projects are renamed), `bytes` and
-    `rows_file`; `seal` is the digest of all, and guards the header itself.
+    `version` is that of the file formats. `rows` is the number of rows in the plan, `outcomes` counts those
+    that are not fetched (``unlabelled``, ``filtered``). `rows_file` is the name of the compressed file with
+    the rows, `bytes` its size, and `rows_sha256` is over the uncompressed lines. `ontology` is the file of
+    the ontology, None if it was not available. `digest` identifies the plan: it covers all fields except
+    `bytes`, `rows_file` and the project's title, since projects are renamed. `seal` is a checksum of the
+    whole header.
     """
 
     version: int
     project: Project
     selection: Selection
     format: Format
-    rows: int
-    outcomes: dict[str, int]
+    rows: Count
+    outcomes: dict[str, Count]
     rows_sha256: str
     ontology: PlainFile | None
-    bytes: int
+    bytes: Count
     rows_file: str = PLAN_ROWS
     digest: str = ""
     seal: str = ""
 
+    def __post_init__(self) -> None:
+        if self.rows_file not in (PLAN_ROWS, PLAN_ROWS_SETTLED, LISTED_ROWS):
+            raise ValueError(f"{self.rows_file!r} is not the name of a file with rows")
+
     @property
     def parts(self) -> int:
-        """How many parts the plan is cut into."""
+        """The number of parts in the plan."""
         return -(-self.rows // self.format.rows_per_part)
 
     @property
     def purpose(self) -> Purpose:
-        """What the target is for."""
+        """The project, selection and format of the plan."""
         return Purpose(project=self.project, selection=self.selection, format=self.format)
 
 
 class TakenUp(NamedTuple):
-    """What there is of a target's plan.
+    """What exists of a target's plan."""
 
-    `header` is None where the rows must be listed and frozen. They must come out as one of the `known` plans
-    then, if there are any, with this `ontology`.
-    """
-
-    header: PlanHeader | None
-    known: Set[str]
-    ontology: bytes | None
+    header: PlanHeader | None  # None: the rows must be listed and frozen,
+    known: Set[str]  # as one of these plans, if there are any,
+    ontology: bytes | None  # and with this ontology
 
 
 def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> TakenUp:
-    """The target's plan, if it is there and whole. `ontology` is the project's as it is now.
+    """Return the target's plan, if it exists and is complete. `ontology` is the project's current one.
 
-    A plan that is lost or damaged is to be listed again, and taken if it comes out the same as before; so is
-    its ontology. A plan of the same project of which no part is kept yet gives way to one of another
-    selection or format. Blocking, flat in memory. Only under the lock.
+    If the plan or its ontology is lost or damaged, it is made again, and accepted if its digest is the one
+    that the target's other files name. A plan with another selection or format is replaced if it is of the
+    same project and none of its parts exists yet. Blocking, in constant memory. Only under the lock.
 
     Raises:
-        TargetRefused: the target is of another export, or its ontology is lost and cannot be had again.
+        TargetRefused: the target holds another export, or its ontology is lost and cannot be made again.
     """
     header = read_header(target)
+    known = {header.digest} if header else recorded_digests(target)
     if header is not None and _is_free_for(target, header, purpose):
         target.delete(MANIFEST)
-        return TakenUp(None, frozenset(), ontology)
-    if header is not None:
+        known = set()
+    elif header is not None:
         check_purpose(target.name, header.purpose, purpose)
         ontology = _mend_ontology(target, header, ontology)
         if intact(target, header):
             _delete_former_rows(target, header)
-            return TakenUp(header, {header.digest}, ontology)
-        return TakenUp(None, {header.digest}, ontology)
-    known = recorded_digests(target)
-    if known:
+            return TakenUp(header, known, ontology)
+    elif known:
         ontology = target.read(ONTOLOGY) or ontology  # if it is not the lost plan's, that will not be known
     else:
         _check_unclaimed(target)
@@ -124,14 +126,14 @@ def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> 
 
 
 def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
-    """Whether the target is planned for something else of the same project, and nothing of that is kept."""
+    """Return whether the target's plan has another `purpose` for the same project, and no part exists yet."""
     held = header.purpose
     if held.project.hash != purpose.project.hash or not differs(held, purpose) or target.names(COMMITS):
         return False
     data = target.read(MANIFEST)
     try:
         return data is None or not msgspec.json.decode(data, type=_Recorded).generations
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         return False
 
 
@@ -145,12 +147,12 @@ def freeze(
     rows_file: str = PLAN_ROWS,
     header_file: str = PLAN,
 ) -> PlanHeader:
-    """Writes rows, of which `lines` are the JSON in their order, and `ontology` as the target's plan.
+    """Write the target's plan: `lines`, the JSON of its rows in plan order, and `ontology`.
 
-    Blocking, flat in memory.
+    Blocking, in constant memory.
 
     Raises:
-        TargetRefused: `known` digests are given, and the plan has none of them.
+        TargetRefused: digests are given in `known`, and the digest of the plan is not one of them.
     """
     draft = target.create(rows_file)
     try:
@@ -177,11 +179,11 @@ def freeze(
 
 
 def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> PlanHeader:
-    """Puts `lines` in the place of the plan's own, at one stroke. Commits of the former plan are void then.
+    """Replace the rows of the plan by `lines`, atomically. Commit records of the old plan become invalid.
 
-    `lines` may be drawn from the plan as it is. Blocking, flat in memory. Only under the lock.
+    `lines` may be a generator that reads the old plan. Blocking, in constant memory. Only under the lock.
     """
-    # Into another file, as the header is what tells which one counts.
+    # The new rows go to the other of two files: writing the header then switches to them atomically.
     rows_file = PLAN_ROWS if header.rows_file == PLAN_ROWS_SETTLED else PLAN_ROWS_SETTLED
     replaced = freeze(target, lines, header.purpose, read_ontology(target, header), rows_file=rows_file)
     _delete_former_rows(target, replaced)
@@ -189,51 +191,51 @@ def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> 
 
 
 def read_header(target: Target, header_file: str = PLAN) -> PlanHeader | None:
-    """The header, if it is there, whole, and its seal says so.
+    """Return the header of the plan, or None if it is missing or damaged.
 
     Raises:
-        TargetRefused: the plan is of another format than this version reads.
+        TargetRefused: this version of harvester does not read the format of the target.
     """
     data = target.read(header_file)
     if data is None:
         return None
     try:
         fields = parse_object(data)
-        version = msgspec.convert(fields, _Version).version
+        version = convert(fields, _Version).version
         if version != FORMAT:
             which = f"{'a newer' if version > FORMAT else 'an older'} harvester (format {version})"
             raise TargetRefused(f"{one_line(target.name)} is of {which}; choose another directory")
-        header = msgspec.convert(fields, PlanHeader)
-    except (ValueError, msgspec.ValidationError):
+        header = convert(fields, PlanHeader)
+    except ValueError:
         return None
     return header if header.seal == digest(fields, without=("seal",)) else None
 
 
 def read_ontology(target: Target, header: PlanHeader) -> bytes | None:
-    """The ontology that the plan was frozen with; None where there was none, or it is lost or damaged."""
+    """Return the ontology of the plan, or None if there is none, or it is lost or damaged."""
     frozen = target.read(ONTOLOGY)
     return frozen if frozen is not None and describe_ontology(frozen) == header.ontology else None
 
 
 def rows(target: Target, header: PlanHeader) -> Iterator[PlanRow]:
-    """The rows in their order. Flat in memory.
+    """Yield the rows of the plan in order. Needs constant memory.
 
     Raises:
-        CannotFinishNow: the plan turns out damaged; the next export mends it.
+        CannotFinishNow: the plan is damaged. The next export repairs it.
     """
     with _damage_named():
         yield from map(msgspec.json.Decoder(PlanRow).decode, _all_lines(target, header))
 
 
 def lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
-    """The JSON of each of the `rows`, likewise."""
+    """Yield the JSON of each row, as `rows` does."""
     with _damage_named():
         for line in _all_lines(target, header):
             yield line[:-1]
 
 
 def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterator[tuple[int, list[PlanRow]]]:
-    """The rows of each part in `wanted`, in order, in one pass over the plan; one part in memory.
+    """Yield the rows of each part in `wanted`, in order. Reads the plan once; holds one part in memory.
 
     Raises:
         CannotFinishNow: as `rows` does.
@@ -242,35 +244,36 @@ def slices(target: Target, header: PlanHeader, wanted: Container[int]) -> Iterat
     all_lines = _all_lines(target, header)
     with _damage_named():
         for part in range(header.parts):
-            own = islice(all_lines, header.format.rows_per_part)
+            own = list(islice(all_lines, header.format.rows_per_part))
+            if not own:
+                break  # the plan has fewer rows than its header says
             if part in wanted:
                 yield part, [decode(line) for line in own]
-            else:
-                deque(own, maxlen=0)
         deque(all_lines, maxlen=0)
 
 
 def intact(target: Target, header: PlanHeader) -> bool:
-    """Whether the rows are those that the header was written for, byte by byte."""
+    """Return whether the rows in the file are those that the header describes."""
     if dict(target.names(STATE)).get(header.rows_file) != header.bytes:
         return False
-    hashed = hashlib.sha256()
+    hashed, count = hashlib.sha256(), 0
     try:
         for line in _lines(target, header):
             hashed.update(line)
-    except (zstandard.ZstdError, OSError, CannotFinishNow):
+            count += 1
+    except (*DAMAGE, OSError, CannotFinishNow):
         return False
-    return hashed.hexdigest() == header.rows_sha256
+    return hashed.hexdigest() == header.rows_sha256 and count == header.rows
 
 
 def recorded_digests(target: Target) -> set[str]:
-    """The plans that the manifest and the commit records name: one, unless the target is damaged."""
+    """Return the plan digests in the manifest and the commit records: at most one, if nothing is damaged."""
     names = [MANIFEST, *(name for name, _ in target.names(COMMITS))]
     found = set()
     for name in names:
         try:
             found.add(msgspec.json.decode(target.read(name) or b"", type=_Recorded).plan)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (ValueError, RecursionError):
             continue
     return found
 
@@ -285,7 +288,7 @@ class _Recorded(msgspec.Struct):
 
 
 def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanHeader:
-    # One thread, a fixed level and fixed pieces, no content size: equal rows give equal bytes.
+    # One thread, a fixed level, pieces of fixed size and no content size: equal rows give equal bytes.
     compressor = zstandard.ZstdCompressor(
         level=_LEVEL, write_checksum=True, write_content_size=False
     ).compressobj()
@@ -302,7 +305,7 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
         count += 1
         if outcome := outcome_of(line):
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
-        # In JSON a newline stands between tokens only: a space says the same, and keeps one row one line.
+        # In JSON a raw newline can only be between tokens. As a space it keeps each row on one line.
         piece += line.replace(b"\n", b" ")
         piece += b"\n"
         if len(piece) >= _PIECE:
@@ -334,14 +337,14 @@ def _sealed(header: PlanHeader) -> PlanHeader:
 
 
 def describe_ontology(ontology: bytes | None) -> PlainFile | None:
-    """The file of this ontology, as headers and manifests list it; None for None."""
+    """Return the description of the ontology's file for headers and manifests; None for None."""
     if ontology is None:
         return None
     return PlainFile(name=ONTOLOGY, bytes=len(ontology), sha256=hashlib.sha256(ontology).hexdigest())
 
 
 def _mend_ontology(target: Target, header: PlanHeader, current: bytes | None) -> bytes | None:
-    """The plan's ontology, put back where it is lost and the project still has it."""
+    """Return the plan's ontology. If it is lost and the project still has the same one, write it again."""
     frozen = read_ontology(target, header)
     if frozen is None and current is not None and header.ontology is not None:
         if describe_ontology(current) != header.ontology:
@@ -360,10 +363,9 @@ def _delete_former_rows(target: Target, header: PlanHeader) -> None:
 
 
 def _lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
-    """The rows' lines with their newlines, decompressed as they are asked for."""
+    """Yield the lines of the rows, with newlines, decompressing as they are consumed."""
     with target.open(header.rows_file) as file:
-        reader = zstandard.ZstdDecompressor().stream_reader(file, read_size=_PIECE)
-        yield from io.BufferedReader(cast(io.RawIOBase, reader), _PIECE)
+        yield from decompressed(file, header.rows_file)
 
 
 def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
@@ -371,7 +373,7 @@ def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
     for line in _lines(target, header):
         count += 1
         yield line
-    if count != header.rows:  # zstd takes a file that is cut off for one that ends
+    if count != header.rows:  # zstandard does not report a truncated file
         raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {count:,} rows, not {header.rows:,}")
 
 
@@ -379,14 +381,16 @@ def _all_lines(target: Target, header: PlanHeader) -> Iterator[bytes]:
 def _damage_named() -> Iterator[None]:
     try:
         yield
-    except (zstandard.ZstdError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (*DAMAGE, ValueError, RecursionError) as error:
         raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {one_line(str(error))}") from error
 
 
 def _check_unclaimed(target: Target) -> None:
-    """Files of ours without any state are somebody else's: they would be deleted or written over.
+    """Refuse a target that has output files but no plan: they are not of this export, and would be
+    overwritten.
 
-    Not so the ontology of a run that was killed before it had written the plan's header: the rows are there.
+    An exception is the ontology of a run that was killed before it wrote the plan's header: then the file of
+    the plan's rows exists.
     """
     begun = any(name in (PLAN_ROWS, PLAN_ROWS_SETTLED) for name, _ in target.names(STATE))
     for name, _ in target.names():

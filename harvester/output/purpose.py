@@ -1,4 +1,4 @@
-"""What a target is for, and in what another export differs from it."""
+"""What a target holds: the project, selection and format. They may not change between runs."""
 
 from collections.abc import Iterator
 
@@ -11,14 +11,14 @@ from harvester.settings import Format, Selection
 
 
 class Project(msgspec.Struct, frozen=True):
-    """The project that an export is of."""
+    """The project of an export."""
 
     hash: str
     title: str
 
 
 class Purpose(msgspec.Struct, frozen=True, kw_only=True):
-    """What a target is for. One with another purpose is refused."""
+    """The project, selection and format of an export. A target accepts only runs with the same."""
 
     project: Project
     selection: Selection
@@ -26,7 +26,7 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
-    """Raises TargetRefused, naming the first difference, where the target of that name is for another."""
+    """Raise TargetRefused, naming the first difference, if `wanted` is not what the target holds."""
     holds = f"{one_line(target)} holds an export of project {_show(held.project.title)}"
     difference = None
     if held.project.hash != wanted.project.hash:
@@ -38,7 +38,7 @@ def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
 
 
 def differs(held: Purpose, wanted: Purpose) -> bool:
-    """Whether they are of another selection or format."""
+    """Return whether the selection or the format differs."""
     return next(_differences(held, wanted), None) is not None
 
 

@@ -1,4 +1,4 @@
-"""What of a target can be kept when an export begins, and what must be harvested again."""
+"""Finds out which parts of a target are valid when an export starts, and deletes the others."""
 
 import hashlib
 from collections.abc import Iterable
@@ -23,9 +23,10 @@ _PIECE = 1024**2
 
 
 class Standing(msgspec.Struct):
-    """How far an export has come: its parts that exist, and its manifest if nothing is left to do.
+    """How much of an export exists.
 
-    `dropped` are the parts that were there in some form and were deleted.
+    `commits` are the valid parts, by number. `manifest` is None unless the export is complete. `dropped` are
+    the parts that were damaged or incomplete, and have been deleted.
     """
 
     commits: dict[int, Commit]
@@ -34,16 +35,16 @@ class Standing(msgspec.Struct):
 
 
 def repair(target: Target, plan: PlanHeader) -> Standing:
-    """Deletes all that is not a sound part of `plan`, and says what is left. Only under the lock.
+    """Delete everything that is not a valid part of `plan`, and return what is left. Only under the lock.
 
-    Parts of an unfinished export are checked by their size, those of a finished one byte by byte: this
-    is the last time that anyone looks. Blocking.
+    The files of an unfinished export are checked by size. Those of a finished export are checked byte by
+    byte, because no later run would look at them again. Blocking.
     """
     manifest, finished = None, target.read(MANIFEST) is not None
     try:
         manifest = read_manifest(target)
     except Unsound:
-        pass  # it is written anew from the commit records
+        pass  # the caller writes it again from the commit records
     commits = read_commits(target, plan.digest)
     if finished:
         commits = {part: commit for part, commit in commits.items() if _sound(target, commit)}
@@ -53,19 +54,19 @@ def repair(target: Target, plan: PlanHeader) -> Standing:
         target.delete(MANIFEST)
     for part in unknown:
         drop_part(target, part)
-    _delete_strangers(target, commits)
+    _delete_unreferenced(target, commits)
     return Standing(commits, manifest, unknown)
 
 
 def reopen(target: Target, parts: Iterable[int]) -> None:
-    """Deletes `parts`, and the manifest first: the export is unfinished. Only under the lock."""
+    """Delete `parts`, after the manifest, so that the export is unfinished. Only under the lock."""
     target.delete(MANIFEST)
     for part in parts:
         drop_part(target, part)
 
 
 def sound_file(target: Target, file: PartFile | PlainFile) -> bool:
-    """Whether a file is, byte by byte, as it was committed."""
+    """Return whether the bytes of a file are those that were committed."""
     hashed = hashlib.sha256()
     try:
         with target.open(file.name) as stream:
@@ -93,8 +94,8 @@ def _agrees(manifest: Manifest, plan: PlanHeader, commits: dict[int, Commit]) ->
     )
 
 
-def _delete_strangers(target: Target, commits: dict[int, Commit]) -> None:
-    """A file of a part that its commit record does not name: of a kind that the part has no lines of."""
+def _delete_unreferenced(target: Target, commits: dict[int, Commit]) -> None:
+    """Delete files of parts that no commit record names, such as a kind that the part no longer has."""
     known = {file.name for commit in commits.values() for file in commit.files}
     for name, _ in target.names():
         if parse_part(name) and name not in known:
@@ -102,7 +103,7 @@ def _delete_strangers(target: Target, commits: dict[int, Commit]) -> None:
 
 
 def _parts_seen(target: Target) -> set[int]:
-    """Parts of which there is a file, whichever."""
+    """Return the numbers of all parts that have any file, or a commit record."""
     files = (parse_part(name) for name, _ in target.names())
     commits = (parse_commit(name) for name, _ in target.names(COMMITS))
     return {file.part for file in files if file} | {part for part in commits if part is not None}

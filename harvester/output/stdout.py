@@ -1,4 +1,4 @@
-"""Lines to standard output instead of files: nothing to resume, nothing to verify."""
+"""Writes to standard output, for exports without a target. They cannot be resumed or verified."""
 
 import errno
 import os
@@ -9,15 +9,15 @@ from harvester.events import one_line
 
 
 def send(stream: BinaryIO, data: bytes) -> None:
-    """Writes all of `data`, and keeps nothing of it back. Blocks while the reader is slow.
+    """Write all of `data` and flush it. Blocks while the reader is slow.
 
     Raises:
-        BrokenPipeError: the reader has gone; the command line ends quietly on it.
-        CannotFinishNow: it cannot be written, for the system's reason.
+        BrokenPipeError: the reader has closed the pipe; the command line then ends without a message.
+        CannotFinishNow: another error of the system, which the message names.
     """
     left = memoryview(data)
     try:
-        while left:  # an unbuffered stream takes as much as it has room for
+        while left:  # an unbuffered stream may write less than it was given
             left = left[stream.write(left) or _nothing_taken() :]
         stream.flush()
     except OSError as error:

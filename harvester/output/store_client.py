@@ -1,8 +1,8 @@
-"""Objects in a bucket: all that knows obstore, and its errors translated into our tree.
+"""Objects in a bucket. The only module that uses obstore; its errors are translated into ours.
 
-Credentials come from each cloud's own chain, as obstore has it: environment variables, web identity,
-and the instance's or container's metadata. Messages are made of what the store's error is called, never
-of its text, which may hold addresses and keys.
+obstore finds credentials as each cloud's own tools do: in environment variables, by web identity, and from
+the metadata of the instance or container. Our messages contain the code of a store's error but never its
+text, which may hold addresses and keys.
 """
 
 import io
@@ -15,13 +15,14 @@ from urllib.parse import urlsplit
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError
 from harvester.events import one_line
+from harvester.output.layout import check_size
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
 
 if TYPE_CHECKING:
     from obstore import UpdateVersion
     from obstore.store import ObjectStore
 
-CHUNK = 5 * 1024**2  # bytes: the least that S3 takes as a part of an upload
+CHUNK = 5 * 1024**2  # bytes; the smallest part of a multipart upload that S3 accepts
 _CHUNKS_IN_FLIGHT = 2
 _PIECE = 1024**2
 _SCHEMES: Mapping[str, str] = {"s3": "bucket", "gs": "bucket", "az": "container"}
@@ -29,11 +30,11 @@ _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 class ObjectChanged(Exception):
-    """The object is not, or no longer, in the state that a write was meant for."""
+    """The condition of a write does not hold: another process has written the object."""
 
 
 class Address(NamedTuple):
-    """Where objects are: ``s3://bucket/prefix``."""
+    """The address of a target, such as ``s3://bucket/prefix``."""
 
     scheme: str
     bucket: str
@@ -44,12 +45,12 @@ class Address(NamedTuple):
 
 
 def is_address(name: str) -> bool:
-    """Whether a target's name is an address, and no path."""
+    """Return whether a target's name is an address rather than a path."""
     return _ADDRESS.match(name) is not None
 
 
 def parse_address(name: str) -> Address:
-    """An object store's address. Raises BadInput for any other."""
+    """Parse the address of an object store. Raises BadInput if it is not one."""
     try:
         parts = urlsplit(name)
     except ValueError:
@@ -68,7 +69,7 @@ def parse_address(name: str) -> Address:
 
 
 class Objects:
-    """The objects below an address. Blocking, and safe to use from several threads."""
+    """The objects below an address. Methods block, and may be called from several threads."""
 
     def __init__(self, address: Address, store: "ObjectStore | None" = None) -> None:
         try:
@@ -77,7 +78,7 @@ class Objects:
             raise BadInput(f"{address} needs more than is here: pip install 'harvester[cloud]'") from error
         self._obstore = obstore
         self.address = address
-        self._hasty = store or self._open(retries=1)
+        self._impatient = store or self._open(retries=1)
         self._store = store or self._open(retries=10)
 
     def _open(self, *, retries: int) -> "ObjectStore":
@@ -88,7 +89,7 @@ class Objects:
             "allow_invalid_certificates": False,
             "connect_timeout": timedelta(seconds=10),
             "read_timeout": timedelta(seconds=60),
-            "timeout": timedelta(minutes=10),  # a whole answer; what is cut off is asked for again
+            "timeout": timedelta(minutes=10),  # of a whole response
         }
         if (bundle := object_store_ca_bundle()) is not None:
             client["root_certificate"] = bundle
@@ -98,28 +99,29 @@ class Objects:
             return from_url(str(self.address), client_options=cast(Any, client), retry_config=retry)
 
     def check(self) -> None:
-        """Raises at once, without trying for long, where the store cannot be used."""
+        """Raise if the store cannot be used. Retries only once, to report a wrong address quickly."""
         with self._translated():
-            for _ in self._obstore.list(self._hasty, chunk_size=1):
+            for _ in self._obstore.list(self._impatient, chunk_size=1):
                 break
 
     def get(self, name: str) -> "tuple[bytes, UpdateVersion] | None":
-        """An object and its version; None if there is none."""
+        """Return the content and version of an object, or None if it does not exist."""
         try:
             with self._translated():
                 found = self._obstore.get(self._store, name)
+                check_size(f"{self.address}/{name}", found.meta["size"])
                 return bytes(found.bytes()), _version(found.meta)
         except FileNotFoundError:
             return None
 
     def stream(self, name: str) -> BinaryIO:
-        """An object to be read in pieces. Raises FileNotFoundError."""
+        """Open an object for reading in pieces. Raises FileNotFoundError."""
         with self._translated():
             pieces = iter(self._obstore.get(self._store, name).stream(min_chunk_size=_PIECE))
         return cast(BinaryIO, io.BufferedReader(_Stream(pieces, self), _PIECE))
 
     def version(self, name: str) -> "UpdateVersion | None":
-        """The version of an object; None if there is none."""
+        """Return the version of an object, or None if it does not exist."""
         try:
             with self._translated():
                 return _version(self._obstore.head(self._store, name))
@@ -127,11 +129,12 @@ class Objects:
             return None
 
     def put(self, name: str, data: bytes, *, over: "UpdateVersion | None") -> "UpdateVersion":
-        """Writes an object over that version of it, or where there is none.
+        """Write an object if its current version is `over` (None: if it does not exist). Return its new
+        version.
 
         Raises:
-            ObjectChanged: it is of another version, perhaps of the one that this call wrote: a request
-                whose answer is lost is sent again.
+            ObjectChanged: it has another version. That may be the version that this call itself wrote: a
+                request is sent again if its response is lost.
         """
         with self._translated():
             return _version(
@@ -139,9 +142,7 @@ class Objects:
             )
 
     def upload(self, name: str, pieces: Iterable[bytes]) -> None:
-        """Writes an object in pieces, whatever was there. If `pieces` raises, so does this, and what was
-        sent is dropped by the store.
-        """
+        """Write an object in pieces, unconditionally. An error that `pieces` raises aborts the upload."""
         with self._translated():
             self._obstore.put(
                 self._store,
@@ -153,13 +154,13 @@ class Objects:
             )
 
     def names(self, folder: str) -> list[tuple[str, int]]:
-        """The objects right in a folder, by their names in it, with their sizes in bytes. Sorted."""
+        """Return the names and sizes in bytes of the objects directly in a folder, sorted by name."""
         with self._translated():
             found = self._obstore.list_with_delimiter(self._store, folder or None)["objects"]
         return sorted((meta["path"].rpartition("/")[2], meta["size"]) for meta in found)
 
     def delete(self, name: str) -> None:
-        """Deletes an object, if there is one."""
+        """Delete an object if it exists."""
         try:
             with self._translated():
                 self._obstore.delete(self._store, name)
@@ -168,7 +169,7 @@ class Objects:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Raises our own errors; also ObjectChanged, and FileNotFoundError, which the caller asks for."""
+        """Translate obstore's errors. Callers handle the ObjectChanged and FileNotFoundError it may raise."""
         from obstore import exceptions as theirs
 
         try:
@@ -202,7 +203,7 @@ class _Stream(io.RawIOBase):
         return size
 
 
-# What a store's error says of itself: a code in XML or JSON, a status, or words of obstore's own.
+# Patterns in the text of an error: the store's code in XML, an HTTP status, or phrases of obstore itself.
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _BUCKET_MISSING = re.compile(r"NoSuchBucket|ContainerNotFound|specified bucket does not exist")
@@ -224,7 +225,7 @@ _CREDENTIALS = {
 
 
 def translate(address: Address, error: Exception) -> HarvesterError:
-    """An error of the store in our words. Nothing of its text is kept but the name of its code."""
+    """Return our error for one of the store. Of its text only the name of the error code is kept."""
     text = str(error)
     code, status = _CODE.search(text), _STATUS.search(text)
     called = f" ({code[1]})" if code else ""
@@ -248,6 +249,6 @@ def translate(address: Address, error: Exception) -> HarvesterError:
 
 
 def _version(found: Mapping[str, Any]) -> "UpdateVersion":
-    """What a conditional write names. obstore takes no None here, though it gives some."""
+    """Return the version for a conditional write. obstore returns None values but does not accept them."""
     named = {key: found[key] for key in ("e_tag", "version") if found.get(key) is not None}
     return cast("UpdateVersion", named)

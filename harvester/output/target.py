@@ -1,7 +1,8 @@
-"""Where an export lives. All its state is in there, so that any machine can go on with it.
+"""The place that holds an export: a directory, or objects in an object store.
 
-The commit protocol needs no more than `Target` has: files that appear whole and durable or not at all,
-and a lock. Names are relative, with slashes; see `harvester.output.layout`.
+A target holds the whole state of its export, so that any machine can resume it. The commit protocol needs
+only what `Target` offers: files that appear complete and durable or not at all, and a lock. File names are
+relative and use slashes, see `harvester.output.layout`.
 """
 
 import errno
@@ -22,77 +23,83 @@ from harvester.events import one_line
 from harvester.output.filesystem import FileSystem
 from harvester.output.folders import Folders, check_regular, open_file, refuse_irregular
 from harvester.output.holder import Holder
-from harvester.output.layout import COMMITS, STATE, is_own
+from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.store_client import is_address
 
 
 class Draft(Protocol):
-    """A file in the making, seen by nobody until it is committed."""
+    """A file that is being written. It is invisible to readers until it is committed."""
 
     def write(self, data: bytes) -> None:
-        """Appends `data`. Unbuffered: give it large pieces."""
+        """Append `data`. Not buffered, so callers should pass large pieces."""
 
     def commit(self) -> None:
-        """Makes the file durable under its name, in place of a former one; gone if it raises."""
+        """Make the file durable under its name, replacing an earlier one. On error the draft is deleted."""
 
     def discard(self) -> None:
-        """Drops the draft. Never raises; does nothing once the draft is committed or discarded."""
+        """Delete the draft. Never raises. Does nothing if the draft was committed or discarded before."""
 
 
 class Target(Protocol):
-    """A place for an export. Blocking, and safe to use from several threads.
+    """A place for an export. Methods block, and may be called from several threads.
 
-    What fails is raised as CannotFinishNow, with the system's reason; what has a name of ours and cannot be
-    a file of ours (a symbolic link, a FIFO) as BadInput.
+    They raise CannotFinishNow, with the system's reason, if an operation fails. They raise BadInput if a name
+    of the layout belongs to something that is not a regular file, such as a symbolic link or a FIFO.
     """
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """The name of the target in messages."""
 
     @property
     def opened_as(self) -> tuple[str, str]:
-        """What another process opens: the place whose lock holds for this one, and a folder of it."""
+        """What another process opens: the name of the locked target, and the folder in it."""
 
     def ensure(self) -> None:
-        """Makes the place if need be. Raises BadInput where nothing can be written there."""
+        """Create the target if it does not exist. Raises BadInput if it cannot be written to."""
 
     def within(self, folder: str) -> "Target":
-        """A folder of this place as a place of its own. The lock on this one holds for it too."""
+        """Return a folder of this target as a target. The lock of this target also covers it."""
 
     def lock(self) -> AbstractContextManager[None]:
-        """Keeps others out until it is left or the process dies. TargetRefused says who holds it."""
+        """Hold the lock until the context is left or the process dies.
+
+        Raises TargetRefused, naming the owner, if another process holds it.
+        """
 
     def read(self, name: str) -> bytes | None:
-        """All of a file; None if there is none."""
+        """Return the content of a file, or None if it does not exist.
+
+        Raises BadInput if it is larger than `layout.MOST_AT_ONCE`.
+        """
 
     def open(self, name: str) -> BinaryIO:
-        """A file to be read in pieces."""
+        """Open a file for reading in pieces."""
 
     def put(self, name: str, data: bytes) -> None:
-        """Writes a whole file, atomic and durable."""
+        """Write a whole file, atomically and durably."""
 
     def create(self, name: str) -> Draft:
-        """Begins a file that is written in pieces."""
+        """Start a file that is written in pieces."""
 
     def names(self, folder: str = "") -> list[tuple[str, int]]:
-        """The files right in `folder`, with their sizes in bytes, sorted by name. No leftovers."""
+        """Return the files directly in `folder` with their sizes in bytes, sorted by name, without drafts."""
 
     def delete(self, name: str) -> None:
-        """Deletes a file, durably; does nothing if there is none."""
+        """Delete a file durably. Does nothing if it does not exist."""
 
     def leftovers(self) -> list[str]:
-        """Drafts of processes that died, of files that `harvester.output.layout` names."""
+        """Return the drafts, of files in the layout, that processes left when they died."""
 
     def sweep(self) -> None:
-        """Deletes the leftovers. Only under the lock."""
+        """Delete the leftovers. Only under the lock."""
 
 
 def open_target(name: Path | str) -> Target:
-    """The target of that name, as the user or another process gives it. Touches nothing yet.
+    """Return the target with the name that the user or another process gives. Does no input or output.
 
     Raises:
-        BadInput: it is an address, but not of an object store that can be used here.
+        BadInput: `name` is an address, but not of an object store that is supported here.
     """
     if _MANGLED_ADDRESS.match(str(name)) and isinstance(name, Path):
         raise BadInput("a path is no address: give the address of an object store as text")
@@ -103,9 +110,9 @@ def open_target(name: Path | str) -> Target:
     return LocalTarget(name)
 
 
-_MANGLED_ADDRESS = re.compile(r"(s3|gs|az):/")  # what becomes of an address that is taken for a path
+_MANGLED_ADDRESS = re.compile(r"(s3|gs|az):/")  # pathlib.Path turns "s3://bucket" into "s3:/bucket"
 
-# Errors that waiting does not mend: the user gave a path that cannot be.
+# Errors that mean that the user gave a wrong path. Running again later would not help.
 _USERS_TO_MEND = {
     errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP,
     errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
@@ -126,10 +133,10 @@ def _translated(path: Path, *, users_to_mend: bool = False) -> Iterator[None]:
 
 
 class LocalTarget:
-    """A directory of a local or network file system, or a `folder` below it.
+    """A directory in a local or network file system, or a `folder` below it.
 
-    The directory may be a symbolic link. Below it none is followed: one that has a name of ours is told
-    as BadInput, and so is what is no regular file.
+    The directory itself may be a symbolic link. Below it no link is followed: a link, or anything else that
+    is not a regular file, under a name of the layout raises BadInput.
     """
 
     def __init__(self, path: Path | str, *, files: FileSystem | None = None, folder: str = "") -> None:
@@ -144,7 +151,7 @@ class LocalTarget:
 
     @property
     def opened_as(self) -> tuple[str, str]:
-        # The lock is the process's own, and none of its workers' business.
+        # The parent process holds the lock; its worker processes do not check it.
         return str(self._root), self._folder
 
     def ensure(self) -> None:
@@ -165,7 +172,7 @@ class LocalTarget:
             descriptor = open_file(path, opened, os.O_RDWR | os.O_CREAT)
         try:
             with _translated(path):
-                if os.fstat(descriptor).st_nlink > 1:  # it is written in place: the other file would be, too
+                if os.fstat(descriptor).st_nlink > 1:  # writing to it would change the other file
                     raise BadInput(one_line(f"{path} is a hard link to another file: delete it"))
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -179,7 +186,7 @@ class LocalTarget:
                 with suppress(OSError):
                     os.ftruncate(descriptor, 0)
         finally:
-            # The file stays: who deletes it could delete the lock that another process has just taken.
+            # The file is kept: deleting it could delete a lock that another process has just taken.
             os.close(descriptor)
 
     def read(self, name: str) -> bytes | None:
@@ -191,6 +198,7 @@ class LocalTarget:
             except FileNotFoundError:
                 return None
             with open(descriptor, "rb") as file:
+                check_size(path, os.fstat(descriptor).st_size)
                 return file.read()
 
     def open(self, name: str) -> BinaryIO:
@@ -215,7 +223,7 @@ class LocalTarget:
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         found = []
         for name, status in self._entries(folder):
-            if is_own(name):  # passed over, it would be taken for missing
+            if is_own(name):  # if it were skipped, the file would seem to be missing
                 check_regular(self._place(name)[1], status.st_mode)
             if stat.S_ISREG(status.st_mode) and not _DRAFT.fullmatch(name.rpartition("/")[2]):
                 found.append((name, status.st_size))
@@ -243,7 +251,7 @@ class LocalTarget:
             self.delete(name)
 
     def _entries(self, folder: str) -> list[tuple[str, os.stat_result]]:
-        """What is right in `folder`, links as they are. Nothing if there is no such folder."""
+        """Return the entries of `folder` without following links; none if the folder does not exist."""
         below, prefix, found = self._below(folder), f"{folder}/" if folder else "", []
         with (
             _translated(self._root / below),
@@ -259,7 +267,7 @@ class LocalTarget:
         return "/".join(filter(None, (self._folder, folder)))
 
     def _place(self, name: str) -> tuple[str, Path]:
-        """The folder below the root that a file is in, and its path."""
+        """Return the folder of a file, relative to the root, and the path of the file."""
         folder, _, file = name.rpartition("/")
         if file in ("", ".", ".."):
             raise BadInput(one_line(f"{name!r} is not a file of an export"))
@@ -268,10 +276,10 @@ class LocalTarget:
 
 
 class _LocalDraft:
-    """A temporary file beside the one that it is going to be."""
+    """A temporary file in the same folder, which is renamed when it is committed."""
 
     def __init__(self, path: Path, folder: int, files: FileSystem) -> None:
-        """`folder` is the descriptor of the folder of `path`, and closed in the end."""
+        """`folder` is the descriptor of the folder of `path`. The draft closes it."""
         self._path = path
         self._folder = folder
         self._files = files
@@ -294,8 +302,8 @@ class _LocalDraft:
         assert self._descriptor is not None
         try:
             with _translated(self._path):
-                # After a failed fsync the kernel may have dropped what it could not write, and a second
-                # fsync would succeed without it: the draft goes, the part is harvested again.
+                # After a failed fsync the kernel may have dropped the data, and a second fsync would then
+                # succeed without writing it. So the draft is deleted, and its part is harvested again.
                 self._files.sync(self._descriptor)
                 self._close()
                 self._files.rename(self._temporary, self._path, self._folder)
@@ -316,7 +324,7 @@ class _LocalDraft:
         os.close(self._folder)
 
     def _close(self) -> None:
-        # A descriptor is closed once, even if closing fails: its number may be another file's by then.
+        # A descriptor is closed only once, even if closing fails: its number may already be in use again.
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             self._files.close(descriptor)
@@ -331,5 +339,5 @@ def _is_own_draft(name: str) -> bool:
 def _holder(descriptor: int) -> str:
     try:
         return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder))
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return "another process"

@@ -1,4 +1,4 @@
-"""Is an export what its manifest says, and all that its plan asks for? Offline, and writes nothing."""
+"""Checks an export against its manifest and plan. Needs no server, and writes nothing."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -42,7 +42,7 @@ from harvester.output.target import Target
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong: the file it concerns, and the part if it concerns one."""
+    """A problem with a file. `part` is the number of the part it belongs to, if any."""
 
     name: str
     what: str
@@ -53,24 +53,24 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct):
-    """All that was found, in the order of the plan."""
+    """All problems that were found, in plan order."""
 
     problems: list[Problem]
 
     @property
     def ok(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
 def verify(target: Target) -> Report:
-    """Checks all that can be checked without the server: every file's bytes, every line, every row's fate.
+    """Check everything that can be checked without the server: bytes, lines, and the outcome of every row.
 
-    Blocking; one part's rows in memory, and one line.
+    Blocking. Holds the rows of one part and one line in memory.
 
     Raises:
         BadInput: there is no export.
-        TargetRefused: the export is of a newer format.
+        TargetRefused: the export has a newer format.
     """
     if target.read(MANIFEST) is None and not target.names(STATE):
         raise BadInput(f"{one_line(target.name)} holds no export")
@@ -80,7 +80,7 @@ def verify(target: Target) -> Report:
 
 
 def _of_listing(target: Target, frozen: PlanHeader | None, *, compare: bool) -> Iterator[Problem]:
-    """What is wrong with the listing. `compare` it with what it follows from, if that is sound."""
+    """Yield the problems of the listing. `compare`: check it against the plan and the failed rows as well."""
     manifest, _ = _manifest(target)
     if manifest is None:
         return
@@ -93,7 +93,7 @@ def _of_listing(target: Target, frozen: PlanHeader | None, *, compare: bool) -> 
 
 
 def _of_generations(target: Target) -> Iterator[Problem]:
-    """What is wrong with what syncs have brought."""
+    """Yield the problems of all generations."""
     manifest, _ = _manifest(target)
     generations = manifest.generations if manifest else []
     for generation in generations:
@@ -110,7 +110,10 @@ def _of_generations(target: Target) -> Iterator[Problem]:
 
 
 def _of_generation(folder: Target, named: Generation, *, last: bool) -> Iterator[Problem]:
-    """What is wrong with a generation, beside its parts. `named` is as the export's manifest has it."""
+    """Yield the problems of a generation that are not about its parts.
+
+    `named` is the entry of the generation in the export's manifest.
+    """
     changed = read_changed(folder)
     manifest, _ = _manifest(folder)
     if changed is None:
@@ -139,7 +142,7 @@ def _problems(target: Target) -> Iterator[Problem]:
     if header and header.ontology and read_ontology(target, header) is None:
         yield Problem(ONTOLOGY, "missing or damaged")
     commits: dict[int, Commit] = {}
-    for part in _numbers(target, header):
+    for part in _numbers(target, None if damage else header):
         commit, what = _commit(target, part, header)
         if commit:
             commits[part] = commit
@@ -147,7 +150,7 @@ def _problems(target: Target) -> Iterator[Problem]:
             yield Problem(commit_name(part), what, part)
     if manifest:
         yield from _against_manifest(manifest, commits, header)
-    yield from _strangers(target, commits)
+    yield from _unreferenced(target, commits)
     slices: Iterable[tuple[int, list[PlanRow] | None]] = ((part, None) for part in commits)
     if header and not damage:
         slices = plan_slices(target, header, commits)
@@ -182,7 +185,7 @@ def _commit(target: Target, part: int, header: PlanHeader | None) -> tuple[Commi
 
 
 def _numbers(target: Target, header: PlanHeader | None) -> list[int]:
-    """The parts that the plan has, and any other that there is a record of."""
+    """Return the numbers of the parts in an undamaged plan, and of all commit records."""
     numbers = {part for name, _ in target.names(COMMITS) if (part := parse_commit(name)) is not None}
     return sorted(numbers.union(range(header.parts if header else 0)))
 
@@ -196,11 +199,14 @@ def _against_manifest(
         yield Problem(MANIFEST, "its ontology is not the plan's")
     committed = {file.name: file for file in list_files(commits.values())}
     listed = {file.name: file for file in manifest.parts}
+    if len(listed) < len(manifest.parts):
+        yield Problem(MANIFEST, "it lists a file twice")
     for name in sorted(committed.keys() | listed.keys()):
         parsed = parse_part(name)
         part = parsed.part if parsed else None
-        # A part without a commit record is named for that.
-        if part in commits and committed.get(name) != listed.get(name):
+        # A part of the plan without a commit record is reported already.
+        in_plan = part in commits or header is None or part is None or part >= header.parts
+        if in_plan and committed.get(name) != listed.get(name):
             yield Problem(name, "the manifest and the commit record differ", part)
     if header and len(commits) == header.parts:
         ordered = commits.values()
@@ -212,8 +218,8 @@ def _against_manifest(
             yield Problem(MANIFEST, "its counts of notes are not the sum of the parts'")
 
 
-def _strangers(target: Target, commits: Mapping[int, Commit]) -> Iterator[Problem]:
-    """Files that look like parts, and that no record names."""
+def _unreferenced(target: Target, commits: Mapping[int, Commit]) -> Iterator[Problem]:
+    """Yield a problem for each file with the name of a part's file that no commit record names."""
     committed = {file.name for file in list_files(commits.values())}
     for name, _ in target.names():
         parsed = parse_part(name)
@@ -228,7 +234,7 @@ def _parts(
     for part, rows in slices:
         commit = commits[part]
         failed = list[str]()
-        # Failed rows first: what they leave of the plan is what must have been harvested.
+        # Failed rows are read first: all other rows of the part must have been harvested.
         for file in sorted(commit.files, key=lambda file: file.kind != FAILED):
             if file.name not in sizes:
                 yield Problem(file.name, "missing", part)
@@ -239,12 +245,15 @@ def _parts(
             if wrong := check_file(target, file, _expected(file.kind, rows, failed)):
                 yield Problem(file.name, wrong, part)
         if rows is not None:
-            for what in _fates(commit, rows, failed):
+            for what in _wrong_outcomes(commit, rows, failed):
                 yield Problem(commit_name(part), what, part)
 
 
 def _expected(kind: str, rows: list[PlanRow] | None, failed: list[str]) -> Callable[[str], bool]:
-    """Whether a record of this label hash may come next in a file. Fills `failed` from its file."""
+    """Return a function that says whether a record with a label hash may be next in a file.
+
+    For the file of failed rows, the function also appends the label hashes to `failed`.
+    """
     if rows is None:
         return lambda label_hash: True
     asked = [row.label_hash or "" for row in rows if row.outcome is None]
@@ -256,14 +265,14 @@ def _expected(kind: str, rows: list[PlanRow] | None, failed: list[str]) -> Calla
             return label_hash in left
 
         return takes
-    # `in` moves the iterator on: records stand in the order of the plan, and rows may have none.
+    # `in` advances the iterator: records are in plan order, and a row may have none.
     lost = set(failed)
     following = iter([label_hash for label_hash in asked if label_hash not in lost])
     return lambda label_hash: label_hash in following
 
 
-def _fates(commit: Commit, rows: list[PlanRow], failed: list[str]) -> Iterator[str]:
-    """harvested + failed + filtered + unlabelled = plan: in number, and row by row."""
+def _wrong_outcomes(commit: Commit, rows: list[PlanRow], failed: list[str]) -> Iterator[str]:
+    """Yield what is wrong with the outcomes of a part's rows: their counts, and which rows were harvested."""
     lost = set(failed)
     harvested, ids = [row for row in rows if row.outcome is None and row.label_hash not in lost], IdDigest()
     ids.add(harvested)

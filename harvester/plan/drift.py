@@ -13,6 +13,7 @@ import msgspec
 from harvester.errors import CannotFinishNow
 from harvester.labels.wire import PlanRow
 from harvester.plan.order import Order, plan_order
+from harvester.schema import Count
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
@@ -33,12 +34,13 @@ _SETTLED = f"SELECT position, row {_EDITED} ORDER BY position"
 class Drift(msgspec.Struct, frozen=True):
     """How many rows changed on the server after the plan was frozen.
 
-    `named` has the label hashes of the first of each (the data hash, where a row has no label).
+    `named` holds examples: the label hashes of the first rows of each kind of change (the data hash if a row
+    has no label).
     """
 
-    edited: int = 0
-    added: int = 0
-    removed: int = 0
+    edited: Count = 0
+    added: Count = 0
+    removed: Count = 0
     named: dict[str, list[str]] = {}
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from harvester.output.commit import KindCounts
+from harvester.output.manifest import RunFacts
 from harvester.output.purpose import Project
 from harvester.plan.drift import Drift
 
@@ -182,4 +183,4 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     classifications: Labels | None
     failures: Failures
     drift: Drift | None
-    run: dict[str, Any]
+    run: RunFacts

@@ -10,7 +10,7 @@ from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.generations import last_listing, read_failed
 from harvester.output.layout import FAILED, parse_part
-from harvester.output.lines import read_lines
+from harvester.output.lines import read_as
 from harvester.output.manifest import Manifest
 from harvester.output.target import Target
 from harvester.report.numbers import FailedSample, Failures, Outcomes
@@ -83,8 +83,7 @@ def failures(folder: Target, manifest: Manifest) -> Failures:
 
 
 def _failed(folder: Target, name: str) -> Iterator[_ListedFailure]:
-    decode = msgspec.json.Decoder(_ListedFailure).decode
-    return map(decode, read_lines(folder, name))
+    return read_as(folder, name, _ListedFailure)
 
 
 def _outcomes(target: Target, manifest: Manifest) -> Iterator[tuple[PlanRow, str]]:

@@ -186,11 +186,14 @@ class Labels:
             )
         return made
 
-    def answer(self, track: Track, *, number: bool = False, **extra: Any) -> None:
-        """The object's static answers; for a range object, with `extra`, the object itself."""
+    def answer(self, track: Track, *, number: bool = False, orphan: bool = False, **extra: Any) -> None:
+        """The object's static answers; for a range object, with `extra`, the object itself.
+
+        `orphan`: the object is on no frame. Where it has no answers, nothing says of which class it was.
+        """
         answers = self._answers.static(track.feature)
         self._answered += 1  # counts what is left out too: an object's number is its own
-        if not self.wants(track):
+        if not self.wants(track) and (answers or not orphan):
             return
         made: Json = {"objectHash": track.hash, "classifications": answers}
         if number:
@@ -225,7 +228,7 @@ class Labels:
         """Answers and actions of an object that was removed."""
         if self.traps["orphan_answers"]:
             gone = self.track(OBJECTS[0])
-            self.answer(gone)
+            self.answer(gone, orphan=True)
             self.act(gone, 0, 0, 0)
 
     # Classifications

@@ -1,5 +1,6 @@
 """Flags, their environment variables and docs/flags.md say the same."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -80,6 +81,17 @@ def test_every_flag_has_a_variable_and_outranks_it(
     assert (exported["output"], exported["settle"]) == ("there", True)
     assert (selection.shapes, selection.approved) == (("polygon", "point"), True)
     assert limits.bundle_size == 9
+
+
+def test_a_variable_that_a_sync_has_no_use_for_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """HARVESTER_LABEL_HASH chooses rows of an export; as a flag, it needs --refetch."""
+    assert cli.main(["sync", str(tmp_path), "--label-hash", "a"]) == 2
+    assert "give --refetch, too" in capsys.readouterr().err
+    monkeypatch.setenv("HARVESTER_LABEL_HASH", "a")
+    assert cli.main(["sync", str(tmp_path)]) == 2
+    assert "holds no export" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,10 @@
 """Links and odd files planted in an export's directory: nothing is read, written or deleted through them."""
 
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
-import anyio
 import msgspec
 import pytest
 
@@ -16,11 +13,10 @@ from harvester.live import live_records
 from harvester.output.manifest import read_manifest, with_generations, write_manifest
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
-from harvester.report.measure import measure
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import command_for
 from tests.output.small import contents, export
-from tests.sync.worlds import LiveWorld
+from tests.security.scene import VERBS, Scene
 
 RANDOM = "0123456789abcdef"
 OWN = (
@@ -41,39 +37,11 @@ PLACES = (
 )  # fmt: skip
 
 
-class Scene:
-    """A project, and an export of it that was synced once; there is more to sync."""
-
-    def __init__(self, folder: Path) -> None:
-        self.world = LiveWorld(20, seed=3)
-        self.world.broken = set(self.world.labels()[:1])
-        self.exported, self.synced = folder / "exported", folder / "synced"
-        anyio.run(self.world.export, self.exported)
-        shutil.copytree(self.exported, self.synced)
-        self.world.world.edit(rows=self.world.labels()[:5])
-        anyio.run(self.world.sync, self.synced)
-        self.world.world.edit(rows=self.world.labels()[5:8])
-
-    def begin(self, out: Path, *, synced: bool) -> Path:
-        shutil.copytree(self.synced if synced else self.exported, out)
-        return out
-
-
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Scene:
     return Scene(tmp_path_factory.mktemp("links"))
 
 
-VERBS: dict[str, Callable[[Scene, Path], object]] = {
-    "export": lambda scene, out: anyio.run(scene.world.export, out),
-    "export --retry-failed": lambda scene, out: anyio.run(
-        partial(scene.world.export, out, retry_failed=True)
-    ),
-    "sync": lambda scene, out: anyio.run(scene.world.sync, out),
-    "verify": lambda scene, out: verify(LocalTarget(out)).problems,
-    "live_records": lambda scene, out: list(live_records(out)),
-    "report": lambda scene, out: measure(LocalTarget(out)),
-}
 FILES = [place for place in OWN if not place.endswith(".tmp")]
 # What each verb must look at, and so refuses. What it has no need to look at it leaves as it is.
 LOOKED_AT: dict[str, set[str]] = {

@@ -18,7 +18,8 @@ from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from harvester.plan.changes import SyncOptions
 from harvester.settings import Format, Selection
-from harvester.simulator.ontology import feature_hash
+from harvester.simulator.ontology import feature_hash, structure
+from harvester.simulator.ontology_edits import ROOTS
 from tests.sync.worlds import LiveWorld, feed, live, whats
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +70,7 @@ CAR, QUALITY = feature_hash("Car"), feature_hash("Quality", "classification")
 PATHS = (
     "Car", "Car/Kind", "Car/Kind/Truck", "Car/Kind/Truck/Cargo", "Car/Colours", "Car/Moving", "Pedestrian",
     "Pedestrian/Occlusion/Full", "Sign", "Person", "Episode", "Episode/Tags", "Speech",
-    "Weather", "Weather/Weather/Rain", "Tags", "Comment", "Quality", "Temperature",
+    "Weather", "Weather/Weather/Rain", "Tags of the scene", "Comment", "Quality", "Temperature",
 )  # fmt: skip
 NAMES = ("Car", "Auto", "Weather", "Sky", "Pedestrian")
 EDITS = st.one_of(
@@ -79,7 +80,7 @@ EDITS = st.one_of(
         edit, st.sampled_from(["remove", "restore", "archive", "unarchive"]), st.sampled_from(PATHS)
     ),
     st.builds(
-        edit, st.just("set"), st.sampled_from(["Weather", "Quality", "Comment", "Tags"]),
+        edit, st.just("set"), st.sampled_from(["Weather", "Quality", "Comment"]),
         key=st.just("level"), to=st.sampled_from(["global", None]),
     ),
     st.builds(edit, st.just("set"), st.just("Car"), key=st.just("color"), to=st.just("#0")),
@@ -103,6 +104,8 @@ WAYS = {
     "archived, too": (Selection(include_archived=True), Format(rows_per_part=10)),
     "shapes": (Selection(shapes=("bounding_box", "time_range")), Format(rows_per_part=10)),
     "whole rows": (Selection(), Format(rows_per_part=10, emit=("rows", "classifications"))),
+    "units": (Selection(), Format(rows_per_part=10, emit=("units",))),
+    "a feature": (Selection(feature_hashes=(CAR,)), Format(rows_per_part=10)),
 }  # fmt: skip
 
 
@@ -117,11 +120,52 @@ def test_live_records_are_those_of_a_new_export_whatever_is_edited(
         anyio.run(partial(_same_as_anew, Path(folder), way, rounds, archived=archived))
 
 
+RECORDINGS = ("recording",)
+EPISODE_AS = {shape: edit("set", "Episode", key="shape", to=shape) for shape in ("polygon", "time_range")}
+FOUND: list[tuple[str, str, tuple[str, ...], list[list[dict[str, Any]]]]] = [
+    (
+        "answers whose object is gone do not name their class",
+        "whole rows",
+        ("all",),
+        [[edit("archive", "Car")]],
+    ),
+    ("what is not chosen counts as dropped", "a feature", ("all",), [[edit("archive", "Weather")]]),
+    (
+        "nothing else names a unit",
+        "units",
+        RECORDINGS,
+        [[edit("archive", node["featureNodeHash"]) for root in ROOTS for node in structure()[root]]],
+    ),
+    ("a shape takes a unit away", "units", RECORDINGS, [[EPISODE_AS["polygon"]]]),
+    (
+        "a shape brings objects",
+        "plain",
+        RECORDINGS,
+        [[EPISODE_AS["polygon"]], [EPISODE_AS["time_range"]]],
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("way", "mix", "rounds"), [case[1:] for case in FOUND], ids=[case[0] for case in FOUND]
+)
+async def test_live_records_are_those_of_a_new_export_where_records_do_not_show_what_has_changed(
+    tmp_path: Path, way: str, mix: tuple[str, ...], rounds: list[list[dict[str, Any]]]
+) -> None:
+    """Rows whose live records name nothing of what has changed, and that are other ones all the same."""
+    await _same_as_anew(tmp_path, way, [(edits, []) for edits in rounds], archived=False, mix=mix)
+
+
 async def _same_as_anew(
-    folder: Path, way: str, rounds: list[tuple[list[dict[str, Any]], list[int]]], *, archived: bool
+    folder: Path,
+    way: str,
+    rounds: list[tuple[list[dict[str, Any]], list[int]]],
+    *,
+    archived: bool,
+    mix: tuple[str, ...] = ("all",),
 ) -> None:
     selection, format = WAYS[way]
-    world = LiveWorld(24, seed=5, archived=archived, branches=())
+    world = LiveWorld(24, seed=5, archived=archived, branches=(), mix=mix)
     await world.export(folder / "kept", selection=selection, format=format)
     for number, (edits, rows) in enumerate(rounds):
         for one in edits:
@@ -298,16 +342,42 @@ async def test_names_that_are_there_again_cost_only_the_rows_fetched_meanwhile(o
     assert live(out) == live(out.with_name("anew"))
 
 
-async def test_an_ontology_that_is_lost_cannot_be_compared(out: Path) -> None:
-    """One line says so where it has changed; where it has not, nobody needs it, and an export mends it."""
+@pytest.mark.parametrize("damaged", [b"{}", None], ids=["damaged", "lost"])
+async def test_an_ontology_that_is_damaged_is_put_back_while_the_project_has_it(
+    out: Path, damaged: bytes | None
+) -> None:
+    """That of the export, and that of the generation that is compared with."""
     world = LiveWorld(20, branches=())
     await world.export(out)
-    (out / "ontology.json").write_bytes(b"{}")
+    damage(out / "ontology.json", damaged)
     assert (await world.sync(out)).is_unchanged
-    assert [problem.name for problem in verify(LocalTarget(out)).problems] == ["ontology.json"]
+    assert verify(LocalTarget(out)).problems == []
+    world.world.edit(rows=world.labels()[:1])
+    await world.sync(out)
+    damage(out / "generations" / "00001" / "ontology.json", damaged)
+    assert (await world.sync(out)).is_unchanged
+    assert verify(LocalTarget(out)).problems == []
+
+
+async def test_an_ontology_that_is_lost_cannot_be_compared(out: Path) -> None:
+    """Where the project has another one, a line names it; all rows fetched again make up for it."""
+    world = LiveWorld(20, branches=())
+    await world.export(out)
+    damage(out / "ontology.json", b"{}")
     world.world.edit(ontology=[edit("rename", "Car", to="Auto")])
-    with pytest.raises(Unsound, match=r"ontology\.json is lost or damaged"):
+    with pytest.raises(Unsound, match=r"ontology\.json is lost or damaged.*--refetch"):
         await world.sync(out)
+    await world.sync(out, options=SyncOptions(refetch=True))
+    await world.export(out.with_name("anew"))
+    assert live(out) == live(out.with_name("anew"))
+    assert (await world.sync(out)).is_unchanged
+
+
+def damage(path: Path, content: bytes | None) -> None:
+    """Writes something else into a file, or deletes it."""
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
 
 
 def kept_names(target: Path) -> list[bool]:

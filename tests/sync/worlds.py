@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from harvester.encord.label_rows import options_for
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
@@ -15,6 +16,7 @@ from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.export import export
 from harvester.fetch.source import RowsResponse
+from harvester.filters import ServerSide, asked_with
 from harvester.job import Job, Observer
 from harvester.live import live_records
 from harvester.output.compression import decompressed
@@ -41,7 +43,7 @@ class LiveWorld:
         self.broken: set[str] = set()
         self.stale: set[str] = set()  # rows that come as they were before their last edit
         self.asked: list[str] = []
-        self.include_archived = False
+        self.options = ServerSide()
         self.before_answer: Callable[[], object] = lambda: None
         self.spooled: Callable[[bytes], io.BytesIO] = io.BytesIO
         self._lock = threading.Lock()
@@ -62,7 +64,8 @@ class LiveWorld:
         return Spool(self.spooled(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "LiveWorld":
-        self.include_archived = selection.include_archived  # one export or sync runs at a time
+        # One export or sync runs at a time.
+        self.options = options_for(project, asked_with(selection, format))
         return self
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
@@ -77,7 +80,14 @@ class LiveWorld:
         if bad := [name for name in label_hashes if name in self.broken]:
             raise SkipRow("the row is corrupt", row=bad[0])
         found = [
-            self.world.label_row(name, include_archived=self.include_archived, stale=name in self.stale)
+            self.world.label_row(
+                name,
+                reviews=self.options.include_reviews,
+                object_feature_hashes=self.options.include_object_feature_hashes,
+                classification_feature_hashes=self.options.include_classification_feature_hashes,
+                include_archived=self.options.include_archived,
+                stale=name in self.stale,
+            )
             for name in label_hashes
         ]
         rows = [row for row in found if row is not None]
