@@ -156,13 +156,8 @@ def freeze(
     """
     draft = target.create(rows_file)
     try:
-        header = _sealed(
-            msgspec.structs.replace(
-                _write_rows(draft, lines, purpose),
-                rows_file=rows_file,
-                ontology=describe_ontology(ontology),
-            )
-        )
+        header, described = _write_rows(draft, lines, purpose), describe_ontology(ontology)
+        header = _sealed(msgspec.structs.replace(header, rows_file=rows_file, ontology=described))
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
