@@ -64,7 +64,10 @@ def compressor(compression: Compression | None) -> Compressor:
 
 
 def decompressed(stream: BinaryIO, name: str) -> BinaryIO:
-    """Return a stream of the uncompressed lines of the file `name`. Reading it may raise `DAMAGE`."""
+    """Return a stream of the uncompressed lines of the file `name`, which closes `stream` when it is closed.
+
+    Reading it may raise `DAMAGE`.
+    """
     sent = cast(BinaryIO, _Counted(stream))
     raw: io.RawIOBase
     if name.endswith(SUFFIXES["zstd"]):
@@ -86,6 +89,10 @@ class _Counted(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
     def readinto(self, buffer: Any) -> int:
         data = self._stream.read(len(buffer))
         buffer[: len(data)] = data
@@ -103,6 +110,11 @@ class _Lines(io.RawIOBase):
 
     def readable(self) -> bool:
         return True
+
+    def close(self) -> None:
+        self._raw.close()
+        self._sent.close()  # gzip.GzipFile leaves it open
+        super().close()
 
     def readinto(self, buffer: Any) -> int:
         size: int = self._raw.readinto(buffer)
