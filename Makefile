@@ -10,9 +10,10 @@ BIN    := $(VENV)/bin
 demo: $(VENV)/.run
 	$(BIN)/harvester demo
 
-# Three at a time on two cores: end-to-end tests wait for other processes most of the time.
+# Three at a time on two cores: end-to-end tests wait for other processes most of the time. In the order in
+# which they are collected: the longest files first.
 test: $(VENV)/.test $(VENV)/.browser
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 # Exports measured side by side with the SDK used by hand: `make bench ARGS="--quick --scenario singles"`.
 bench: $(VENV)/.test
@@ -39,17 +40,19 @@ $(VENV)/.%: requirements/%.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# The report's page is tested in a browser, and that is no Python package.
+# The report's page is tested in a browser, and that is no Python package. It is installed where that is
+# allowed; elsewhere its tests are skipped, and say so.
 $(VENV)/.browser: | $(VENV)/bin/python
 	@for browser in chromium chromium-browser google-chrome google-chrome-stable; do \
 	  if command -v $$browser > /dev/null; then touch $@; exit 0; fi; \
 	done; \
 	as_root=$$(test "$$(id -u)" = 0 || echo sudo -n); \
+	$$as_root true 2> /dev/null && command -v apt-get > /dev/null || exit 0; \
 	echo "installing Chromium, which tests look at the report with"; \
 	$$as_root apt-get -qq update && \
 	$$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -y install --no-install-recommends \
 	  chromium fonts-liberation > /dev/null && touch $@ || \
-	{ echo "make test needs Chromium or Google Chrome on the PATH: install one, then run it again" >&2; exit 1; }
+	echo "Chromium could not be installed: the tests that need it are skipped" >&2
 
 # Locks every dependency with hashes and without index addresses. Needs `uv`.
 lock:

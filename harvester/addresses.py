@@ -5,6 +5,7 @@ password ends what looks like the host, so that any part of it may be the passwo
 """
 
 import re
+from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
 from harvester.errors import BadInput
@@ -12,12 +13,29 @@ from harvester.errors import BadInput
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 _USER = r"(?:[\w.~!$&()*+,;=:-]|%[0-9a-f]{2})*"  # RFC 3986, 3.2.1, without the apostrophe
-_HOST = r"(?:[\w.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
+_HOST = r"(?P<host>[\w.-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?"
 _FLAGS = re.ASCII | re.IGNORECASE
-_PROXY = re.compile(rf"(?:(?P<scheme>https?|socks(?:4a?|5h?))://(?:{_USER}@)?)?{_HOST}/?", _FLAGS)
+_PROXY = re.compile(rf"(?:(?P<scheme>https?|socks(?:4a?|5h?))://(?:(?P<user>{_USER})@)?)?{_HOST}/?", _FLAGS)
 _SCHEDULER = re.compile(rf"(?:[a-z]+://)?{_HOST}(?:/[\w./-]*)?", _FLAGS)
 # What no address of a server holds, and `urlsplit` may take for part of a path, or drop.
 _ODD = re.compile(r"[\\\s\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class Proxy:
+    """A proxy. As text it has no user and no password, so that it may be shown.
+
+    `address` is for the connection only: with its scheme, and with the user and password that it came with.
+    """
+
+    scheme: str
+    host: str
+    port: str | None
+    address: str = field(repr=False)
+    has_password: bool
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.host}" + (f":{self.port}" if self.port else "")
 
 
 def check_domain(domain: str) -> None:
@@ -39,8 +57,8 @@ def is_plain_http(variable: str, endpoint: str) -> bool:
     return parts.scheme == "http"
 
 
-def checked_proxy(kind: str, address: str) -> tuple[str, str]:
-    """A proxy's scheme (http, https, socks5, ...) and its address with that scheme.
+def checked_proxy(kind: str, address: str) -> Proxy:
+    """The proxy at `address`: http if that names no scheme, as requests has it.
 
     `kind` is the scheme of the addresses that it is for, and names the variable that it comes from.
     """
@@ -51,9 +69,13 @@ def checked_proxy(kind: str, address: str) -> tuple[str, str]:
             "http://host:port, with user:password@ in front of the host where it wants them, their special "
             "characters percent-encoded (/ as %2F)"
         )
-    if found["scheme"] is None:  # as requests takes it
-        return "http", f"http://{address}"
-    return found["scheme"].lower(), address
+    return Proxy(
+        scheme=(found["scheme"] or "http").lower(),
+        host=found["host"],
+        port=found["port"],
+        address=address if found["scheme"] else f"http://{address}",
+        has_password=":" in (found["user"] or ""),
+    )
 
 
 def check_scheduler(address: str) -> None:

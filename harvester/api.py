@@ -7,7 +7,6 @@ and says whether to keep it. It is called from several threads at once, in no or
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -31,6 +30,7 @@ from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, OnEvent
 from harvester.labels.extract import RowByRow
+from harvester.output.stdout import standard_output
 from harvester.output.target import open_target
 from harvester.plan.changes import SyncOptions
 from harvester.schema import Record
@@ -176,9 +176,7 @@ async def export_async(
     async with _opened(project, connection, stopping) as (session, info):
         job = Job(info, selection, format, limits)
         if target == "-":
-            # Unbuffered: flushing a buffer would wait for the thread that is stuck in writing it.
-            stdout = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
-            return await write_stream(session, job, stdout, observer, functions=functions)
+            return await write_stream(session, job, standard_output(), observer, functions=functions)
         return await in_own_task(
             partial(
                 export_project, session, job, open_target(target), observer,

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle, islice
+from typing import TYPE_CHECKING
 
 import anyio
 import anyio.to_thread
 import msgspec
 
 from harvester.encord.project import ProjectInfo
-from harvester.encord.session import Session
 from harvester.errors import BadInput, CannotFinishNow, RateLimited, Retry, SkipRow, TooMuchAsked
 from harvester.fetch.asking import Call, Fetched
 from harvester.fetch.bundles import Batch
@@ -17,6 +17,9 @@ from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
 from harvester.plan.planned import unsorted_rows
 from harvester.settings import Format, Selection
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
 
 LOOKUPS = 3  # calls that find the project, its ontology and its rows
 # In flight: enough to be fast on any server, and few enough for one whose limit is not known yet.
@@ -65,7 +68,7 @@ class ProjectReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def measure_project(
-    session: Session,
+    session: "Session",
     project: ProjectInfo,
     selection: Selection,
     max_calls: int,
@@ -110,7 +113,7 @@ def _calls(max_calls: int, share: float) -> int:
 
 
 def _sample(
-    session: Session, project: ProjectInfo, selection: Selection, most: int
+    session: "Session", project: ProjectInfo, selection: Selection, most: int
 ) -> tuple[list[PlanRow], int]:
     """The first rows that have labels, and how many have."""
     rows, labelled = list[PlanRow](), 0

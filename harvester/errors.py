@@ -10,6 +10,7 @@
         ├── BadInput             2  wrong usage or bad input
         ├── Unsound              3  what is there is not as it was written: export again
         ├── CredentialsRefused   4  credentials or permission
+        │   └── KeyLocked           the key needs a passphrase, and none was given
         ├── CannotFinishNow      5  server down, disk full, deadline: run the same command again
         └── TargetRefused        6  the target is in use or belongs to another export
 
@@ -17,7 +18,7 @@ Foreign exceptions are translated into this tree once, where they enter, with `r
 Messages are one line, made for the user, and hold no secret.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import ClassVar
 
@@ -155,6 +156,10 @@ class CredentialsRefused(Stop):
     exit_code = 4
 
 
+class KeyLocked(CredentialsRefused):
+    """The private key is locked with a passphrase, and none was given."""
+
+
 class CannotFinishNow(Stop):
     """Server down, disk full, or deadline passed: run the same command again to go on."""
 
@@ -165,6 +170,15 @@ class TargetRefused(Stop):
     """The target is in use by another process or belongs to another export."""
 
     exit_code = 6
+
+
+def did_you_mean(wanted: str, known: Iterable[str]) -> str:
+    """Return ``did you mean 'Car' or 'Cart'?``, whatever the case; nothing where none of `known` is close."""
+    import difflib  # not before something is misspelt
+
+    spelt = {name.casefold(): name for name in known}
+    close = difflib.get_close_matches(wanted.casefold(), spelt, n=3)
+    return f"did you mean {' or '.join(repr(spelt[name]) for name in close)}?" if close else ""
 
 
 @contextmanager

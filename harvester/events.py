@@ -24,6 +24,7 @@ LEVELS: Mapping[str, int] = {
     "changes.frozen": logging.INFO,
     "ontology.changed": logging.WARNING,
     "sync.options_passed_over": logging.WARNING,
+    "selection.unknown_feature": logging.WARNING,
     "listing.filter_ignored": logging.WARNING,
     "listing.filter_contradicted": logging.WARNING,
     "part.started": logging.DEBUG,

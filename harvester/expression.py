@@ -8,6 +8,7 @@ such element.
 
 import math
 import re
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import msgspec
@@ -42,7 +43,21 @@ _TYPES = frozenset(("int", "uint", "double", "string", "bytes", "bool", "list", 
 _BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,")
 _SYNTAX = re.compile(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 _UNDEFINED = re.compile(r"Undefined variable or function: '(\w+)'")
+# What shows which fields are read: ``a.b``, ``a["b"]``, ``a[0]``, and a loop's variable with its list.
+_SELECTED = re.compile(r"(?<![\w.])([a-zA-Z_]\w*)((?:\s*\.\s*\w+\b(?!\s*\())*)")
+_KEYED = re.compile(r"\[\s*(?:\"(\w+)\"|'(\w+)')\s*\]")
+_NUMBERED = re.compile(r"\[\s*\d+\s*\]")
+_LOOP = re.compile(
+    r"(?<![\w.])([a-zA-Z_]\w*)((?:\s*\.\s*\w+)*?)\s*\.\s*(?:all|exists|exists_one|map|filter)\s*\(\s*(\w+)\s*,"
+)
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+# What other languages write, in lower case, and what CEL does.
+_SPELT = {
+    "and": "&&", "&": "&&", "or": "||", "|": "||", "not": "!",
+    "=": "==", "===": "==", "is": "==", "<>": "!=", "!==": "!=", "=>": ">=", "=<": "<=",
+    "none": "null", "null": "null", "true": "true", "false": "false",
+}  # fmt: skip
+_WORD_OR_SIGN = re.compile(r"\w+|[=!<>&|]+")
 _AROUND = 20  # characters shown of where an error is
 
 # A record in which what is usually there has the usual type: what an expression gives shows at the start.
@@ -79,6 +94,7 @@ class Where:
         objects, classifications = self.reads & _OF_OBJECTS, self.reads & _OF_CLASSIFICATIONS
         alone = "objects" if objects else "classifications"
         self.kinds = (alone,) if bool(objects) != bool(classifications) else ("objects", "classifications")
+        self.fields = {".".join(path): path for path in _paths(expression, self.reads)}
         fields = {name: _named_fields(expression, name) for name in _BY_FIELD}
         self.reads_reviews = "reviews" in self.reads or any(
             name in self.reads and (named is None or "reviews" in named) for name, named in fields.items()
@@ -104,13 +120,17 @@ class Where:
                 f"--where: column 1 (at {_excerpt(expression, 0)}): gives {result!r}, not true or false"
             )
 
-    def matches(self, line: bytes, label_hash: str | None) -> bool:
+    def matches(self, line: bytes, label_hash: str | None, lacking: set[str] | None = None) -> bool:
         """Whether the record that would be written as `line` is kept.
+
+        Takes those of the expression's `fields` out of `lacking` that have a value in this record.
 
         Raises:
             BadInput: it cannot be said, for another reason than that something is missing.
         """
         values = self._decode(line)
+        if lacking:  # seldom after the first record, so that this costs nothing
+            lacking -= {field for field in lacking if _has(values, self.fields[field])}
         for name in self._of_json & values.keys():
             values[name] = _doubles(values[name])
         try:
@@ -154,14 +174,30 @@ def _compiled(expression: str) -> "Program":
     functions = [name for name in program.functions() if name.isidentifier() and name not in FUNCTIONS]
     if not variables and not functions:
         return program
-    blank = _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+    blank = _without_quoted(expression)
     places = {name: _first(name, blank) for name in (*variables, *functions)}
     name = min(places, key=places.__getitem__)
     if name in variables:
         what = f"no such key of a record: {name}; there are {', '.join(_VARIABLES)}"
     else:
         what = f"no such function: {name}; there are {', '.join(sorted(FUNCTIONS))}"
+    what = _other_spelling(expression, places[name]) or what
     raise BadInput(f"--where: column {places[name] + 1} (at {_excerpt(expression, places[name])}): {what}")
+
+
+def _without_quoted(expression: str) -> str:
+    """The expression with blanks for its quoted texts, as long as it is."""
+    return _QUOTED.sub(lambda found: " " * len(found[0]), expression)
+
+
+def _other_spelling(expression: str, place: int) -> str | None:
+    """What to write where the word or sign at `place`, or the one before it, is another language's."""
+    words = [found for found in _WORD_OR_SIGN.finditer(_without_quoted(expression)) if found.start() <= place]
+    for word in (found[0] for found in reversed(words[-2:])):
+        cel = _SPELT.get(word.lower(), word)
+        if cel != word:
+            return f"CEL writes {cel} for {word}"
+    return None
 
 
 def _first(name: str, text: str) -> int:
@@ -177,6 +213,7 @@ def _syntax_error(expression: str, said: str) -> BadInput:
     line, column, reason = int(found[1]), int(found[2]), found[3]
     place = sum(len(text) + 1 for text in expression.split("\n")[: line - 1]) + column - 1
     reason = reason.partition(" expecting ")[0].replace("mismatched input '<EOF>'", "something is missing")
+    reason = _other_spelling(expression, place) or reason
     spot = f"column {column}" if line == 1 else f"line {line}, column {column}"
     return BadInput(f"--where: {spot} (at {_excerpt(expression, place)}): {reason}")
 
@@ -197,6 +234,35 @@ def _named_fields(expression: str, variable: str) -> frozenset[str] | None:
     selected = rf"(?<!\w){variable}\s*(?:\.\s*(\w+)\b(?!\s*\()|\[\s*(?:\"(\w+)\"|'(\w+)')\s*\])"
     fields = re.findall(selected, expression)
     return frozenset(max(names) for names in fields) if len(fields) == uses else None
+
+
+def _paths(expression: str, variables: Collection[str]) -> set[tuple[str, ...]]:
+    """The ways to all fields that the expression reads, as far as its text shows them; each with its start.
+
+    That of a field in the elements of a list leads through the list.
+    """
+    text = _NUMBERED.sub("", _KEYED.sub(r".\1\2", expression))
+    text = _QUOTED.sub('""', text)
+    bound: dict[str, tuple[str, ...]] = {}
+
+    def path(root: str, rest: str) -> tuple[str, ...]:
+        return (*bound.get(root, (root,)), *re.findall(r"\w+", rest))
+
+    for root, rest, variable in _LOOP.findall(text):
+        bound[variable] = path(root, rest)
+    found = {path(root, rest) for root, rest in _SELECTED.findall(text)}
+    return {way[:end] for way in found if way[0] in variables for end in range(1, len(way) + 1)}
+
+
+def _has(value: Any, path: tuple[str, ...]) -> bool:
+    """Whether there is something at the end of `path`: neither null nor an empty list."""
+    for step, name in enumerate(path):
+        if isinstance(value, list):
+            return any(_has(item, path[step:]) for item in value)
+        if not isinstance(value, dict):
+            return False
+        value = value.get(name)
+    return value is not None and value != []
 
 
 def _partly(name: str, types: dict[str, Any]) -> Any:

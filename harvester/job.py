@@ -7,7 +7,7 @@ import msgspec
 
 from harvester.encord.project import ProjectInfo
 from harvester.events import Counters, say
-from harvester.output.purpose import Project, Purpose
+from harvester.output.purpose import Purpose
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
 
@@ -30,8 +30,7 @@ class Job(msgspec.Struct, frozen=True):
     @property
     def purpose(self) -> Purpose:
         """What a target of this job is for."""
-        project = Project(self.project.project_hash, self.project.title)
-        return Purpose(project=project, selection=self.selection, format=self.format)
+        return Purpose.of(self.project.project_hash, self.project.title, self.selection, self.format)
 
 
 class Observer(NamedTuple):

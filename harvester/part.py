@@ -56,18 +56,23 @@ class Keep(Protocol):
 
 
 class Tally:
-    """What became of the rows that were asked for, and of their records by kind."""
+    """What became of the rows that were asked for, and of their records by kind.
+
+    `lacking` as in `harvester.output.commit.Commit`.
+    """
 
     def __init__(self) -> None:
         self.harvested = 0
         self.failed = 0
         self.records: dict[str, KindCounts] = {}
         self.harvested_ids = IdDigest()
+        self.lacking: frozenset[str] | None = None
 
     def add(self, rows: Sequence[PlanRow], harvest: Harvest) -> None:
         """Counts harvested rows."""
         self.harvested += len(rows)
         self.harvested_ids.add(rows)
+        self.lacking = harvest.lacking if self.lacking is None else self.lacking & harvest.lacking
         for kind, seen in harvest.seen.items():
             counts = self.records.get(kind)
             if counts is None:
@@ -116,6 +121,7 @@ async def harvest_part(
             records=tally.records,
             files=files,
             notes=notes,
+            lacking=None if tally.lacking is None else sorted(tally.lacking),
         )
         await anyio.to_thread.run_sync(write_commit, target, commit)
     except BaseException:

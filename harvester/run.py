@@ -5,6 +5,7 @@ plan: see `harvester.plan_sources`.
 """
 
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -18,6 +19,7 @@ from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.job import RunContext
 from harvester.labels.extract import Extractor
+from harvester.nothing_left import nothing_left_in
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.generations import folder_of, generation_count, read_generations
@@ -138,8 +140,7 @@ class Run:
         Raises:
             CannotFinishNow: the run was asked to stop before all were there.
         """
-        missing = set(range(self._plan.parts)) - self._standing.commits.keys()
-        if missing:
+        if missing := set(range(self._plan.parts)) - self._standing.commits.keys():
             self._harvested = True
             await self._harvest(missing)
         kept, parts = len(self._standing.commits), self._plan.parts
@@ -272,6 +273,7 @@ class Run:
     async def write_manifest(self) -> None:
         """Ends the run: from here on its target is complete."""
         facts = {
+            "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": self.seconds,
             "resumed": self._resumed,
             "harvested": self._counters.harvested - self._harvested_before,
@@ -313,7 +315,7 @@ class Run:
         return self._standing.manifest
 
     def summary(self) -> Summary:
-        """What the manifest says."""
+        """What the manifest says, and which predicates left nothing. Blocking."""
         manifest = self.manifest
         return Summary(
             target=self._target.name,
@@ -325,5 +327,6 @@ class Run:
             run={name: value for name, value in manifest.run.items() if name != "pace"},
             resumed=self._resumed,
             already_complete=self._resumed and not self._harvested,
+            nothing_left=nothing_left_in(self._target, self._plan, manifest, self._standing.commits),
             synced=bool(manifest.generations),
         )

@@ -7,6 +7,7 @@ their own variables).
 """
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
@@ -254,6 +255,18 @@ def flag_from_environment(flag: str, environ: Mapping[str, str] = os.environ) ->
     return environ.get("HARVESTER_" + flag.lstrip("-").replace("-", "_").upper()) or None
 
 
+def check_text(what: str, given: str) -> None:
+    """Raise BadInput where `given`, what the system handed to this process, holds bytes that are no text.
+
+    `what` names it in the message, which does not quote it.
+    """
+    try:
+        given.encode()
+    except UnicodeEncodeError:  # Python keeps such bytes as unpaired surrogates
+        encoding = sys.getfilesystemencoding()
+        raise BadInput(f"{what} holds bytes that are no text in the encoding {encoding}") from None
+
+
 def connection_from_environment(environ: Mapping[str, str] = os.environ, **given: Any) -> Connection:
     """A `Connection` of the fields `given`, and of the environment's where they leave something open.
 
@@ -274,6 +287,8 @@ def connection_from_environment(environ: Mapping[str, str] = os.environ, **given
         names |= {first: credentials[first]} if first else {}
     names["ssh_key_passphrase"] = "HARVESTER_SSH_KEY_PASSPHRASE"
     found: dict[str, Any] = {field: environ[name] for field, name in names.items() if environ.get(name)}
+    for field in found:
+        check_text(names[field], found[field])
     for field in ("ssh_key_file", "ca_bundle"):
         if field in found:
             found[field] = Path(found[field])

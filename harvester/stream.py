@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import aclosing
+from functools import partial
 from itertools import chain, islice
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -14,8 +15,10 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer
+from harvester.known import check_selection
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
+from harvester.nothing_left import nothing_left
 from harvester.output.compression import compressor
 from harvester.output.stdout import send
 from harvester.part import Tally
@@ -50,11 +53,12 @@ async def write_stream(
         CannotFinishNow, and others: as `harvester.export.export` does.
     """
     began, counters = anyio.current_time(), observer.counters
-    tally, notes = Tally(), Counter[str]()
+    tally, notes, decide = Tally(), Counter[str](), ListingFilter(job.selection)
     output = _Output(stream, job.format.compress)
 
     async def work() -> None:
-        async with aclosing(stream_rows(session, job, observer, functions=functions or {})) as rows:
+        found = stream_rows(session, job, observer, functions=functions or {}, decide=decide)
+        async with aclosing(found) as rows:
             async for some, outcome in rows:
                 if not isinstance(outcome, FailedRow):
                     tally.add(some, outcome)
@@ -65,10 +69,11 @@ async def write_stream(
     async with stopping_when(observer.stopping, job.limits.max_duration) as stopping:
         await stopping.cut_short(work)
     outcomes = ("listed", "harvested", "unlabelled", "filtered", "failed")
+    counts = {name: getattr(counters, name) for name in outcomes}
     return Summary(
         target="-",
         project=job.project.title,
-        counts={name: getattr(counters, name) for name in outcomes},
+        counts=counts,
         records=msgspec.to_builtins(dict(sorted(tally.records.items()))),
         notes=dict(sorted(notes.items())),
         drift=None,
@@ -78,7 +83,11 @@ async def write_stream(
             "harvested": counters.harvested,
             **counters.work(),
         },
-    )
+        nothing_left=nothing_left(
+            job.selection, job.format.for_streams(), counts, tally.records,
+            lacking=tally.lacking or (), ruled_out=decide.last,
+        ),
+    )  # fmt: skip
 
 
 async def stream_rows(
@@ -88,17 +97,20 @@ async def stream_rows(
     *,
     functions: Mapping[str, OwnFilter],
     reader: type[Extractor] = Extractor,
+    decide: ListingFilter | None = None,
 ) -> AsyncGenerator[tuple[list[PlanRow], Harvest | FailedRow], None]:
     """The rows that are asked for, some at a time, with their lines, or one with why it could not be had.
 
-    `reader` makes their records. To be closed by the task that iterates (`contextlib.aclosing`). Raises as
-    `harvester.export.export`.
+    `reader` makes their records, `decide` says which rows are asked for. To be closed by the task that
+    iterates (`contextlib.aclosing`). Raises as `harvester.export.export`.
     """
     selection, format, counters = job.selection, job.format.for_streams(), observer.counters
     extractor = reader(selection, format, job.project.ontology, functions)
+    check = partial(check_selection, session, job.project, selection, observer.on_event)
+    await in_thread(check, abandon_on_cancel=True)
     source = session.label_rows(job.project, selection, format)
     deadline = session.connection.request_deadline
-    decide = ListingFilter(selection)
+    decide = decide or ListingFilter(selection)
 
     def plan() -> Iterator[PlanRow]:
         with session.listing(job.project, selection, format) as listing:

@@ -4,13 +4,15 @@ from typing import Any
 
 import msgspec
 
+from harvester.nothing_left import NothingLeft
 from harvester.plan.drift import Drift
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
     """What an export came to.
 
-    `counts`, `records`, `notes`, `drift` and `run` are the manifest's, but for its pace.
+    `counts`, `records`, `notes`, `drift` and `run` are the manifest's, but for its pace. `nothing_left` says
+    which predicates left no row or no record; empty where some are left.
     """
 
     target: str
@@ -22,6 +24,7 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
     run: dict[str, Any]
     resumed: bool = False
     already_complete: bool = False
+    nothing_left: list[NothingLeft] = []
     synced: bool = False  # since then: failed rows are left to the next sync
 
     @property

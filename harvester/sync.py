@@ -115,7 +115,8 @@ async def sync(
         await run.write_manifest()
         generation = describe(changed, run.manifest)
         await in_thread(_publish, target, before, generation)
-        own = {name: getattr(run.summary(), name) for name in ("records", "notes", "drift", "run", "resumed")}
+        done = await in_thread(run.summary)
+        own = {name: getattr(done, name) for name in ("records", "notes", "drift", "run", "resumed")}
         return ended(generation=generation.number, counts=generation.counts, ontology=changed.ontology, **own)
 
 

@@ -1,6 +1,14 @@
 """Held by all tests: none depends on how fast the machine is at the moment."""
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+
+# The rooms whose files take longest. They begin first, so that none is left for the end alone.
+LONGEST = ("bench", "e2e", "security", "sync")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)

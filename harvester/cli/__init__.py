@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shlex
 import sys
 import tempfile
 import traceback
@@ -13,13 +12,15 @@ from typing import Any
 import typer
 import typer.main
 
+from harvester.cli.again import to_go_on, to_try_again
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import Verb
-from harvester.cli.interrupt import Interrupted, leave
+from harvester.cli.interrupt import Interrupted, Terminated, hear_signals, leave
+from harvester.cli.outputs import open_outputs
 from harvester.errors import CannotFinishNow, Retry, Stop
 from harvester.events import one_line, redact
 from harvester.process import set_up
-from harvester.settings import flag_from_environment
+from harvester.settings import check_text, flag_from_environment
 
 # Each verb and its module.
 VERBS: Mapping[str, str] = {
@@ -37,14 +38,15 @@ VERBS: Mapping[str, str] = {
 
 ABOUT = "Exports all the labels of an Encord project to newline-delimited JSON."
 EPILOG = (
-    "Every flag has an environment variable: --edited-after is HARVESTER_EDITED_AFTER; commas separate "
-    "several values. A token goes into HARVESTER_BEARER_TOKEN, a key's passphrase into "
-    "HARVESTER_SSH_KEY_PASSPHRASE."
+    "harvester help VERB, or harvester VERB -h, shows the flags of a verb. Every flag has an environment "
+    "variable: --edited-after is HARVESTER_EDITED_AFTER; commas separate several values. A token goes into "
+    "HARVESTER_BEARER_TOKEN, a key's passphrase into HARVESTER_SSH_KEY_PASSPHRASE."
 )
 
 # Errors of the operating system that are the user's to mend, and those that time or space may mend.
 _WRONG_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EROFS}
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO}
+_COMPLETE = "_HARVESTER_COMPLETE"
 _PIPE_CLOSED = 128 + 13  # as a shell reports SIGPIPE
 _INTERRUPTED = 128 + 2
 
@@ -53,7 +55,11 @@ def command(called: str = "") -> Any:
     """The command tree, as click knows it; where a verb is `called`, that one is imported and no other."""
     # Plain help: the rich one cuts long flags short on a narrow terminal.
     app = typer.Typer(
-        name="harvester", help=ABOUT, epilog=EPILOG, add_completion=False, rich_markup_mode=None
+        name="harvester",
+        help=ABOUT,
+        epilog=EPILOG,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
     )
 
     @app.callback()
@@ -73,6 +79,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and give its exit code. Without `argv`, this process's own."""
     own = argv is None
     if own:
+        hear_signals()
+        open_outputs()
         set_up()
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -86,6 +94,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
+    for argument in argv:
+        check_text(f"the argument {os.fsencode(argument).decode(errors='backslashreplace')}", argument)
+    if _COMPLETE in os.environ:  # the shell asks, by way of what --install-completion has installed
+        command().main(argv, prog_name="harvester", complete_var=_COMPLETE)
+    if argv[:1] == ["help"]:
+        argv = [*argv[1:], "--help"]
     tree = command(*argv[:1])
     try:
         with tree.make_context(
@@ -103,6 +117,7 @@ def _from_environment(tree: Any) -> dict[str, dict[str, str | list[str]]]:
     for verb, subcommand in tree.commands.items():
         for option in subcommand.params:
             if option.param_type_name == "option" and (value := flag_from_environment(option.opts[0])):
+                check_text(f"the variable of {option.opts[0]}", value)
                 parts = [part.strip() for part in value.split(",") if part.strip()]
                 found.setdefault(verb, {})[option.name] = parts if option.multiple else value
     return found
@@ -117,26 +132,26 @@ def _explain(error: BaseException, argv: list[str]) -> int:
         case SystemExit():
             return found.code if isinstance(found.code, int) else 1
         case KeyboardInterrupt() | Interrupted():
-            code = 128 + found.signum if isinstance(found, Interrupted) else _INTERRUPTED
-            return _say(code, (getattr(found, "message", "") or "interrupted") + _to_go_on(argv))
+            code = 128 + found.signum if isinstance(found, Interrupted | Terminated) else _INTERRUPTED
+            return _say(code, (getattr(found, "message", "") or "interrupted") + to_go_on(argv))
         case typer.Abort():
             return _say(_INTERRUPTED, "interrupted")
         case typer.TyperException():
             return _say(2, found.format_message())
         case CannotFinishNow() | Retry():
-            return _say(CannotFinishNow.exit_code, found.message + _to_go_on(argv))
+            return _say(CannotFinishNow.exit_code, found.message + to_go_on(argv))
         case RowsFailed():
-            return _say(found.exit_code, found.message + _to_try_again(argv, found))
+            return _say(found.exit_code, found.message + to_try_again(argv, found))
         case Stop():
             return _say(found.exit_code, found.message)
         case BrokenPipeError():
             return _PIPE_CLOSED
         case MemoryError():
             return _say(
-                CannotFinishNow.exit_code, "out of memory: try a smaller --max-memory" + _to_go_on(argv)
+                CannotFinishNow.exit_code, "out of memory: try a smaller --max-memory" + to_go_on(argv)
             )
         case OSError() if found.errno in _NO_ROOM:
-            return _say(CannotFinishNow.exit_code, _of_system(found) + _to_go_on(argv))
+            return _say(CannotFinishNow.exit_code, _of_system(found) + to_go_on(argv))
         case OSError() if found.errno in _WRONG_PATH and found.filename is not None:
             return _say(2, _of_system(found))
     return _bug(error, argv)
@@ -180,47 +195,6 @@ def _of_system(error: OSError) -> str:
     return f"{name}{error.strerror or error}"
 
 
-def _to_go_on(argv: list[str], aim: str = "to go on", in_words: str = "run the same command again") -> str:
-    """The command that goes on with a run, `in_words` if it holds a secret; nothing if none can go on."""
-    if argv[:1] not in (["export"], ["sync"]) or _to_stdout(argv):
-        return ""
-    again = shlex.join(["harvester", *argv])
-    return f"; {aim}: {again}" if redact(again) == again else f"; {in_words} {aim}"
-
-
-def _to_try_again(argv: list[str], failed: RowsFailed) -> str:
-    """The command that asks for failed rows again."""
-    verb, *given = argv
-    aim, flag = "to try again", "--retry-failed"
-    if verb == "export" and failed.synced:
-        return _to_go_on(_as_sync(given, failed.target), aim, "run harvester sync on it")
-    if verb == "export" and flag not in given:
-        return _to_go_on([verb, flag, *given], aim, f"run the same command again with {flag}")
-    return _to_go_on(argv, aim)
-
-
-def _as_sync(given: list[str], target: str) -> list[str]:
-    """The sync of an export, with those of the export's arguments that a sync takes too, as given."""
-    export, sync = (command(verb).commands[verb] for verb in ("export", "sync"))
-    options = {param.name: param for param in sync.params if param.param_type_name == "option"}
-    values, _, order = export.make_parser(export.context_class(export)).parse_args(list(given))
-    kept = []
-    for name in dict.fromkeys(param.name for param in order):
-        if option := options.get(name):
-            flag, value = option.opts[0], values[name]
-            for each in value if option.multiple else [value]:
-                kept += [flag] if option.is_flag else [flag, each]
-    return ["sync", target, *kept]
-
-
-def _to_stdout(argv: list[str]) -> bool:
-    pairs = zip(argv, [*argv[1:], ""], strict=True)
-    return any(
-        (flag in ("-o", "--output") and value == "-") or flag in ("-o-", "--output=-")
-        for flag, value in pairs
-    )
-
-
 def _bug(error: BaseException, argv: list[str]) -> int:
     """Not the user's fault: a short line, and the traceback where it does not bury the line."""
     where = "above"
@@ -244,13 +218,17 @@ def _trace(error: BaseException) -> str:
 
 
 def _flushed(code: int) -> int:
-    """Flush standard output while a closed pipe can still be taken quietly."""
+    """Flush what help and version have printed, while it can still be said that it cannot be written."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes once more on its way out.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _PIPE_CLOSED if code == 0 else code
+        if code:
+            return code
+        if isinstance(error, BrokenPipeError):
+            return _PIPE_CLOSED
+        return _say(CannotFinishNow.exit_code, f"standard output: {error.strerror or error}")
     return code
 
 

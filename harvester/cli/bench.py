@@ -60,13 +60,13 @@ def _measure_project(
     console: Console,
     screen: Screen,
 ) -> "ProjectReport":
-    from harvester.bench import measure_project
-
     def progress(size: int) -> None:
         if not screen.quiet:
             console.print(f"{values.show_count(size, 'row')} a request")
 
     with connected(connection) as session:
+        from harvester.bench import measure_project  # with it comes the SDK: not before the key is checked
+
         info = session.find_project(wanted)
         return anyio.run(measure_project, session, info, selection, max_calls, progress)
 

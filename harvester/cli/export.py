@@ -10,6 +10,7 @@ from rich.text import Text
 
 from harvester import events
 from harvester.cli import screen as on
+from harvester.cli.connect import unlocked
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SCREEN, SELECTION, Project, takes
 from harvester.cli.imports import find_users_filters
@@ -63,7 +64,7 @@ def export(
         retry_failed=retry_failed, settle=settle,
     )  # fmt: skip
     if screen.json:
-        on.put_json(as_json(done))
+        on.put_summary(as_json(done))
     if done.exit_code:
         raise RowsFailed(done.counts["failed"], done.target, synced=done.synced)
 
@@ -89,6 +90,7 @@ def run(
     """
     from harvester.api import export_async
 
+    connection = unlocked(connection)
     counters = Counters()
 
     def announce() -> None:
@@ -114,13 +116,13 @@ def run(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done, selection.filters), console)
+        on.tell(summary(done, selection.filters), console)
     return done
 
 
 def as_json(done: "Summary") -> dict[str, object]:
     """The summary for machines."""
-    return {
+    facts: dict[str, object] = {
         "target": done.target,
         "counts": done.counts,
         "records": done.records,
@@ -128,6 +130,9 @@ def as_json(done: "Summary") -> dict[str, object]:
         "drift": done.drift,
         "run": done.run,
     }
+    if done.nothing_left:
+        facts["nothing_left"] = done.nothing_left
+    return facts
 
 
 def _check_for_standard_output(json: bool, limits: Limits, retry_failed: bool, settle: bool) -> None:

@@ -6,16 +6,24 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import NoReturn
 
 import anyio
 from anyio.abc import TaskStatus
 
+from harvester.cli.again import to_go_on
 from harvester.errors import CannotFinishNow, unwrapped
+from harvester.events import one_line
 
-# Seconds after which an interrupted process ends regardless. Longer than `harvester.run.GRACE`, so that
-# a run ends by itself unless something hangs; what was committed is safe either way.
-PATIENCE = 18.0
+# Seconds after a signal when the work is cancelled, and when the process ends regardless.
+#
+# Ctrl-C leaves the first to the run itself (`harvester.run.GRACE`); the second is longer, so that a run ends
+# by itself unless something hangs. Whoever sends SIGTERM sends SIGKILL soon: containers are given 10 s.
+# What was committed is safe either way.
+PATIENCE: dict[int, tuple[float | None, float]] = {signal.SIGINT: (None, 18.0), signal.SIGTERM: (8.0, 9.5)}
+
+_SHOW_CURSOR = "\x1b[?25h"  # DECTCEM; a progress bar hides it
 
 
 class Interrupted(Exception):
@@ -25,6 +33,23 @@ class Interrupted(Exception):
         super().__init__(message)
         self.signum = signum
         self.message = message
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, where nothing listens for it: it ends what Ctrl-C would end, in the same way."""
+
+    signum = signal.SIGTERM
+
+
+def hear_signals() -> None:
+    """Make SIGINT and SIGTERM raise `KeyboardInterrupt`, unless this process was started to ignore them."""
+
+    def terminate(number: int, _: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGTERM, terminate)):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def leave_at_once(code: int) -> NoReturn:
@@ -37,6 +62,18 @@ def leave_at_once(code: int) -> NoReturn:
     os._exit(code)
 
 
+def interrupt_at_once(code: int) -> NoReturn:
+    """`leave_at_once`, with the terminal as it was before, and the command that goes on."""
+    message = one_line(f"harvester: interrupted{to_go_on(sys.argv[1:])}")
+    before = f"{_SHOW_CURSOR}\n" if os.isatty(2) else ""
+    # Past the progress bar, which takes what is written to `sys.stderr` and draws itself below it.
+    try:
+        os.write(2, os.fsencode(f"{before}{message}\n"))
+    except OSError:
+        pass  # nobody is listening
+    leave_at_once(code)
+
+
 def leave(code: int) -> None:
     """`leave_at_once`, if threads are still busy that the interpreter would wait for."""
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
@@ -45,11 +82,11 @@ def leave(code: int) -> None:
 
 @asynccontextmanager
 async def interruptible(
-    announce: Callable[[], None], *, leave: Callable[[int], object] = leave_at_once
+    announce: Callable[[], None], *, leave: Callable[[int], object] = interrupt_at_once
 ) -> AsyncIterator[anyio.Event]:
     """Gives an event that the first SIGINT or SIGTERM sets: the body is to end in good order.
 
-    The second signal, or `PATIENCE` seconds, call `leave`.
+    The second signal, or too long a wait, call `leave`; see `PATIENCE`.
 
     Raises:
         Interrupted: the body could not finish because of the signal. One that had finished anyway is
@@ -57,9 +94,10 @@ async def interruptible(
     """
     caught: list[int] = []
     stopping = anyio.Event()
+    before = {number: signal.getsignal(number) for number in PATIENCE}
 
     async def watch(*, task_status: TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with anyio.open_signal_receiver(*map(signal.Signals, PATIENCE)) as signals:
             task_status.started()
             async for signum in signals:
                 if caught:
@@ -70,16 +108,27 @@ async def interruptible(
                 tasks.start_soon(end_of_patience, signum)
 
     async def end_of_patience(signum: int) -> None:
-        await anyio.sleep(PATIENCE)
+        asked_at, (grace, most) = anyio.current_time(), PATIENCE[signum]
+        if grace is not None:
+            await anyio.sleep(grace)
+            body.cancel()
+        await anyio.sleep_until(asked_at + most)
         leave(128 + signum)
 
     try:
         with unwrapped():
             async with anyio.create_task_group() as tasks:
                 await tasks.start(watch)
-                yield stopping
+                with anyio.CancelScope() as body:
+                    yield stopping
                 tasks.cancel_scope.cancel()
+        if body.cancelled_caught:
+            raise Interrupted(caught[0])
     except CannotFinishNow as error:
         if caught:
             raise Interrupted(caught[0], error.message) from error
         raise
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # one that Python did not set
+                signal.signal(number, handler)

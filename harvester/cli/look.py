@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
 
 BAR = 24  # cells; with it the status table fits 80 columns
+SHORTEST_BAR = 6  # cells; a shorter one shows nothing
 
 
 @takes(CONNECTION, SCREEN)
@@ -69,23 +71,50 @@ def projects_table(found: list["ProjectInfo"]) -> RenderableType:
 
 def status_table(info: "ProjectInfo", counts: Mapping[str, Any]) -> RenderableType:
     """One section a question, each value with its number of rows, its share and a bar."""
-    total = counts["rows"]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("", no_wrap=True, overflow="ellipsis")
-    table.add_column("rows", justify="right", no_wrap=True)
-    table.add_column("share", justify="right", no_wrap=True, style="dim")
-    table.add_column("", no_wrap=True, min_width=BAR, style="cyan")
-    for name, numbers in counts.items():
-        if not isinstance(numbers, Mapping):
-            continue
-        table.add_row(Text(words(name.removeprefix("by_")), style="bold"))
-        for value, number in numbers.items():
-            share = f"{number / total:.1%}" if total else ""
-            bar = on.fraction_bar(number, total, BAR)
-            table.add_row(Text.assemble("  ", on.title(value)), f"{number:,}", share, bar)
-        table.add_section()
-    size = f"{values.show_count(total, 'label row')}, {counts['labelled']:,} of them with labels"
-    return Group(heading(info), Text(size, style="dim"), table)
+    size = f"{values.show_count(counts['rows'], 'label row')}, {counts['labelled']:,} of them with labels"
+    return Group(heading(info), Text(size, style="dim"), _Counts(counts))
+
+
+class _Counts:
+    """The table of a status. Where room is short the bars go, then the ends of names: never a number."""
+
+    def __init__(self, counts: Mapping[str, Any]) -> None:
+        self._total = counts["rows"]
+        self._sections = {
+            words(name.removeprefix("by_")): [(on.title(value), number) for value, number in numbers.items()]
+            for name, numbers in counts.items()
+            if isinstance(numbers, Mapping)
+        }
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        return Measurement.get(console, options, self._table(options.max_width))
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield self._table(options.max_width)
+
+    def _table(self, width: int) -> Table:
+        between, share, number = 3, len("100.0%"), max(len("rows"), len(f"{self._total:,}"))
+        names = max(
+            (2 + name.cell_len for section in self._sections.values() for name, _ in section), default=0
+        )
+        left = width - (2 + between + number + between + share)
+        bar = min(BAR, left - names - between)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+        table.add_column("", no_wrap=True, overflow="ellipsis", max_width=max(1, left))
+        table.add_column("rows", justify="right", no_wrap=True)
+        table.add_column("share", justify="right", no_wrap=True, style="dim")
+        if bar >= SHORTEST_BAR:
+            table.add_column("", no_wrap=True, min_width=bar, style="cyan")
+        for question, numbers in self._sections.items():
+            table.add_row(Text(question, style="bold"))
+            for name, rows in numbers:
+                part = f"{rows / self._total:.1%}" if self._total else ""
+                cells: list[RenderableType] = [Text.assemble("  ", name), f"{rows:,}", part]
+                if bar >= SHORTEST_BAR:
+                    cells.append(on.fraction_bar(rows, self._total, bar))
+                table.add_row(*cells)
+            table.add_section()
+        return table
 
 
 def words(name: str) -> str:

@@ -1,6 +1,5 @@
 """The verb that shows what an export holds, on one page."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,13 +51,13 @@ def report(directory: Directory, *, output: Page = None, screen: Screen) -> None
 
 
 def _write(numbers: "Numbers", output: str) -> None:
-    from harvester.output.stdout import send
+    from harvester.output.stdout import send, standard_output
     from harvester.output.target import LocalTarget
     from harvester.report.page import write_page
 
     page = write_page(numbers).encode()
     if output == "-":
-        send(sys.stdout.buffer, page)
+        send(standard_output(), page)
         return
     # Whole or not at all, and for its owner's eyes: it names authors and data.
     path = Path(output)

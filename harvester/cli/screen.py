@@ -1,6 +1,5 @@
 """What stands on the terminal: standard error for people, standard output for data and tables."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -9,7 +8,9 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from harvester import events
-from harvester.errors import BadInput
+from harvester.cli.outputs import PLAIN
+from harvester.errors import BadInput, CannotFinishNow
+from harvester.output.stdout import send, standard_output
 
 WIDEST = 500  # cells, of a table in a pipe
 LEVELS = ("debug", "info", "warning", "error")
@@ -62,24 +63,47 @@ def stderr() -> Console:
     return Console(stderr=True, highlight=False)
 
 
-def stdout() -> Console:
-    return Console(highlight=False)
+def show(thing: RenderableType) -> None:
+    """A table for people, on standard output. Raises as `put_json`."""
+    console = fitting(thing, Console(highlight=False))
+    with console.capture() as shown:
+        console.print(thing)
+    # Not by the console itself: it ends the process where the reader has gone.
+    send(standard_output(), shown.get().encode(console.encoding, PLAIN))
 
 
-def show(thing: RenderableType, console: Console | None = None) -> None:
-    """A table for people, on standard output. In a pipe as wide as it needs to be, so that no cell is cut."""
-    console = console or stdout()
-    if not console.is_terminal:
-        wide = console.options.update(max_width=WIDEST)
-        width = max(console.width, console.measure(thing, options=wide).maximum)
-        console = Console(file=console.file, highlight=False, width=width)
-    console.print(thing)
+def tell(thing: RenderableType, console: Console) -> None:
+    """The same on standard error, where it is lost if it cannot be written."""
+    fitting(thing, console).print(thing)
+
+
+def fitting(thing: RenderableType, console: Console) -> Console:
+    """A console for `thing`: in a pipe as wide as it needs to be, so that no cell is cut."""
+    if console.is_terminal:
+        return console
+    wide = console.options.update(max_width=WIDEST)
+    width = max(console.width, console.measure(thing, options=wide).maximum)
+    return Console(file=console.file, highlight=False, width=width)
 
 
 def put_json(value: Any) -> None:
-    """One line of JSON on standard output."""
-    sys.stdout.write(msgspec.json.encode(value).decode() + "\n")
-    sys.stdout.flush()
+    """One line of JSON on standard output, in UTF-8 whatever the locale is.
+
+    Raises:
+        BrokenPipeError: the reader has gone; the command line ends quietly on it.
+        CannotFinishNow: it cannot be written, for the system's reason.
+    """
+    send(standard_output(), msgspec.json.encode(value) + b"\n")
+
+
+def put_summary(value: Any) -> None:
+    """The same of work that is done, which stays so where nobody can be told: then standard error says so."""
+    try:
+        put_json(value)
+    except BrokenPipeError:
+        pass
+    except CannotFinishNow as error:
+        stderr().print(Text(f"harvester: the summary is lost: {error.message}"), soft_wrap=True)
 
 
 def title(text: str, style: str = "") -> Text:

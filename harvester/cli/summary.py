@@ -12,6 +12,7 @@ from rich.text import Text
 from harvester.cli import values
 from harvester.cli.screen import joined, title
 from harvester.errors import HarvesterError
+from harvester.events import one_line
 from harvester.schema import KINDS
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ FILES: dict[str, str] = dict.fromkeys(KINDS, "files") | {
 
 
 def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
-    """A short block: outcome, counts that add up, records, drift, requests, files.
+    """A short block: outcome, what left nothing, counts that add up, records, drift, requests, files.
 
     `filters` are the user's own, which a sync must be given again.
     """
@@ -54,7 +55,8 @@ def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
         with suppress(HarvesterError):  # the export is complete, even if its store cannot be reached now
             for kind, shown in files(open_target(done.target)).items():
                 facts.add_row(FILES[kind], shown)
-    return Group(head(done), facts)
+    nothing = [Text(one_line(each.message), style="yellow") for each in done.nothing_left]
+    return Group(head(done), *nothing, facts)
 
 
 def head(done: "Summary") -> Text:

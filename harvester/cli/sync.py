@@ -11,6 +11,7 @@ from rich.text import Text
 from harvester.cli import screen as on
 from harvester.cli import summary as shown
 from harvester.cli import values
+from harvester.cli.connect import unlocked
 from harvester.cli.failed import RowsFailed
 from harvester.cli.flags import CONNECTION, LIMITS, SCREEN, takes
 from harvester.cli.imports import find_users_filters
@@ -71,6 +72,7 @@ def sync(
         label_hashes = None  # from the environment, where it may be meant for other verbs
     if filters:
         find_users_filters()
+    connection = unlocked(connection)
     counters = Counters()
 
     def announce() -> None:
@@ -86,9 +88,9 @@ def sync(
 
     done = anyio.run(work)
     if not screen.quiet:
-        on.show(summary(done), console)
+        on.tell(summary(done), console)
     if screen.json:
-        on.put_json(done)
+        on.put_summary(done)
     if done.exit_code:
         raise RowsFailed(done.counts["failed"], done.target, synced=True)
 

@@ -6,7 +6,7 @@ import re
 from harvester.errors import BadInput
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def size(text: str) -> int:
@@ -18,13 +18,13 @@ def size(text: str) -> int:
 
 
 def duration(text: str) -> float:
-    """Seconds from ``90s``, ``10m``, ``2h``, ``1h30m`` or ``45``. BadInput for anything else."""
+    """Seconds from ``400ms``, ``90s``, ``10m``, ``2h``, ``1h30m`` or ``45``. BadInput for anything else."""
     text = text.strip().lower()
     if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text, re.A):
         return float(text)
-    if not re.fullmatch(r"(\d{1,12}(\.\d{1,9})?[smhd])+", text, re.A):
-        raise BadInput(f"{text!r} is no duration: write 90s, 10m, 2h or 1h30m")
-    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)([smhd])", text))
+    if not re.fullmatch(r"(\d{1,12}(\.\d{1,9})?(ms|[smhd]))+", text, re.A):
+        raise BadInput(f"{text!r} is no duration: write 400ms, 90s, 10m, 2h or 1h30m")
+    return sum(float(number) * _SECONDS[unit] for number, unit in re.findall(r"([\d.]+)(ms|[smhd])", text))
 
 
 def processes(text: str) -> int:

@@ -38,7 +38,7 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
     drift = _drift(directory, connection) if server else None
     if screen.json:
         facts = {"target": str(directory), "ok": report.ok, "problems": report.problems}
-        on.put_json(facts | ({"drift": drift} if server else {}))
+        on.put_summary(facts | ({"drift": drift} if server else {}))
     elif not screen.quiet:
         if report.ok:
             mark = Text.assemble(("✓ sound", "bold green"), "  ", on.title(str(directory), "bold"))

@@ -44,6 +44,18 @@ class RedirectRefused(Exception):
     """The server answered with a redirect; its request was signed for nobody else."""
 
 
+class TunnelRefused(Exception):
+    """The proxy will not open a tunnel to the server: `status` is its answer to CONNECT."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(f"{status} {reason}".strip())
+        self.status = status
+
+
+class TunnelFailed(Exception):
+    """The proxy could not open a tunnel to the server just now."""
+
+
 def read_body(response: urllib3.BaseHTTPResponse, limit: int) -> tuple[bytes | bytearray, int]:
     """The body, and its size as it came over the network; the connection is then free for the next call.
 

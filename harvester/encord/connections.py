@@ -4,6 +4,8 @@ The SDK opens a new connection for each call and loads the CA bundle anew: 50 ms
 honours of the environment is honoured here, by asking requests as the SDK does.
 """
 
+import base64
+import importlib.util
 import math
 import socket
 import ssl
@@ -15,12 +17,17 @@ from urllib.parse import SplitResult, urlsplit
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
+from requests.utils import (
+    DEFAULT_CA_BUNDLE_PATH,
+    get_auth_from_url,
+    prepend_scheme_if_needed,
+    select_proxy,
+)
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util import parse_url
 from urllib3.util.ssl_ import create_urllib3_context
 
-from harvester.addresses import checked_proxy
+from harvester.addresses import Proxy, checked_proxy
 from harvester.errors import BadInput
 from harvester.settings import Connection
 
@@ -33,10 +40,9 @@ class Connections:
 
     def __init__(self, connection: Connection) -> None:
         """Raises BadInput where the CA bundle or the proxy cannot be used. Connects to nothing yet."""
-        settings = requests.Session().merge_environment_settings(connection.domain, {}, None, None, None)
         self._connection = connection
-        self._context = _tls_context(connection.ca_bundle or settings["verify"])
-        self._pool, self._absolute = self._pool_for(_proxy(connection, settings))
+        self._context = _tls_context(connection.ca_bundle or _of_environment(connection.domain)["verify"])
+        self._pool, self._absolute = self._pool_for(proxy_for(connection.domain))
         self._origin = _origin(urlsplit(connection.domain))
 
     def send(
@@ -80,21 +86,22 @@ class Connections:
         """Closes the connections that are idle; the others close when their calls end."""
         self._pool.close()
 
-    def _pool_for(self, proxy: tuple[str, str] | None) -> tuple[urllib3.HTTPConnectionPool, bool]:
+    def _pool_for(self, proxy: Proxy | None) -> tuple[urllib3.HTTPConnectionPool, bool]:
         """The pool, and whether a request names the whole URL (plain http through a proxy)."""
         common: dict[str, Any] = {"maxsize": _MOST_CONNECTIONS, "block": False, "ssl_context": self._context}
         if proxy is None:
             manager = urllib3.PoolManager(**common)
         else:
-            scheme, address = proxy
-            if scheme not in ("http", "https"):
+            if proxy.scheme not in ("http", "https"):
                 raise BadInput(
-                    f"a {scheme} proxy cannot be used: name an http or https proxy, or use --transport sdk"
+                    f"a {proxy.scheme} proxy cannot be used: name an http or https proxy,"
+                    " or use --transport sdk"
                 )
-            # User and password of the address, as requests sends them: urllib3 leaves them out.
-            headers = HTTPAdapter().proxy_headers(address)
             manager = urllib3.ProxyManager(
-                address, proxy_headers=headers, proxy_ssl_context=self._context, **common
+                proxy.address,
+                proxy_headers=_authorization(proxy),
+                proxy_ssl_context=self._context,
+                **common,
             )
         pool = manager.connection_from_url(self._connection.domain)
         secure = isinstance(pool, urllib3.HTTPSConnectionPool)
@@ -103,21 +110,67 @@ class Connections:
         return pool, proxy is not None and not secure
 
 
+def proxy_for(domain: str) -> Proxy | None:
+    """The proxy that requests takes from the environment for `domain`; None where it takes none.
+
+    Raises BadInput where its address cannot be parsed.
+    """
+    address = _proxy_address(domain)
+    return checked_proxy(urlsplit(domain).scheme, address) if address else None
+
+
 def check_sdk_settings(connection: Connection) -> None:
     """Raises BadInput if the untouched SDK would not take the CA bundle that was given, or not the proxy."""
-    settings = requests.Session().merge_environment_settings(connection.domain, {}, None, None, None)
-    _proxy(connection, settings)
-    if connection.ca_bundle is not None and str(connection.ca_bundle) != str(settings["verify"]):
+    proxy = proxy_for(connection.domain)
+    if proxy is not None:
+        _check_sdk_proxy(proxy, _proxy_address(connection.domain) or "")
+    verify = _of_environment(connection.domain)["verify"]
+    if connection.ca_bundle is not None and str(connection.ca_bundle) != str(verify):
         raise BadInput(
             "with --transport sdk the SDK takes its CA bundle from the environment alone:"
             f" set REQUESTS_CA_BUNDLE to {connection.ca_bundle}"
         )
 
 
-def _proxy(connection: Connection, settings: Mapping[str, Any]) -> tuple[str, str] | None:
-    """The proxy that requests takes for the domain: see `checked_proxy`. None where it takes none."""
-    address = select_proxy(connection.domain, settings["proxies"])
-    return checked_proxy(urlsplit(connection.domain).scheme, address) if address else None
+def _check_sdk_proxy(proxy: Proxy, address: str) -> None:
+    """Raises BadInput where requests does not understand the proxy's `address` as we do."""
+    taken = prepend_scheme_if_needed(address, "http")  # type: ignore[no-untyped-call]  # requests' own
+    if parse_url(taken).host != parse_url(proxy.address).host:
+        raise BadInput(f"with --transport sdk the proxy needs its scheme: write {proxy}")
+    if proxy.scheme.startswith("socks"):
+        if importlib.util.find_spec("socks") is None:
+            raise BadInput(f"the proxy {proxy} needs more than is here: pip install 'requests[socks]'")
+    elif not _is_latin(":".join(get_auth_from_url(proxy.address))):
+        raise BadInput(
+            f"with --transport sdk the user and password of the proxy {proxy} may hold no characters beyond"
+            " Latin-1"
+        )
+
+
+def _authorization(proxy: Proxy) -> dict[str, str]:
+    """The header with the user and password of the proxy's address, which urllib3 leaves out.
+
+    In Latin-1, as requests and urllib3 write it, and in UTF-8 where that does not have the characters.
+    """
+    user, password = get_auth_from_url(proxy.address)
+    if not user:
+        return {}
+    text = f"{user}:{password}"
+    encoded = base64.b64encode(text.encode("latin-1" if _is_latin(text) else "utf-8")).decode()
+    return {"Proxy-Authorization": f"Basic {encoded}"}
+
+
+def _is_latin(text: str) -> bool:
+    return all(ord(letter) < 256 for letter in text)
+
+
+def _of_environment(domain: str) -> Mapping[str, Any]:
+    """What requests takes of the environment for `domain`: `verify` and `proxies`."""
+    return requests.Session().merge_environment_settings(domain, {}, None, None, None)
+
+
+def _proxy_address(domain: str) -> str | None:
+    return select_proxy(domain, _of_environment(domain)["proxies"])
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int]:

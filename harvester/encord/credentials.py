@@ -12,7 +12,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_ssh_private_key
 
-from harvester.errors import CredentialsRefused
+from harvester.errors import CredentialsRefused, KeyLocked
 from harvester.settings import Connection
 
 _LARGEST_KEY = 64 * 1024  # an Ed25519 key has 400 bytes: a larger file is another kind of file
@@ -28,14 +28,18 @@ class BearerToken(str):
         return "BearerToken(...)"
 
 
-def load_credentials(connection: Connection) -> Ed25519PrivateKey | BearerToken:
+Credentials = Ed25519PrivateKey | BearerToken
+
+
+def load_credentials(connection: Connection) -> Credentials:
     """The private key or the token to sign requests with: the key file first, then the key's text.
 
     Raises:
+        KeyLocked: it needs a passphrase.
         CredentialsRefused: there is none, or it cannot be used; the message says why, and the remedy.
     """
     if connection.ssh_key_file is not None:
-        path = connection.ssh_key_file.expanduser()
+        path = _expanded(connection.ssh_key_file)
         return _private_key(_read_key_file(path), connection.ssh_key_passphrase, f"the key file {path}")
     if connection.ssh_key:
         return _private_key(connection.ssh_key.encode(), connection.ssh_key_passphrase, "the key")
@@ -47,6 +51,16 @@ def load_credentials(connection: Connection) -> Ed25519PrivateKey | BearerToken:
         "no credentials: give --ssh-key-file PATH, or set ENCORD_SSH_KEY_FILE to a path or ENCORD_SSH_KEY to"
         " the private key's text"
     )
+
+
+def _expanded(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise CredentialsRefused(
+            f"the key file {path} cannot be found: {path.parts[0]} stands for no home directory; set HOME, or"
+            " give the whole path"
+        ) from error
 
 
 def _read_key_file(path: Path) -> bytes:
@@ -81,7 +95,7 @@ def _private_key(text: bytes, passphrase: str | None, name: str) -> Ed25519Priva
         key = load(text, password=password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
         # The library's own words are not passed on, nor is its error chained: either may quote the key.
-        raise CredentialsRefused(_why_not(error, password, name)) from None
+        raise _refusal(error, password, name) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise CredentialsRefused(f"{name} is not an Ed25519 key: make one with `ssh-keygen -t ed25519`")
     return key
@@ -97,16 +111,24 @@ def _check_kind(text: bytes, name: str) -> None:
         raise CredentialsRefused(f"{name} is no private key in OpenSSH or PEM format")
 
 
-def _why_not(error: Exception, password: bytes | None, name: str) -> str:
+def _refusal(error: Exception, password: bytes | None, name: str) -> CredentialsRefused:
     words = str(error).lower()
+    if password is None and "password" in words and "not encrypted" not in words:
+        return KeyLocked(
+            f"{name} is locked with a passphrase, and none was given: set HARVESTER_SSH_KEY_PASSPHRASE to it"
+        )
+    return CredentialsRefused(_why_not(error, words, password, name))
+
+
+def _why_not(error: Exception, words: str, password: bytes | None, name: str) -> str:
     if isinstance(error, UnsupportedAlgorithm) and "bcrypt" in words:
         return f"{name} is locked with a passphrase, and opening it needs the Python package bcrypt"
     if isinstance(error, UnsupportedAlgorithm):
         return f"{name} is of a kind that cannot be read here: make one with `ssh-keygen -t ed25519`"
     if "not encrypted" in words:
         return f"{name} has no passphrase, but one was given"
-    if password is None and "password" in words:
-        return f"{name} is locked with a passphrase, and none was given"
     if password is not None and any(word in words for word in ("password", "checksum", "decrypt", "padding")):
         return f"the passphrase does not open {name}"
+    if password is not None:  # one wrong passphrase in 256 gives bytes that look decrypted, but are no key
+        return f"the passphrase does not open {name}, or {name} is damaged"
     return f"{name} is damaged: it cannot be read as a private key"

@@ -166,7 +166,7 @@ def raise_for_status(status: int, headers: Any, body: bytes | bytearray, context
         found = _decode_detail(body)
     except (msgspec.MsgspecError, RecursionError):
         found = None
-    if found is None and status not in (413, 429):
+    if found is None and status not in (401, 413, 429):
         raise BrokenAnswer(f"HTTP status {status}, and not in the API's own form")
     said = found and (found.message or found.detail)
     handle_error_response(status, headers, message=said if isinstance(said, str) else None, context=context)

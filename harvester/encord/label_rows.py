@@ -11,6 +11,7 @@ from encord.orm.label_row import LabelRow
 
 from harvester.encord import faults
 from harvester.encord.project import ProjectInfo
+from harvester.encord.wording import Route
 from harvester.errors import SkipRow
 from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, server_side
@@ -20,7 +21,7 @@ from harvester.labels.surrogates import is_no_text, with_pairs_only
 from harvester.settings import Selection
 
 # Options that the SDK's bundled call has and its single one has not.
-_BUNDLED = ("include_archived",)
+BUNDLED_ONLY = ("include_archived",)
 
 
 class ProjectLabelRows:
@@ -32,7 +33,7 @@ class ProjectLabelRows:
         bundle: EncordClientProject,
         options: ServerSide,
         *,
-        domain: str,
+        route: Route,
         check_access: Callable[[], object],
     ) -> None:
         """Label rows by way of two clients.
@@ -40,15 +41,17 @@ class ProjectLabelRows:
         Args:
             single, bundle: answer their call with one `RowsResponse`, or with the SDK's own rows.
             options: what is asked along with each row.
-            domain: what messages call the server.
+            route: how the server is reached, for messages.
             check_access: raises CredentialsRefused where the project itself may not be read any more.
         """
         self._single = single
         self._bundle = bundle
         self._bundle_options = msgspec.structs.asdict(options)
-        self._options = {name: value for name, value in self._bundle_options.items() if name not in _BUNDLED}
-        self._bundled_only = any(self._bundle_options[name] for name in _BUNDLED)
-        self._domain = domain
+        self._options = {
+            name: value for name, value in self._bundle_options.items() if name not in BUNDLED_ONLY
+        }
+        self._bundled_only = any(self._bundle_options[name] for name in BUNDLED_ONLY)
+        self._route = route
         self._check_access = check_access
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
@@ -98,7 +101,7 @@ class ProjectLabelRows:
             if isinstance(error, AuthorisationError):
                 self._check_access()  # one row is refused, or every one
             raise faults.translate(
-                error, asked=asked, operation=operation, domain=self._domain, row=row
+                error, asked=asked, operation=operation, route=self._route, row=row
             ) from error
 
 

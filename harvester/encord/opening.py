@@ -1,10 +1,12 @@
 """Where a session is opened. The SDK is imported here and not before.
 
-It takes half a second, and has no business in the answer to a mistake, or on the scheduler of a cluster.
+It takes half a second, and has no business in the answer to a mistake, such as a key that cannot be used, or
+on the scheduler of a cluster.
 """
 
 from typing import TYPE_CHECKING
 
+from harvester.encord.sdk_version import unusable_sdk
 from harvester.process import importing
 from harvester.settings import Connection
 
@@ -18,6 +20,12 @@ def open_session(connection: Connection) -> "Session":
     Raises:
         CredentialsRefused, BadInput: as `Session.open`.
     """
-    with importing("encord"):
-        from harvester.encord.session import Session
-    return Session.open(connection)
+    from harvester.encord.credentials import load_credentials
+
+    credentials = load_credentials(connection)
+    try:
+        with importing("encord"):
+            from harvester.encord.session import Session
+    except (ImportError, AttributeError) as error:
+        raise unusable_sdk(error) from error
+    return Session.open(connection, credentials)

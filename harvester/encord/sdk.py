@@ -9,14 +9,13 @@ from contextlib import AbstractContextManager, nullcontext
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-import encord
 import msgspec
 import orjson
 import requests
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from encord.client import EncordClientProject
 from encord.configs import BearerConfig, Config, SshConfig
-from encord.exceptions import RequestException
+from encord.exceptions import EncordException, RequestException
 from encord.http.constants import RequestsSettings
 from encord.http.querier import Querier
 from encord.http.v2.api_client import ApiClient
@@ -26,11 +25,9 @@ from harvester.encord import faults, guard
 from harvester.encord.body import PIECE
 from harvester.encord.connections import check_sdk_settings
 from harvester.encord.credentials import BearerToken
-from harvester.errors import BadInput
 from harvester.labels.surrogates import with_pairs_only
 from harvester.settings import Connection, Selection
 
-KNOWN_SDK = "0.1.211"
 PROJECT = "project"  # the resource type that a project's requests name
 _ITEMS_AT_ONCE = 1000
 
@@ -47,14 +44,6 @@ class Listing(Protocol):
 
     def digest(self) -> str | None:
         """A digest of all that the server sent; None where that is not known."""
-
-
-def unknown_sdk(why: str) -> BadInput:
-    """The one line for an SDK that the pooled transport does not know."""
-    return BadInput(
-        f"this version of encord ({encord.__version__}) is not known to the pooled transport ({why}):"
-        f" use --transport sdk, or install encord {KNOWN_SDK}"
-    )
 
 
 class Transport(Protocol):
@@ -114,6 +103,11 @@ def sdk_config(connection: Connection, credentials: Ed25519PrivateKey | BearerTo
     return _GuardedSsh(credentials, domain=connection.domain, requests_settings=settings)
 
 
+def is_date_signed(request: requests.PreparedRequest) -> bool:
+    """Whether the request's signature covers its date: v2's does, v1's does not, a token has none."""
+    return "Signature-Input" in request.headers
+
+
 def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]:
     """The arguments of the SDK's `list_label_rows`, as its own `list_label_rows_v2` gives them."""
     statuses = [AnnotationTaskStatus(status) for status in selection.task_statuses]
@@ -143,7 +137,7 @@ class PlainTransport:
         """Raises BadInput where the SDK would not take the CA bundle that was given, or not the proxy."""
         check_sdk_settings(connection)
         self._config = config
-        self.api = ApiClient(config)
+        self.api: ApiClient = _DatingApiClient(config)
 
     def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
         client = self._client(_ListingQuerier(self._config, PROJECT, project_hash))
@@ -166,6 +160,19 @@ class PlainTransport:
 
     def _client(self, querier: Querier) -> EncordClientProject:
         return EncordClientProject(querier=querier, config=self._config, api_client=self.api)
+
+
+class _DatingApiClient(ApiClient):
+    """Leaves with each error what tells of a wrong clock, see `faults.translate`."""
+
+    @staticmethod
+    def _handle_error(response: requests.Response, context: Any) -> None:
+        try:
+            ApiClient._handle_error(response, context)
+        except EncordException as error:
+            dated = is_date_signed(response.request)
+            vars(error).update(date_header=response.headers.get("Date"), date_signed=dated)
+            raise
 
 
 class _ListingQuerier(Querier):

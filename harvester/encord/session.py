@@ -1,6 +1,5 @@
 """One open session with the platform: its projects, their listings, their label rows."""
 
-import difflib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -17,10 +16,14 @@ from encord.orm.base_dto import BaseDTO, PrivateAttr
 from encord.orm.project import ProjectFilterParams
 
 from harvester.encord import faults
-from harvester.encord.credentials import load_credentials
+from harvester.encord.connections import proxy_for
+from harvester.encord.contract import check_calls
+from harvester.encord.credentials import Credentials, load_credentials
 from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
-from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config, unknown_sdk
+from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
+from harvester.encord.sdk_version import unknown_sdk
+from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -29,6 +32,7 @@ from harvester.errors import (
     RateLimited,
     Retry,
     Unavailable,
+    did_you_mean,
 )
 from harvester.events import say
 from harvester.fetch.source import LabelRows
@@ -52,6 +56,31 @@ class _ProjectFields(BaseDTO):
     title: str
     last_edited_at: str = ""
     ontology_hash: str
+
+
+class _WorkflowFields(BaseDTO):
+    """The workflow of a project, None where it has none."""
+
+    workflow: dict[str, Any] | None = None
+
+
+class _DatasetFields(BaseDTO):
+    """A dataset of a project."""
+
+    dataset_hash: str
+    title: str
+
+
+class _DatasetsResponse(BaseDTO):
+    results: list[_DatasetFields]
+
+
+class _BranchFields(BaseDTO):
+    name: str
+
+
+class _PageQuery(BaseDTO):
+    page_token: str | None = None
 
 
 class _OntologyFields(BaseDTO):
@@ -83,16 +112,19 @@ class Session:
     def __init__(self, connection: Connection, transport: Transport) -> None:
         self._connection = connection
         self._transport = transport
+        self._route = Route(connection.domain, proxy_for(connection.domain))
+        self._answered = False
 
     @classmethod
-    def open(cls, connection: Connection) -> "Session":
-        """A session with checked credentials. Asks nothing of the server yet.
+    def open(cls, connection: Connection, credentials: Credentials | None = None) -> "Session":
+        """A session with `credentials`, or else the connection's. Asks nothing of the server yet.
 
         Raises:
             CredentialsRefused: there are no credentials, or they cannot be used.
             BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
         """
-        config = sdk_config(connection, load_credentials(connection))
+        check_calls()
+        config = sdk_config(connection, credentials or load_credentials(connection))
         make = PlainTransport if connection.transport == "sdk" else _pooled_transport()
         return cls(connection, make(connection, config))
 
@@ -118,6 +150,27 @@ class Session:
             "get_ontology", lambda: self._get(f"ontologies/{project.ontology_hash}", _OntologyFields)
         )
         return msgspec.structs.replace(_info(project), ontology=ontology.as_sent)
+
+    def stages(self, project: ProjectInfo) -> list[str]:
+        """The titles of the workflow's stages; none where the platform does not tell them."""
+        path = f"projects/{project.project_hash}"
+        found = self._if_told("get_project", lambda: self._get(path, _WorkflowFields).workflow or {})
+        stages = (found or {}).get("stages") or ()
+        return [stage["title"] for stage in stages if stage.get("title")]
+
+    def branches(self, project: ProjectInfo) -> list[str]:
+        """The names of the branches, ``main`` among them; none where the platform does not tell them."""
+        path = f"projects/{project.project_hash}/branches"
+        found = self._if_told(
+            "list_branches", lambda: [one.name for one in self._pages(path, _PageQuery(), _BranchFields)]
+        )
+        return ["main", *(name for name in found if name != "main")] if found is not None else []
+
+    def datasets(self, project: ProjectInfo) -> dict[str, str]:
+        """The titles of the datasets by their hashes; none where the platform does not tell them."""
+        path = f"projects/{project.project_hash}/datasets"
+        found = self._if_told("list_datasets", lambda: self._get(path, _DatasetsResponse).results)
+        return {dataset.dataset_hash: dataset.title for dataset in found or ()}
 
     @contextmanager
     def listing(
@@ -150,7 +203,7 @@ class Session:
             single,
             bundle,
             options_for(project, asked_with(selection, format)),
-            domain=self._connection.domain,
+            route=self._route,
             check_access=lambda: self._may_read(project.project_hash),
         )
 
@@ -164,10 +217,12 @@ class Session:
         return self._transport.api.get(path, None, result_type)  # type: ignore[type-var]  # all of ours are DTOs
 
     def _listed(self, title: str | None) -> Iterator[_ProjectFields]:
+        return self._pages("projects", ProjectFilterParams(title_eq=title), _ProjectFields)
+
+    def _pages(self, path: str, query: Any, result_type: type[T]) -> Iterator[T]:
         """Page after page. The SDK's own iterator never ends where the last page's token is ''."""
-        query = ProjectFilterParams(title_eq=title)
         while True:
-            page = self._transport.api.get("projects", query, Page[_ProjectFields])
+            page = self._transport.api.get(path, query, Page[result_type])  # type: ignore[valid-type]  # as the SDK does
             yield from page.results
             if not page.next_page_token or page.next_page_token == query.page_token:
                 return
@@ -203,9 +258,8 @@ class Session:
             "list_projects",
             lambda: [project.title for project in islice(self._listed(None), _PROJECTS_TO_SUGGEST_FROM)],
         )
-        close = difflib.get_close_matches(wanted, titles, n=3)
-        hint = f"; did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise BadInput(f"no project that these credentials can read has the hash or title {wanted!r}{hint}")
+        message = f"no project that these credentials can read has the hash or title {wanted!r}"
+        raise BadInput("; ".join(filter(None, (message, did_you_mean(wanted, titles)))))
 
     # -- faults -----------------------------------------------------------------------------------
 
@@ -214,7 +268,7 @@ class Session:
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=_wait,
-            retry=tenacity.retry_if_exception(_worth_asking_again),
+            retry=tenacity.retry_if_exception(self._worth_asking_again),
             before_sleep=_tell,
             reraise=True,
         )
@@ -224,13 +278,25 @@ class Session:
         except Retry as error:
             raise _stop(error) from error
 
+    def _if_told(self, operation: str, call: Callable[[], T]) -> T | None:
+        """`_ask`, but None where the platform refuses it or has no such call: an export can do without."""
+        try:
+            return self._ask(operation, call)
+        except (BadInput, CredentialsRefused):
+            return None
+
     def _translating(self, operation: str, call: Callable[[], T]) -> T:
         try:
-            return call()
+            answer = call()
         except Exception as error:
-            raise faults.translate(
-                error, asked="project", operation=operation, domain=self._connection.domain
-            ) from error
+            raise faults.translate(error, asked="project", operation=operation, route=self._route) from error
+        self._answered = True
+        return answer
+
+    def _worth_asking_again(self, error: BaseException) -> bool:
+        if not isinstance(error, Retry) or (not self._answered and faults.never_connected(error)):
+            return False  # nobody there from the start: a wrong address; later it is an outage
+        return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
 
     def _once(self, operation: str, call: Callable[[], T]) -> T:
         """`call`, which is not asked again: where it fails, it stops the run."""
@@ -283,12 +349,6 @@ def _stop(error: Retry) -> CannotFinishNow:
     return CannotFinishNow(error.message, operation=error.operation, trace_id=error.trace_id)
 
 
-def _worth_asking_again(error: BaseException) -> bool:
-    if not isinstance(error, Retry) or faults.never_connected(error):
-        return False
-    return not isinstance(error, RateLimited | Unavailable) or (error.retry_after or 0) <= _LONGEST_WAIT
-
-
 def _tell(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     say("request.retried", {"operation": state.args[0], "error": str(error), "seconds": state.upcoming_sleep})
@@ -300,4 +360,4 @@ _jitter = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_rand
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     named = error.retry_after if isinstance(error, RateLimited | Unavailable) else None
-    return named if named is not None else float(_jitter(state))
+    return max(named or 0.0, float(_jitter(state)))  # a Retry-After of 0 is no leave to hammer

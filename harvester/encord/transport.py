@@ -27,7 +27,8 @@ from harvester.encord.body import read_body
 from harvester.encord.connections import Connections
 from harvester.encord.listing import Spool, read_listing
 from harvester.encord.responses import Read, reads_rows, refuse_redirect
-from harvester.encord.sdk import PROJECT, Listing, unknown_sdk
+from harvester.encord.sdk import PROJECT, Listing, is_date_signed
+from harvester.encord.sdk_version import unknown_sdk
 from harvester.errors import HarvesterError
 from harvester.settings import Connection
 
@@ -154,7 +155,12 @@ class PooledApiClient(ApiClient):
             from_json = getattr(result_type, "from_json", None)  # of ours, where the bytes themselves matter
             return from_json(answer) if from_json else result_type.from_dict(orjson.loads(answer))
 
-        return _carry(lambda: self._connections.send(method, url, req.headers, body), read, context)
+        return _carry(
+            lambda: self._connections.send(method, url, req.headers, body),
+            read,
+            context,
+            date_signed=is_date_signed(req),
+        )
 
 
 def _context(domain: str, headers: Mapping[str, Any]) -> RequestContext:
@@ -167,6 +173,8 @@ def _carry(
     send: Callable[[], urllib3.BaseHTTPResponse],
     read: Callable[[urllib3.BaseHTTPResponse], Any],
     context: RequestContext,
+    *,
+    date_signed: bool = False,
 ) -> Any:
     """What `read` makes of the answer. An error carries what `faults.translate` wants to know of it."""
     response = None
@@ -177,7 +185,7 @@ def _carry(
         raise
     except Exception as error:
         # The SDK keeps Retry-After of one status only, and in whole seconds; here all of it goes along.
-        known: dict[str, Any] = {"context": context}
+        known: dict[str, Any] = {"context": context, "date_signed": date_signed}
         if response is not None:
             known["retry_after_header"] = response.headers.get("Retry-After")
             known["date_header"] = response.headers.get("Date")

@@ -93,13 +93,11 @@ def _for_one_of(workers: int, work: Work) -> Work:
     )
 
 
-async def _connect(address: str, stack: AsyncExitStack) -> Client:
+async def _connect(address: str, stack: AsyncExitStack, within: float = _TO_CONNECT) -> Client:
     try:
-        client = Client(
-            address, asynchronous=True, timeout=_TO_CONNECT, set_as_default=False, name="harvester"
-        )
+        client = Client(address, asynchronous=True, timeout=within, set_as_default=False, name="harvester")
         stack.push_async_callback(_close, client)
-        with anyio.fail_after(_TO_CONNECT + 1):
+        with anyio.fail_after(within + 1):
             await client
     except OSError as error:  # timeouts too
         raise CannotFinishNow(f"no Dask scheduler answers at {one_line(address)}") from error
@@ -115,10 +113,10 @@ async def _close(client: Client) -> None:
         await client.close(timeout=2)
 
 
-async def _workers(client: Client, address: str) -> dict[str, int]:
+async def _workers(client: Client, address: str, within: float = _TO_CONNECT) -> dict[str, int]:
     """The threads of each worker process, by its address."""
     try:
-        await cast(Awaitable[None], client.wait_for_workers(1, timeout=_TO_CONNECT))
+        await cast(Awaitable[None], client.wait_for_workers(1, timeout=within))
     except TimeoutError:
         raise CannotFinishNow(
             f"the scheduler at {one_line(address)} has no workers: start some first"

@@ -23,7 +23,7 @@ from harvester.labels.wire import PlanRow
 T = TypeVar("T")
 
 # Beyond the source's own deadline: it is to end its calls itself, and only a stuck one is abandoned.
-_SLACK = 5.0
+SLACK = 5.0
 # Seconds without any answer since the start, after which the run ends: an outage in mid-run is waited out.
 _PATIENCE = 900.0
 
@@ -57,7 +57,7 @@ class Caller:
         self._retry = retry
         self._counters = counters
         self._on_event = on_event
-        self._deadline = deadline + _SLACK
+        self._deadline = deadline + SLACK
         self._threads = Threads()
         self._witness: tuple[float, str] | None = None
         self._unanswered_since: float | None = None
@@ -126,7 +126,7 @@ class Caller:
             raise
         except Unavailable as error:
             self._gate.failed(ticket, error.retry_after)
-            self._check_patience()
+            self._check_patience(error)
             raise
         except (SkipRow, TooMuchAsked):
             # The server is up; but how quickly it says no is no measure of its load.
@@ -162,13 +162,13 @@ class Caller:
         if row.label_hash and (self._witness is None or row_bytes < self._witness[0]):
             self._witness = row_bytes, row.label_hash
 
-    def _check_patience(self) -> None:
+    def _check_patience(self, error: Unavailable) -> None:
         if self._witness is not None:
             return
         now = anyio.current_time()
         self._unanswered_since = self._unanswered_since or now
         if now - self._unanswered_since > _PATIENCE:
             raise CannotFinishNow(
-                f"the server has answered nothing for {_PATIENCE / 60:.0f} minutes: "
+                f"the server has answered nothing for {_PATIENCE / 60:.0f} minutes ({error.message}): "
                 "run the same command again later"
             )

@@ -1,6 +1,6 @@
 """The chain: a record is kept if every filter keeps it, and dropped by the first that refuses it."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import compress
 from typing import Any, TypeVar
 
@@ -49,6 +49,11 @@ class Chain:
         self.looks_at_fields = bool(self._builtin)
         self.looks_at_records = bool(last)
 
+    @property
+    def fields(self) -> Collection[str]:
+        """The fields that the expression reads of these records."""
+        return self._where.fields if self._where is not None else ()
+
     def reads(self, key: str) -> bool:
         """Whether the expression reads this key of a record."""
         return self._where is not None and key in self._where.reads
@@ -67,15 +72,15 @@ class Chain:
                 dropped[name] += len(kept) - len(labels)
         return labels, fields
 
-    def refused_by(self, record: bytes, label_hash: str | None) -> str | None:
+    def refused_by(self, record: bytes, label_hash: str | None, lacking: set[str]) -> str | None:
         """The expression or the path of the first of the user's functions that refuses `record` (its line).
 
-        None where all keep it.
+        None where all keep it. What the expression reads and the record has is taken out of `lacking`.
 
         Raises:
             BadInput: a function raised, or the expression makes no sense here; the message names the row.
         """
-        if self._where is not None and not self._where.matches(record, label_hash):
+        if self._where is not None and not self._where.matches(record, label_hash, lacking):
             return Where.name
         for path, keeps in self._own:
             # Decoded anew for each: a function that changes its record cannot mislead the next one.

@@ -19,6 +19,7 @@ from harvester.forecast.sample import CallTimes, Look, Sample, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
 from harvester.forecast.strata import Draw, Stratum
 from harvester.job import Job, OnEvent
+from harvester.known import check_selection
 from harvester.plan.listing_filter import ListingFilter
 from harvester.plan.order import rows_of
 from harvester.plan.planned import plan_lines
@@ -84,6 +85,8 @@ async def forecast(
     format = job.format.for_files()
     extractor = Weigher(selection, format, project.ontology)
     extractor.weights = {}
+    check = partial(check_selection, session, project, selection, on_event)
+    await in_thread(check, abandon_on_cancel=True)
     draw, listing_steps = Draw(sample, seed), ListingSteps(selection)
     decide = ListingFilter(selection)
     began = anyio.current_time()

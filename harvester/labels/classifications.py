@@ -260,7 +260,7 @@ class _Reading:
         return not stands
 
     def _is_kept(self, line: bytes) -> bool:
-        name = self._chain.refused_by(line, self._row.label_hash)
+        name = self._chain.refused_by(line, self._row.label_hash, self._sheet.lacking)
         if name is not None:
             self._sheet.dropped[name] += 1
         return name is None

@@ -31,7 +31,8 @@ NOTHING_KNOWN: Known = {}
 class Harvest(msgspec.Struct):
     """The result of reading label rows. For each kind: lines, rows with lines, and counts of records.
 
-    `notes` is what a user should know about these rows.
+    `notes` is what a user should know about these rows. `lacking` are the fields that the expression of
+    ``--where`` reads and that no record of these rows had.
     """
 
     lines: dict[str, Lines]
@@ -40,6 +41,7 @@ class Harvest(msgspec.Struct):
     written: dict[str, int]
     dropped: dict[str, dict[str, int]]
     notes: list[Note] = []
+    lacking: frozenset[str] = frozenset()
 
 
 class Extractor:
@@ -68,6 +70,7 @@ class Extractor:
             for kind in ("objects", "classifications")
         }
         self.filters = {kind: chain.names for kind, chain in chains.items() if kind in format.kinds}
+        self._fields = frozenset[str]().union(*(chain.fields for chain in chains.values()))
         self._objects = ObjectReader(chains["objects"], writer, known)
         self._classifications = ClassificationReader(
             chains["classifications"],
@@ -111,7 +114,7 @@ class Extractor:
             yield len(sizes), _harvest(sheets, sizes, notes)
 
     def _sheets(self) -> dict[str, Sheet]:
-        return {kind: Sheet(self.filters.get(kind, ())) for kind in self._emit}
+        return {kind: Sheet(self.filters.get(kind, ()), self._fields) for kind in self._emit}
 
     def _add(
         self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, known: Known, notes: list[Note]
@@ -214,6 +217,7 @@ def _harvest(sheets: dict[str, Sheet], sizes: list[int], notes: list[Note]) -> H
         written={kind: sheet.written for kind, sheet in sheets.items()},
         dropped={kind: sheet.dropped for kind, sheet in sheets.items()},
         notes=notes,
+        lacking=frozenset.intersection(*(frozenset(sheet.lacking) for sheet in sheets.values())),
     )
 
 

@@ -259,7 +259,7 @@ class _Reading:
         ]
 
     def _is_kept(self, *record: JSON) -> bool:
-        name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash)
+        name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash, self.sheet.lacking)
         if name is not None:
             self.sheet.dropped[name] += 1
         return name is None

@@ -39,21 +39,23 @@ class Lines(msgspec.Struct):
 
 
 # The state of a sheet before a row was read.
-_Mark = tuple[int, int, int, int, dict[str, int]]
+_Mark = tuple[int, int, int, int, dict[str, int], set[str]]
 
 
 class Sheet:
     """Buffer of the lines of one kind, with counts of the records that were seen, written and dropped.
 
-    `rows` counts the label rows that have lines.
+    `rows` counts the label rows that have lines. `lacking` are the fields that the expression of ``--where``
+    reads and that none of the records so far had.
     """
 
-    def __init__(self, filters: tuple[str, ...] = ()) -> None:
+    def __init__(self, filters: tuple[str, ...] = (), fields: Iterable[str] = ()) -> None:
         self.pieces: list[SentRow | LineSeries] = []
         self.rows = 0
         self.seen = 0
         self.written = 0
         self.dropped = dict.fromkeys(filters, 0)
+        self.lacking = set(fields)
         self._series = 0
 
     def keep_all(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
@@ -70,11 +72,18 @@ class Sheet:
 
     def mark(self) -> _Mark:
         """Return the state before the next row is read, for `back_to`."""
-        return len(self.pieces), self.seen, self.written, self._series, self.dropped.copy()
+        return (
+            len(self.pieces),
+            self.seen,
+            self.written,
+            self._series,
+            self.dropped.copy(),
+            self.lacking.copy(),
+        )
 
     def back_to(self, mark: _Mark) -> None:
         """Remove everything that was added since `mark`."""
-        pieces, self.seen, self.written, self._series, self.dropped = mark
+        pieces, self.seen, self.written, self._series, self.dropped, self.lacking = mark
         del self.pieces[pieces:]
 
     def count_row(self, mark: _Mark) -> None:

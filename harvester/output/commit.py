@@ -66,7 +66,8 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     `plan` is the digest of the plan. `rows` counts the part's rows by outcome: ``harvested``,
     ``unlabelled``, ``filtered``, ``failed``. `harvested_ids` is the `IdDigest` of the harvested rows; since
     a row may have no records, it is what proves which rows were harvested. `notes` counts the part's notes
-    by kind. `digest` is a checksum of the record itself.
+    by kind. `lacking` are the fields that the expression of ``--where`` reads and that no record of the part
+    had, None where no row was harvested. `digest` is a checksum of the record itself.
     """
 
     part: Count
@@ -76,6 +77,7 @@ class Commit(msgspec.Struct, frozen=True, kw_only=True):
     records: dict[str, KindCounts]
     files: list[PartFile]
     notes: dict[str, Count] = {}
+    lacking: list[str] | None = None
     digest: str = ""
 
     def __post_init__(self) -> None:

@@ -47,10 +47,28 @@ class _Lock(msgspec.Struct, frozen=True):
     holder: Holder | None = None  # None: the lease is free
 
 
-class Lease:
-    """The lease of one target, as seen by one process."""
+class Clock:
+    """The time of threads that block, and so have no event loop's clock. Tests give their own."""
 
-    def __init__(self, objects: Objects, name: str) -> None:
+    def now(self) -> float:
+        """Return seconds since a fixed moment."""
+        return time.monotonic()  # noqa: TID251
+
+    def pause(self, seconds: float) -> None:
+        """Sleep. Raises if this thread works for a task of an event loop that has been cancelled."""
+        with suppress(anyio.NoEventLoopError):
+            anyio.from_thread.check_cancelled()
+        threading.Event().wait(seconds)
+
+
+class Lease:
+    """The lease of one target, as seen by one process. `renewal`: seconds between two renewals."""
+
+    def __init__(
+        self, objects: Objects, name: str, *, clock: Clock | None = None, renewal: float = _RENEWAL
+    ) -> None:
+        self._clock = clock or Clock()
+        self._renewal = renewal
         self._objects = objects
         self._name = one_line(name)
         self._mutex = threading.Lock()  # a thread renews the lease
@@ -92,7 +110,7 @@ class Lease:
         if self._held is None:
             return self._assure_same_holder()
         with self._mutex:
-            if not self._lost and _now() > self._until - _MARGIN:
+            if not self._lost and self._clock.now() > self._until - _MARGIN:
                 self._renew()
             if self._lost:
                 raise TargetRefused(f"{self._name} was taken over by {self._who()}")
@@ -111,10 +129,10 @@ class Lease:
                 if alive or (seen is not None and lock != seen):
                     raise TargetRefused(f"{self._name} is in use by {lock.holder}")
                 if seen is None:
-                    seen, since = lock, _now()
+                    seen, since = lock, self._clock.now()
                     say("target.waiting", {"for": str(lock.holder), "seconds": LEASE})
-                if _now() - since < LEASE:
-                    _pause(_POLL)
+                if self._clock.now() - since < LEASE:
+                    self._clock.pause(_POLL)
                     continue
             with suppress(ObjectChanged):
                 taken = _Lock(secrets.token_hex(16), 0, Holder.this_process())
@@ -129,7 +147,7 @@ class Lease:
 
     def _write(self, lock: _Lock, over: "UpdateVersion | None") -> None:
         """Write the object. Raises ObjectChanged if another process has written it since version `over`."""
-        data, began = msgspec.json.encode(lock), _now()
+        data, began = msgspec.json.encode(lock), self._clock.now()
         try:
             version = self._objects.put(LOCK, data, over=over)
         except ObjectChanged:
@@ -147,7 +165,7 @@ class Lease:
             self._lost = True
 
     def _keep_renewing(self, ended: threading.Event) -> None:
-        while not ended.wait(_RENEWAL):
+        while not ended.wait(self._renewal):
             with self._mutex, suppress(HarvesterError):  # the next write raises it, in `assure`
                 if not self._lost:
                     self._renew()
@@ -185,14 +203,3 @@ def _parse(data: bytes) -> _Lock | None:
         return msgspec.json.decode(data, type=_Lock)
     except (ValueError, RecursionError):
         return None
-
-
-def _now() -> float:
-    return time.monotonic()  # noqa: TID251  # threads that block have no event loop's clock
-
-
-def _pause(seconds: float) -> None:
-    """Sleep. Raises if this thread works for a task of an event loop that has been cancelled."""
-    with suppress(anyio.NoEventLoopError):
-        anyio.from_thread.check_cancelled()
-    threading.Event().wait(seconds)

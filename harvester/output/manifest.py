@@ -52,9 +52,11 @@ class ListingFile(PlainFile, frozen=True, kw_only=True):
 class RunFacts(TypedDict, total=False):
     """Facts about the run that finished an export. Another version may write fewer of them.
 
-    `pace` holds points of (seconds since the start, rows harvested by then).
+    `ended_at` is an ISO 8601 time in UTC. `pace` holds points of (seconds since the start, rows harvested by
+    then).
     """
 
+    ended_at: str
     seconds: Seconds
     resumed: bool
     harvested: Count

@@ -15,14 +15,11 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from harvester.errors import CannotFinishNow
 from harvester.output.lease import Lease
 from harvester.output.store_client import ObjectChanged, Objects, parse_address
-
-if TYPE_CHECKING:
-    from obstore.store import ObjectStore
 
 LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
 _TRIES = 5  # attempts of a conditional write, if each finds that the object has changed
@@ -30,12 +27,12 @@ _PIECES_AHEAD = 2  # pieces that wait for the upload thread, at most
 
 
 class ObjectStoreTarget:
-    """The objects below an address. Tests give their own `store` instead of the one at the address."""
+    """The objects below an address. Tests give their own `objects` and `lease`."""
 
-    def __init__(self, name: str, *, store: "ObjectStore | None" = None) -> None:
+    def __init__(self, name: str, *, objects: Objects | None = None, lease: Lease | None = None) -> None:
         address = parse_address(name)
-        self._objects = Objects(address, store)
-        self._lease = Lease(self._objects, str(address))
+        self._objects = objects or Objects(address)
+        self._lease = lease or Lease(self._objects, str(address))
         self._folder = ""
 
     @property
@@ -45,6 +42,9 @@ class ObjectStoreTarget:
     @property
     def opened_as(self) -> tuple[str, str]:
         return str(self._objects.address), self._folder.rstrip("/")
+
+    def is_there(self) -> bool:
+        return True
 
     def ensure(self) -> None:
         self._objects.check()

@@ -109,7 +109,7 @@ def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> 
     """
     header = read_header(target)
     known = {header.digest} if header else recorded_digests(target)
-    if header is not None and _is_free_for(target, header, purpose):
+    if header is not None and is_free_for(target, header, purpose):
         target.delete(MANIFEST)
         known = set()
     elif header is not None:
@@ -125,7 +125,7 @@ def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> 
     return TakenUp(None, known, ontology)
 
 
-def _is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
+def is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
     """Return whether the target's plan has another `purpose` for the same project, and no part exists yet."""
     held = header.purpose
     if held.project.hash != purpose.project.hash or not differs(held, purpose) or target.names(COMMITS):

@@ -24,6 +24,11 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     selection: Selection
     format: Format
 
+    @classmethod
+    def of(cls, project_hash: str, title: str, selection: Selection, format: Format) -> "Purpose":
+        """The purpose of an export of the project with that hash and title."""
+        return cls(project=Project(project_hash, title), selection=selection, format=format)
+
 
 def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
     """Raise TargetRefused, naming the first difference, if `wanted` is not what the target holds."""

@@ -2,10 +2,21 @@
 
 import errno
 import os
+import sys
 from typing import BinaryIO, NoReturn
 
 from harvester.errors import CannotFinishNow
 from harvester.events import one_line
+
+
+def standard_output() -> BinaryIO:
+    """Standard output without a buffer: what cannot be written is not kept, to be tried once more at exit.
+
+    And flushing a buffer would wait for the thread that is stuck in writing it.
+    """
+    sys.stdout.flush()
+    raw: BinaryIO = getattr(sys.stdout.buffer, "raw", sys.stdout.buffer)
+    return raw
 
 
 def send(stream: BinaryIO, data: bytes) -> None:

@@ -9,10 +9,11 @@ import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from urllib.parse import urlsplit
 
+from harvester.clock import difference, this_clock
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError
 from harvester.events import one_line
 from harvester.output.layout import check_size
@@ -216,6 +217,15 @@ _REFUSED = re.compile(
 _WRONG_REGION = re.compile(
     r"configured region|AuthorizationHeaderMalformed|PermanentRedirect|IllegalLocation"
 )
+# The date of a signature or token is refused: S3's code, then the words of Azure, of AWS's token service and
+# of Google's. Of these, S3 says what its own clock shows.
+_WRONG_DATE = re.compile(
+    r"RequestTimeTooSkewed|Request date header too old|Signature (?:expired|not yet current)"
+    r"|Token must be a short-lived token"
+)
+_SERVER_TIME = re.compile(r"<ServerTime>(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z)</ServerTime>")
+_CERTIFICATE = re.compile(r"InvalidCertificate\(\s*(Expired|NotValidYet)?")
+_WRONG_TIME = {"Expired": "has expired", "NotValidYet": "is not valid yet"}
 _NO_ACCOUNT = re.compile(r"Account must be specified|MissingAccount")
 _CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
@@ -238,6 +248,15 @@ def translate(address: Address, error: Exception) -> HarvesterError:
         return BadInput(f"{address}: the {what} is in another region{called}: set AWS_REGION")
     if _NO_CREDENTIALS.search(text):
         return CredentialsRefused(f"{address}: no credentials found: set {_CREDENTIALS[address.scheme]}")
+    if _WRONG_DATE.search(text):
+        return CredentialsRefused(f"{address}: the store refuses the request's date{called}: {_clocks(text)}")
+    if certificate := _CERTIFICATE.search(text):
+        return CredentialsRefused(f"{address}: {_of_certificate(certificate[1])}")
+    if "ProxyAuthRequired" in text:
+        return CredentialsRefused(
+            f"{address}: the proxy (HTTPS_PROXY or ALL_PROXY) does not accept the user and password of its"
+            " address, or wants them"
+        )
     refused = type(error).__name__ in ("PermissionDeniedError", "UnauthenticatedError") or _REFUSED.search(
         text
     )
@@ -245,7 +264,26 @@ def translate(address: Address, error: Exception) -> HarvesterError:
         return CredentialsRefused(f"{address}: the store refuses these credentials{called}")
     if status:
         return CannotFinishNow(f"{address}: the store answers {status[1]}{called}")
-    return CannotFinishNow(f"{address}: the store cannot be reached")
+    way = " through the proxy (HTTPS_PROXY or ALL_PROXY)" if "TunnelUnsuccessful" in text else ""
+    return CannotFinishNow(f"{address}: the store cannot be reached{way}")
+
+
+def _clocks(text: str) -> str:
+    """What is wrong with this machine's clock, by that of the store where its answer shows it."""
+    shown = _SERVER_TIME.search(text)
+    differ = difference(datetime.fromisoformat(shown[1])) if shown else None
+    if differ:
+        return f"this machine's clock is {differ} the store's: set it, then try again"
+    return f"check {this_clock()}"
+
+
+def _of_certificate(wrong_time: str | None) -> str:
+    if wrong_time:
+        return (
+            f"the store's certificate {_WRONG_TIME[wrong_time]} as of {this_clock()}: check that clock first;"
+            " if it is right, the certificate must be renewed there"
+        )
+    return "the store's certificate cannot be trusted: if a private authority signed it, set AWS_CA_BUNDLE"
 
 
 def _version(found: Mapping[str, Any]) -> "UpdateVersion":

@@ -55,6 +55,9 @@ class Target(Protocol):
     def opened_as(self) -> tuple[str, str]:
         """What another process opens: the name of the locked target, and the folder in it."""
 
+    def is_there(self) -> bool:
+        """Whether there is such a place, or none has to be made."""
+
     def ensure(self) -> None:
         """Create the target if it does not exist. Raises BadInput if it cannot be written to."""
 
@@ -153,6 +156,9 @@ class LocalTarget:
     def opened_as(self) -> tuple[str, str]:
         # The parent process holds the lock; its worker processes do not check it.
         return str(self._root), self._folder
+
+    def is_there(self) -> bool:
+        return os.path.exists(self._root)  # False where that cannot be told: `ensure` says why
 
     def ensure(self) -> None:
         with _translated(self._root, users_to_mend=True):

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from harvester.fetch.freshness import moment
-from harvester.labels.wire import ListedRow
+from harvester.labels.wire import ListedRow, PlanRow, WorkflowStage
 from harvester.settings import Selection
 
 # How each predicate is spelt on the command line; a test holds it to the flags.
@@ -64,6 +64,8 @@ class ListingFilter:
         self._exact = list(_exact_checks(selection))
         self._loose = list(_loose_checks(selection))
         self._chosen = list(_listing_checks(selection))
+        self._order = [check.field for check in (*self._exact, *self._chosen)]
+        self._ruled_out: Counter[str] = Counter()
         self._ignored: Counter[str] = Counter()
         self._contradicted: Counter[str] = Counter()
 
@@ -75,11 +77,19 @@ class ListingFilter:
         for check in self._exact:
             if not check.matches(row):
                 self._ignored.update(each.field for each in self._exact if not each.matches(row))
+                self._ruled_out[check.field] += 1
                 return "filtered"
         for check in self._chosen:
             if not check.matches(row):
+                self._ruled_out[check.field] += 1
                 return "filtered"
         return None if row.label_hash else "unlabelled"
+
+    def last(self) -> tuple[str, int] | None:
+        """The last of the predicates that ruled out rows which those before it had left, and how many."""
+        return next(
+            ((field, self._ruled_out[field]) for field in self._order[::-1] if field in self._ruled_out), None
+        )
 
     def report(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         """Warns of each filter that the server ignored, and of each that rows contradict."""
@@ -87,6 +97,23 @@ class ListingFilter:
             on_event("listing.filter_ignored", {"flag": FLAGS[field], "rows": rows})
         for field, rows in self._contradicted.items():
             on_event("listing.filter_contradicted", {"flag": FLAGS[field], "rows": rows})
+
+
+def as_listed(row: PlanRow) -> ListedRow:
+    """A row of a plan as it was listed, but for what only describes it, and for being shadow data."""
+    return ListedRow(
+        data_hash=row.data_hash,
+        dataset_hash=row.dataset_hash,
+        dataset_title=row.dataset_title,
+        data_title=row.data_title,
+        data_type=row.data_type,
+        label_hash=row.label_hash,
+        branch_name=row.branch_name,
+        label_status=row.label_status,
+        annotation_task_status=row.task_status,
+        workflow_graph_node=WorkflowStage(title=row.stage) if row.stage is not None else None,
+        last_edited_at=row.last_edited_at,
+    )
 
 
 def _exact_checks(selection: Selection) -> Iterator[Check]:

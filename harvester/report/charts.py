@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harvester.report.numbers import GRID, SMALLEST, Boxes, Frames
 
@@ -35,6 +35,17 @@ _STYLE: Any = {
 }
 
 
+class Shape(NamedTuple):
+    """The shape of a chart that takes the page's whole width: its type is as large as the page's."""
+
+    name: str
+    size: tuple[float, float]  # inches
+    ticks: int
+
+
+SHAPES = (Shape("broad", (11, 3.2), 12), Shape("narrow", (4.6, 3.0), 6))
+
+
 def positions(boxes: Boxes) -> str:
     """Where the boxes' centres are, as on the image: a darker cell has more."""
 
@@ -64,23 +75,23 @@ def sizes(boxes: Boxes) -> str:
     return _svg("sizes", draw, (5.4, 3.9), "Heat map of the widths and heights of boxes")
 
 
-def objects_a_frame(frames: Frames) -> str:
+def objects_a_frame(frames: Frames, shape: Shape) -> str:
     """How many frames have how many objects."""
 
     def draw(axes: "Axes") -> None:
         bins = frames.histogram
         axes.bar(range(len(bins)), [one.frames for one in bins], width=0.86, color=_ACCENT)
-        step = max(1, -(-len(bins) // 12))
+        step = max(1, -(-len(bins) // shape.ticks))
         shown = range(0, len(bins), step)
         axes.set_xticks(list(shown), [_range(bins[i].low, bins[i].high) for i in shown])
         axes.set_xlabel("objects on a frame")
         axes.set_ylabel("frames")
         _thousands(axes)
 
-    return _svg("frames", draw, (11, 3.2), "Histogram of the number of objects on a frame")
+    return _svg(f"frames-{shape.name}", draw, shape.size, "Histogram of the number of objects on a frame")
 
 
-def pace(points: list[tuple[float, int]]) -> str:
+def pace(points: list[tuple[float, int]], shape: Shape) -> str:
     """Rows harvested over time."""
 
     def draw(axes: "Axes") -> None:
@@ -95,7 +106,7 @@ def pace(points: list[tuple[float, int]]) -> str:
         axes.set_ylabel("rows harvested")
         _thousands(axes)
 
-    return _svg("pace", draw, (11, 3.2), "Rows harvested over the time of the export")
+    return _svg(f"pace-{shape.name}", draw, shape.size, "Rows harvested over the time of the export")
 
 
 def _range(low: int, high: int) -> str:

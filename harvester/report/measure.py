@@ -13,7 +13,7 @@ from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target
 from harvester.report.labels import ClassificationTally, LabelTally, ObjectTally
-from harvester.report.numbers import Labels, Numbers
+from harvester.report.numbers import Brought, Labels, Numbers
 from harvester.report.outcomes import failures, rows_by_field
 from harvester.settings import Selection
 
@@ -58,6 +58,7 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
         harvester=manifest.harvester,
         digest=manifest.digest,
         syncs=len(manifest.generations),
+        history=_history(manifest, generations),
         selection=_chosen(manifest.selection),
         files=len(files),
         bytes=sum(file.bytes for file in files),
@@ -70,6 +71,14 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
         drift=last.drift,
         run=last.run,
     )
+
+
+def _history(manifest: Manifest, generations: list[Generation]) -> list[Brought]:
+    changes = [{}, *(synced.changes for synced in manifest.generations)]
+    return [
+        Brought(number, own.run.get("ended_at"), changes[number])
+        for number, (_, own) in enumerate(generations)
+    ]
 
 
 def _labels(target: Target, manifest: Manifest, generations: list[Generation]) -> dict[str, Labels]:

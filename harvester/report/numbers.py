@@ -156,11 +156,24 @@ class Failures(msgspec.Struct, frozen=True):
     first: list[FailedSample]
 
 
+class Brought(msgspec.Struct, frozen=True):
+    """When the export (`generation` 0) or a sync ended, in UTC, and how many rows a sync changed, by how.
+
+    `ended_at` is None where an older version has not noted it.
+    """
+
+    generation: int
+    ended_at: str | None
+    changes: dict[str, int]
+
+
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     """All of a report. `rows` are by outcome; `rows_by` by value of each listing field, then by outcome.
 
     Of an export that was synced, rows and labels are as of its last sync, and `records`, `files` and `bytes`
     those of the export and all of its syncs: what a later sync made void is still there.
+
+    `history` is the export and each of its syncs.
 
     `objects` and `classifications` are None where the export does not have them. `run` is what the manifest
     says of the run that ended the export, or its last sync; its `pace` are points of seconds and rows
@@ -173,6 +186,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     harvester: str
     digest: str
     syncs: int
+    history: list[Brought]
     selection: dict[str, Any]
     files: int
     bytes: int

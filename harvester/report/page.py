@@ -1,7 +1,7 @@
 """The report as one HTML page that needs nothing else: no script, no font, no network."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import partial
 from importlib.resources import files
@@ -10,6 +10,7 @@ from typing import Any
 from harvester.errors import BadInput
 from harvester.events import printable
 from harvester.report.numbers import Numbers, Ranking
+from harvester.schema import Failure
 
 _LONGEST = 160  # characters of a name
 _SHOWN = 15  # values of a ranking that stand on the page at once
@@ -31,7 +32,7 @@ def write_page(numbers: Numbers) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
     )
-    filters = {"n": _number, "pct": _percent, "shown": _shown, "took": _took}
+    filters = {"n": _number, "pct": _percent, "width": _width, "shown": _shown, "took": _took, "date": _date}
     # Long names break where their words end; joining escapes them.
     breakable = partial(re.split, r"(?<=[_@/.-])")
     environment.filters |= filters | {"breakable": lambda name: Markup("<wbr>").join(breakable(name))}
@@ -40,12 +41,24 @@ def write_page(numbers: Numbers) -> str:
         numbers=numbers,
         charts=drawn,
         kinds=_kinds(numbers),
+        sections=_sections(numbers, drawn),
+        codes=FAILURE_MEANS,
         cut=_cut,
         fields=_FIELDS,
         dropped=_dropped(numbers),
         run=_run(numbers.run),
     )
 
+
+# What each code of a failed row means.
+FAILURE_MEANS: Mapping[Failure, str] = {
+    "forbidden": "The key may not read it.",
+    "gone": "It was there when the project was listed.",
+    "unreadable": "It is no JSON, or of a form that no label row has.",
+    "too_large": "The server does not send it: it is too large.",
+    "left_out": "The server leaves it out of its answers.",
+    "unavailable": "The server failed again and again.",
+}
 
 _FIELDS = {
     "task_status": "Task status",
@@ -57,16 +70,42 @@ _FIELDS = {
 
 
 def _charts(charts: Any, numbers: Numbers) -> dict[str, str]:
+    """The charts that there is something for; those of the page's whole width in each shape."""
     drawn = dict[str, str]()
     if (objects := numbers.objects) is not None:
         if objects.boxes is not None and objects.boxes.boxes:
             drawn |= {"positions": charts.positions(objects.boxes), "sizes": charts.sizes(objects.boxes)}
         if objects.per_frame is not None and objects.per_frame.frames:
-            drawn["frames"] = charts.objects_a_frame(objects.per_frame)
+            drawn["frames"] = _in_each_shape(charts, partial(charts.objects_a_frame, objects.per_frame))
     pace = numbers.run.get("pace") or []
     if len(pace) >= _LEAST_POINTS:
-        drawn["pace"] = charts.pace(pace)
+        drawn["pace"] = _in_each_shape(charts, partial(charts.pace, pace))
     return drawn
+
+
+def _in_each_shape(charts: Any, draw: Callable[[Any], str]) -> str:
+    """A chart in each shape, of which the page shows the one that fits its width."""
+    return "".join(f'<div class="{shape.name}">{draw(shape)}</div>' for shape in charts.SHAPES)
+
+
+def _sections(numbers: Numbers, charts: Mapping[str, Any]) -> dict[str, str]:
+    """The sections that there is something to say in, with their titles."""
+    kinds = _kinds(numbers)
+    labels = [labels for _, labels in kinds]
+    said: list[tuple[str, str, object]] = [("rows", "Label rows", True)]
+    for kind, _ in kinds:
+        said.append((kind, kind.capitalize(), numbers.rows["listed"]))
+        if kind == "objects":
+            said += [("boxes", "Boxes", "positions" in charts)]
+            said += [("frames", "Objects a frame", "frames" in charts)]
+    said += [
+        ("reviews", "Reviews", any(one.distinct for one in labels)),
+        ("answers", "Missing answers", any(one.missing.asked for one in labels)),
+        ("filters", "Filters", numbers.rows["listed"] or numbers.selection),
+        ("failed", "Failed rows", numbers.rows["listed"]),
+        ("export", "The export", numbers.rows["listed"] or numbers.syncs),
+    ]
+    return {name: title for name, title, any_of_it in said if any_of_it}
 
 
 def _kinds(numbers: Numbers) -> list[tuple[str, Any]]:
@@ -104,7 +143,6 @@ def _cut(ranking: Ranking) -> dict[str, Any]:
     return {
         "first": first,
         "further": ranking.top[_SHOWN:],
-        "most": max((share.records for share in ranking.top), default=0) or 1,
         "total": sum(share.records for share in ranking.top) + ranking.other_records or 1,
     }
 
@@ -122,6 +160,16 @@ def _percent(part: float, whole: float) -> str:
     if 99.9 < share < 100:
         return ">99.9 %"
     return f"{share:.0f} %" if share in (0, 100) else f"{share:.1f} %"
+
+
+def _width(part: float, whole: float) -> str:
+    """The width of a bar in its track, which stands for the whole."""
+    return f"{part / whole * 100:.2f}%" if whole else "0"
+
+
+def _date(moment: str) -> str:
+    """``2024-06-01 12:30 UTC``, of a moment in UTC."""
+    return _shown(f"{moment[:10]} {moment[11:16]} UTC")
 
 
 def _shown(text: str) -> str:

@@ -26,6 +26,7 @@ MOST_KEYS = 10_000  # different values that are told apart
 TOP = 200  # values that the numbers name
 _BINS = 24
 _EMPTY = (b"null", b'""', b"[]")
+_NULL = msgspec.Raw(b"null")
 _DECADES = -math.log10(SMALLEST)
 
 # A value that a record does not have, and what came after the last value that could be told apart.
@@ -33,10 +34,17 @@ NONE, REST = "(none)", "(others)"
 
 
 class Given(msgspec.Struct, gc=False):
-    """An answer to one attribute."""
+    """An answer to one attribute, in one of three fields: see `harvester.schema.AnswerItem`."""
 
     name: str | None = None
-    answers: msgspec.Raw = msgspec.Raw(b"null")
+    options: msgspec.Raw = _NULL
+    text: msgspec.Raw = _NULL
+    number: msgspec.Raw = _NULL
+
+    @property
+    def says_something(self) -> bool:
+        """Whether it is not empty."""
+        return not all(bytes(value) in _EMPTY for value in (self.options, self.text, self.number))
 
 
 class ValueCounts:
@@ -92,7 +100,7 @@ class AnswerCounts:
         if key not in self._labels and len(self._labels) >= MOST_KEYS:
             key = REST
         self._labels[key] += 1
-        said = {given.name or NONE: bytes(given.answers) not in _EMPTY for given in answers}
+        said = {given.name or NONE: given.says_something for given in answers}
         if not any(said.values()):
             self._silent[key] += 1
         for attribute, answered in said.items():

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from email.utils import format_datetime
 from typing import Any
 
 import msgspec
@@ -95,10 +96,15 @@ class App:
                 raise Refusal("AUTHENTICATION_ERROR")
             if faults.revoked:
                 raise Refusal("AUTHENTICATION_ERROR")
+            if faults.clock_ahead and not self._site.doorman.is_in_time(call.request, self._site.clock()):
+                raise Refusal("AUTHENTICATION_ERROR", "the signature is too old, or of the future")
             answer = call.answer()
         except Refusal as refusal:
             stats.errors[refusal.code] += 1
-            return call.error(refusal.code, refusal.payload)
+            answer = call.error(refusal.code, refusal.payload)
+            if faults.clock_ahead:
+                answer.headers = (("date", format_datetime(self._site.clock(), usegmt=True)),)
+            return answer
         most = faults.max_response_bytes
         if most is not None and (answer.size or 0) > most:
             return self._weather.plain(413)

@@ -114,6 +114,10 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     revoked: bool = False
     forbidden: bool = False
 
+    # Seconds that the server's clock is ahead: its refusals say so in their Date, and v2 signatures that were
+    # made more than five minutes from its time are refused.
+    clock_ahead: float = 0.0
+
     # Whole answers: `strikes` in turn, on every n-th request or at random, at most `times`; `on` names
     # kinds of requests as the statistics do ("labelrow/GET", "labelrowmetadata/GET", "GET projects", "*").
     strikes: tuple[Strike, ...] = ()

@@ -51,12 +51,18 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 Stop = Callable[[asyncio.Event], None]
 
 
-def serve(options: Options, announce: Callable[[Listening], None], stop: Stop) -> None:
+def serve(
+    options: Options,
+    announce: Callable[[Listening], None],
+    stop: Stop,
+    make_world: Callable[[WorldSpec], World] = World,
+) -> None:
     """Serve until `stop` says so.
 
     Args:
         announce: called once, when requests can come.
         stop: called once with the event that is to be set when it is time to end.
+        make_world: makes the project that is served.
 
     Raises:
         OSError: the port is taken, or the directory cannot be written.
@@ -68,7 +74,7 @@ def serve(options: Options, announce: Callable[[Listening], None], stop: Stop) -
         Path(directory).mkdir(parents=True, exist_ok=True)
         identity = make_identity(Path(directory), tls=options.tls)
         runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
-        runner.run(_serve(options, identity, announce, stop))
+        runner.run(_serve(options, identity, announce, stop, make_world))
 
 
 async def _serve(
@@ -76,11 +82,12 @@ async def _serve(
     identity: Identity,
     announce: Callable[[Listening], None],
     stop: Stop,
+    make_world: Callable[[WorldSpec], World],
 ) -> None:
     ended = asyncio.Event()
     stop(ended)
     listener = Listener(identity.tls, options.port)
-    world = World(options.spec)
+    world = make_world(options.spec)
     site = Site(world, identity, options.faults)
     app = App(site, listener.schedule)
     app.set_faults(options.faults)

@@ -1,14 +1,15 @@
 """Who sends a request: v1 signatures, v2 HTTP message signatures, bearer tokens.
 
 v1 signs the SHA-256 digest of the body and nothing else; v2 signs method, request target and digest
-(draft-ietf-httpbis-message-signatures, without ``@authority``). Neither is checked for its age: the SDK
-sends the same headers again when it retries, whenever that is.
+(draft-ietf-httpbis-message-signatures, without ``@authority``). Neither is checked for its age, unless faults
+set the server's clock: the SDK sends the same headers again when it retries, whenever that is.
 """
 
 import base64
 import binascii
 import hashlib
 import re
+from datetime import UTC, datetime, timedelta
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -17,9 +18,10 @@ from harvester.simulator.certificates import Identity
 from harvester.simulator.messages import Request
 
 _PARAMETERS = re.compile(
-    r'\("@method" "@request-target" "content-digest"\);created=\d+;keyid="([0-9a-f]{64})";alg="ed25519"'
+    r'\("@method" "@request-target" "content-digest"\);created=(\d+);keyid="([0-9a-f]{64})";alg="ed25519"'
 )
 _LABEL = "encord-sig="
+_TOLERANCE = timedelta(minutes=5)
 
 
 class Doorman:
@@ -63,7 +65,12 @@ class Doorman:
             raw = base64.b64decode(signature.removeprefix(_LABEL + ":").removesuffix(":"), validate=True)
         except binascii.Error:
             return False
-        return self._verify(named[1], raw, "\n".join(lines).encode())
+        return self._verify(named[2], raw, "\n".join(lines).encode())
+
+    def is_in_time(self, request: Request, now: datetime) -> bool:
+        """Whether a v2 request was signed within minutes of `now`, if its signature has a date at all."""
+        named = _PARAMETERS.fullmatch(request.header("signature-input").removeprefix(_LABEL))
+        return named is None or abs(datetime.fromtimestamp(int(named[1]), UTC) - now) <= _TOLERANCE
 
     def _verify(self, key: str, signature: bytes, message: bytes) -> bool:
         known = self._keys.get(key)

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from itertools import islice
 from typing import Any
@@ -60,6 +61,10 @@ class Site:
         self._row_troubles = self._by_hash(faults.rows)
         self.troubles_listed = faults.plays("surrogates")
         self.hostile_rows = self._hostile_rows() if faults.hostile_titles else {}
+
+    def clock(self) -> datetime:
+        """What the server's clock says."""
+        return datetime.now(UTC) + timedelta(seconds=self.faults.clock_ahead)
 
     def turn(self, of: str) -> int:
         """How many times this was asked before, since the faults were set."""

@@ -104,8 +104,9 @@ class V2Call:
         return _success({"results": self._site.world.datasets() if own else []})
 
     def branches(self, project_hash: str) -> Answer:
-        self._site.open_project(project_hash)
-        return self._page(({"name": name} for name in self._site.world.branches()), BRANCHES_A_PAGE)
+        own = self._site.is_own(self._site.open_project(project_hash))
+        names = self._site.world.branches() if own else ["main"]
+        return self._page(({"name": name} for name in names), BRANCHES_A_PAGE)
 
     def tasks(self, project_hash: str, stage: str) -> Answer:
         own = self._site.is_own(self._site.open_project(project_hash))

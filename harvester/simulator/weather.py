@@ -59,7 +59,7 @@ class Weather:
     def _retry_after(self, wait: float) -> tuple[tuple[str, str], ...]:
         """The header that asks for a pause, and the gate that it closes."""
         faults, site, now = self._site.faults, self._site, self._now
-        seconds = math.ceil(faults.retry_after_seconds or wait)
+        seconds = math.ceil(wait if faults.retry_after_seconds is None else faults.retry_after_seconds)
         match faults.retry_after:
             case "seconds":
                 value = str(seconds)

@@ -10,21 +10,22 @@ import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.forked import HARVESTER
+from tests.patience import LONG
 from tests.truth import truth_of
 
 ROOT = Path(__file__).parents[2]
-HARVESTER = Path(sys.executable).with_name("harvester")
 
 
 def suite(*arguments: str | Path) -> Any:
     """Run the suite as `make bench` does."""
     argv = [sys.executable, "-m", "benchmarks.suite", *map(str, arguments)]
-    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=LONG, check=False)
 
 
 def bench(*arguments: str | Path, environment: dict[str, str] | None = None) -> Any:
     argv = [HARVESTER, "bench", *map(str, arguments)]
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=LONG, check=False)
 
 
 def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:

@@ -1,9 +1,11 @@
 """How a command ends: one line for the user, and the exit code that says what to do next."""
 
 import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -254,6 +256,45 @@ def test_help_is_given_without_a_verb(capsys: pytest.CaptureFixture[str]) -> Non
     assert all(verb in shown for verb in cli.VERBS)
 
 
+@pytest.mark.parametrize("verb", cli.VERBS)
+def test_help_on_a_verb_is_asked_for_in_three_ways(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    """`VERB --help`, `VERB -h`, `help VERB`."""
+    told = []
+    for argv in ([verb, "--help"], [verb, "-h"], ["help", verb]):
+        assert cli.main(argv) == 0
+        told.append(capsys.readouterr().out)
+    assert told[0].startswith(f"Usage: harvester {verb} ")
+    assert told == [told[0]] * 3
+
+
+def test_help_on_nothing_is_help_on_all(capsys: pytest.CaptureFixture[str]) -> None:
+    """And what is no verb is wrong usage."""
+    for argv in ([], ["-h"], ["help"]):
+        assert cli.main(argv) == 0
+        assert capsys.readouterr().out.startswith("Usage: harvester [OPTIONS] COMMAND")
+    assert cli.main(["help", "explore"]) == 2
+    assert "No such command 'explore'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("harvester ex", "export"), ("harvester export p --max-m", "--max-memory"), ("harvester sync --x", "")],
+)
+def test_a_shell_completes_verbs_and_flags(words: str, completed: str) -> None:
+    """With what `--show-completion` prints; `--install-completion` puts that where the shell reads it."""
+    script = f"""
+        eval "$(harvester --show-completion bash)"
+        COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+        _harvester_completion harvester
+        echo "${{COMPREPLY[@]}}"
+    """
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script], env=os.environ | {"PATH": path}, capture_output=True, text=True, check=True
+    )
+    assert (done.stdout.strip(), done.stderr) == (completed, "")
+
+
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """`harvester --version`."""
     assert cli.main(["--version"]) == 0
@@ -286,13 +327,13 @@ def test_debug_shows_the_chain_of_any_error(
 ) -> None:
     """Of a user's mistake as of a bug: what was raised, and what it came from, without secrets."""
 
-    def fail(argv: list[str]) -> int:
+    def fail(*_: object, **__: object) -> None:
         try:
             raise OSError("Authorization: CANARY")
         except OSError as error:
             raise BadInput("no such project") from error
 
-    monkeypatch.setattr(cli, "_run", fail)
+    monkeypatch.setattr("harvester.cli.export.run", fail)
     assert cli.main([*ARGV, "--debug"]) == 2
     said = capsys.readouterr().err
     assert "OSError: Authorization: [redacted]" in said

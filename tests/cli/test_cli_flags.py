@@ -101,6 +101,8 @@ def test_a_variable_that_a_sync_has_no_use_for_is_passed_over(
         (values.size, "1.5 GiB", 1_610_612_736),
         (values.size, "12", 12),
         (values.duration, "90s", 90),
+        (values.duration, "400ms", 0.4),
+        (values.duration, "1m30s500ms", 90.5),
         (values.duration, "1h30m", 5400),
         (values.duration, "45", 45),
         (values.processes, "4", 4),

@@ -10,6 +10,7 @@ import pytest
 from harvester.cli import interrupt
 from harvester.cli.interrupt import Interrupted, interruptible
 from harvester.errors import CannotFinishNow, TargetRefused
+from harvester.run import GRACE
 
 pytestmark = pytest.mark.anyio
 
@@ -77,12 +78,52 @@ async def test_the_second_signal_leaves_at_once() -> None:
     assert left == [128 + signal.SIGTERM]
 
 
-async def test_too_long_an_end_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_too_long_an_end_is_cut_short(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     """A body that hangs does not keep the process alive."""
-    monkeypatch.setattr(interrupt, "PATIENCE", 0)
+    monkeypatch.setattr(interrupt, "PATIENCE", {signal.SIGINT: (None, 0), signal.SIGTERM: (None, 0)})
     left = []
     async with interruptible(lambda: None, leave=left.append):
-        signal_me(signal.SIGINT)
+        signal_me(number)
         while not left:
             await anyio.lowlevel.checkpoint()
-    assert left == [128 + signal.SIGINT]
+    assert left == [128 + number]
+
+
+async def test_a_body_that_outlives_sigterm_is_cancelled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It may still clean up, and the end is that of the signal."""
+    monkeypatch.setattr(interrupt, "PATIENCE", {signal.SIGINT: (None, 60), signal.SIGTERM: (0.0, 60)})
+    cleaned = []
+    with pytest.raises(Interrupted) as found:  # noqa: PT012 - the body is what is tested
+        async with interruptible(lambda: None, leave=leave):
+            signal_me(signal.SIGTERM)
+            try:
+                await anyio.sleep_forever()
+            finally:
+                cleaned.append(1)
+    assert (found.value.signum, cleaned) == (signal.SIGTERM, [1])
+
+
+def test_sigterm_is_over_before_a_container_is_killed_and_ctrl_c_has_the_grace_of_a_run() -> None:
+    """Containers are given 10 s after SIGTERM; a run gives open parts its own grace."""
+    grace, most = interrupt.PATIENCE[signal.SIGTERM]
+    assert grace == 8
+    assert grace < most < 10
+    grace, most = interrupt.PATIENCE[signal.SIGINT]
+    assert grace is None
+    assert most > GRACE == 15
+
+
+async def test_a_signal_after_the_body_does_what_it_did_before() -> None:
+    """The handlers are those of before; the event loop would leave the system's, which end the process."""
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: heard.append(number))
+    try:
+        async with interruptible(lambda: None, leave=leave):
+            pass
+        signal_me(signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -162,6 +162,27 @@ def test_the_status_table_has_every_question() -> None:
     assert "COMPLETED      3   75.0%   ██████████████████" in shown
 
 
+@pytest.mark.parametrize("width", [24, 30, 40, 60, 80])
+def test_a_status_keeps_its_numbers_in_a_narrow_terminal(width: int) -> None:
+    """Bars go first, then the ends of names."""
+    stages = {"Annotate the street scenes": 1_234_000, "Review": 500, "x" * 60: 66}
+    counts = {"rows": 1_234_566, "labelled": 3, "by_stage": stages}
+    rows = text(status_table(ProjectInfo("h", "Title", ""), counts), width).splitlines()
+    assert all(len(row) <= width for row in rows)
+    for number, share in (("1,234,000", "100.0%"), ("500", "0.0%"), ("66", "0.0%")):
+        assert any(row.split()[-2:] == [number, share] or f"{number}    {share}" in row for row in rows)
+    assert any("Review" in row for row in rows) == (width > 30)
+
+
+def test_a_status_has_bars_where_there_is_room() -> None:
+    """And is as wide in a pipe as it needs to be."""
+    counts = {"rows": 4, "labelled": 3, "by_stage": {"Annotate": 4}}
+    table = status_table(ProjectInfo("h", "Title", ""), counts)
+    for width, bar in ((40, 9), (60, 24), (200, 24)):
+        assert text(table, width).count("█") == bar
+    assert "█" not in text(table, 30)
+
+
 def test_projects_and_plans_are_tables() -> None:
     """Titles and hashes; what runs where."""
     assert "Title" in text(projects_table([ProjectInfo("the-hash", "Title", "2024-01-01T00:00")]))

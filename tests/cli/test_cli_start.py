@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -61,10 +62,10 @@ def test_a_session_ages_nothing_where_the_sdk_is_there(monkeypatch: pytest.Monke
     """What a host program has just made stays young, however many sessions it opens."""
     from harvester.encord.session import Session
 
-    monkeypatch.setattr(Session, "open", lambda connection: connection)
+    monkeypatch.setattr(Session, "open", lambda connection, credentials: connection)
     gc.collect()
     made = [[] for _ in range(100)]
-    open_session(Connection())
+    open_session(Connection(bearer_token="t"))
     young = {id(found) for generation in (0, 1) for found in gc.get_objects(generation)}
     assert set(map(id, made)) <= young
 
@@ -107,3 +108,57 @@ def test_who_says_nothing_needs_no_words() -> None:
         print(*told.getvalue().split()[1:])
     """
     assert said_by(code) == "[warning] row.failed row=r1"
+
+
+def ended(code: str) -> "subprocess.CompletedProcess[str]":
+    """How a new process ends."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_is_heard_before_the_imports(number: int) -> None:
+    """The first process of a container is not sent one that it has no handler for."""
+    code = f"""if True:
+        import os, sys
+        class Watch:
+            def find_spec(self, name, *_):
+                if name == "harvester.cli":
+                    assert not {{"anyio", "msgspec", "rich", "typer"}} & sys.modules.keys()
+                    os.kill(os.getpid(), {int(number)})
+        sys.meta_path.insert(0, Watch())
+        from harvester.__main__ import main
+        main()
+    """
+    done = ended(code)
+    assert (done.returncode, done.stderr) == (128 + number, "harvester: interrupted before it began\n")
+
+
+def test_windows_is_told_in_one_line() -> None:
+    """By the command and by the package, which otherwise miss a module that only Unix has."""
+    windows = "import sys; sys.platform = 'win32'; sys.modules['fcntl'] = None"
+    done = ended(f"{windows}; from harvester.__main__ import main; sys.exit(main())")
+    assert done.returncode == 2
+    assert done.stderr.startswith("harvester: harvester runs on Linux and macOS; on Windows, use it in")
+    assert done.stderr.count("\n") == 1
+    done = ended(f"{windows}; from harvester import export")
+    assert done.stderr.splitlines()[-1].startswith("ImportError: harvester runs on Linux and macOS")
+
+
+def test_the_package_s_functions_are_not_hidden_by_the_modules_of_their_names() -> None:
+    """Whatever is imported first, and in whichever way."""
+    code = """if True:
+        import harvester.sync, harvester.api, harvester.export
+        import harvester
+        assert callable(harvester.export) and callable(harvester.sync)
+        from harvester import *
+        print(*[name for name in harvester.__all__ if globals()[name] is not getattr(harvester, name)])
+    """
+    assert said_by(code) == ""
+
+
+def test_the_command_is_a_module_too() -> None:
+    """`python -m harvester`."""
+    done = subprocess.run(
+        [sys.executable, "-m", "harvester", "--version"], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("harvester 0.")

@@ -28,6 +28,7 @@ from tests.docs.markdown import (
     tables,
 )
 from tests.e2e.conftest import Command, command_for
+from tests.patience import LONG
 
 _PYTHON = re.compile(r"([\w./-]+\.py)(?:::?([\w.]+))?")
 _PATH = re.compile(r"(?:harvester|tests|benchmarks|docs|requirements|\.ci)/[\w./*-]*")
@@ -104,16 +105,19 @@ def exported(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.mark.parametrize("block", blocks(), ids=str)
 def test_code_that_is_marked_as_runnable_runs(block: Block, command: Command, exported: Path) -> None:
-    """Beside an export called `out`, or in the clone, with the environment that the page asks for."""
+    """Beside an export called `out`, or in the clone, with the environment that the page asks for.
+
+    Tests that a page would run are collected only: they run anyway.
+    """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     run = [sys.executable, "-c", block.code] if block.language == "python" else ["sh", "-ec", block.code]
     done = subprocess.run(
         run,
         cwd=ROOT if block.in_clone else exported,
-        env=command.environment | {"PATH": path},
+        env=command.environment | {"PATH": path, "PYTEST_ADDOPTS": "--collect-only"},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=LONG,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,19 +13,24 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
+from tests.forked import HARVESTER, run_forked
 from tests.output.stores import S3, s3_server
-
-HARVESTER = Path(sys.executable).with_name("harvester")
+from tests.patience import LONG
 
 
 @dataclass(frozen=True)
 class Command:
-    """The installed command, as a user of one simulator runs it."""
+    """The command, as a user of one simulator runs it: forked, installed, or installed and under way."""
 
     environment: dict[str, str]
 
     def __call__(
-        self, *arguments: str | Path, timeout: float = 120, **variables: str
+        self, *arguments: str | Path, timeout: float = LONG, **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        return run_forked(*arguments, environment=self.environment | variables, timeout=timeout)
+
+    def installed(
+        self, *arguments: str | Path, timeout: float = LONG, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [HARVESTER, *map(str, arguments)],

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from queue import Queue
 from typing import Any
-from unittest.mock import patch
 
-from harvester.simulator import server
 from harvester.simulator.server import Listening, Options, serve
 from harvester.simulator.world import World, WorldSpec
 from tests.e2e.conftest import Command, command_for
+from tests.patience import LONG
 
 Json = dict[str, Any]
 
@@ -79,13 +78,12 @@ def serving(
         return HandmadeWorld(ontology, rows, listed or {})
 
     options = Options(spec=WorldSpec(rows=len(rows)))
-    with patch.object(server, "World", world):
-        thread = threading.Thread(target=serve, args=(options, heard.put, stop), daemon=True)
-        thread.start()
-        listening = heard.get(timeout=30)
+    thread = threading.Thread(target=serve, args=(options, heard.put, stop, world), daemon=True)
+    thread.start()
+    listening = heard.get(timeout=LONG)
     try:
         yield command_for(listening)  # type: ignore[arg-type]  # it has what is needed of a simulator
     finally:
         loop, ended = ending.get()
         loop.call_soon_threadsafe(ended.set)
-        thread.join(30)
+        thread.join(LONG)

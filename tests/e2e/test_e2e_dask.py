@@ -15,6 +15,7 @@ from harvester.simulator import Faults, Simulator
 from harvester.simulator.world import WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
 from tests.engines.cluster import Cluster
+from tests.patience import LONG
 
 PROJECT = "Demo street scenes"
 FLAGS = ("--rows-per-part", "25")
@@ -122,7 +123,7 @@ async def held(client: Client) -> int:
 
 async def until_none_is_held(client: Client) -> None:
     """Until no worker has a session open."""
-    with anyio.fail_after(60):
+    with anyio.fail_after(LONG):
         while await held(client):  # noqa: ASYNC110  # of other processes, which set no event here
             await anyio.sleep(0.05)
 
@@ -136,7 +137,7 @@ def test_the_bytes_are_those_of_one_machine_though_a_worker_is_killed(
     cluster.workers[0].kill()
     assert len(commits(tmp_path / "out")) < PARTS
     slow.set_faults()
-    said, logged = running.communicate(timeout=60)
+    said, logged = running.communicate(timeout=LONG)
     assert running.returncode == 0, logged.decode()
     assert json.loads(said)["counts"] == json.loads((alone / "manifest.json").read_text())["counts"]
     assert parts(tmp_path / "out") == parts(alone)
@@ -154,7 +155,7 @@ def test_an_interrupt_keeps_what_is_done_and_the_same_command_goes_on(
     """Exit 130 without leftovers; nothing is written any more; later the same bytes."""
     running = start(harvester, cluster, tmp_path / "out")
     running.send_signal(signal.SIGINT)
-    _, logged = running.communicate(timeout=60)
+    _, logged = running.communicate(timeout=LONG)
     assert running.returncode == 130, logged.decode()
     assert b"to go on: harvester export" in logged
     kept = commits(tmp_path / "out")
@@ -190,7 +191,7 @@ def test_a_scheduler_that_is_lost_ends_the_export_resumable(
         lost.add_worker()
         running = start(harvester, lost, tmp_path / "out", "--quiet")
         lost.scheduler.kill()
-        _, logged = running.communicate(timeout=60)
+        _, logged = running.communicate(timeout=LONG)
     assert running.returncode == 5, logged.decode()
     assert b"the scheduler" in logged or b"its scheduler" in logged
     assert b"to go on: harvester export" in logged

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import HARVESTER, Command
+from tests.e2e.conftest import Command
+from tests.forked import HARVESTER
+from tests.patience import LONG
 
 PAGE = Path(__file__).parents[2] / "docs" / "python.md"
 
@@ -48,7 +50,7 @@ def test_the_documented_code_runs(harvester: Command, tmp_path: Path, code: str)
     """Each block as it stands, with credentials from the environment."""
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=tmp_path, env=harvester.environment, capture_output=True, text=True, timeout=120, check=False,
+        cwd=tmp_path, env=harvester.environment, capture_output=True, text=True, timeout=LONG, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

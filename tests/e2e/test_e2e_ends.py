@@ -13,6 +13,7 @@ import pytest
 
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
+from tests.patience import LONG, patience
 
 Ended = subprocess.CompletedProcess[str]
 
@@ -73,7 +74,7 @@ def test_fault_16_a_signal_keeps_what_is_done(
     running = start(command, tmp_path / "out", "--processes", processes)
     os.killpg(running.pid, number)  # as a terminal does
     halted.set_faults()
-    _, told = running.communicate(timeout=60)
+    _, told = running.communicate(timeout=LONG)
     assert running.returncode == code
     assert f"to go on: harvester export '{PROJECT}' -o {tmp_path / 'out'}" in told.decode()
     assert "Traceback" not in told.decode()
@@ -106,7 +107,7 @@ def test_a_worker_that_is_killed_ends_the_export_resumable(
     running = start(command, tmp_path / "out", "--processes", "2")
     children = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
     os.kill(int(children[0]), signal.SIGKILL)
-    _, told = running.communicate(timeout=50)  # an answer that hangs takes a minute
+    _, told = running.communicate(timeout=patience(50))  # an answer that hangs takes a minute
     assert running.returncode == 5
     assert "a worker process ended unexpectedly" in told.decode()
     halted.set_faults()
@@ -123,7 +124,7 @@ def test_fault_18_the_second_one_on_a_target_is_told_who_works_there(
     assert second.returncode == 6
     assert f"process {running.pid}" in second.stderr
     halted.set_faults()
-    running.communicate(timeout=60)
+    running.communicate(timeout=LONG)
     assert running.returncode == 0
 
 

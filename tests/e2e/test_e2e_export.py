@@ -12,7 +12,9 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import World, WorldSpec
-from tests.e2e.conftest import HARVESTER, Command, parts
+from tests.e2e.conftest import Command, parts
+from tests.forked import HARVESTER
+from tests.patience import LONG
 from tests.truth import truth_of
 
 PROJECT = "Demo street scenes"
@@ -137,7 +139,7 @@ def test_fault_21_a_reader_that_has_enough_ends_it_quietly(harvester: Command) -
     shell = f"{HARVESTER} export '{PROJECT}' -o - --emit objects --shape polygon | head -1"
     done = subprocess.run(
         ["bash", "-o", "pipefail", "-c", shell],
-        env=harvester.environment, capture_output=True, text=True, timeout=120, check=False,
+        env=harvester.environment, capture_output=True, text=True, timeout=LONG, check=False,
     )  # fmt: skip
     assert done.returncode in (0, 141), done.stderr
     assert json.loads(done.stdout)["object"]["shape"] == "polygon"

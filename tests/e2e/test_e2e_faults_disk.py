@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
-from tests.e2e.conftest import HARVESTER, Command, command_for, parts
+from tests.e2e.conftest import Command, command_for, parts
 from tests.e2e.platform import PROJECT
+from tests.forked import HARVESTER
 
 ROOT = Path(__file__).parents[2]
 SHIM = f"{ROOT / 'tests' / 'output' / 'shim'}:{ROOT}"
@@ -46,10 +47,10 @@ def test_fault_17_a_full_or_failing_disk(command: Command, whole: Path, tmp_path
         number, error = case
         target = tmp_path / str(number)
         arguments = ("export", PROJECT, "-o", target, *FLAGS)
-        stopped = command(*arguments, PYTHONPATH=SHIM, FAULTY_AT=str(number), FAULTY_ERRNO=error)
+        stopped = command.installed(*arguments, PYTHONPATH=SHIM, FAULTY_AT=str(number), FAULTY_ERRNO=error)
         assert stopped.returncode == 5, stopped.stderr
         left = list(target.rglob("*.tmp"))
-        assert command(*arguments).returncode == 0
+        assert command.installed(*arguments).returncode == 0
         return stopped.stderr, parts(target), left
 
     with ThreadPoolExecutor(2) as pool:

@@ -13,8 +13,10 @@ import pytest
 import zstandard
 
 from harvester.simulator import Simulator
-from tests.e2e.conftest import HARVESTER, Command, command_for, wait_for
+from tests.e2e.conftest import Command, command_for, wait_for
+from tests.forked import HARVESTER
 from tests.output.stores import BUCKET, S3, answering
+from tests.patience import LONG
 
 PROJECT = "Demo street scenes"
 FLAGS = ("--data-title-like", "%12%", "--rows-per-part", "20")
@@ -113,7 +115,7 @@ def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(
         wait_for(won, lambda: has(s3, "raced/.harvester/commits/00000.json"))
         won.terminate()
         halted.set_faults()
-        _, said = won.communicate(timeout=60)
+        _, said = won.communicate(timeout=LONG)
     assert won.returncode == 128 + signal.SIGTERM
     assert f"-o {target}".encode() in said, "the command to go on"
     assert json.loads(s3.contents("raced")[".harvester/lock"])["holder"] is None
@@ -146,7 +148,7 @@ def test_a_compressed_stream_is_the_plain_one_compressed(harvester: Command, loc
         flags = [*FLAGS, "--emit", "objects", "--quiet", "--compress", compression]
         command = [HARVESTER, "export", PROJECT, *flags, "-o", "-"]
         return subprocess.run(
-            command, env=harvester.environment, capture_output=True, timeout=120, check=True
+            command, env=harvester.environment, capture_output=True, timeout=LONG, check=True
         ).stdout
 
     plain = b"".join(data for name, data in sorted(local.items()) if name.startswith("objects-"))

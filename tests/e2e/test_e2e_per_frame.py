@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from tests.e2e.conftest import HARVESTER, Command
+from tests.e2e.conftest import Command
 from tests.e2e.handmade import TITLE, serving
+from tests.forked import HARVESTER
 from tests.labels.case_plans import KNOWN
 from tests.labels.cases import Json, ontology, reviewed
+from tests.patience import LONG
 
 FRAMES = 400_000
 HASHES = ("first", "second", "third")
@@ -49,7 +51,7 @@ def peak(command: Command, *arguments: str | Path) -> int:
     """The most memory that a command needs, in MiB."""
     done = subprocess.run(
         [sys.executable, "-c", PEAK, *map(str, arguments)],
-        env=command.environment, capture_output=True, timeout=300, check=False,
+        env=command.environment, capture_output=True, timeout=LONG, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode()
     return int(done.stdout)

@@ -14,9 +14,11 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
-from tests.e2e.conftest import HARVESTER, Command, command_for
+from tests.e2e.conftest import Command, command_for
 from tests.engines.cluster import Cluster
+from tests.forked import HARVESTER
 from tests.output.stores import S3
+from tests.patience import LONG
 
 TESTS = Path(__file__).parents[1]
 
@@ -54,7 +56,7 @@ def run(title: str, folder: Path, harvester: Command) -> str:
         command = [sys.executable, "-c", code] if language == "python" else ["sh", "-ec", code]
         done = subprocess.run(
             command, cwd=folder, env=harvester.environment | {"PATH": path},
-            capture_output=True, text=True, timeout=120, check=False,
+            capture_output=True, text=True, timeout=LONG, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
         said += done.stdout + done.stderr

@@ -137,7 +137,7 @@ def test_rows_are_fetched_again_on_request(command: Command, out: Path) -> None:
     told, _ = synced(command, out, "--refetch")
     assert told["changes"]["edited"] == len(labels)
     assert live(out) == before
-    unknown = command("sync", out, "--refetch", "--label-hash", "no such row")
+    unknown = command("sync", out, "--refetch", "--label-hash", "no such row", "--quiet")
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
     assert "no label row no such row is listed" in unknown.stderr
     alone = command("sync", out, "--label-hash", labels[0])

@@ -1,11 +1,13 @@
 """A server that records what it is asked and answers what it is told to, over TLS, on loopback."""
 
+import base64
 import gzip
 import json
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,6 +16,8 @@ from typing import Any
 import trustme
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.patience import LONG
 
 PROJECT = "5a1b6e9c-0000-4000-8000-000000000001"
 ONTOLOGY = "5a1b6e9c-0000-4000-8000-000000000002"
@@ -104,8 +108,8 @@ class Recording:
                         self.wfile.write(piece)
                         self.wfile.flush()
                     return
-                self.send_response(reply.status)
-                for name, value in reply.headers.items():
+                self.send_response_only(reply.status)
+                for name, value in {"Date": self.date_time_string(), **reply.headers}.items():
                     self.send_header(name, value)
                 if reply.pieces is None:
                     self.send_header("Content-Length", str(len(reply.body)))
@@ -150,20 +154,38 @@ class Recording:
 
 
 class Tunnel:
-    """An http proxy that opens one tunnel after another, while it is entered."""
+    """An http proxy that opens tunnels, while it is entered.
 
-    def __init__(self) -> None:
+    Args:
+        wants: `user:password`, without which it answers 407.
+        answers: its answer to every CONNECT instead of a tunnel, e.g. ``403 Forbidden``.
+        port: 0 is any free one.
+    """
+
+    def __init__(self, *, wants: str | None = None, answers: str | None = None, port: int = 0) -> None:
+        self.asked: list[str] = []
         self.opened: list[str] = []
         self.authorized: list[str] = []
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+        self._wants = "Basic " + base64.b64encode(wants.encode()).decode() if wants else None
+        self._answers = answers
+        self._near: set[socket.socket] = set()
+        self._listening = socket.create_server(("127.0.0.1", port))
+        self.port: int = self._listening.getsockname()[1]
+        self.host = f"127.0.0.1:{self.port}"
+        self.url = f"http://{self.host}"
 
     def __enter__(self) -> "Tunnel":
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._listening.shutdown(socket.SHUT_RDWR)
+        self.die()
+
+    def die(self) -> None:
+        """Refuses connections from now on, and breaks those that there are."""
+        for opened in (self._listening, *self._near):
+            with suppress(OSError):
+                opened.shutdown(socket.SHUT_RDWR)
         self._listening.close()
 
     def _serve(self) -> None:
@@ -172,20 +194,31 @@ class Tunnel:
                 near, _ = self._listening.accept()
             except OSError:
                 return
-            with near, near.makefile("rb") as head:
-                target = head.readline().split()[1].decode()
-                while line := head.readline().decode().strip():
-                    name, _, value = line.partition(": ")
-                    if name.lower() == "proxy-authorization":
-                        self.authorized.append(value)
-                self.opened.append(target)
-                host, _, port = target.rpartition(":")
-                with socket.create_connection((host, int(port))) as far:
-                    near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                    back = threading.Thread(target=_relay, args=(far, near), daemon=True)
-                    back.start()
-                    _relay(near, far)
-                    back.join(10)
+            self._near.add(near)
+            threading.Thread(target=self._answer, args=(near,), daemon=True).start()
+
+    def _answer(self, near: socket.socket) -> None:
+        with near, near.makefile("rb") as head, suppress(OSError):
+            target = head.readline().split()[1].decode()
+            self.asked.append(target)
+            authorization = None
+            while line := head.readline().decode().strip():
+                name, _, value = line.partition(": ")
+                if name.lower() == "proxy-authorization":
+                    authorization = value
+                    self.authorized.append(value)
+            if self._answers or (self._wants and authorization != self._wants):
+                refusal = self._answers or "407 Proxy Authentication Required"
+                near.sendall(f"HTTP/1.1 {refusal}\r\nContent-Length: 0\r\n\r\n".encode())
+                return
+            self.opened.append(target)
+            host, _, port = target.rpartition(":")
+            with socket.create_connection((host, int(port))) as far:
+                near.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                back = threading.Thread(target=_relay, args=(far, near), daemon=True)
+                back.start()
+                _relay(near, far)
+                back.join(LONG)
 
 
 def _relay(source: socket.socket, sink: socket.socket) -> None:

@@ -17,6 +17,7 @@ from urllib3.exceptions import NameResolutionError, NewConnectionError, Protocol
 from harvester.encord import faults
 from harvester.encord.body import AnswerTooLarge, BrokenAnswer, UnreadableAnswer
 from harvester.encord.faults import Asked, parse_retry_after
+from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
     CannotFinishNow,
@@ -30,11 +31,12 @@ from harvester.errors import (
 )
 
 DOMAIN = "https://api.encord.com"
+ROUTE = Route(DOMAIN)
 POOL: Any = urllib3.HTTPSConnectionPool("api.encord.com")
 
 
 def translate(error: Exception, asked: Asked = "row") -> HarvesterError:
-    return faults.translate(error, asked=asked, operation="get_label_row", domain=DOMAIN, row="h")
+    return faults.translate(error, asked=asked, operation="get_label_row", route=ROUTE, row="h")
 
 
 def named(code: str, payload: Any = None) -> Exception:

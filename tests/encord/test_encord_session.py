@@ -136,7 +136,10 @@ def test_an_unknown_title_suggests_close_ones(server: Recording, connect: Connec
 
 
 REFUSALS = {
-    "401": (as_json({"message": "who are you?"}, 401), "does not accept these credentials: .*region"),
+    "401": (
+        as_json({"message": "who are you?"}, 401),
+        "not accept these credentials .who are you..: .*region",
+    ),
     "403": (as_json({"message": "not yours"}, 403), "not yours Connected to https.*another region"),
 }
 
@@ -179,6 +182,20 @@ def test_a_start_in_bad_weather_is_tried_again(
     assert slept[0] == 7
     assert len(slept) == 3
     assert all(0 < wait <= 11 for wait in slept[1:])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_retry_after_of_nothing_is_no_leave_to_hammer(
+    server: Recording, connect: Connect, slept: list[float], status: int
+) -> None:
+    """A listing that is refused with `Retry-After: 0`, or with less than the back-off, waits for that."""
+    for header in ("0", "1", "Sat, 31 Jan 2026 12:00:00 GMT"):
+        server.answers = lambda asked, header=header: Reply(status=status, headers={"Retry-After": header})
+        slept.clear()
+        with pytest.raises(CannotFinishNow):
+            read(connect())
+        assert len(slept) == 8
+        assert sum(slept) > 40
 
 
 def test_a_server_that_stays_down_ends_the_run_with_its_reason(
@@ -349,3 +366,65 @@ def test_a_bearer_token_is_sent_as_it_is(server: Recording, connect: Connect) ->
     read(session)
     assert [asked.headers["Authorization"] for asked in server.asked] == ["Bearer t0ken"] * 2
     assert not any("Signature" in asked.headers for asked in server.asked)
+
+
+class Told(Platform):
+    """Stages, branches and datasets of a project, two branches a page; `refused` is answered instead."""
+
+    def __init__(self, refused: int | None = None, **more: Any) -> None:
+        super().__init__(project("Street scenes", **more))
+        self.refused = refused
+
+    def __call__(self, asked: Asked) -> Reply:
+        parts = urlsplit(asked.path)
+        if self.refused is not None:
+            return as_json({"message": "no"}, self.refused)
+        if parts.path.endswith("/branches"):
+            names = ["model-a", "main", "mödel b", "model-c", "model-d"]
+            start = int(parse_qs(parts.query).get("pageToken", ["0"])[0])
+            more = str(start + 2) if start + 2 < len(names) else ""
+            return as_json(
+                {"results": [{"name": name} for name in names[start : start + 2]], "nextPageToken": more}
+            )
+        if parts.path.endswith("/datasets"):
+            return as_json({"results": [{"datasetHash": OTHER, "title": "Streets", "description": ""}]})
+        return super().__call__(asked)
+
+
+FOUND = ProjectInfo(PROJECT, "Street scenes", "")
+
+
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_stages_branches_and_datasets_are_read(server: Recording, connect: Connect, way: str) -> None:
+    """Page after page; stages of a sort that nobody knows yet, too. Every project has the branch main."""
+    stages = [
+        {"stageType": "A_TYPE_OF_TOMORROW", "uuid": "u", "title": title} for title in ("Review", "Done")
+    ]
+    server.answers = Told(workflow={"stages": stages})
+    session = connect(transport=way)
+    assert session.stages(FOUND) == ["Review", "Done"]
+    assert session.branches(FOUND) == ["main", "model-a", "mödel b", "model-c", "model-d"]
+    assert session.datasets(FOUND) == {OTHER: "Streets"}
+
+
+@pytest.mark.parametrize("answers", [Told(), Told(workflow=None), Told(workflow={}), Told(403), Told(404)])
+def test_what_the_platform_does_not_tell_of_a_project_stops_nothing(
+    server: Recording, connect: Connect, answers: Told
+) -> None:
+    """No workflow; a key that may not read it; a platform without such a call: then nothing is known."""
+    server.answers = answers
+    session = connect()
+    assert session.stages(FOUND) == []
+    if answers.refused:
+        assert session.branches(FOUND) == []
+        assert session.datasets(FOUND) == {}
+
+
+def test_a_platform_that_is_down_is_not_one_that_tells_nothing(
+    server: Recording, connect: Connect, slept: list[float]
+) -> None:
+    """It is asked again, and then the run stops."""
+    server.answers = Told(503)
+    with pytest.raises(CannotFinishNow):
+        connect().branches(FOUND)
+    assert slept

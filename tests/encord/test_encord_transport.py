@@ -1,8 +1,9 @@
 """The SDK's own calls over kept-alive connections: raw bytes, deadlines, caps, and nobody else's host."""
 
-import base64
 import gzip
+import inspect
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -15,11 +16,12 @@ from typing import Any
 
 import encord
 import pytest
+from encord.client import EncordClientProject
 from encord.http.querier import Querier
 
-from harvester.encord import connections, transport
+from harvester.encord import transport
 from harvester.encord.project import ProjectInfo
-from harvester.encord.sdk import KNOWN_SDK
+from harvester.encord.sdk_version import KNOWN_SDK
 from harvester.encord.session import Session
 from harvester.errors import (
     BadInput,
@@ -35,6 +37,7 @@ from harvester.fetch.source import LabelRows
 from harvester.settings import Connection, Format, Selection
 from tests.encord.conftest import KEY
 from tests.encord.recording import PROJECT, Asked, Recording, Reply, Tunnel, envelope, error, gzipped
+from tests.patience import LONG
 
 Connect = Callable[..., Session]
 EDITOR = {"objects": [{"featureNodeHash": "object"}], "classifications": [{"featureNodeHash": "class"}]}
@@ -118,12 +121,14 @@ def test_a_request_is_sent_in_one_piece(
     server.answers = echo
     sent: list[bytes] = []
 
-    class Noting(connections._BoundedTLSSocket):
-        def sendall(self, data: Any, flags: int = 0) -> None:
-            sent.append(bytes(data))
-            super().sendall(data, flags)
+    sendall = ssl.SSLSocket.sendall
 
-    monkeypatch.setattr(connections, "_BoundedTLSSocket", Noting)
+    def noted(socket: ssl.SSLSocket, data: Any, flags: int = 0) -> None:
+        if not socket.server_side:
+            sent.append(bytes(data))
+        sendall(socket, data, flags)
+
+    monkeypatch.setattr(ssl.SSLSocket, "sendall", noted)
     rows_of(connect()).get_label_row("a")
     (asked,) = server.asked
     assert [(piece[:5], piece[-len(asked.body) :]) for piece in sent] == [(b"POST ", asked.body)]
@@ -164,7 +169,7 @@ def test_many_threads_have_a_connection_each_and_keep_it(server: Recording, conn
     together = threading.Barrier(16)
 
     def answers(asked: Asked) -> Reply:
-        together.wait(10)
+        together.wait(LONG)
         return echo(asked)
 
     server.answers = answers
@@ -311,7 +316,7 @@ def test_silence_ends_at_the_read_timeout(server: Recording, connect: Connect) -
     stop = threading.Event()
 
     def answers(asked: Asked) -> Reply:
-        stop.wait(10)
+        stop.wait(LONG)
         return echo(asked)
 
     server.answers = answers
@@ -416,19 +421,6 @@ def test_a_tunnel_through_a_proxy_is_kept_too(
         assert len(proxy.opened) == 2
 
 
-@pytest.mark.parametrize("transport", ["pooled", "sdk"])
-def test_a_proxy_is_given_the_password_of_its_address(
-    server: Recording, connect: Connect, monkeypatch: pytest.MonkeyPatch, transport: str
-) -> None:
-    """Percent-encoded in the address, as it is in the header."""
-    server.answers = echo
-    with Tunnel() as proxy:
-        monkeypatch.setenv("HTTPS_PROXY", proxy.url.replace("://", "://me:p%2Fa%40ss@"))
-        assert rows_of(connect(transport=transport)).get_label_row("a").rows
-    assert proxy.authorized == ["Basic " + base64.b64encode(b"me:p/a@ss").decode()]
-    assert "Proxy-Authorization" not in server.asked[0].headers
-
-
 def test_plain_http_goes_through_a_proxy_by_its_whole_url(
     serving: Callable[..., Recording], connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -510,7 +502,7 @@ def test_faults_mean_the_same_through_the_untouched_sdk(
 MOVED = """
 An internal of the encord SDK that the pooled transport stands on has changed. Compare
 harvester/encord/transport.py with the SDK's http/querier.py, http/v2/api_client.py and client.py, make it fit
-again, then update `_INTERNALS` there and `KNOWN_SDK` in sdk.py. Until then users are told to take
+again, then update `_INTERNALS` there and `KNOWN_SDK` in sdk_version.py. Until then users are told to take
 --transport sdk.
 """
 
@@ -543,7 +535,7 @@ def test_a_moved_internal_is_one_clear_line_and_the_plain_transport_still_opens(
 
     def moved(self: Querier, request: Any, *, idempotent: bool) -> None: ...
 
-    monkeypatch.setattr(transport, "_INTERNALS", {moved: transport._INTERNALS[Querier._execute]})
+    monkeypatch.setattr(Querier._execute, "__signature__", inspect.signature(moved), raising=False)
     with pytest.raises(
         BadInput, match=r"not known to the pooled transport .* use --transport sdk, or install encord"
     ):
@@ -568,3 +560,47 @@ except BadInput as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert "not known to the pooled transport" in done.stdout
+
+
+def renamed(self: Any, uids: Any = None, *, signed: bool = False) -> None: ...
+
+
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+@pytest.mark.parametrize("getter", ["get_label_row", "get_label_rows", "list_label_rows"])
+def test_a_call_that_the_sdk_does_not_take_is_one_line_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, way: Any, getter: str
+) -> None:
+    """A renamed keyword, or a method that is gone; and not an error of each row."""
+    with monkeypatch.context() as patch:
+        patch.setattr(EncordClientProject, getter, renamed)
+        with pytest.raises(BadInput, match=rf"of encord .*renamed: .*: install encord {KNOWN_SDK}$"):
+            Session.open(Connection(ssh_key=KEY, transport=way))
+    monkeypatch.delattr(EncordClientProject, getter)
+    with pytest.raises(BadInput, match=rf"cannot be used .*'{getter}'.: install encord"):
+        Session.open(Connection(ssh_key=KEY, transport=way))
+
+
+OLD = """
+import encord.exceptions
+del encord.exceptions.RateLimitExceededError  # as before 0.1.180
+"""
+NONE = """
+import sys
+sys.modules["encord"] = None
+"""
+
+
+@pytest.mark.parametrize("verb", [["projects"], ["export", "p", "-o", "out"], ["bench", "p"]], ids=" ".join)
+@pytest.mark.parametrize("sdk", [OLD, NONE], ids=["too old", "not there"])
+def test_an_sdk_that_cannot_even_be_imported_is_one_line(tmp_path: Path, sdk: str, verb: list[str]) -> None:
+    """The installed command: exit code 2, and no bug of ours."""
+    (tmp_path / "sitecustomize.py").write_text(sdk)
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "ENCORD_SSH_KEY": KEY}
+    done = subprocess.run(
+        [Path(sys.executable).with_name("harvester"), *verb, "--transport", "sdk"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("harvester: this version of encord (")
+    assert done.stderr.endswith(f": install encord {KNOWN_SDK}\n")
+    assert done.stderr.count("\n") == 1

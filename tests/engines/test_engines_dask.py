@@ -19,6 +19,7 @@ from harvester.output.target import LocalTarget
 from harvester.part import Work
 from harvester.settings import Connection, Format, Limits, Selection
 from tests.engines.cluster import Cluster
+from tests.patience import LONG
 
 pytestmark = pytest.mark.anyio
 
@@ -75,14 +76,13 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         cluster()
 
 
-async def test_a_scheduler_that_does_not_answer_is_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_scheduler_that_does_not_answer_is_worth_another_try() -> None:
     """CannotFinishNow names the address, soon."""
-    monkeypatch.setattr(dask, "_TO_CONNECT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         address = f"tcp://127.0.0.1:{closed.getsockname()[1]}"
     async with AsyncExitStack() as stack:
         with pytest.raises(CannotFinishNow, match=f"no Dask scheduler answers at {address}"):
-            await dask._connect(address, stack)
+            await dask._connect(address, stack, within=0.3)
 
 
 async def test_what_is_no_address_is_refused() -> None:
@@ -92,15 +92,12 @@ async def test_what_is_no_address_is_refused() -> None:
             await dask._connect("nonsense://h", stack)
 
 
-async def test_a_cluster_without_workers_is_named_as_such(
-    scheduler: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_cluster_without_workers_is_named_as_such(scheduler: str) -> None:
     """Dask would wait for ever."""
     async with AsyncExitStack() as stack:
-        client = await dask._connect(scheduler, stack)
-        monkeypatch.setattr(dask, "_TO_CONNECT", 0.2)
+        client = await dask._connect(scheduler, stack, within=LONG)
         with pytest.raises(CannotFinishNow, match="has no workers"):
-            await dask._workers(client, scheduler)
+            await dask._workers(client, scheduler, within=0.2)
         await dask._check_packages(client)
 
 

@@ -2,8 +2,7 @@
 
 import io
 import json
-import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,33 +11,27 @@ import anyio
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
-from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.export import export
-from harvester.fetch.source import RowsResponse
 from harvester.job import Job, Observer, OnEvent
 from harvester.output.filesystem import FileSystem
 from harvester.output.target import LocalTarget
-from harvester.settings import Connection, Format, Limits, Selection
+from harvester.settings import Format, Limits, Selection
 from harvester.summary import Summary
+from tests.fakes import FakeProject
 
 PROJECT = ProjectInfo("project-hash", "Small project", "2024-01-01", None)
 SMALL_PARTS = Format(rows_per_part=10)
 
 
-class Platform:
+class Platform(FakeProject):
     """A project of image rows with one box each; every fifth has no label."""
 
-    connection = Connection(domain="http://127.0.0.1:9")
-
     def __init__(self, rows: int = 50) -> None:
+        super().__init__()
         self.edited = {f"data-{i:04}": "2024-01-01" for i in range(rows)}
-        self.broken: set[str] = set()
-        self.asked: list[str] = []
         self.listings = 0
-        self.before_answer: Callable[[], object] = lambda: None
         self.spooled: Callable[[bytes], io.BytesIO] = io.BytesIO
-        self._lock = threading.Lock()
 
     def item(self, data_hash: str) -> dict[str, Any]:
         number = int(data_hash[-4:])
@@ -58,24 +51,7 @@ class Platform:
         items = [self.item(data) for data in sorted(self.edited, reverse=True)]
         return Spool(self.spooled(json.dumps({"status": 200, "response": items}).encode()), "")
 
-    def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "Platform":
-        return self
-
-    def get_label_row(self, label_hash: str) -> RowsResponse:
-        return self.get_label_rows([label_hash])
-
-    get_left_out = get_label_row
-
-    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
-        self.before_answer()
-        with self._lock:
-            self.asked += label_hashes
-        if bad := [name for name in label_hashes if name in self.broken]:
-            raise SkipRow("the row is corrupt", row=bad[0])
-        rows = [self._row(name) for name in label_hashes]
-        return RowsResponse(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
-
-    def _row(self, label_hash: str) -> bytes:
+    def row(self, label_hash: str) -> bytes:
         data = f"data-{label_hash[-4:]}"
         box = {"objectHash": "o", "name": "Car", "shape": "bounding_box", "edited": self.edited[data]}
         unit = {

@@ -18,6 +18,7 @@ from harvester.errors import BadInput, CannotFinishNow, SkipRow
 from harvester.output.target import LocalTarget
 from tests.export.platform import PROJECT, Platform, files
 from tests.output.faulty import Recording, Stall, all_that_can_happen
+from tests.patience import LONG
 
 
 class Served(Platform):
@@ -38,6 +39,14 @@ def platform(monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr("harvester.api.open_session", lambda connection: served)
     yield served
     assert served.closed, "the session was closed"
+
+
+@pytest.fixture
+def sigint_interrupts() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt. It would not in a background job of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def odd(record: dict[str, Any]) -> bool:
@@ -205,6 +214,7 @@ def test_plain_functions_take_what_the_async_ones_take(plain: str, awaited: str)
     assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(ours).parameters.values())
 
 
+@pytest.mark.usefixtures("sigint_interrupts")
 @pytest.mark.parametrize("inside", [False, True], ids=["in plain code", "in a running loop"])
 def test_an_interrupt_ends_an_export_in_good_order(platform: Served, tmp_path: Path, inside: bool) -> None:
     """Its lock is given up and what is committed is kept: the same call goes on, to the same bytes."""
@@ -242,6 +252,7 @@ def test_an_interrupt_ends_an_export_in_good_order(platform: Served, tmp_path: P
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+@pytest.mark.usefixtures("sigint_interrupts")
 def test_a_second_interrupt_ends_an_export_at_once(platform: Served, tmp_path: Path) -> None:
     """The first one leaves it time for an answer that is outstanding."""
     main_thread = threading.main_thread().ident
@@ -253,14 +264,14 @@ def test_a_second_interrupt_ends_an_export_at_once(platform: Served, tmp_path: P
         while not stopping.is_set():
             ended.wait(0.01)
         signal.pthread_kill(main_thread, signal.SIGINT)
-        waited.put(ended.wait(10))
+        waited.put(ended.wait(LONG))
 
     platform.before_answer = never_answer
     limits = harvester.Limits(concurrency=1)
     with pytest.raises(KeyboardInterrupt):
         harvester.export("p", tmp_path / "out", limits=limits, stopping=stopping)
     ended.set()
-    assert waited.get(timeout=10), "it did not wait for the answer"
+    assert waited.get(timeout=LONG), "it did not wait for the answer"
 
 
 def test_other_processes_take_no_function_that_they_cannot_import(platform: Served, tmp_path: Path) -> None:
@@ -291,7 +302,7 @@ def test_stopping_ends_the_wait_for_a_server_that_does_not_answer(platform: Serv
     answered = threading.Event()
 
     def find_project(wanted: str) -> ProjectInfo:
-        answered.wait(10)
+        answered.wait(LONG)
         return PROJECT
 
     async def main() -> None:
@@ -307,3 +318,28 @@ def test_stopping_ends_the_wait_for_a_server_that_does_not_answer(platform: Serv
     with pytest.raises(CannotFinishNow, match="stopped"):
         anyio.run(main)
     assert not (tmp_path / "out").exists()
+
+
+def test_what_a_selection_names_is_checked_before_anything_is_made(
+    platform: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By all four ways to begin, as bad input that says what is close."""
+    monkeypatch.setattr(Served, "stages", lambda self, project: ["Review"], raising=False)
+    selection = harvester.Selection(workflow_graph_node_title_eq="Revew")
+
+    async def stream() -> None:
+        async for _ in harvester.stream("p", selection=selection):
+            pass
+
+    async def export() -> None:
+        await harvester.export_async("p", tmp_path / "out", selection=selection)
+
+    for begin in (
+        lambda: list(harvester.records("p", selection=selection)),
+        lambda: harvester.export("p", tmp_path / "out", selection=selection),
+        lambda: anyio.run(stream),
+        lambda: anyio.run(export),
+    ):
+        with pytest.raises(BadInput, match=r"unknown workflow stage 'Revew' \(did you mean 'Review'\?\)"):
+            begin()
+    assert list(tmp_path.iterdir()) == []

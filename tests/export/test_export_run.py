@@ -1,6 +1,7 @@
 """An export from plan to manifest, on a platform in memory."""
 
 import json
+import os
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
+from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
 from harvester.output.target import LocalTarget
@@ -325,3 +327,62 @@ async def test_a_target_of_which_nothing_is_kept_takes_a_corrected_selection(tmp
     assert verify(LocalTarget(tmp_path)).ok
     with pytest.raises(TargetRefused, match="data_types"):
         await Platform(50).export(tmp_path, selection=Selection())
+
+
+class Staged(Platform):
+    """A platform whose workflow has one stage, and whose first ten rows have a field more."""
+
+    stage = "Review"
+
+    def stages(self, project: ProjectInfo) -> list[str]:
+        return [self.stage]
+
+    def row(self, label_hash: str) -> bytes:
+        more = b'"extra": 1, "objectHash"' if label_hash < "label-0010" else b'"objectHash"'
+        return super().row(label_hash).replace(b'"objectHash"', more)
+
+
+async def test_what_a_selection_names_is_checked_once(tmp_path: Path) -> None:
+    """On a first run, before anything is made; a run that goes on keeps to what it began with."""
+    platform, target = Staged(50), tmp_path / "a" / "out"
+    with pytest.raises(BadInput, match=r"unknown workflow stage 'Revew' \(did you mean 'Review'\?\)"):
+        await platform.export(target, selection=Selection(workflow_graph_node_title_eq="Revew"))
+    with pytest.raises(BadInput):
+        await platform.export(tmp_path, selection=Selection(workflow_graph_node_title_eq="Revew"))
+    assert os.listdir(tmp_path) == []
+    selection = Selection(workflow_graph_node_title_eq="Review")
+    platform.broken = {"label-0023"}
+    failed = await platform.export(target, selection=selection)
+    platform.stage, platform.broken = "Renamed", set()
+    again = await platform.export(target, selection=selection, retry_failed=True)
+    assert (failed.counts["failed"], again.counts["harvested"]) == (1, 40)
+
+
+@pytest.mark.parametrize(("field", "lacking"), [("extra", []), ("none", ["object.none"])])
+async def test_a_run_that_goes_on_knows_what_earlier_runs_saw(
+    tmp_path: Path, field: str, lacking: list[str]
+) -> None:
+    """The first part alone has the field, and is not harvested again; nor is anything the third time."""
+    platform, selection = Staged(50), Selection(where=f"object.{field} == 5.0")
+    platform.broken = {"label-0023"}
+    first = await platform.export(tmp_path, selection=selection)
+    platform.broken, platform.asked = set(), []
+    second = await platform.export(tmp_path, selection=selection, retry_failed=True)
+    assert min(platform.asked) == "label-0020"
+    third = await platform.export(tmp_path, selection=selection)
+    assert third.already_complete
+    for done, dropped in ((first, 39), (second, 40), (third, 40)):
+        [found] = done.nothing_left
+        assert f"--where 'object.{field} == 5.0' dropped all {dropped}" in found.message
+        assert found.lacking == lacking
+
+
+async def test_a_run_that_goes_on_knows_what_ruled_out_all_rows(tmp_path: Path) -> None:
+    """From the rows of the plan."""
+    selection = Selection(task_statuses=("COMPLETED",), data_types=("image",), label_statuses=("REVIEWED",))
+    for _ in range(2):
+        done = await Platform(50).export(tmp_path, selection=selection)
+        assert [found.message for found in done.nothing_left] == [
+            "no label row is left: --label-status REVIEWED ruled out all 50"
+        ]
+    assert done.already_complete

@@ -162,20 +162,20 @@ class Copies(FakeLabelRows):
     def __init__(self, rows: list[PlanRow], older: list[int], asks: float = 1, **options: Any) -> None:
         self.left = {rows[number].label_hash or "": asks for number in older}
         names = [row.label_hash or "" for row in rows]
-        super().__init__({name: self.row(name, SAME) for name in names}, **options)
+        super().__init__({name: self.as_of(name, SAME) for name in names}, **options)
 
     @staticmethod
-    def row(label_hash: str, stamp: str) -> bytes:
+    def as_of(label_hash: str, stamp: str) -> bytes:
         return json.dumps({"label_hash": label_hash, "last_edited_at": stamp, "data_units": {}}).encode()
 
-    def _answer(self, asked: tuple[str, ...]) -> Any:
-        answer = super()._answer(asked)
+    def answer(self, asked: tuple[str, ...]) -> Any:
+        answer = super().answer(asked)
         rows = []
         for row in answer.rows:
             label_hash = json.loads(row)["label_hash"]
             left = self.left.get(label_hash, 0)
             self.left[label_hash] = left - 1
-            rows.append(self.row(label_hash, BEFORE) if left > 0 else row)
+            rows.append(self.as_of(label_hash, BEFORE) if left > 0 else row)
         return msgspec.structs.replace(answer, rows=rows)
 
 
@@ -257,7 +257,7 @@ async def test_a_row_that_has_gone_when_it_is_asked_for_again_is_failed_for_that
         if "row-0030" in asked and source.left["row-0030"] < 1:
             raise SkipRow("it is gone", failure="gone")
 
-    source._on_call = on_call
+    source.on_call = on_call
     came, _, _ = await harvest(source, rows)
     assert came[30] == ("row-0030", "gone")
     assert len(came) == 50

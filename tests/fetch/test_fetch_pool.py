@@ -400,9 +400,9 @@ async def test_an_outage_before_the_first_answer_fails_no_row() -> None:
 
 
 async def test_a_server_that_never_answers_ends_the_run_without_failing_rows() -> None:
-    """It is not the rows' fault: run the same command again."""
+    """It is not the rows' fault: run the same command again. The last error is told: it may name a proxy."""
     source = FakeLabelRows({}, on_call=during(0.0, 1e9, lambda: Unavailable("503")))
-    with pytest.raises(CannotFinishNow, match="answered nothing"):
+    with pytest.raises(CannotFinishNow, match=r"answered nothing for 15 minutes \(503\)"):
         await harvest(source, plan(100))
     assert 900 <= anyio.current_time() < 1000
 

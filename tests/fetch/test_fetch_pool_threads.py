@@ -10,18 +10,16 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from harvester.fetch import calls
-from harvester.fetch.asking import Call
+from harvester.fetch.calls import SLACK
 from harvester.fetch.in_flight import InFlight
 from harvester.fetch.pool import FailedRow
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow, Row
 from tests.fakes import FakeLabelRows
 from tests.fetch.pool_kit import COPYING, Copying, a_pool, collect, label_rows, plan, whole
+from tests.patience import LONG
 
 pytestmark = pytest.mark.anyio
-
-PATIENCE = 20.0  # seconds until a test that hangs is failed; none waits for it
 
 
 @pytest.fixture
@@ -33,19 +31,18 @@ async def test_as_many_threads_ask_at_once_as_the_controller_lets() -> None:
     """Sixty-four calls meet in the middle: none could go on before all of them are there."""
     rows = plan(600)
     together = threading.Barrier(64)
-    waves = threading.Semaphore(0)
+    met: list[int] = []
 
     def on_call(asked: tuple[str, ...]) -> None:
         # The first calls answer at once, for the pace to grow.
         if int(asked[0][-4:]) >= 600 - 64:
-            together.wait(PATIENCE)
-            waves.release()
+            met.append(together.wait(LONG))
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(PATIENCE), mock.patch.object(InFlight, "admits", lambda self, number: number < 64):
+    with anyio.fail_after(LONG), mock.patch.object(InFlight, "admits", lambda self, number: number < 64):
         async with a_pool(source, bundle_size=1, concurrency=64) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
-    assert waves._value == 64
+    assert len(met) == 64
 
 
 async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threading.Event) -> None:
@@ -56,11 +53,11 @@ async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threa
     def on_call(asked: tuple[str, ...]) -> None:
         if "row-0007" in asked and not hung.is_set():
             hung.set()
-            let_go.wait(PATIENCE)
+            let_go.wait(LONG)
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(PATIENCE), mock.patch.object(calls, "_SLACK", 0.0):
-        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=0.05) as pool:
+    with anyio.fail_after(LONG):
+        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=0.05 - SLACK) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
     assert not let_go.is_set()
 
@@ -71,11 +68,11 @@ async def test_a_row_that_always_hangs_is_failed(let_go: threading.Event) -> Non
 
     def on_call(asked: tuple[str, ...]) -> None:
         if "row-0002" in asked:
-            let_go.wait(PATIENCE)
+            let_go.wait(LONG)
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(PATIENCE), mock.patch.object(calls, "_SLACK", 0.0):
-        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=0.05) as pool:
+    with anyio.fail_after(LONG):
+        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=0.05 - SLACK) as pool:
             outcomes = dict(await collect(pool, rows))
     failed = outcomes["row-0002"]
     assert isinstance(failed, FailedRow)
@@ -91,10 +88,10 @@ async def test_leaving_a_stream_early_waits_for_no_thread(let_go: threading.Even
     def on_call(asked: tuple[str, ...]) -> None:
         if "row-0020" in asked:
             loop.call_soon_threadsafe(hanging.set)
-            let_go.wait(PATIENCE)
+            let_go.wait(LONG)
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(PATIENCE):
+    with anyio.fail_after(LONG):
         async with a_pool(source, bundle_size=1) as pool:
             async with aclosing(pool.stream(rows, COPYING)) as stream:
                 await anext(stream)
@@ -111,7 +108,7 @@ async def test_closing_the_pool_waits_for_no_thread(let_go: threading.Event) -> 
 
     def on_call(asked: tuple[str, ...]) -> None:
         loop.call_soon_threadsafe(hanging.set)
-        let_go.wait(PATIENCE)
+        let_go.wait(LONG)
 
     async def leave() -> None:
         async with a_pool(FakeLabelRows(label_rows(rows), on_call=on_call)) as pool:
@@ -121,7 +118,7 @@ async def test_closing_the_pool_waits_for_no_thread(let_go: threading.Event) -> 
                 group.cancel_scope.cancel()
             raise LookupError("the body's own")
 
-    with anyio.fail_after(PATIENCE), pytest.raises(LookupError):
+    with anyio.fail_after(LONG), pytest.raises(LookupError):
         await leave()
     assert not let_go.is_set()
 
@@ -130,33 +127,28 @@ async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
     """A thread that comes back late does no work for nobody."""
     rows = plan(1)
     loop, hanging, read = asyncio.get_running_loop(), anyio.Event(), threading.Event()
-    finished = threading.Event()
+    threads: list[threading.Thread] = []
 
     def on_call(asked: tuple[str, ...]) -> None:
+        threads.append(threading.current_thread())
         loop.call_soon_threadsafe(hanging.set)
-        let_go.wait(PATIENCE)
+        let_go.wait(LONG)
 
     class Reading(Copying):
         def extract(self, row: Row, planned: PlanRow) -> Harvest:
             read.set()
             return super().extract(row, planned)
 
-    original = Call.__call__
-
-    def run(call: Call) -> object:
-        try:
-            return original(call)
-        finally:
-            finished.set()
-
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(PATIENCE), mock.patch.object(Call, "__call__", run):
+    with anyio.fail_after(LONG):
         async with a_pool(source) as pool, anyio.create_task_group() as group:
             group.start_soon(collect, pool, rows, cast(Extractor, Reading()))
             await hanging.wait()
             group.cancel_scope.cancel()
         let_go.set()
-        assert await anyio.to_thread.run_sync(finished.wait, PATIENCE)
+        (thread,) = threads
+        await anyio.to_thread.run_sync(thread.join, LONG)
+    assert not thread.is_alive()
     assert not read.is_set()
 
 
@@ -172,5 +164,5 @@ async def test_a_pool_that_is_cancelled_from_outside_leaves_no_idle_thread() -> 
     assert scope.cancelled_caught
     ours = [thread for thread in threading.enumerate() if thread not in before]
     for thread in ours:
-        await anyio.to_thread.run_sync(thread.join, PATIENCE)
+        await anyio.to_thread.run_sync(thread.join, LONG)
     assert not [thread for thread in ours if thread.is_alive() and "harvester" in thread.name]

@@ -4,13 +4,28 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import msgspec
 import pytest
 
-from harvester.errors import BadInput
+from harvester.errors import BadInput, SkipRow
 from harvester.expression import FUNCTIONS, Where
 from harvester.filters import server_side
+from harvester.labels.extract import Extractor, Harvest
 from harvester.settings import Selection
-from tests.labels.rows import Json, answer, classifications, extract, flat, label, objects, placed, row, unit
+from tests.labels.rows import (
+    EVERYTHING,
+    PLANNED,
+    Json,
+    answer,
+    classifications,
+    extract,
+    flat,
+    label,
+    objects,
+    placed,
+    row,
+    unit,
+)  # fmt: skip
 
 BOX = {"x": 0.5, "y": 0, "w": 1, "h": 0.25}
 
@@ -169,6 +184,16 @@ def test_a_null_is_a_value_where_it_can_be_one() -> None:
         ),
         ('"ß❄" == kind && form == "point"', "column 17 (at 'form == \"point\"')"),
         ('object.name.lower() == "car"', "column 13 (at 'lower() == \"car\"'): no such function: lower"),
+        ('name == "x" and frame < 3', "column 13 (at 'and frame < 3'): CEL writes && for and"),
+        ('name == "or" OR frame < 3', "column 14 (at 'OR frame < 3'): CEL writes || for OR"),
+        ('name == "x" & frame < 3', "CEL writes && for &"),
+        ('name = "x"', "column 6 (at '= \"x\"'): CEL writes == for ="),
+        ('name === "x"', "CEL writes == for ==="),
+        ('name <> "x"', "CEL writes != for <>"),
+        ("not object.hidden", "CEL writes ! for not"),
+        ("not(object.hidden)", "CEL writes ! for not"),
+        ("object.a == None", "CEL writes null for None"),
+        ('name == "and" frame', "extraneous input 'frame'"),
         ("frame", "gives 0, not true or false"),
         ("object.confidence", "gives 1.0, not true or false"),
         ("(" * 10_000, "column"),
@@ -281,3 +306,82 @@ def test_classifications_are_chosen_by_their_answers() -> None:
     sent = row("video", unit({}), classification_answers=entries)
     found = classifications(sent, selection=Selection(where='classification.featureHash == "weather"'))
     assert [record["classification"]["classificationHash"] for record in found] == ["c1"]
+
+
+PATHS: dict[str, set[str]] = {
+    "object.confidense > 0.8": {"object", "object.confidense"},
+    "object . boundingBox.w*object['boundingBox'][\"h\"] > 0.2": {
+        "object", "object.boundingBox", "object.boundingBox.w", "object.boundingBox.h",
+    },
+    "has(object.a.b) && object.name.startsWith('frame.x') && frame > 1.5": {
+        "object", "object.a", "object.a.b", "object.name", "frame",
+    },
+    'answers.exists(a, a.name == "b.c" && a.options.all(o, o.nmae == "x"))': {
+        "answers", "answers.name", "answers.options", "answers.options.nmae",
+    },
+    "ranges[0][1] > 5 && size(reviews) > 0 && reviews[0].approved": {
+        "ranges", "reviews", "reviews.approved",
+    },
+    "attributes.filter(a, a.number > 1.0).size() > 1": {"attributes", "attributes.number"},
+    "object.exists(key, key == 'extra')": {"object"},
+    "true": set(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "fields"), PATHS.items())
+def test_the_fields_that_an_expression_reads_are_known(expression: str, fields: set[str]) -> None:
+    """Through loops and brackets, and not from what stands in quotes or is a function."""
+    assert set(Where(expression).fields) == fields
+
+
+@pytest.mark.parametrize(
+    ("expression", "records", "lacking"),
+    [
+        ("object.confidense > 0.8", [{"object": {"confidence": 1}}], {"object.confidense"}),
+        ("object.a == 1.0 || object.b == 2.0", [{"object": {"a": 5}}, {"object": {"b": 5}}], set()),
+        ("object.a > 1.0 && object.b > 2.0", [{"object": {"a": 0}}], {"object.b"}),
+        ("object.a.b > 1.0", [{"object": {"a": None}}], {"object.a", "object.a.b"}),
+        ("frame > 5 && width > 5", [{"frame": None, "width": 0}], {"frame"}),
+        ("answers.exists(a, a.x == 1.0)", [{"answers": []}], {"answers", "answers.x"}),
+        ("answers.exists(a, a.x == 1.0)", [{"answers": [{"y": 1}]}, {"answers": [{}, {"x": 2}]}], set()),
+        ("answers[0].options[0].nmae == ''", [{"answers": [{"options": [{}]}]}], {"answers.options.nmae"}),
+    ],
+)
+def test_what_no_record_has_is_what_is_left(expression: str, records: list[Json], lacking: set[str]) -> None:
+    """A field is there if any record has a value for it, whether the expression comes to it or not."""
+    where = Where(expression)
+    left = set(where.fields)
+    for record in records:
+        assert not where.matches(json.dumps(record).encode(), "label-1", left)
+    assert left == lacking
+
+
+def test_a_harvest_says_which_fields_none_of_its_records_had() -> None:
+    """Of all kinds together. A record that another filter has dropped is not asked."""
+    sent = row(
+        "image",
+        unit(flat(label("a", shape="point", extra=1), label("b", shape="polygon"))),
+        classification_answers=placed("c1", range=[[0, 0]]),
+    )
+    expression = "object.extra > 1.0"
+    assert extract(sent, selection=Selection(where=expression)).lacking == set()
+    lacking = extract(sent, selection=Selection(where=expression, shapes=("polygon",))).lacking
+    assert lacking == {"object.extra"}
+    assert extract(sent, selection=Selection(where="until > 5 || branch_name == ''")).lacking == {"until"}
+    assert extract(sent, selection=Selection(shapes=("point",))).lacking == set()
+    assert extract(row("image", unit({})), selection=Selection(where=expression)).lacking == {
+        "object", "object.extra",
+    }  # fmt: skip
+
+
+def test_a_row_that_cannot_be_read_has_no_field() -> None:
+    """What was found in it before the fault is taken back with its records."""
+    good = row("image", unit(flat(label("a"))))
+    broken = row("image", unit(flat(label("b", extra=1))), classification_answers={"c1": 5})
+    extractor = Extractor(Selection(where="object.extra > 1.0"), EVERYTHING, None)
+    planned = msgspec.structs.replace(PLANNED, label_hash=good["label_hash"])
+    both = [(json.dumps(sent).encode(), planned) for sent in (good, broken)]
+    (_, first), (_, second) = extractor.extract_all(both)
+    assert isinstance(first, Harvest)
+    assert first.lacking == {"object.extra"}
+    assert isinstance(second, SkipRow)

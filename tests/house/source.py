@@ -3,6 +3,7 @@
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,6 +51,7 @@ class Function(NamedTuple):
         return self.node.end_lineno - self.node.lineno + 1
 
 
+@cache
 def modules() -> list[Module]:
     """All of the package."""
     found = []

@@ -4,8 +4,12 @@ Each limit has its list of exceptions with a reason. An exception that is no lon
 so the lists only get shorter.
 """
 
+import re
+from pathlib import Path
+
 from tests.house.source import Function, classes, functions, imported_rooms, modules, used_twice
 
+TESTS = Path(__file__).parents[1]
 MOST_PARAMETERS = 7
 MOST_FUNCTION_LINES = 65
 MOST_MODULE_LINES = 400
@@ -90,3 +94,10 @@ def test_what_is_counted_is_there() -> None:
     assert found["fetch/pool.py: Pool.__init__"].parameters == MOST_PARAMETERS
     assert "encord/connections.py: _bounded.BoundedConnection.send" in found
     assert "Pool" in {name for module in modules() for name in classes(module)}
+
+
+def test_no_test_is_skipped_but_for_want_of_a_browser() -> None:
+    """Nor is one expected to fail. Only where pages are looked at a test may be skipped, see its conftest."""
+    ways = re.compile(r"\b(pytest|mark|unittest)\.(skip|skipif|skipUnless|xfail|importorskip)\b(?!\.Exc)")
+    found = {str(path.relative_to(TESTS)) for path in TESTS.rglob("*.py") if ways.search(path.read_text())}
+    assert found == {"report/conftest.py"}

@@ -17,6 +17,7 @@ from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from tests.output.faulty import Killed, Operation, Recording, Volatile, failing_at, killed_at
 from tests.output.small import contents, export
+from tests.patience import LONG
 
 
 def clean() -> tuple[dict[str, bytes], list[str]]:
@@ -168,7 +169,7 @@ def test_the_shim_breaks_the_disk_of_another_process(tmp_path: Path) -> None:
     def run(**variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-c", program],
-            env=environment | variables, capture_output=True, text=True, timeout=60, check=False,
+            env=environment | variables, capture_output=True, text=True, timeout=LONG, check=False,
         )  # fmt: skip
 
     assert "No space left on device" in run(FAULTY_AT="20").stderr

@@ -5,29 +5,34 @@ Azure and Google are tested as far as their addresses: what differs there is obs
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import anyio
 import msgspec
 import pytest
+import trustme
 from obstore.store import MemoryStore
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, TargetRefused
-from harvester.output import lease as leases
 from harvester.output.holder import Holder
+from harvester.output.lease import LEASE, LOCK, Clock, Lease
 from harvester.output.objectstore import LARGE, ObjectStoreTarget
-from harvester.output.store_client import parse_address
+from harvester.output.store_client import Objects, parse_address, translate
 from harvester.output.target import Draft, LocalTarget, open_target
 from harvester.output.verify import verify
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
 from harvester.stopping import held, stopping_when
 from tests.conformance import check_target
+from tests.encord.recording import Recording, Reply, Tunnel
 from tests.engines.test_engines_messages import WORK
 from tests.output.small import PURPOSE, contents, export
 from tests.output.stores import BUCKET, S3, answering, reach, s3_server
+from tests.patience import LONG
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +47,20 @@ def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     return server
 
 
-def memory() -> ObjectStoreTarget:
-    return ObjectStoreTarget("s3://memory/out", store=MemoryStore())
+MEMORY = "s3://memory/out"
+
+
+class InMemory(Objects):
+    """Objects in a store in memory."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        super().__init__(parse_address(MEMORY), store or MemoryStore())
+
+
+def memory(objects: Objects | None = None, **timing: Any) -> ObjectStoreTarget:
+    """A target of these objects. `timing`: options of its lease."""
+    objects = objects or InMemory()
+    return ObjectStoreTarget(MEMORY, objects=objects, lease=Lease(objects, MEMORY, **timing))
 
 
 # -- a target like any other ----------------------------------------------------------------------
@@ -63,7 +80,7 @@ def test_the_root_of_a_bucket_is_a_target(s3: S3) -> None:
 def test_a_store_in_memory_is_a_target() -> None:
     """obstore's own, whose conditional writes follow the same rules as S3's, Google's and Azure's."""
     store = MemoryStore()
-    check_target(lambda: ObjectStoreTarget("s3://memory/out", store=store))
+    check_target(lambda: memory(InMemory(store)))
 
 
 @pytest.mark.parametrize("compress", [None, "zstd"])
@@ -205,7 +222,7 @@ def test_of_many_that_come_at_once_one_wins(s3: S3) -> None:
     def attempt(target: ObjectStoreTarget) -> str:
         try:
             with target.lock():
-                done.wait(120)
+                done.wait(LONG)
                 return "held"
         except TargetRefused:
             return "refused"
@@ -218,62 +235,61 @@ def test_of_many_that_come_at_once_one_wins(s3: S3) -> None:
     assert sorted(each.result() for each in attempts) == ["held", *["refused"] * 7]
 
 
-class Clock:
+class VirtualClock(Clock):
     """Stands still but for the leases' own pauses."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        self.during_pause = lambda: None
-        monkeypatch.setattr(leases, "_now", lambda: self.now)
-        monkeypatch.setattr(leases, "_pause", self.pause)
+    def __init__(self, during_pause: Callable[[float], object] = lambda at: None) -> None:
+        self.at = 1000.0
+        self._during_pause = during_pause
+
+    def now(self) -> float:
+        return self.at
 
     def pause(self, seconds: float) -> None:
-        self.now += seconds
-        self.during_pause()
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+        self.at += seconds
+        self._during_pause(self.at)
 
 
 ELSEWHERE = Holder(pid=7, host="elsewhere", since="2026-01-01", command="harvester export", machine="another")
 
 
-def left_by_another_machine(store: MemoryStore, beat: int = 0) -> ObjectStoreTarget:
-    """A target whose lock a process of another machine holds, dead or alive."""
-    target = ObjectStoreTarget("s3://memory/out", store=store)
-    lock = leases._Lock(token="theirs", beat=beat, holder=ELSEWHERE)
-    store.put(leases.LOCK, msgspec.json.encode(lock))
-    return target
+def held_elsewhere(beat: int = 0) -> bytes:
+    """The lock of a process of another machine, dead or alive."""
+    return msgspec.json.encode({"token": "theirs", "beat": beat, "holder": ELSEWHERE})
 
 
-def test_the_lease_of_another_machine_is_taken_once_it_has_ended(clock: Clock) -> None:
-    """A holder that gives no sign of life for a whole lease, by our own clock, is taken for dead."""
-    target = left_by_another_machine(MemoryStore())
-    with target.lock():
-        assert clock.now == pytest.approx(1000 + leases.LEASE, abs=1)
-
-
-def test_a_holder_on_another_machine_that_gives_a_sign_of_life_is_let_be(clock: Clock) -> None:
-    """The newcomer is refused as soon as it sees one, and names the holder."""
+def left_by_another_machine() -> MemoryStore:
     store = MemoryStore()
-    target = left_by_another_machine(store)
-    clock.during_pause = lambda: clock.now > 1009 and left_by_another_machine(store, beat=1) and None
+    store.put(LOCK, held_elsewhere())
+    return store
+
+
+def test_the_lease_of_another_machine_is_taken_once_it_has_ended() -> None:
+    """A holder that gives no sign of life for a whole lease, by our own clock, is taken for dead."""
+    clock = VirtualClock()
+    with memory(InMemory(left_by_another_machine()), clock=clock).lock():
+        assert clock.at == pytest.approx(1000 + LEASE, abs=1)
+
+
+def test_a_holder_on_another_machine_that_gives_a_sign_of_life_is_let_be() -> None:
+    """The newcomer is refused as soon as it sees one, and names the holder."""
+    store = left_by_another_machine()
+    clock = VirtualClock(lambda at: at > 1009 and store.put(LOCK, held_elsewhere(beat=1)))
+    target = memory(InMemory(store), clock=clock)
     with pytest.raises(TargetRefused, match="in use by process 7 on elsewhere since"), target.lock():
         pass
-    assert clock.now == pytest.approx(1010, abs=1)
+    assert clock.at == pytest.approx(1010, abs=1)
 
 
-def test_a_holder_that_slept_through_its_lease_writes_nothing_more(clock: Clock) -> None:
+def test_a_holder_that_slept_through_its_lease_writes_nothing_more() -> None:
     """Neither the manifest nor anything else, whole or in pieces: its successor has the target."""
-    store = MemoryStore()
-    sleeper, successor = (ObjectStoreTarget("s3://memory/out", store=store) for _ in range(2))
+    store, clock = MemoryStore(), VirtualClock()
+    sleeper, successor = (memory(InMemory(store), clock=clock) for _ in range(2))
     with sleeper.lock():
         pieces = sleeper.create("objects-00000.ndjson")
         pieces.write(bytes(LARGE))
-        clock.now += 2 * leases.LEASE
-        store.put(leases.LOCK, msgspec.json.encode(leases._Lock("theirs", 0, ELSEWHERE)))
+        clock.at += 2 * LEASE
+        store.put(LOCK, held_elsewhere())
         with pytest.raises(TargetRefused, match="was taken over by process 7 on elsewhere"):
             sleeper.put("manifest.json", b"{}")
         with pytest.raises(TargetRefused):
@@ -281,43 +297,41 @@ def test_a_holder_that_slept_through_its_lease_writes_nothing_more(clock: Clock)
         with pytest.raises(TargetRefused):
             pieces.commit()
     assert [name for name, _ in successor.names()] == []
-    assert b"theirs" in (successor.read(leases.LOCK) or b""), "and it does not free what is not its own"
+    assert b"theirs" in (successor.read(LOCK) or b""), "and it does not free what is not its own"
 
 
-def test_a_holder_that_was_only_out_of_reach_goes_on(clock: Clock) -> None:
+def test_a_holder_that_was_only_out_of_reach_goes_on() -> None:
     """Nobody has taken the lease in the meantime: it is renewed ahead of the next write."""
-    target = memory()
+    clock = VirtualClock()
+    target = memory(clock=clock)
     with target.lock():
-        clock.now += 10 * leases.LEASE
+        clock.at += 10 * LEASE
         target.put("manifest.json", b"{}")
     assert target.read("manifest.json") == b"{}"
 
 
-def test_a_write_that_was_under_way_when_the_lease_went_overwrites_nothing(
-    clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_was_under_way_when_the_lease_went_overwrites_nothing() -> None:
     """Between making sure and writing the holder falls asleep: its write is of an older version."""
-    store = MemoryStore()
-    sleeper = ObjectStoreTarget("s3://memory/out", store=store)
-    put = sleeper._objects.put
+    store, clock = MemoryStore(), VirtualClock()
 
-    def asleep(name: str, data: bytes, *, over: object) -> object:
-        if name == "manifest.json" and clock.now < 1001:
-            clock.now += 2 * leases.LEASE
-            store.put(leases.LOCK, msgspec.json.encode(leases._Lock("theirs", 0, ELSEWHERE)))
-            store.put("manifest.json", b"theirs")
-        return put(name, data, over=over)  # type: ignore[arg-type]
+    class Asleep(InMemory):
+        def put(self, name: str, data: bytes, *, over: Any) -> Any:
+            if name == "manifest.json" and clock.at < 1001:
+                clock.at += 2 * LEASE
+                store.put(LOCK, held_elsewhere())
+                store.put("manifest.json", b"theirs")
+            return super().put(name, data, over=over)
 
-    monkeypatch.setattr(sleeper._objects, "put", asleep)
+    sleeper = memory(Asleep(store), clock=clock)
     with sleeper.lock(), pytest.raises(TargetRefused, match="was taken over"):
         sleeper.put("manifest.json", b"ours")
-    assert sleeper._objects.get("manifest.json")[0] == b"theirs"  # type: ignore[index]
+    assert sleeper.read("manifest.json") == b"theirs"
 
 
 def test_a_worker_whose_export_has_lost_the_target_stops_writing() -> None:
     """A worker process holds no lease of its own: it works for the holder that it found."""
     store = MemoryStore()
-    parent, worker = (ObjectStoreTarget("s3://memory/out", store=store) for _ in range(2))
+    parent, worker = (memory(InMemory(store)) for _ in range(2))
     with parent.lock():
         worker.put("objects-00000.ndjson", b"1\n")
         parent.put("objects-00001.ndjson", b"2\n")
@@ -342,9 +356,9 @@ def test_a_worker_in_a_folder_works_for_the_holder_of_the_whole(s3: S3) -> None:
         worker.put("objects-00001.ndjson", b"2\n")
 
 
-def test_a_lock_that_is_waited_for_can_be_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_waited_for_can_be_given_up() -> None:
     """A signal during the wait for another machine's lease ends the run at once."""
-    target = left_by_another_machine(MemoryStore())
+    target = memory(InMemory(left_by_another_machine()))
 
     async def main() -> None:
         stopping = anyio.Event()
@@ -357,24 +371,23 @@ def test_a_lock_that_is_waited_for_can_be_given_up(monkeypatch: pytest.MonkeyPat
         anyio.run(main)
 
 
-def test_a_store_without_conditional_writes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_without_conditional_writes_is_refused() -> None:
     """Two exports could not be kept apart there."""
-    target = memory()
-    put = target._objects.put
-    monkeypatch.setattr(
-        target._objects, "put", lambda name, data, over: put(name, data, over=target._objects.version(name))
-    )
-    with pytest.raises(BadInput, match="takes no conditional writes"), target.lock():
+
+    class Unconditional(InMemory):
+        def put(self, name: str, data: bytes, *, over: Any) -> Any:
+            return super().put(name, data, over=self.version(name))
+
+    with pytest.raises(BadInput, match="takes no conditional writes"), memory(Unconditional()).lock():
         pass
 
 
-def test_the_lease_is_renewed_while_it_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lease_is_renewed_while_it_is_held() -> None:
     """Without anybody writing, by a thread of its own."""
-    monkeypatch.setattr(leases, "_RENEWAL", 0.01)
-    target, beats = memory(), set[int]()
+    target, beats = memory(renewal=0.01), set[int]()
     with target.lock():
         while len(beats) < 3:
-            beats.add(msgspec.json.decode(target.read(leases.LOCK) or b"", type=leases._Lock).beat)
+            beats.add(msgspec.json.decode(target.read(LOCK) or b"")["beat"])
 
 
 # -- addresses and errors -------------------------------------------------------------------------
@@ -442,6 +455,106 @@ def test_errors_of_the_store_become_ours(
     assert said in raised.value.message
     assert "AKIA" not in raised.value.message
     assert "http" not in raised.value.message
+
+
+SKEWED = "<Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message>"
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(hours=1, minutes=1), "this machine's clock is 1 h 1 min behind the store's: set it"),
+        (timedelta(minutes=-16), "this machine's clock is 16 min ahead of the store's: set it"),
+        (timedelta(0), "check this machine's clock ("),
+        (None, "check this machine's clock ("),
+    ],
+    ids=["behind", "ahead", "they agree", "it does not say"],
+)
+def test_a_store_that_refuses_the_date_says_how_far_the_clocks_differ(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, ahead: timedelta | None, words: str
+) -> None:
+    """By the time in its answer; the credentials may be good. Exit code 4."""
+    shown = (
+        "" if ahead is None else f"<ServerTime>{datetime.now(UTC) + ahead:%Y-%m-%dT%H:%M:%SZ}</ServerTime>"
+    )
+    with answering(403, f"<Error>{SKEWED}{shown}</Error>".encode()) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        with pytest.raises(CredentialsRefused) as raised:
+            open_target("s3://labels/out").ensure()
+    said = "s3://labels/out: the store refuses the request's date (RequestTimeTooSkewed): "
+    assert raised.value.message.startswith(said + words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AuthenticationFailed: Request date header too old: 'Sat, 31 Jan 2026 12:00:00 GMT'",
+        "SignatureDoesNotMatch: Signature expired: 20260131T120000Z is now earlier than 20260131T124500Z",
+        "SignatureDoesNotMatch: Signature not yet current: 20260131T120000Z is still later than",
+        "invalid_grant: Invalid JWT: Token must be a short-lived token (60 minutes)",
+    ],
+)
+def test_other_clouds_words_for_a_wrong_clock_are_known(text: str) -> None:
+    """As their documentation has them."""
+    refused = translate(parse_address("az://container/out"), Exception(text))
+    assert isinstance(refused, CredentialsRefused)
+    assert "the store refuses the request's date: check this machine's clock" in refused.message
+
+
+CERTIFICATES = {
+    "old": ((-20, -10), "has expired as of this machine's clock"),
+    "new": ((10, 20), "is not valid yet as of this machine's clock"),
+    "of an unknown authority": (
+        None,
+        "cannot be trusted: if a private authority signed it, set AWS_CA_BUNDLE",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CERTIFICATES)
+def test_a_store_s_certificate_is_named(
+    s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, case: str
+) -> None:
+    """Out of its time, the clock is to be looked at first. Exit code 4."""
+    days, words = CERTIFICATES[case]
+    ours, theirs = trustme.CA(), trustme.CA()
+    ours.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    if days:
+        since, until = (datetime.now(UTC) + timedelta(number) for number in days)
+        certificate = ours.issue_cert("127.0.0.1", not_before=since, not_after=until)
+    else:
+        certificate = theirs.issue_cert("127.0.0.1")
+    with Recording(lambda asked: Reply(b""), certificate) as running:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        with pytest.raises(CredentialsRefused, match=f"the store's certificate {words}"):
+            open_target("s3://labels/out").ensure()
+
+
+def test_a_proxy_between_is_named(s3: S3, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its password is sent; where it is wrong, that ends with exit code 4 and is not shown."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "ca.pem"))
+    for name in ("NO_PROXY", "no_proxy", "https_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    empty = Reply(b"<ListBucketResult></ListBucketResult>")
+    with (
+        Recording(lambda asked: empty, authority.issue_cert("127.0.0.1")) as running,
+        Tunnel(wants="me:p/a") as proxy,
+    ):
+        monkeypatch.setenv("AWS_ENDPOINT_URL", running.url)
+        address = parse_address("s3://labels/out")
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:p%2Fa@{proxy.host}")
+        Objects(address).check()
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:CANARY@{proxy.host}")
+        with pytest.raises(CredentialsRefused, match=r"proxy \(HTTPS_PROXY.* does not accept") as refused:
+            Objects(address).check()
+        assert "CANARY" not in refused.value.message
+    with Tunnel(answers="403 Forbidden") as proxy:
+        monkeypatch.setenv("HTTPS_PROXY", proxy.url)
+        with pytest.raises(CannotFinishNow, match=r"cannot be reached through the proxy \(HTTPS_PROXY"):
+            Objects(address).check()
 
 
 def test_a_store_that_cannot_be_reached_is_told_at_once(s3: S3, monkeypatch: pytest.MonkeyPatch) -> None:

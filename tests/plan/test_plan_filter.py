@@ -8,9 +8,11 @@ import pytest
 
 from harvester.cli.flags import SELECTION
 from harvester.labels.wire import ListedRow
-from harvester.plan.listing_filter import FLAGS, ListingFilter
-from harvester.settings import Selection
+from harvester.plan.listing_filter import FLAGS, ListingFilter, as_listed
+from harvester.plan.planned import planner
+from harvester.settings import Format, Selection
 
+RAW = msgspec.Raw(b"{}")
 ROW: dict[str, Any] = {
     "data_hash": "data", "dataset_hash": "dataset", "data_title": "Street 1.jpg", "label_hash": "label",
     "branch_name": "main", "annotation_task_status": "COMPLETED", "is_shadow_data": False,
@@ -101,3 +103,28 @@ def test_flags_are_spelt_as_the_command_line_has_them() -> None:
     """Every field of a selection has its flag."""
     assert {flag.field: flag.spelt for flag in SELECTION.flags} == FLAGS
     assert set(FLAGS) == set(Selection.__struct_fields__)
+
+
+def test_the_last_predicate_that_ruled_out_a_row_is_named() -> None:
+    """With the number of rows that those before it had left; of rows of a plan as of listed ones."""
+    decide = ListingFilter(Selection(task_statuses=("COMPLETED",), data_types=("image",), datasets=("d",)))
+    assert decide.last() is None
+    for changes in ({"annotation_task_status": "QUEUED"}, {"data_type": "VIDEO"}, {"data_type": "IMAGE"}):
+        assert decide(listed(**changes)) == "filtered"
+    assert decide.last() == ("datasets", 1)
+    assert decide(listed(data_type="IMAGE", dataset_hash="d")) is None
+    assert decide.last() == ("datasets", 1)
+
+
+@pytest.mark.parametrize(("wanted", "like", "unlike"), [case for case in EXACT if "shadow" not in str(case)])
+def test_a_row_of_a_plan_is_ruled_out_as_it_was_when_listed(
+    wanted: dict[str, Any], like: dict[str, Any], unlike: dict[str, Any]
+) -> None:
+    """So that a run which finds the plan there can say the same."""
+    plan = planner(Selection(), Format(), lambda row: None)
+    for changes in (like, unlike):
+        row = listed(**changes)
+        decisions = [ListingFilter(Selection(**wanted)) for _ in range(2)]
+        said = [decide(one) for decide, one in zip(decisions, (row, as_listed(plan(row, RAW))), strict=True)]
+        assert said[0] == said[1]
+        assert decisions[0].last() == decisions[1].last()

@@ -5,7 +5,6 @@ from collections.abc import Callable
 
 import pytest
 
-from harvester.errors import SkipRow
 from harvester.forecast.estimate import Estimate, exactly
 from harvester.settings import Format, Limits, Selection
 from harvester.simulator.world import WorldSpec
@@ -72,7 +71,7 @@ def test_a_sample_of_everything_is_the_truth() -> None:
     truth = exported(WorldSession(WorldSpec(rows=60)))
     assert found.records == {kind: exactly(number) for kind, number in truth.records.items()}
     assert found.output_total == exactly(sum(truth.output_bytes.values()))
-    assert set(session.asked.values()) == {1}
+    assert len(session.asked) == len(set(session.asked)) > 0
 
 
 def test_without_a_sample_no_label_row_is_asked_for() -> None:
@@ -82,7 +81,7 @@ def test_without_a_sample_no_label_row_is_asked_for() -> None:
     truth = truth_of(session.world)
     assert (found.prediction, found.steps) == (None, None)
     assert (found.preview.listed, found.preview.to_fetch) == (truth.listed, truth.labelled)
-    assert (session.listings, session.asked) == (1, Counter())
+    assert (session.listings, session.asked) == (1, [])
 
 
 def test_the_sample_is_about_as_large_as_asked() -> None:
@@ -90,7 +89,7 @@ def test_the_sample_is_about_as_large_as_asked() -> None:
     session = WorldSession(WorldSpec(rows=2000))
     found = foreseen(session, sample=200).prediction
     assert found is not None
-    assert 200 <= found.sampled == session.asked.total() <= 230
+    assert 200 <= found.sampled == len(session.asked) <= 230
 
 
 def test_explained_steps_say_what_each_predicate_leaves() -> None:
@@ -134,15 +133,7 @@ def test_explained_steps_say_what_each_predicate_leaves() -> None:
 def test_rows_that_cannot_be_had_are_foreseen() -> None:
     """They weigh nothing, and are counted."""
     session = WorldSession(WorldSpec(rows=400, mix="image", unlabelled=0, branches=()))
-    broken = {session.world.label_hash(number) for number in range(0, 400, 10)}
-    ask = session.get_label_rows
-
-    def get(label_hashes):  # type: ignore[no-untyped-def]
-        if bad := broken.intersection(label_hashes):
-            raise SkipRow("the row is corrupt", row=min(bad))
-        return ask(label_hashes)
-
-    session.get_label_rows = get  # type: ignore[method-assign]
+    session.broken = {session.world.label_hash(number) for number in range(0, 400, 10)}
     found = foreseen(session).prediction
     assert found is not None
     assert found.failed_in_sample > 0

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing, contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, Self, cast
 from unittest import mock
 
 import anyio
@@ -26,20 +26,20 @@ from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.plan.order import rows_of
 from harvester.plan.planned import Items, plan_lines
-from harvester.settings import Connection, Format, Limits, Selection
+from harvester.settings import Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
+from tests.fakes import FakeProject
 from tests.fetch.virtual import OK, Server, Unlimited
 from tests.fetch.virtual_loop import VirtualLoop, calls_on_the_loop, cpu_to_spare
 
 LATENCY = 0.12
 
 
-class WorldSession:
-    """What a forecast needs of a session, and a server that answers in virtual time."""
-
-    connection = Connection(domain="http://127.0.0.1:9")
+class WorldSession(FakeProject):
+    """A simulated project, whose server answers in virtual time."""
 
     def __init__(self, spec: WorldSpec, server: Server | None = None) -> None:
+        super().__init__()
         self.world = World(spec)
         self.project = ProjectInfo(
             self.world.project_hash, spec.title, "2024-01-01", json.dumps(self.world.ontology()).encode()
@@ -47,8 +47,8 @@ class WorldSession:
         self.server = server or Unlimited()
         self.listings = 0
         self.asked_with = Selection()
-        self.asked: Counter[str] = Counter()
-        self._rows: dict[str, bytes] = {}
+        self.before_answer = self._judge
+        self._made: dict[str, bytes | None] = {}
 
     @contextmanager
     def listing(
@@ -63,27 +63,24 @@ class WorldSession:
 
     def label_rows(
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
-    ) -> "WorldSession":
+    ) -> Self:
         self.asked_with = asked_with(selection, format)
         return self
 
-    def get_label_row(self, label_hash: str) -> RowsResponse:
-        return self.get_label_rows([label_hash])
+    def row(self, label_hash: str) -> bytes | None:
+        if label_hash not in self._made:
+            self._made[label_hash] = self.world.label_row(label_hash)
+        return self._made[label_hash]
 
-    get_left_out = get_label_row
+    def answer(self, asked: tuple[str, ...]) -> RowsResponse:
+        answer = super().answer(asked)
+        answer.body_bytes += 100
+        answer.wire_bytes = answer.body_bytes // 4
+        return answer
 
-    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
+    def _judge(self) -> None:
         if self.server.judge(anyio.current_time())[0] != OK:
             raise RateLimited("too many requests")
-        self.asked.update(label_hashes)
-        rows = [self._row(label_hash) for label_hash in label_hashes]
-        size = sum(map(len, rows)) + 100
-        return RowsResponse(rows=list(rows), wire_bytes=size // 4, body_bytes=size)
-
-    def _row(self, label_hash: str) -> bytes:
-        if label_hash not in self._rows:
-            self._rows[label_hash] = self.world.label_row(label_hash) or b""
-        return self._rows[label_hash]
 
 
 class Truth(msgspec.Struct):

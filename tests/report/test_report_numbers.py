@@ -102,7 +102,7 @@ def test_the_last_review_decides(tmp_path: Path) -> None:
 
 def test_missing_answers_are_those_that_others_of_the_class_give(tmp_path: Path) -> None:
     """An empty answer is none; a class that nobody answers anything of is asked nothing."""
-    plate, empty = {"name": "Plate", "answers": "AB 1"}, {"name": "Plate", "answers": []}
+    plate, empty = {"name": "Plate", "text": "AB 1"}, {"name": "Plate", "options": []}
     given = [("Car", [plate]), ("Car", [empty]), ("Car", []), ("Dog", [])]
     records = [
         object_record(objectHash=f"o{i}", name=name, attributes=attributes)
@@ -117,7 +117,7 @@ def test_missing_answers_are_those_that_others_of_the_class_give(tmp_path: Path)
 
 def test_a_classification_without_answers_is_called_as_its_like(tmp_path: Path) -> None:
     """Its own entry has a feature hash, and no name."""
-    weather = [{"name": "Weather", "answers": "rain"}]
+    weather = [{"name": "Weather", "options": ["rain"]}]
     records = [
         classification_record(classificationHash="a", featureHash="w"),
         classification_record(answers=weather, classificationHash="b", featureHash="w"),
@@ -146,7 +146,7 @@ def test_memory_is_flat_however_many_values_there_are(
     monkeypatch.setattr(tally, "TOP", 10)
 
     def peak(frames: int) -> int:
-        answers = [{"name": "Plate", "answers": "x"}]
+        answers = [{"name": "Plate", "number": 0}]
         records = (
             object_record(number, frame, objectHash="o", name=f"class {number} {frame}", attributes=answers)
             for number in range(500)

@@ -10,9 +10,12 @@ import pytest
 from harvester import cli
 from harvester.output.target import LocalTarget
 from harvester.report.measure import measure
-from harvester.report.page import write_page
+from harvester.report.numbers import Brought
+from harvester.report.page import FAILURE_MEANS, write_page
+from harvester.schema import FAILURES
 from harvester.settings import Selection
 from tests.report.browser import look
+from tests.report.conftest import pytest_runtest_setup
 from tests.report.made import classification_record, made, object_record, row
 
 HOSTILE = "<script>alert(1)</script>"
@@ -26,12 +29,12 @@ def hostile_export(path: Path) -> Path:
     objects = [
         object_record(
             0, frame, objectHash=f"o{i}", name=name, shape=name, createdBy=name, boundingBox=BOX,
-            reviews=[{"approved": bool(i % 2)}], attributes=[{"name": name, "answers": [""] * (frame % 2)}],
+            reviews=[{"approved": bool(i % 2)}], attributes=[{"name": name, "text": "x" * (frame % 2)}],
         )
         for frame in range(4)
         for i, name in enumerate(names)
     ]  # fmt: skip
-    answers = [{"name": HOSTILE, "answers": "x"}]
+    answers = [{"name": HOSTILE, "number": 0}]
     rows = [row(0, task_status=HOSTILE, stage=turned, dataset_title=coloured), row(1, data_title=HOSTILE)]
     made(
         path,
@@ -47,6 +50,7 @@ def hostile_export(path: Path) -> Path:
     return path
 
 
+@pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_a_browser_shows_it_and_complains_of_nothing(tmp_path: Path, scheme: str) -> None:
     """In both colour schemes, with hostile names in every place that takes one."""
@@ -60,6 +64,7 @@ def test_a_browser_shows_it_and_complains_of_nothing(tmp_path: Path, scheme: str
     assert len(np.unique(pixels @ np.array([1, 256, 65536]))) > 50
 
 
+@pytest.mark.browser
 def test_the_browser_would_tell(tmp_path: Path) -> None:
     """What the test above relies on: a script that fails and a blocked image are seen in the console."""
     page = tmp_path / "broken.html"
@@ -67,6 +72,21 @@ def test_the_browser_would_tell(tmp_path: Path) -> None:
     console, pixels = look(page, tmp_path / "broken.png")
     assert "oh" in "".join(console)
     assert len(np.unique(pixels)) == 1
+
+
+def test_without_a_browser_tests_that_need_one_are_skipped_but_not_on_ci(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The reason says how to get one; on CI they fail, with the same words."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CI", raising=False)
+    request.node.add_marker("browser")
+    with pytest.raises(pytest.skip.Exception, match="install Chromium"):
+        pytest_runtest_setup(request.node)
+    monkeypatch.setenv("CI", "true")
+    pytest_runtest_setup(request.node)
+    with pytest.raises(AssertionError, match="install Chromium"):
+        look(tmp_path / "page.html", tmp_path / "page.png")
 
 
 def test_the_page_needs_nothing_else(tmp_path: Path) -> None:
@@ -91,11 +111,75 @@ def test_the_page_is_the_same_each_time(tmp_path: Path) -> None:
     assert write_page(numbers) == write_page(numbers)
 
 
-def test_an_empty_export_has_a_page(tmp_path: Path) -> None:
-    """Without a row, an object or a box."""
-    page = write_page(measure(made(tmp_path / "out", [])))
-    assert "<h2>Objects</h2>" in page
-    assert "Boxes" not in page
+def test_an_empty_export_is_one_line(tmp_path: Path) -> None:
+    """Without a row there is nothing to count, and no page of zeros."""
+    page = write_page(measure(made(tmp_path / "out", [], run={"seconds": 0.1, "requests": 0})))
+    assert re.findall(r"<h2>(.*?)</h2>", page) == ["Label rows"]
+    assert "The server listed no label row, so there is nothing to show." in page
+    assert "<dd>" not in page
+    page = write_page(measure(made(tmp_path / "chosen", [], selection=Selection(names=("Car",)))))
+    assert "The server listed no label row that this export chooses" in page
+
+
+def test_a_kind_without_records_is_one_line(tmp_path: Path) -> None:
+    """And has neither reviews nor answers, nor, as nothing was chosen, filters to speak of."""
+    page = write_page(measure(made(tmp_path / "out", [row()])))
+    assert page.count("The export holds none.") == 2
+    titles = ["Label rows", "Objects", "Classifications", "Filters", "Failed rows", "The export"]
+    assert re.findall(r"<h2>(.*?)</h2>", page) == titles
+    assert '<th scope="col" class="number">Seen</th>' not in page
+
+
+def test_a_bar_is_the_share_of_its_track(tmp_path: Path) -> None:
+    """Of rows by status, and of records by class: a full track is all of them."""
+    rows = [row(i, task_status="DONE" if i < 3 else "OPEN") for i in range(4)]
+    names = ["Car", "Car", "Car", "Tree", "Tree"]
+    objects = [object_record(i % 4, objectHash=f"o{i}", name=name) for i, name in enumerate(names)]
+    page = write_page(measure(made(tmp_path / "out", rows, objects=objects)))
+    for name, bar, share in (("DONE", "75.00", "75.0"), ("OPEN", "25.00", "25.0")):
+        assert re.search(rf"{name}</bdi>.*?harvested\" style=\"width:{bar}%.*?{share} %", page, re.S)
+    for name, bar, share in (("Car", "60.00", "60.0"), ("Tree", "40.00", "40.0")):
+        assert re.search(rf"{name}</bdi>.*?one\" style=\"width:{bar}%.*?{share} %", page, re.S)
+
+
+def test_failed_rows_are_told_by_code(tmp_path: Path) -> None:
+    """How many of each, and what it means; each code has its meaning."""
+    rows = [row(i) for i in range(3)]
+    page = write_page(measure(made(tmp_path / "out", rows, failed=["label-1", "label-2"])))
+    told = re.search(r"<h3>By code</h3>.*?</table>", page, re.S)
+    assert told
+    assert [FAILURE_MEANS["gone"], ">2<", "100 %"] == [
+        one for one in (FAILURE_MEANS["gone"], ">2<", "100 %") if one in told[0]
+    ]
+    assert FAILURE_MEANS.keys() == set(FAILURES)
+
+
+def test_the_page_says_when_the_export_ended(tmp_path: Path) -> None:
+    """In UTC; nothing where an older version has not noted it."""
+    ended = {"ended_at": "2024-06-01T12:30:59+00:00"}
+    page = write_page(measure(made(tmp_path / "dated", [row()], run=ended)))
+    assert "exported 2024-06-01 12:30 UTC" in page
+    numbers = measure(made(tmp_path / "older", [row()]))
+    assert numbers.history == [Brought(0, None, {})]
+    assert "exported" not in write_page(numbers)
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+def test_the_page_is_as_wide_as_the_window(tmp_path: Path, width: int) -> None:
+    """Nothing is cut off or has to be scrolled sideways, but names without a place to break."""
+    numbers = measure(LocalTarget(hostile_export(tmp_path / "out")))
+    page = write_page(numbers)
+    # The page itself allows no script: one that looks takes that line out.
+    page, allowed = re.subn(r"<meta http-equiv=\"Content-Security-Policy\"[^>]*>", "", page)
+    assert allowed == 1
+    script = "<script>console.log(`[${document.documentElement.scrollWidth}]`)</script>"
+    (tmp_path / "page.html").write_text(page + script)
+    # In a frame: a browser's window has a smallest width, which is larger than a telephone's.
+    frame = tmp_path / "frame.html"
+    frame.write_text(f'<iframe src="page.html" width="{width}" height="900" frameborder="0"></iframe>')
+    console, _ = look(frame, tmp_path / "page.png", "--window-size=1500,1000")
+    assert len(console) == 1
+    assert f"[{width}]" in console[0]
 
 
 def test_a_dash_is_standard_output(

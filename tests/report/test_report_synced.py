@@ -1,6 +1,7 @@
 """A report of an export that was synced shows what one of a new export would show."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,14 @@ async def test_rows_and_labels_are_as_of_the_last_sync(tmp_path: Path, seed: int
     assert kept.syncs > 0
     assert kept.objects is not None
     assert kept.objects.records > 100
+    assert 0 < kept.objects.missing.unanswered < kept.objects.missing.asked
     for field in ("rows", "rows_by", "objects", "classifications"):
         assert getattr(kept, field) == getattr(fresh, field)
     assert kept.failures.by_error == fresh.failures.by_error
-    assert "as of sync" in write_page(kept)
+    page = write_page(kept)
+    assert "as of sync" in page
+    assert [one.generation for one in kept.history] == list(range(kept.syncs + 1))
+    assert all(one.ended_at and one.ended_at.endswith("+00:00") for one in kept.history)
+    assert len(re.findall(r"\d\d\d\d-\d\d-\d\d \d\d:\d\d UTC", page)) == 1 + len(kept.history)
+    assert not kept.history[0].changes
+    assert all(one.changes for one in kept.history[1:])

@@ -2,7 +2,6 @@
 
 import os
 import string
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,8 @@ from harvester.addresses import check_domain, check_scheduler, checked_proxy, is
 from harvester.errors import BadInput
 from harvester.events import GONE, redact
 from harvester.output.target import open_target
-from tests.e2e.conftest import HARVESTER
 from tests.encord.recording import private_key_text
+from tests.forked import run_forked
 
 ODD = {
     "a slash": "pa/CANARY",
@@ -75,22 +74,25 @@ def test_no_way_of_asking_takes_it(address: str, transport: str, monkeypatch: py
 
 
 @pytest.mark.parametrize(
-    ("address", "scheme", "taken"),
+    ("address", "scheme", "taken", "shown"),
     [
-        ("http://127.0.0.1:9", "http", "http://127.0.0.1:9"),
-        ("proxy.example:3128", "http", "http://proxy.example:3128"),
-        ("proxy", "http", "http://proxy"),
-        ("HTTPS://user:p%2Fa%C3%A4@[::1]:3128/", "https", "HTTPS://user:p%2Fa%C3%A4@[::1]:3128/"),
-        ("socks5h://me:p+a;s=s@host:1", "socks5h", "socks5h://me:p+a;s=s@host:1"),
+        ("http://127.0.0.1:9", "http", "http://127.0.0.1:9", "http://127.0.0.1:9"),
+        ("proxy.example:3128", "http", "http://proxy.example:3128", "http://proxy.example:3128"),
+        ("proxy", "http", "http://proxy", "http://proxy"),
+        ("HTTPS://user:p%2Fa@[::1]:31/", "https", "HTTPS://user:p%2Fa@[::1]:31/", "https://[::1]:31"),
+        ("socks5h://me:p+a;s=s@host:1", "socks5h", "socks5h://me:p+a;s=s@host:1", "socks5h://host:1"),
+        ("http://user@host", "http", "http://user@host", "http://host"),
     ],
 )
-def test_a_proxy_that_can_be_parsed_is_taken(address: str, scheme: str, taken: str) -> None:
-    """With a password whose special characters are percent-encoded, and without a scheme."""
-    assert checked_proxy("https", address) == (scheme, taken)
+def test_a_proxy_that_can_be_parsed_is_taken(address: str, scheme: str, taken: str, shown: str) -> None:
+    """With a password whose special characters are percent-encoded, and without a scheme; shown without."""
+    proxy = checked_proxy("https", address)
+    assert (proxy.scheme, proxy.address, str(proxy)) == (scheme, taken, shown)
+    assert taken == shown or taken not in repr(proxy)
 
 
 def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
-    """The installed command: its exit code, and all that it says and leaves behind."""
+    """The command: its exit code, and all that it says and leaves behind."""
     (folder / "tmp").mkdir(exist_ok=True)
     environment = {
         name: value
@@ -98,12 +100,9 @@ def run(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
         if not name.startswith(("HARVESTER_", "ENCORD_", "AWS_")) and not name.lower().endswith("_proxy")
     }
     environment |= {"ENCORD_SSH_KEY": private_key_text(), "TMPDIR": str(folder / "tmp")}
-    done = subprocess.run(
-        [HARVESTER, *arguments],
-        cwd=folder, env=environment | variables, capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+    done = run_forked(*arguments, environment=environment | variables, folder=folder)
     left = b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
-    return done.returncode, (done.stdout + done.stderr + left).decode(errors="replace")
+    return done.returncode, done.stdout + done.stderr + left.decode(errors="replace")
 
 
 @pytest.mark.parametrize("transport", ["pooled", "sdk"])

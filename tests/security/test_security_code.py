@@ -14,7 +14,8 @@ from harvester.live import live_records
 from harvester.output import planfile
 from harvester.output.target import LocalTarget
 from harvester.simulator import Simulator, WorldSpec
-from tests.e2e.conftest import HARVESTER, command_for
+from tests.e2e.conftest import command_for
+from tests.forked import HARVESTER, run_forked
 
 MINE = """
 import os, pathlib
@@ -50,12 +51,9 @@ class Export:
         simulator.edit(rows=[next(live_records(self.out))["label_hash"]])
 
     def run(self, *arguments: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """The installed command in the export's own directory."""
-        return subprocess.run(
-            [HARVESTER, *arguments],
-            cwd=self.out, env=self.command.environment | {"RAN": str(self.ran)} | variables,
-            capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
+        """The command in the export's own directory."""
+        environment = self.command.environment | {"RAN": str(self.ran)} | variables
+        return run_forked(*arguments, environment=environment, folder=self.out)
 
     def has_run(self) -> bool:
         """Whether the module was imported since this was asked last."""
@@ -85,7 +83,7 @@ def test_a_sync_runs_nothing_that_only_the_export_names(export: Export) -> None:
     before = sorted(export.out.rglob("*"))
     for engine in ENGINES.values():
         for given in ((), GIVEN[:2]):
-            done = export.run("sync", ".", *given, *engine, **UNREACHABLE)
+            done = export.run("sync", ".", "--quiet", *given, *engine, **UNREACHABLE)
             assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
     assert not export.has_run()
     assert sorted(export.out.rglob("*")) == before
@@ -93,7 +91,7 @@ def test_a_sync_runs_nothing_that_only_the_export_names(export: Export) -> None:
 
 def test_a_filter_that_the_export_was_not_made_with_is_refused(export: Export) -> None:
     """It would change which records are live."""
-    done = export.run("sync", ".", *GIVEN, "--filter", "mine:other", **UNREACHABLE)
+    done = export.run("sync", ".", "--quiet", *GIVEN, "--filter", "mine:other", **UNREACHABLE)
     assert done.returncode == 2
     assert done.stderr == "harvester: . was not made with --filter mine:other: leave it out\n"
     assert not export.has_run()

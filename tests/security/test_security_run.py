@@ -30,8 +30,10 @@ from pathlib import Path
 import pytest
 
 from harvester.simulator import Faults, Simulator, WorldSpec
-from tests.e2e.conftest import HARVESTER, command_for
+from tests.e2e.conftest import command_for
 from tests.encord.recording import Asked, Recording, Reply, key_file, private_key_text
+from tests.forked import HARVESTER
+from tests.patience import LONG
 
 PROJECT = "Demo street scenes"
 ROOT = Path(__file__).parents[2]
@@ -61,7 +63,7 @@ class Watched:
         ended = threading.Event()
         watching = threading.Thread(target=self._watch, args=(ended,))
         watching.start()
-        self.said += process.communicate(timeout=120)
+        self.said += process.communicate(timeout=LONG)
         ended.set()
         watching.join()
         return process.returncode
@@ -217,27 +219,25 @@ def test_a_locked_key_opens_or_says_why_not(simulator: Simulator, watched: Watch
         assert "sesame" not in line
 
 
-def test_the_sdks_own_transport_reads_rows_of_every_age(simulator: Simulator, watched: Watched) -> None:
+def test_the_sdks_own_transport_reads_rows_of_every_age(simulator: Simulator, tmp_path: Path) -> None:
     """It is asked below the getters that trip over older rows: the records are those of the pooled one."""
-    for way in ("sdk", "pooled"):
-        flags = ("export", PROJECT, "-o", watched.folder / way, "--transport", way)
-        assert watched(*flags, "--include-all-label-branches") == 0
-    manifests = [
-        json.loads((watched.folder / way / "manifest.json").read_bytes()) for way in ("sdk", "pooled")
-    ]
-    assert manifests[0]["counts"] == manifests[1]["counts"]
-    assert manifests[0]["records"] == manifests[1]["records"]
+    command, branches = command_for(simulator), "--include-all-label-branches"
+    sdk, pooled = (
+        command.export(tmp_path / way, PROJECT, "--transport", way, branches) for way in ("sdk", "pooled")
+    )
+    assert sdk["counts"] == pooled["counts"]
+    assert sdk["records"] == pooled["records"]
 
 
-def test_rows_come_whole_where_a_feature_is_chosen(simulator: Simulator, watched: Watched) -> None:
+def test_rows_come_whole_where_a_feature_is_chosen(simulator: Simulator, tmp_path: Path) -> None:
     """The server could leave other features out of a row; of a row that is written as sent, it must not."""
-    some = ("export", PROJECT, "--emit", "objects,rows", "-o")
-    assert watched(*some, watched.folder / "all") == 0
-    first = json.loads((watched.folder / "all" / "objects-00000.ndjson").read_bytes().splitlines()[0])
-    assert watched(*some, watched.folder / "few", "--feature-hash", first["object"]["featureHash"]) == 0
-    rows = [(watched.folder / name / "rows-00000.ndjson").read_bytes() for name in ("all", "few")]
+    command, some = command_for(simulator), (PROJECT, "--emit", "objects,rows")
+    command.export(tmp_path / "all", *some)
+    first = json.loads((tmp_path / "all" / "objects-00000.ndjson").read_bytes().splitlines()[0])
+    command.export(tmp_path / "few", *some, "--feature-hash", first["object"]["featureHash"])
+    rows = [(tmp_path / name / "rows-00000.ndjson").read_bytes() for name in ("all", "few")]
     assert rows[0] == rows[1]
-    objects = [(watched.folder / name / "objects-00000.ndjson").read_bytes() for name in ("all", "few")]
+    objects = [(tmp_path / name / "objects-00000.ndjson").read_bytes() for name in ("all", "few")]
     assert 0 < len(objects[1]) < len(objects[0])
 
 

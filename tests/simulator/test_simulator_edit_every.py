@@ -4,7 +4,6 @@ import asyncio
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,9 +19,10 @@ from harvester.simulator.edits import Edits
 from harvester.simulator.site import Site
 from harvester.simulator.world import World
 from tests.fetch.virtual_loop import VirtualLoop
+from tests.forked import HARVESTER
+from tests.patience import LONG
 from tests.simulator.client import Client
 
-HARVESTER = Path(sys.executable).with_name("harvester")
 PAGE = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
 SPEC = WorldSpec(rows=100)
 
@@ -90,7 +90,7 @@ def simulate(*arguments: object) -> Iterator[dict[str, Any]]:
         yield json.loads(running.stdout.readline())
     finally:
         running.terminate()
-        assert running.wait(10) == 0
+        assert running.wait(LONG) == 0
         running.stdout.close()
 
 
@@ -143,7 +143,11 @@ def test_the_documented_edits_can_be_made(tmp_path: Path) -> None:
 def test_a_time_that_is_none_is_refused(time: str) -> None:
     """Exit 2, and one line."""
     done = subprocess.run(
-        [HARVESTER, "simulate", "--edit-every", time], capture_output=True, text=True, timeout=20, check=False
+        [HARVESTER, "simulate", "--edit-every", time],
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

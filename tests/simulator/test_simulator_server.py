@@ -6,7 +6,6 @@ import socket
 import ssl
 import stat
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from harvester.cli import command
 from harvester.simulator import Faults, Simulator, WorldSpec
 from harvester.simulator.world import World
+from tests.forked import HARVESTER
+from tests.patience import LONG
 from tests.simulator.client import Client
 
 SPEC = WorldSpec(rows=300)
 WORLD = World(SPEC)
-HARVESTER = Path(sys.executable).with_name("harvester")
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +363,7 @@ def test_a_port_in_use_is_one_clear_line(simulator: Simulator) -> None:
     port = simulator.url.rsplit(":", 1)[1]
     done = subprocess.run(
         [HARVESTER, "simulate", "--rows", "1", "--port", port],
-        capture_output=True, text=True, timeout=20, check=False,
+        capture_output=True, text=True, timeout=LONG, check=False,
     )  # fmt: skip
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
@@ -385,7 +385,7 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert Path(told["ssh_key_file"]).parent == tmp_path / "keys"
     assert Path(told["ca_file"]).exists()
     running.terminate()
-    assert running.wait(10) == 0
+    assert running.wait(LONG) == 0
     running.stdout.close()
     assert Path(told["ssh_key_file"]).exists()
 
@@ -395,7 +395,7 @@ def test_faults_that_cannot_be_played_are_bad_input(tmp_path: Path) -> None:
     faults = tmp_path / "faults.json"
     faults.write_text('{"latencie": 7}')
     done = subprocess.run(
-        [HARVESTER, "simulate", "--faults", faults], capture_output=True, text=True, timeout=20, check=False
+        [HARVESTER, "simulate", "--faults", faults], capture_output=True, text=True, timeout=LONG, check=False
     )
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()

@@ -3,50 +3,43 @@
 import io
 import json
 import random
-import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from harvester.encord.label_rows import options_for
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
-from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.export import export
-from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, asked_with
 from harvester.job import Job, Observer
 from harvester.live import live_records
 from harvester.output.compression import decompressed
 from harvester.output.filesystem import FileSystem
 from harvester.output.target import LocalTarget
-from harvester.settings import Connection, Format, Limits, Selection
+from harvester.settings import Format, Limits, Selection
+from harvester.simulator.ledger import STAGES
 from harvester.simulator.world import World, WorldSpec
 from harvester.summary import Summary
 from harvester.sync import SyncSummary, purpose_of, sync
+from tests.fakes import FakeProject
 
 SMALL_PARTS = Format(rows_per_part=10)
 LIMITS = Limits(bundle_size=5, concurrency=4)
 
 
-class LiveWorld:
-    """A session of one project, whose rows change."""
-
-    connection = Connection(domain="http://127.0.0.1:9")
+class LiveWorld(FakeProject):
+    """A project whose rows change."""
 
     def __init__(self, rows: int = 60, seed: int = 1, **spec: Any) -> None:
+        super().__init__()
         self.world = World(WorldSpec(rows=rows, seed=seed, objects=1.0, **spec))
         self.changed: dict[str, dict[str, Any]] = {}  # by data hash: what the listing says otherwise
         self.more: list[dict[str, Any]] = []  # that is listed beside
-        self.broken: set[str] = set()
         self.stale: set[str] = set()  # rows that come as they were before their last edit
-        self.asked: list[str] = []
         self.options = ServerSide()
-        self.before_answer: Callable[[], object] = lambda: None
-        self.spooled: Callable[[bytes], io.BytesIO] = io.BytesIO
-        self._lock = threading.Lock()
 
     @property
     def project(self) -> ProjectInfo:
@@ -59,41 +52,29 @@ class LiveWorld:
         found = map(json.loads, self.world.listing({"include_all_label_branches": True}))
         return [item | self.changed.get(item["data_hash"], {}) for item in found]
 
+    def stages(self, project: ProjectInfo) -> list[str]:
+        return [title for title, _ in STAGES]
+
     def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
         items = [item for item in (*self.items(), *self.more) if _takes(selection, item)]
-        return Spool(self.spooled(json.dumps({"status": 200, "response": items}).encode()), "")
+        return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
 
-    def label_rows(self, project: ProjectInfo, selection: Selection, format: Format) -> "LiveWorld":
+    def label_rows(
+        self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
+    ) -> Self:
         # One export or sync runs at a time.
         self.options = options_for(project, asked_with(selection, format))
         return self
 
-    def get_label_row(self, label_hash: str) -> RowsResponse:
-        return self.get_label_rows([label_hash])
-
-    get_left_out = get_label_row
-
-    def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
-        self.before_answer()
-        with self._lock:
-            self.asked += label_hashes
-        if bad := [name for name in label_hashes if name in self.broken]:
-            raise SkipRow("the row is corrupt", row=bad[0])
-        found = [
-            self.world.label_row(
-                name,
-                reviews=self.options.include_reviews,
-                object_feature_hashes=self.options.include_object_feature_hashes,
-                classification_feature_hashes=self.options.include_classification_feature_hashes,
-                include_archived=self.options.include_archived,
-                stale=name in self.stale,
-            )
-            for name in label_hashes
-        ]
-        rows = [row for row in found if row is not None]
-        if not rows:
-            raise SkipRow("there is no such label row", row=label_hashes[0])
-        return RowsResponse(rows=list(rows), wire_bytes=sum(map(len, rows)), body_bytes=sum(map(len, rows)))
+    def row(self, label_hash: str) -> bytes | None:
+        return self.world.label_row(
+            label_hash,
+            reviews=self.options.include_reviews,
+            object_feature_hashes=self.options.include_object_feature_hashes,
+            classification_feature_hashes=self.options.include_classification_feature_hashes,
+            include_archived=self.options.include_archived,
+            stale=label_hash in self.stale,
+        )
 
     async def export(
         self,

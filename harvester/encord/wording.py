@@ -1,0 +1,143 @@
+"""What the user is told of a fault, in one line."""
+
+import re
+import ssl
+from dataclasses import dataclass
+
+import requests
+import urllib3.exceptions
+from encord import exceptions as sdk
+
+from harvester.addresses import Proxy
+from harvester.clock import difference, http_date, this_clock
+from harvester.encord.body import (
+    AnswerTooLarge,
+    BrokenAnswer,
+    RedirectRefused,
+    TunnelFailed,
+    TunnelRefused,
+    UnreadableAnswer,
+)
+from harvester.encord.causes import chain_of
+from harvester.events import one_line
+
+_LONGEST_MESSAGE = 300
+
+# Where the SDK's words for refused credentials turn to what may be done: our own message says that.
+_HINT = " You might also be seeing this because"
+# OpenSSL's X509_V_ERR_*, as in `SSLCertVerificationError.verify_code`.
+_WRONG_TIME = {9: "is not valid yet", 10: "has expired"}
+
+
+@dataclass(frozen=True)
+class Route:
+    """How requests reach the server: errors name what may be wrong with it."""
+
+    domain: str
+    proxy: Proxy | None = None
+
+    def __str__(self) -> str:
+        return f"{self.domain} (through the proxy {self.proxy})" if self.proxy else self.domain
+
+
+def message_of(error: Exception, cause: BaseException, route: Route) -> str:
+    """One line for the user. Libraries' own words are kept short, and out of the common cases.
+
+    `cause` is what of `error` says most. Transports leave with it what `_clocks_differ` reads.
+    """
+    message = _of_cause(cause, _peer(error, route), route)
+    clocks = _clocks_differ(error)
+    if clocks and isinstance(cause, sdk.AuthenticationError):
+        return _of_credentials(cause, route.domain, clocks)
+    return f"{message} Also, {clocks}" if clocks and isinstance(cause, sdk.AuthorisationError) else message
+
+
+def _peer(error: Exception, route: Route) -> str:
+    """The other end of the connection, in words: the server, or the proxy where it is that which failed."""
+    if route.proxy and any(isinstance(each, urllib3.exceptions.ProxyError) for each in chain_of(error)):
+        return f"the proxy {route.proxy}"
+    return str(route)
+
+
+def _clocks_differ(error: Exception) -> str | None:
+    """What to do where the clocks differ, and `error` is of a request with a signed date; else None."""
+    if not getattr(error, "date_signed", False):
+        return None
+    differ = difference(http_date(getattr(error, "date_header", None)))
+    return differ and (
+        f"this machine's clock is {differ} the server's, and each signature holds the time:"
+        " set the clock, then try again"
+    )
+
+
+def _of_cause(cause: BaseException, peer: str, route: Route) -> str:
+    domain = route.domain
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return _of_certificate(cause, peer)
+    if isinstance(cause, TunnelRefused | TunnelFailed):
+        return _of_tunnel(cause, route)
+    if isinstance(cause, sdk.AuthenticationError | sdk.SshKeyNotFound):
+        return _of_credentials(
+            cause,
+            domain,
+            "add the key to your profile there, or name the region that it belongs to with --domain"
+            " (https://api.encord.com, https://api.us.encord.com)",
+        )
+    if isinstance(cause, urllib3.exceptions.NameResolutionError):
+        wrong = "HTTPS_PROXY" if route.proxy else "--domain"
+        return f"the host of {peer} is not known: check {wrong}, and the network"
+    if isinstance(cause, urllib3.exceptions.NewConnectionError):
+        return f"nobody answers at {peer}: {_last_words(cause)}"
+    if isinstance(cause, urllib3.exceptions.TimeoutError | TimeoutError):
+        return f"{peer} did not answer in time"
+    if isinstance(cause, RedirectRefused):
+        return f"{domain} sends us to another address ({cause}), which is not followed: check --domain"
+    if isinstance(cause, sdk.EncordException):
+        return one_line(cause.message, limit=_LONGEST_MESSAGE)
+    if isinstance(cause, AnswerTooLarge | BrokenAnswer | UnreadableAnswer):
+        return one_line(str(cause), limit=_LONGEST_MESSAGE)
+    if isinstance(cause, RecursionError):
+        return "the answer is nested too deep"
+    if isinstance(cause, urllib3.exceptions.HTTPError | requests.RequestException | OSError):
+        return one_line(f"the connection to {peer} broke: {_last_words(cause)}", limit=_LONGEST_MESSAGE)
+    return f"the answer of {domain} cannot be read ({type(cause).__name__})"
+
+
+def _of_credentials(cause: sdk.EncordException, domain: str, what_to_do: str) -> str:
+    reason = one_line(cause.message.partition(_HINT)[0], limit=_LONGEST_MESSAGE)
+    return f"{domain} does not accept these credentials ({reason}): {what_to_do}"
+
+
+def _of_certificate(cause: ssl.SSLCertVerificationError, peer: str) -> str:
+    wrong_time = _WRONG_TIME.get(getattr(cause, "verify_code", 0))
+    if wrong_time:
+        return (
+            f"the certificate of {peer} {wrong_time} as of {this_clock()}: check that clock first;"
+            " if it is right, the certificate must be renewed there"
+        )
+    return (
+        f"the certificate of {peer} cannot be trusted ({cause.verify_message}): if a private authority"
+        " signed it, name that with --ca-bundle"
+    )
+
+
+def _of_tunnel(cause: TunnelRefused | TunnelFailed, route: Route) -> str:
+    said = one_line(str(cause), limit=_LONGEST_MESSAGE)
+    if isinstance(cause, TunnelFailed):
+        return f"the proxy {route.proxy} cannot reach {route.domain} ({said})"
+    if cause.status != 407:
+        return (
+            f"the proxy {route.proxy} refuses to connect to {route.domain} ({said}): ask for it to be"
+            " allowed, or name the host in NO_PROXY if no proxy is needed"
+        )
+    if route.proxy and route.proxy.has_password:
+        return f"the proxy {route.proxy} does not accept the user and password of its address ({said})"
+    return (
+        f"the proxy {route.proxy} wants a user and password ({said}): write them into its address, as"
+        " http://user:password@host:port with special characters percent-encoded"
+    )
+
+
+def _last_words(cause: BaseException) -> str:
+    words = str(chain_of(cause)[-1]).rpartition(": ")[2]
+    return re.sub(r"^\[Errno -?\d+\] ", "", words) or type(cause).__name__
