@@ -71,7 +71,6 @@ async def export(
             if run.complete and not settle:
                 return await in_thread(run.summary)
             await run.harvest_parts()
-            await run.harvest_parts()
             if await run.look_for_drift(settle=settle):
                 await run.harvest_parts()
             await run.write_manifest()
