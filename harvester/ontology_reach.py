@@ -8,6 +8,7 @@ from harvester.filters import ServerSide, asked_with, server_side
 from harvester.labels.objects import RANGE_SHAPES
 from harvester.labels.ontology import read_ontology
 from harvester.labels.ontology_changes import OntologyDifferences, Root
+from harvester.plan.status import places
 from harvester.settings import Format, Selection
 
 # Keys of a record that are filled in from the ontology, and those that a global classification has otherwise.
@@ -137,7 +138,7 @@ def _in_units(
             change.is_shown_otherwise or change.is_ranged_otherwise
         ):
             yield f"units that nothing but {change.title} names may be others"
-    if _filters_records(reach.selection) and any(
+    if places(reach.selection).record and any(
         change.is_shown_otherwise or change.is_placed_otherwise or change.is_ranged_otherwise
         for change in changes
     ):
@@ -171,20 +172,6 @@ def _where_reads(expression: str, changes: list[_RootChange]) -> bool:
     reads = Where(expression).reads
     return bool(reads & _FROM_ONTOLOGY) or (
         bool(reads & _OF_PLACEMENT) and any(change.is_placed_otherwise for change in changes)
-    )
-
-
-def _filters_records(selection: Selection) -> bool:
-    return bool(
-        selection.shapes
-        or selection.names
-        or selection.feature_hashes
-        or selection.approved
-        or selection.min_confidence is not None
-        or selection.authors
-        or selection.manual is not None
-        or selection.where
-        or selection.filters
     )
 
 

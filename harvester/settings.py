@@ -209,7 +209,7 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How hard to ask. `None` means: find out by itself.
+    """How hard to ask. `None` means: found automatically.
 
     `max_rps` is in requests a second, `max_memory` in bytes in flight, `max_duration` in seconds.
     `engine` is where parts are harvested: by `processes` of this machine, or by the Dask cluster whose

@@ -181,7 +181,7 @@ FORMAT = Group(
 
 LIMITS = Group(
     "limits",
-    "Limits (unset: found out by itself)",
+    "Limits (default: found automatically)",
     Limits,
     (
         Flag("concurrency", "--concurrency", "Requests in flight, at most.", "NUMBER"),

@@ -49,8 +49,23 @@ class PredicatePlaces(msgspec.Struct, frozen=True, kw_only=True):
     record: dict[str, object]
 
 
-_LISTING_FIELDS = ("data_types", "datasets", "label_statuses")
-_RECORD_FIELDS = (
+# All fields of a selection, by the place where each runs. `FETCH_OPTIONS` choose nothing: they ask for more.
+SERVER_FIELDS = (
+    "task_statuses",
+    "edited_before",
+    "edited_after",
+    "data_title_eq",
+    "data_title_like",
+    "workflow_graph_node_title_eq",
+    "workflow_graph_node_title_like",
+    "branch_name",
+    "include_all_label_branches",
+    "shadow_data_state",
+    "data_hashes",
+    "label_hashes",
+)
+LISTING_FIELDS = ("data_types", "datasets", "label_statuses")
+RECORD_FIELDS = (
     "shapes",
     "names",
     "feature_hashes",
@@ -61,22 +76,19 @@ _RECORD_FIELDS = (
     "where",
     "filters",
 )
-_ASKED_ALONG_FIELDS = ("include_reviews", "include_archived", "signed_urls", "client_metadata")
+FETCH_OPTIONS = ("include_reviews", "include_archived", "signed_urls", "client_metadata")
 
 
 def places(selection: Selection) -> PredicatePlaces:
-    """Sorts the predicates that are set in `selection` by where they run."""
+    """Sort the predicates that are set in `selection` by where they run."""
     default = Selection()
-    chosen = {
-        field: getattr(selection, field)
-        for field in selection.__struct_fields__
-        if getattr(selection, field) != getattr(default, field)
-    }
-    elsewhere = {*_LISTING_FIELDS, *_RECORD_FIELDS, *_ASKED_ALONG_FIELDS}
+
+    def chosen(fields: tuple[str, ...]) -> dict[str, object]:
+        given = {field: getattr(selection, field) for field in fields}
+        return {field: value for field, value in given.items() if value != getattr(default, field)}
+
     return PredicatePlaces(
-        server={field: value for field, value in chosen.items() if field not in elsewhere},
-        listing={field: value for field, value in chosen.items() if field in _LISTING_FIELDS},
-        record={field: value for field, value in chosen.items() if field in _RECORD_FIELDS},
+        server=chosen(SERVER_FIELDS), listing=chosen(LISTING_FIELDS), record=chosen(RECORD_FIELDS)
     )
 
 

@@ -10,7 +10,7 @@ from harvester.output.purpose import Project
 from harvester.plan.drift import Drift
 
 # Raised whenever a number is removed or changes its meaning.
-SCHEMA_VERSION = 1
+REPORT_VERSION = 1
 
 GRID = 24  # cells of a box map along each side
 SMALLEST = 0.001  # side of a box, as a share of the image's, at the lower end of the size map
@@ -180,7 +180,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     harvested by then.
     """
 
-    schema: int = SCHEMA_VERSION
+    schema: int = REPORT_VERSION
     target: str
     project: Project
     harvester: str

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.output import planfile
+from harvester.output.layout import FORMAT
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
@@ -187,7 +188,7 @@ def test_a_plan_that_spoils_while_it_is_read_stops_the_export(target: LocalTarge
             list(planfile.slices(target, header, {0, 1, 2}))
 
 
-@pytest.mark.parametrize(("version", "which"), [(1, "an older"), (3, "a newer")])
+@pytest.mark.parametrize(("version", "which"), [(FORMAT - 1, "an older"), (FORMAT + 1, "a newer")])
 def test_a_target_of_another_format_is_refused(target: LocalTarget, version: int, which: str) -> None:
     """It is neither read wrongly nor repaired."""
     target.put(".harvester/plan.json", b'{"version": %d, "more": []}' % version)

@@ -1,6 +1,8 @@
 """Each listed row is held against what the server was asked for."""
 
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,8 +12,10 @@ from harvester.cli.flags import SELECTION
 from harvester.labels.wire import ListedRow
 from harvester.plan.listing_filter import FLAGS, ListingFilter, as_listed
 from harvester.plan.planned import planner
+from harvester.plan.status import FETCH_OPTIONS, LISTING_FIELDS, RECORD_FIELDS, SERVER_FIELDS
 from harvester.settings import Format, Selection
 
+CHOOSING = Path(__file__).parents[2] / "docs" / "choosing.md"
 RAW = msgspec.Raw(b"{}")
 ROW: dict[str, Any] = {
     "data_hash": "data", "dataset_hash": "dataset", "data_title": "Street 1.jpg", "label_hash": "label",
@@ -103,6 +107,27 @@ def test_flags_are_spelt_as_the_command_line_has_them() -> None:
     """Every field of a selection has its flag."""
     assert {flag.field: flag.spelt for flag in SELECTION.flags} == FLAGS
     assert set(FLAGS) == set(Selection.__struct_fields__)
+
+
+def test_every_field_of_a_selection_has_its_place() -> None:
+    """A new field belongs into one of these tuples: they say where it runs."""
+    placed = [*SERVER_FIELDS, *LISTING_FIELDS, *RECORD_FIELDS, *FETCH_OPTIONS]
+    assert sorted(placed) == sorted(Selection.__struct_fields__)
+
+
+@pytest.mark.parametrize(
+    ("place", "fields"),
+    [
+        ("the server's list call", SERVER_FIELDS),
+        ("the listing", LISTING_FIELDS),
+        ("each record", RECORD_FIELDS),
+    ],
+)
+def test_the_docs_name_the_flags_of_each_place(place: str, fields: tuple[str, ...]) -> None:
+    """In the table of docs/choosing.md."""
+    [cell] = re.findall(rf"^\| {place} \| (.+?) \|", CHOOSING.read_text(encoding="utf-8"), re.M)
+    flags = [flag for field in fields for flag in FLAGS[field].split("/")]
+    assert re.findall(r"`(--[\w-]+)`", cell) == flags
 
 
 def test_the_last_predicate_that_ruled_out_a_row_is_named() -> None:

@@ -8,6 +8,7 @@ import pytest
 from harvester.filters import Chain
 from harvester.nothing_left import RECORD_FILTERS, NothingLeft, nothing_left, shortest
 from harvester.output.commit import KindCounts
+from harvester.plan.status import RECORD_FIELDS, places
 from harvester.settings import Format, Selection
 
 OBJECTS = Format(emit=("objects",))
@@ -190,10 +191,11 @@ def test_filters_over_records_are_known_in_their_order() -> None:
         shapes=("point",), names=("n",), feature_hashes=("f",), approved=True, min_confidence=0.5,
         authors=("a",), manual=True, where="object.confidence > 0.8", filters=("builtins:bool",),
     )  # fmt: skip
+    assert places(selection).record.keys() == set(RECORD_FIELDS)  # a new filter belongs into this selection
     names = Chain("objects", selection, {}, {}).names
     assert list(names[:-1]) == [name for name in RECORD_FILTERS if name != "automated"]
     assert names[-1] == "builtins:bool"
-    assert set(RECORD_FILTERS.values()) <= set(Selection.__struct_fields__)
+    assert {*RECORD_FILTERS.values(), "filters"} == set(RECORD_FIELDS)
 
 
 def test_of_a_field_and_its_fields_only_the_first_is_named() -> None:

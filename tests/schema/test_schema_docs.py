@@ -22,7 +22,9 @@ from harvester.schema import (
     UNIT_KEYS,
 )
 
-DOCS = Path(__file__).parents[2].joinpath("docs", "records.md").read_text(encoding="utf-8")
+PAGES = Path(__file__).parents[2] / "docs"
+DOCS = (PAGES / "records.md").read_text(encoding="utf-8")
+ON_DISK = (PAGES / "on-disk-format.md").read_text(encoding="utf-8")
 SECTIONS = {text.partition("\n")[0]: text for text in DOCS.split("\n## ")[1:]}
 
 
@@ -92,5 +94,8 @@ def test_an_example_is_a_line_of_its_kind(section: str, keys: tuple[str, ...]) -
 
 
 def test_the_version_is_the_schemas() -> None:
-    """It is the format of a target."""
+    """It is the format of a target, which two pages name."""
     assert f"This is schema {SCHEMA_VERSION};" in DOCS
+    assert f"`harvester/schema.py:SCHEMA_VERSION`, now {SCHEMA_VERSION}." in ON_DISK
+    assert f"| version of everything in the target: {SCHEMA_VERSION}." in ON_DISK
+    assert f"| version of the format: {SCHEMA_VERSION} |" in ON_DISK
