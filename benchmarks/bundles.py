@@ -17,7 +17,7 @@ from typing import Any
 
 from harvester import cli, part, run
 from harvester.encord import envelope, label_rows, responses
-from harvester.fetch import asking
+from harvester.fetch.call import Call
 from harvester.labels import extract
 from harvester.output import ndjson, planfile
 from harvester.simulator import Simulator, WorldSpec
@@ -26,7 +26,7 @@ ROWS = 30_000
 # Each stage: a call that is replaced, and where it stands; stages further in stand below the one around them.
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("list, sort and freeze the plan", planfile, "ensure_plan"),
-    ("calls, in threads", asking.Call, "__call__"),
+    ("calls, in threads", Call, "__call__"),
     ("  the SDK's call and ours below it", label_rows.ProjectLabelRows, "_ask"),
     ("    receive, decrypt, decompress", responses, "read_body"),
     ("    read the envelope and skeletons", envelope, "rows_of"),

@@ -22,13 +22,13 @@ from anyio.streams.memory import MemoryObjectSendStream
 
 from harvester.errors import HarvesterError, RateLimited, SkipRow, TooMuchAsked, Unavailable
 from harvester.events import Counters
-from harvester.fetch.asking import FailedRow, Fetched, Outcome, Span
 from harvester.fetch.budget import Account, ByteBudget, Hold
 from harvester.fetch.bundles import MOST_LEFT_OUT, MOST_ROWS, Batch, BundleSizer
-from harvester.fetch.calls import Caller
-from harvester.fetch.gate import Gate
-from harvester.fetch.in_flight import CoresUsed
-from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.call import FailedRow, Fetched, Outcome, Span
+from harvester.fetch.caller import Caller
+from harvester.fetch.rate.concurrency import CoresUsed
+from harvester.fetch.rate.controller import RateController, Ticket
+from harvester.fetch.rate.limiter import RateLimiter
 from harvester.fetch.retry import RetryPolicy
 from harvester.fetch.source import LabelRows
 from harvester.labels.extract import Extractor
@@ -71,7 +71,7 @@ class Pool:
     ) -> None:
         rng = rng or random.Random()
         most = limits.concurrency or MOST_IN_FLIGHT
-        self.pacer = Pacer(
+        self.controller = RateController(
             rng=rng,
             max_rps=limits.max_rps,
             concurrency=limits.concurrency,
@@ -80,17 +80,17 @@ class Pool:
         )
         self._counters = counters
         self._on_event = on_event
-        self._gate = Gate(self.pacer)
+        self._limiter = RateLimiter(self.controller)
         self._sizer = BundleSizer(
             cap=limits.bundle_size or MOST_ROWS, max_memory=limits.max_memory, row_bytes=row_bytes
         )
         self._budget = ByteBudget(limits.max_memory)
         self._retry = RetryPolicy(
-            limits.max_attempts, rng=rng, broken=lambda: self.pacer.broken, on_retry=self._tell_retry
+            limits.max_attempts, rng=rng, broken=lambda: self.controller.broken, on_retry=self._tell_retry
         )
         self._caller = Caller(
             source,
-            gate=self._gate,
+            limiter=self._limiter,
             sizer=self._sizer,
             retry=self._retry,
             counters=counters,
@@ -207,7 +207,7 @@ class Pool:
                 try:
                     await _send(send, bundle)
                     bundle.hold = await account.reserve(partial(self._sizer.footprint, len(cut)))
-                    ticket = await self._gate.enter(account.rank)
+                    ticket = await self._limiter.enter(account.rank)
                 except BaseException:
                     bundle.ended.set()
                     raise

@@ -8,12 +8,12 @@ and the more of it goes unpunished, the more there is to be had.
 
 import msgspec
 
-from harvester.fetch.admitted import LITTLE, MUCH, Admitted
+from harvester.fetch.rate.admitted import LITTLE, MUCH, AdmittedRate
 
 # Requests a second at first: slow enough for a server that allows a few, fast enough to learn its latency.
-FIRST = 20.0
+START_RATE = 20.0
 # With the first answer, the latency says how slow that is: at least so many may be under way.
-FIRST_UNDER_WAY = 4.0
+START_IN_FLIGHT = 4.0
 # Requests a second. A server that has said no for long is still asked every few seconds.
 SLOWEST = 0.25
 # Seconds. Growth reckons with no shorter round trips, so that few are under way when the limit is passed.
@@ -53,12 +53,12 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     trial: bool
 
 
-class Pace:
+class RequestRate:
     """Requests a second, at most `most`; `told` is whether the user has said how many may be in flight."""
 
     def __init__(self, most: float | None, *, told: bool = False) -> None:
         self.epoch = 0
-        self.rate = FIRST
+        self.rate = START_RATE
         self.limit: float | None = None  # what the server allows a second, once it has refused
         self._most = most or float("inf")
         self._ramp = TOLD_RAMP if told else RAMP
@@ -66,14 +66,14 @@ class Pace:
         self._last_id = 0
         self._last_sent = 0.0
         self._latency: float | None = None
-        self._admitted = Admitted()
+        self._admitted = AdmittedRate()
         self._known = 0.0  # seconds that the limit was measured for
         self._share = UNDER  # of the limit that is asked for
         self._surplus = 0.0  # seconds
         self._even = 0.0  # when it last was not above 0
         self._pause = 0.0  # seconds that the server asked for last
         self._closed = False  # whether all was refused lately
-        self._go(FIRST)
+        self._go(START_RATE)
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may leave; not above 0 for now."""
@@ -106,7 +106,7 @@ class Pace:
         else:
             self._latency = took
             if self.limit is None:
-                self._go(max(self.rate, FIRST_UNDER_WAY / max(took, SHORTEST)))
+                self._go(max(self.rate, START_IN_FLIGHT / max(took, SHORTEST)))
                 self._slot = min(self._slot, now + 1 / self.rate)
         if self._closed and self.limit is not None and ticket.epoch == self.epoch:
             self._open(ticket, self.limit)

@@ -8,14 +8,14 @@ import random
 from collections.abc import Callable
 
 from harvester.errors import CannotFinishNow
-from harvester.fetch.breaker import Breaker
-from harvester.fetch.in_flight import InFlight
-from harvester.fetch.pace import Pace, Ticket
+from harvester.fetch.rate.breaker import Breaker
+from harvester.fetch.rate.concurrency import ConcurrencyLimit
+from harvester.fetch.rate.request_rate import RequestRate, Ticket
 
-__all__ = ["Pacer", "Ticket"]
+__all__ = ["RateController", "Ticket"]
 
 
-class Pacer:
+class RateController:
     """Finds the server's limits, and stays just under them.
 
     Args:
@@ -37,8 +37,8 @@ class Pacer:
         cores: Callable[[], float] = lambda: 0.0,
         retry_after_cap: float = 300.0,
     ) -> None:
-        self._pace = Pace(max_rps, told=concurrency is not None)
-        self._in_flight_limit = InFlight(concurrency or max_concurrency, cores)
+        self._request_rate = RequestRate(max_rps, told=concurrency is not None)
+        self._concurrency = ConcurrencyLimit(concurrency or max_concurrency, cores)
         self._breaker = Breaker(rng)
         self._retry_after_cap = retry_after_cap
         self._in_flight = 0
@@ -47,11 +47,11 @@ class Pacer:
     @property
     def rate(self) -> float:
         """Requests a second that may leave now."""
-        return self._pace.rate
+        return self._request_rate.rate
 
     @property
     def limit_in_flight(self) -> int:
-        return int(self._in_flight_limit.limit)
+        return int(self._concurrency.limit)
 
     @property
     def broken(self) -> bool:
@@ -61,9 +61,9 @@ class Pacer:
     def wait(self, now: float) -> float | None:
         """0: send now. Otherwise the seconds to wait; None: until something returns."""
         breaker = self._breaker.wait(now)
-        if breaker is None or not self._in_flight_limit.admits(self._in_flight):
+        if breaker is None or not self._concurrency.admits(self._in_flight):
             return None
-        delay = max(breaker, self._pace.wait(now))
+        delay = max(breaker, self._request_rate.wait(now))
         # A wait that ends a rounding error early has ended.
         return delay if delay > 1e-9 else 0.0
 
@@ -71,17 +71,17 @@ class Pacer:
         """A request leaves, which `wait` has allowed."""
         self._in_flight += 1
         self._last_id += 1
-        ticket = Ticket(self._last_id, now, self._pace.epoch, self._breaker.sent())
-        self._pace.sent(ticket)
+        ticket = Ticket(self._last_id, now, self._request_rate.epoch, self._breaker.sent())
+        self._request_rate.sent(ticket)
         return ticket
 
     def succeeded(self, ticket: Ticket, now: float, *, weight: int = 1) -> None:
         """The answer came, with `weight` rows."""
         self._in_flight -= 1
         if self._breaker.answered(ticket.id, trial=ticket.trial):
-            self._pace.start_again()
-        self._pace.succeeded(ticket, now)
-        self._in_flight_limit.succeeded(now - ticket.sent, weight, ticket.id, self._last_id + 1)
+            self._request_rate.start_again()
+        self._request_rate.succeeded(ticket, now)
+        self._concurrency.succeeded(now - ticket.sent, weight, ticket.id, self._last_id + 1)
 
     def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
         """The server said that these are too many requests; `retry_after` in seconds, if it named a time.
@@ -91,8 +91,8 @@ class Pacer:
         """
         self._in_flight -= 1
         if self._breaker.answered(ticket.id, trial=ticket.trial):
-            self._pace.start_again()
-        self._pace.refused(ticket, now)
+            self._request_rate.start_again()
+        self._request_rate.refused(ticket, now)
         self._shut(now, retry_after)
 
     def failed(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
@@ -118,4 +118,4 @@ class Pacer:
                 f"the server asks for a pause of {retry_after:.0f} s, "
                 f"more than {self._retry_after_cap:.0f} s: run the same command again later"
             )
-        self._pace.shut(now, now + retry_after)
+        self._request_rate.shut(now, now + retry_after)

@@ -18,7 +18,7 @@ PRIOR = 2
 LEAST_OPEN = 0.2
 
 
-class Admitted:
+class AdmittedRate:
     """Counts from one refused request, or from the first one, to the next."""
 
     def __init__(self) -> None:

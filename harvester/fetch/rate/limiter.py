@@ -4,21 +4,21 @@ import asyncio
 import heapq
 from itertools import count
 
-from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.rate.controller import RateController, Ticket
 
 # The rank of what is asked again, before that of any stream: others in its own wait for it.
 FIRST_RANK = 0
 
 
-class Gate:
+class RateLimiter:
     """Lets requests out as the pacer says: of those that wait the one of the lowest rank, then the first.
 
     Whoever enters gets a ticket, and gives it back once by exactly one of `succeeded`, `refused`,
     `failed` and `cancelled`. All of it belongs to one event loop; none of it is for other threads.
     """
 
-    def __init__(self, pacer: Pacer) -> None:
-        self.pacer = pacer
+    def __init__(self, controller: RateController) -> None:
+        self.controller = controller
         self._line: list[tuple[int, int, asyncio.Future[Ticket]]] = []
         self._numbers = count()
         self._timer: asyncio.TimerHandle | None = None
@@ -41,7 +41,7 @@ class Gate:
 
     def succeeded(self, ticket: Ticket, *, weight: int = 1) -> None:
         """The answer came; `weight` is the number of rows that it brought."""
-        self.pacer.succeeded(ticket, _now(), weight=weight)
+        self.controller.succeeded(ticket, _now(), weight=weight)
         self._let_out()
 
     def refused(self, ticket: Ticket, retry_after: float | None) -> None:
@@ -51,7 +51,7 @@ class Gate:
             CannotFinishNow: the server wants a longer pause than the pacer's cap.
         """
         try:
-            self.pacer.refused(ticket, _now(), retry_after)
+            self.controller.refused(ticket, _now(), retry_after)
         finally:
             self._let_out()
 
@@ -62,13 +62,13 @@ class Gate:
             CannotFinishNow: the server wants a longer pause than the pacer's cap.
         """
         try:
-            self.pacer.failed(ticket, _now(), retry_after)
+            self.controller.failed(ticket, _now(), retry_after)
         finally:
             self._let_out()
 
     def cancelled(self, ticket: Ticket) -> None:
         """The answer will never come, and that says nothing of the server."""
-        self.pacer.cancelled(ticket, _now())
+        self.controller.cancelled(ticket, _now())
         self._let_out()
 
     def _let_out(self) -> None:
@@ -79,11 +79,11 @@ class Gate:
         while self._line:
             _, _, turn = self._line[0]
             if not turn.cancelled():
-                if (delay := self.pacer.wait(now := _now())) != 0:
+                if (delay := self.controller.wait(now := _now())) != 0:
                     if delay is not None:  # else an answer comes first
                         self._timer = asyncio.get_running_loop().call_later(delay, self._let_out)
                     return
-                turn.set_result(self.pacer.sent(now))
+                turn.set_result(self.controller.sent(now))
             heapq.heappop(self._line)
 
 

@@ -9,11 +9,11 @@ import anyio
 
 from harvester.errors import CannotFinishNow, HarvesterError, RateLimited, SkipRow, TooMuchAsked, Unavailable
 from harvester.events import Counters
-from harvester.fetch.asking import Call, Fetched
 from harvester.fetch.bundles import Batch, BundleSizer
+from harvester.fetch.call import Call, Fetched
 from harvester.fetch.freshness import Clocks
-from harvester.fetch.gate import Gate
-from harvester.fetch.pacing import Ticket
+from harvester.fetch.rate.controller import Ticket
+from harvester.fetch.rate.limiter import RateLimiter
 from harvester.fetch.retry import RetryPolicy
 from harvester.fetch.source import LabelRows
 from harvester.fetch.threads import Threads
@@ -43,7 +43,7 @@ class Caller:
         self,
         source: LabelRows,
         *,
-        gate: Gate,
+        limiter: RateLimiter,
         sizer: BundleSizer,
         retry: RetryPolicy,
         counters: Counters,
@@ -52,7 +52,7 @@ class Caller:
     ) -> None:
         self.clocks = Clocks()
         self._source = source
-        self._gate = gate
+        self._limiter = limiter
         self._sizer = sizer
         self._retry = retry
         self._counters = counters
@@ -75,14 +75,14 @@ class Caller:
             RateLimited, Unavailable, TooMuchAsked, SkipRow: of the batch.
             Stop: of the whole run.
         """
-        ticket = await self._server_is_up(batch, ticket or await self._gate.enter())
+        ticket = await self._server_is_up(batch, ticket or await self._limiter.enter())
         call = Call(self._source, extractor, batch, self.clocks)
         try:
             fetched = await self._send(ticket, call, len(batch.rows))
         except RateLimited:
             raise
         except Unavailable:
-            batch.spent += not (ticket.trial or self._gate.pacer.broken)
+            batch.spent += not (ticket.trial or self._limiter.controller.broken)
             self._sizer.failed(len(batch.rows), anyio.current_time() - ticket.sent)
             raise
         except HarvesterError:
@@ -110,7 +110,7 @@ class Caller:
             except (SkipRow, TooMuchAsked):
                 pass  # an answer, too
             doubtful = False
-            ticket = await self._gate.enter()
+            ticket = await self._limiter.enter()
         return ticket
 
     async def _send(self, ticket: Ticket, call: Callable[[], T], weight: int) -> T:
@@ -122,23 +122,23 @@ class Caller:
         except RateLimited as error:
             self._counters.refused += 1
             self._on_event("request.refused", {"retry_after": error.retry_after})
-            self._gate.refused(ticket, error.retry_after)
+            self._limiter.refused(ticket, error.retry_after)
             raise
         except Unavailable as error:
-            self._gate.failed(ticket, error.retry_after)
+            self._limiter.failed(ticket, error.retry_after)
             self._check_patience(error)
             raise
         except (SkipRow, TooMuchAsked):
             # The server is up; but how quickly it says no is no measure of its load.
             if ticket.trial:
-                self._gate.succeeded(ticket)
+                self._limiter.succeeded(ticket)
             else:
-                self._gate.cancelled(ticket)
+                self._limiter.cancelled(ticket)
             raise
         except BaseException:
-            self._gate.cancelled(ticket)
+            self._limiter.cancelled(ticket)
             raise
-        self._gate.succeeded(ticket, weight=weight)
+        self._limiter.succeeded(ticket, weight=weight)
         return result
 
     async def _in_thread(self, call: Callable[[], T]) -> T:

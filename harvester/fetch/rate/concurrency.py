@@ -10,7 +10,7 @@ from collections.abc import Callable
 import anyio
 
 # At first; a round trip at the first pace needs fewer.
-START = 8.0
+START_LIMIT = 8.0
 # Never fewer: below that, the latency says nothing of what our requests do to the server.
 FEWEST = 2.0
 # The limit doubles in two round trips at first: ln 2 / 2 for each answer, but for one that took so many times
@@ -35,11 +35,11 @@ GROWTH = 1.1
 _BETWEEN = 0.5
 
 
-class InFlight:
+class ConcurrencyLimit:
     """The limit of requests in flight, between 2 and `most`; `cores` tells how many this process uses."""
 
     def __init__(self, most: int, cores: Callable[[], float] = lambda: 0.0) -> None:
-        self.limit = min(START, float(most))
+        self.limit = min(START_LIMIT, float(most))
         self._most = most
         self._cores = cores
         self._calm: dict[int, float] = {}  # latency of the unburdened server by size class, in seconds
