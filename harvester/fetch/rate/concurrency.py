@@ -1,7 +1,9 @@
-"""How many requests may be in flight: found by latency, so that a server that slows down gets fewer.
+"""Find how many requests may be in flight, from the latency: a server that slows down gets fewer at once.
 
-Where this process has no CPU left to read answers with, more in flight bring no more rows: they wait here,
-and cost memory, connections and changes between threads. Then the limit falls, whatever the latency says.
+If this process has no CPU left to read answers, more requests in flight bring no more rows: the answers wait
+here, and cost memory, connections and thread switches. Then the limit falls, whatever the latency says.
+
+See docs/rate-control.md.
 """
 
 import os
@@ -9,68 +11,90 @@ from collections.abc import Callable
 
 import anyio
 
-# At first; a round trip at the first pace needs fewer.
+# Initial concurrency limit. At the initial request rate (20 per second) it binds only above 0.4 s of latency.
+# Chosen.
 START_LIMIT = 8.0
-# Never fewer: below that, the latency says nothing of what our requests do to the server.
-FEWEST = 2.0
-# The limit doubles in two round trips at first: ln 2 / 2 for each answer, but for one that took so many times
-# as long as the fastest: then requests begin to wait for each other.
+# Lowest limit: with a single request in flight, the latency says nothing about the load that we cause.
+# Chosen.
+MIN_LIMIT = 2.0
+# At the start the limit grows by this for each answer (ln 2 / 2: it doubles in two round trips). An answer
+# that took QUEUED times as long as the fastest does not count: requests begin to wait for each other.
 RAMP = 0.35
-HELD_UP = 2.0
-# A measure needs so many answers: their mean is then within 10 % where single latencies vary by 30-40 %.
-SAMPLES = 24
-# Latency against that of an unburdened server: beyond the first the limit grows no more, beyond the second
-# it is cut. Requests that wait for their turn make the latency grow as their number does.
-CALM = 1.25
-SLOW = 1.5
+QUEUED = 2.0
+# Answers per judgement. If single latencies vary by 30 to 40 %, the standard error of their mean is 6 to 8 %.
+ANSWERS_PER_JUDGEMENT = 24
+# Slowdown: mean latency divided by that of the server without load. From GROW_BELOW on the limit does not
+# grow, above CUT_ABOVE it is multiplied by CUT. On a saturated server requests queue, so that the latency
+# grows in proportion to their number. Chosen.
+GROW_BELOW = 1.25
+CUT_ABOVE = 1.5
 CUT = 0.8
-# Cores in use from which on this process is the bottleneck, as Python runs on one at a time; and how many in
-# flight keep it busy.
-SATURATED = 0.85
-ENOUGH = 4.0
-# A cut has helped where the latency fell by at least half as much as the number in flight.
-HELPED = 0.9
+# CPU cores in use above which this process is the bottleneck (Python code runs on one core at a time), and
+# the number of requests in flight that is enough to keep it busy. Chosen.
+SATURATED_CORES = 0.85
+SATURATED_LIMIT = 4.0
+# A cut has not helped if the slowdown is still above this share of the one before it: CUT takes 20 % off the
+# number in flight, and at least half of that should be seen in the latency.
+NOT_HELPED = 0.9
+# Growth of the limit per judgement after the start. Chosen.
 GROWTH = 1.1
-# Seconds between two readings: the system counts CPU time in hundredths, and a busy moment is no bottleneck.
-_BETWEEN = 0.5
+# Seconds between two readings of the CPU time. The system counts it in hundredths of a second, and a short
+# busy moment is no bottleneck. Chosen.
+_READ_INTERVAL = 0.5
 
 
 class ConcurrencyLimit:
-    """The limit of requests in flight, between 2 and `most`; `cores` tells how many this process uses."""
+    """Adapt the limit of requests in flight to the latency.
+
+    Only successes are judged: refusals and failures have latencies of their own. Bundles of similar size are
+    compared with each other only, because an answer with 100 rows takes longer than one with a single row. A
+    size class is the bit length of the number of rows (1, 2-3, 4-7, ...).
+
+    Args:
+        most: upper end of the limit.
+        cores: returns the number of CPU cores that this process uses.
+
+    Attributes:
+        limit: how many requests may be in flight (rounded down).
+    """
 
     def __init__(self, most: int, cores: Callable[[], float] = lambda: 0.0) -> None:
         self.limit = min(START_LIMIT, float(most))
         self._most = most
         self._cores = cores
-        self._calm: dict[int, float] = {}  # latency of the unburdened server by size class, in seconds
-        self._ramping = True
-        self._grew = False
-        self._fastest: dict[int, float] = {}  # answers by size class, in seconds
-        self._binding = False
-        self._since = 0  # id of the first ticket sent under this limit
-        self._sums: dict[int, tuple[float, int]] = {}
-        self._count = 0
-        self._before_cut: float | None = None
+        self._calm: dict[int, float] = {}  # latency without load, in seconds, by size class
+        self._ramping = True  # until the first sign of load
+        self._grew = False  # whether the ramp raised the limit since the last judgement
+        self._fastest: dict[int, float] = {}  # fastest answer, in seconds, by size class
+        self._binding = False  # whether the limit held a request back since the last judgement
+        self._since = 0  # id of the first ticket sent under the present limit
+        self._sums: dict[int, tuple[float, int]] = {}  # seconds and answers to judge, by size class
+        self._count = 0  # answers to judge, of all sizes
+        self._before_cut: float | None = None  # slowdown before the last cut, until that is judged
 
     def admits(self, in_flight: int) -> bool:
+        """Return whether one more request may leave while `in_flight` are in flight."""
         if in_flight < int(self.limit):
             return True
         self._binding = True
         return False
 
     def succeeded(self, took: float, weight: int, ticket_id: int, next_id: int) -> None:
-        """`took` in seconds, for `weight` rows."""
+        """Note an answer for `weight` rows after `took` seconds; judge the latency now and then.
+
+        `ticket_id` is the answered request, `next_id` the next one that will be sent.
+        """
         size = weight.bit_length()
         fastest = self._fastest[size] = min(self._fastest.get(size, took), took)
-        if self._ramping and self._binding and took < HELD_UP * fastest and not self._saturated:
+        if self._ramping and self._binding and took < QUEUED * fastest and not self._saturated:
             self.limit = min(self.limit + RAMP, self._most)
             self._grew = True
-        if ticket_id < self._since:
+        if ticket_id < self._since:  # sent under an earlier limit
             return
         total, count = self._sums.get(size, (0.0, 0))
         self._sums[size] = total + took, count + 1
         self._count += 1
-        if self._count >= SAMPLES:
+        if self._count >= ANSWERS_PER_JUDGEMENT:
             self._judge()
             self._binding = self._grew = False
             self._sums = {}
@@ -79,36 +103,40 @@ class ConcurrencyLimit:
 
     @property
     def _saturated(self) -> bool:
-        return self._cores() > SATURATED
+        return self._cores() > SATURATED_CORES
 
     def _judge(self) -> None:
-        if self._saturated:  # what the latency says then is of this process
+        """Change the limit by the slowdown of the last answers."""
+        if self._saturated:  # the latency is that of this process, not of the server
             self._ramping = False
             self._before_cut = None
-            self.limit = min(self.limit, max(ENOUGH, self.limit / 2))
+            self.limit = min(self.limit, max(SATURATED_LIMIT, self.limit / 2))
             return
         expected = taken = 0.0
         for size, (total, count) in self._sums.items():
             expected += self._calm.setdefault(size, total / count) * count
             taken += total
         slowdown = taken / expected
-        if self._before_cut is not None and slowdown > HELPED * self._before_cut:
+        # Three cases: the last cut did not help, the server is slow, or all is well.
+        if self._before_cut is not None and slowdown > NOT_HELPED * self._before_cut:
             self._undo_cut(slowdown)
-        elif slowdown > SLOW:
+        elif slowdown > CUT_ABOVE:
             self._before_cut = slowdown
             self._ramping = False
-            self.limit = max(FEWEST, self.limit * CUT)
+            self.limit = max(MIN_LIMIT, self.limit * CUT)
         else:
             self._before_cut = None
             for size, (total, count) in self._sums.items():
                 self._calm[size] = min(self._calm[size], total / count)
-            if slowdown < CALM and self._binding and not self._ramping:
+            # A limit that holds nothing back is not tested by the latency, so it does not grow.
+            if slowdown < GROW_BELOW and self._binding and not self._ramping:
                 self.limit = min(self.limit * GROWTH + 0.1, self._most)
-        if slowdown > CALM or (self._binding and not self._grew):
+        # The ramp is over at the first sign of load, or if answers became too slow for it to raise the limit.
+        if slowdown > GROW_BELOW or (self._binding and not self._grew):
             self._ramping = False
 
     def _undo_cut(self, slowdown: float) -> None:
-        """Fewer in flight were as slow: the server is slower by itself, and this is its new calm."""
+        """Undo a cut that did not help: the server itself became slower, so this is its new calm latency."""
         for size in self._calm:
             self._calm[size] *= slowdown
         self.limit = min(self.limit / CUT, self._most)
@@ -116,13 +144,17 @@ class ConcurrencyLimit:
 
 
 def cpu_seconds() -> float:
-    """The CPU time that this process has used, all its threads together."""
+    """Return the CPU time that all threads of this process have used, in seconds."""
     used = os.times()
     return used.user + used.system
 
 
 class CoresUsed:
-    """Tells, when called in an event loop, how many cores are used of late: 1.0 is one, all the time."""
+    """Measure the CPU cores that this process uses; 1.0 is one core all the time.
+
+    `read` returns the CPU seconds used so far. Call the object in an event loop, whose clock it uses; it
+    returns the mean between the last two readings.
+    """
 
     def __init__(self, read: Callable[[], float] = cpu_seconds) -> None:
         self._read = read
@@ -131,7 +163,7 @@ class CoresUsed:
 
     def __call__(self) -> float:
         now = anyio.current_time()
-        if (passed := now - self._at) >= _BETWEEN:
+        if (passed := now - self._at) >= _READ_INTERVAL:
             used = self._read()
             self._cores = (used - self._used) / passed
             self._at, self._used = now, used

@@ -1,7 +1,9 @@
-"""When the next request may leave: pace, requests in flight and breaker behind one small interface.
+"""Decide when the next request may leave: request rate, concurrency limit and breaker behind one interface.
 
-A pure state machine: the time is passed in (seconds of one clock that never goes back), and so is
-randomness. Nothing waits here; gate.py does.
+A pure state machine: the time (seconds of one monotonic clock) and the random generator are arguments, so
+that tests run minutes of traffic in virtual time. Nothing waits here; the rate limiter (limiter.py) does.
+
+See docs/rate-control.md.
 """
 
 import random
@@ -16,15 +18,20 @@ __all__ = ["RateController", "Ticket"]
 
 
 class RateController:
-    """Finds the server's limits, and stays just under them.
+    """Find the server's limits, and stay just below them.
+
+    A request needs the consent of all three parts: the rate (requests per second), the concurrency (requests
+    in flight), and the breaker (is the server up?). Each outcome is passed to the parts that it tells
+    something.
 
     Args:
-        rng: for the jitter of pauses.
-        max_rps: at most so many requests a second; None finds out.
-        concurrency: at most so many requests in flight, and so many soon where the server bears it; None
-            finds out, up to `max_concurrency`.
-        cores: how many this process uses; where it has none left, fewer requests are in flight.
-        retry_after_cap: seconds; a server that wants a longer pause ends the run.
+        rng: for the jitter of the breaker's pauses.
+        max_rps: upper limit of requests per second; None: only the server's own limit, which is found.
+        concurrency: upper limit of requests in flight. The user vouches that the server can take them, so the
+            rate also grows faster. None: found automatically, up to `max_concurrency`.
+        cores: returns the number of CPU cores that this process uses. If Python is the bottleneck, the
+            concurrency is reduced.
+        retry_after_cap: seconds. If the server asks for a longer pause, the run ends.
     """
 
     def __init__(
@@ -46,29 +53,30 @@ class RateController:
 
     @property
     def rate(self) -> float:
-        """Requests a second that may leave now."""
+        """Return the requests per second that may leave at present."""
         return self._request_rate.rate
 
     @property
     def limit_in_flight(self) -> int:
+        """Return how many requests may be in flight at present."""
         return int(self._concurrency.limit)
 
     @property
     def broken(self) -> bool:
-        """Whether the server seems to be down, and only single trials are sent."""
+        """Return whether the server seems to be down, so that only single trials are sent."""
         return self._breaker.open
 
     def wait(self, now: float) -> float | None:
-        """0: send now. Otherwise the seconds to wait; None: until something returns."""
+        """Return the seconds until a request may leave; 0: now, None: not before a request in flight ends."""
         breaker = self._breaker.wait(now)
         if breaker is None or not self._concurrency.admits(self._in_flight):
             return None
         delay = max(breaker, self._request_rate.wait(now))
-        # A wait that ends a rounding error early has ended.
+        # Timers may fire a rounding error early: treat that as now, instead of setting another timer.
         return delay if delay > 1e-9 else 0.0
 
     def sent(self, now: float) -> Ticket:
-        """A request leaves, which `wait` has allowed."""
+        """Note that a request leaves, which `wait` must have allowed. Return its ticket."""
         self._in_flight += 1
         self._last_id += 1
         ticket = Ticket(self._last_id, now, self._request_rate.epoch, self._breaker.sent())
@@ -76,7 +84,7 @@ class RateController:
         return ticket
 
     def succeeded(self, ticket: Ticket, now: float, *, weight: int = 1) -> None:
-        """The answer came, with `weight` rows."""
+        """Note an answer to a request for `weight` rows."""
         self._in_flight -= 1
         if self._breaker.answered(ticket.id, trial=ticket.trial):
             self._request_rate.start_again()
@@ -84,7 +92,10 @@ class RateController:
         self._concurrency.succeeded(now - ticket.sent, weight, ticket.id, self._last_id + 1)
 
     def refused(self, ticket: Ticket, now: float, retry_after: float | None) -> None:
-        """The server said that these are too many requests; `retry_after` in seconds, if it named a time.
+        """Note a refusal ("too many requests"); `retry_after` in seconds, if the server sent it.
+
+        For the breaker a refusal is an answer: the server is up. Its latency is not used for the concurrency,
+        because a refusal comes fast however busy the server is.
 
         Raises:
             CannotFinishNow: the pause is longer than the cap.
@@ -96,7 +107,7 @@ class RateController:
         self._shut(now, retry_after)
 
     def failed(self, ticket: Ticket, now: float, retry_after: float | None = None) -> None:
-        """The server, or the way to it, failed: says nothing of the rate.
+        """Note a failure of the server or the network. It says nothing about the rate limit.
 
         Raises:
             CannotFinishNow: the pause is longer than the cap.
@@ -106,11 +117,12 @@ class RateController:
         self._shut(now, retry_after)
 
     def cancelled(self, ticket: Ticket, now: float) -> None:
-        """The answer will never come, and that says nothing of the server."""
+        """Note that a request ended in a way that says nothing about the server."""
         self._in_flight -= 1
         self._breaker.cancelled(trial=ticket.trial)
 
     def _shut(self, now: float, retry_after: float | None) -> None:
+        """Pause all requests for `retry_after` seconds, not only the one that was refused."""
         if retry_after is None:
             return
         if retry_after > self._retry_after_cap:

@@ -1,4 +1,7 @@
-"""The one door through which requests leave: the async edge of the pacer."""
+"""The rate limiter: every request waits here for its turn. The asynchronous side of the rate controller.
+
+See docs/rate-control.md.
+"""
 
 import asyncio
 import heapq
@@ -6,85 +9,91 @@ from itertools import count
 
 from harvester.fetch.rate.controller import RateController, Ticket
 
-# The rank of what is asked again, before that of any stream: others in its own wait for it.
-FIRST_RANK = 0
+# Priority of retries: ahead of all new requests (the ranks of streams start at 1), because the rest of their
+# stream is waiting for them.
+RETRY_RANK = 0
 
 
 class RateLimiter:
-    """Lets requests out as the pacer says: of those that wait the one of the lowest rank, then the first.
+    """Release waiting requests when the rate controller allows it: by rank, then in order of arrival.
 
-    Whoever enters gets a ticket, and gives it back once by exactly one of `succeeded`, `refused`,
-    `failed` and `cancelled`. All of it belongs to one event loop; none of it is for other threads.
+    `enter` returns a ticket. The caller must give it back exactly once, by one of `succeeded`, `refused`,
+    `failed` and `cancelled`: these tell the controller the outcome. Not thread-safe: use it in one event
+    loop.
     """
 
     def __init__(self, controller: RateController) -> None:
         self.controller = controller
-        self._line: list[tuple[int, int, asyncio.Future[Ticket]]] = []
-        self._numbers = count()
+        self._waiting: list[tuple[int, int, asyncio.Future[Ticket]]] = []
+        self._arrivals = count()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def enter(self, rank: int = FIRST_RANK) -> Ticket:
-        """Waits for this request's turn, which comes before those of a higher `rank`.
+    async def enter(self, rank: int = RETRY_RANK) -> Ticket:
+        """Wait for this request's turn, and return its ticket. Lower ranks go first.
 
-        A wait that is cancelled leaves nothing behind.
+        If the wait is cancelled, the request loses its place, and a ticket that it already has is given back.
         """
         turn: asyncio.Future[Ticket] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._line, (rank, next(self._numbers), turn))
-        self._let_out()
+        heapq.heappush(self._waiting, (rank, next(self._arrivals), turn))
+        self._release()
         try:
             return await turn
         except BaseException:
             turn.cancel()
-            if not turn.cancelled():  # its ticket was on the way
+            # A future that already has its result cannot be cancelled: then give its ticket back.
+            if not turn.cancelled():
                 self.cancelled(turn.result())
             raise
 
     def succeeded(self, ticket: Ticket, *, weight: int = 1) -> None:
-        """The answer came; `weight` is the number of rows that it brought."""
+        """Report an answer; `weight` is the number of rows that were asked for."""
         self.controller.succeeded(ticket, _now(), weight=weight)
-        self._let_out()
+        self._release()
 
     def refused(self, ticket: Ticket, retry_after: float | None) -> None:
-        """The server said "too many requests"; `retry_after` in seconds, if it named a time.
+        """Report a refusal ("too many requests"); `retry_after` in seconds, if the server sent it.
 
         Raises:
-            CannotFinishNow: the server wants a longer pause than the pacer's cap.
+            CannotFinishNow: the server asks for a longer pause than the controller's cap.
         """
         try:
             self.controller.refused(ticket, _now(), retry_after)
         finally:
-            self._let_out()
+            self._release()
 
     def failed(self, ticket: Ticket, retry_after: float | None = None) -> None:
-        """The server, or the way to it, failed: 5xx, timeout, refused connection.
+        """Report a failure of the server or the network: 5xx, timeout, refused connection.
 
         Raises:
-            CannotFinishNow: the server wants a longer pause than the pacer's cap.
+            CannotFinishNow: the server asks for a longer pause than the controller's cap.
         """
         try:
             self.controller.failed(ticket, _now(), retry_after)
         finally:
-            self._let_out()
+            self._release()
 
     def cancelled(self, ticket: Ticket) -> None:
-        """The answer will never come, and that says nothing of the server."""
+        """Report that the request ended in a way that says nothing about the server."""
         self.controller.cancelled(ticket, _now())
-        self._let_out()
+        self._release()
 
-    def _let_out(self) -> None:
-        """Gives tickets to those whose turn it is, and sees to it that the next get theirs in time."""
+    def _release(self) -> None:
+        """Release the requests whose turn it is, and set a timer for the next one.
+
+        Called after every change that may free a place: an arrival, an outcome, the timer.
+        """
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._line:
-            _, _, turn = self._line[0]
+        while self._waiting:
+            _, _, turn = self._waiting[0]
             if not turn.cancelled():
                 if (delay := self.controller.wait(now := _now())) != 0:
-                    if delay is not None:  # else an answer comes first
-                        self._timer = asyncio.get_running_loop().call_later(delay, self._let_out)
+                    if delay is not None:  # None: an answer must come first, and that calls this again
+                        self._timer = asyncio.get_running_loop().call_later(delay, self._release)
                     return
                 turn.set_result(self.controller.sent(now))
-            heapq.heappop(self._line)
+            heapq.heappop(self._waiting)
 
 
 def _now() -> float:
