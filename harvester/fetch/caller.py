@@ -1,4 +1,7 @@
-"""One request: its turn at the gate, its thread, its deadline, and what its end tells the gate."""
+"""Send one request: wait for its turn, run it in a thread with a deadline, and report the outcome.
+
+The outcome goes to the rate limiter, the bundle sizer, the counters and the events.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -22,21 +25,24 @@ from harvester.labels.wire import PlanRow
 
 T = TypeVar("T")
 
-# Beyond the source's own deadline: it is to end its calls itself, and only a stuck one is abandoned.
-SLACK = 5.0
-# Seconds without any answer since the start, after which the run ends: an outage in mid-run is waited out.
-_PATIENCE = 900.0
+# Seconds added to the source's own deadline. The source should end its calls itself; only a call that hangs
+# is abandoned. Chosen.
+DEADLINE_SLACK = 5.0
+# The run ends after this many seconds if the server has not answered at all since the start. An outage in the
+# middle of a run is waited out instead. Chosen.
+_MAX_SILENCE = 900.0
 
 
 class Caller:
-    """Sends requests, one at a time for each caller of `ask`, as the gate lets them out.
+    """Send requests when the rate limiter allows it.
 
     Args:
-        retry: tells whether the next failure of a batch is its last, and has the budget of retries.
-        deadline: seconds after which a call should have ended by itself.
+        retry: tells whether the next failure of a batch is its last, and holds the retry budget.
+        on_event: called with the name of an event and its fields.
+        deadline: seconds after which the source should have ended a call by itself.
 
     Attributes:
-        clocks: whether a row can be older than listed.
+        clocks: whether rows and their listing can be compared, see freshness.py.
     """
 
     def __init__(
@@ -57,25 +63,27 @@ class Caller:
         self._retry = retry
         self._counters = counters
         self._on_event = on_event
-        self._deadline = deadline + SLACK
+        self._deadline = deadline + DEADLINE_SLACK
         self._threads = Threads()
-        self._witness: tuple[float, str] | None = None
-        self._unanswered_since: float | None = None
+        # The smallest row fetched so far, used as the health check: its size in bytes and its label hash.
+        self._probe_row: tuple[float, str] | None = None
+        self._unanswered_since: float | None = None  # time of the first failure without any answer
 
     def close(self) -> None:
-        """Nothing is asked any more; waits for no thread."""
+        """End the worker threads, without waiting for them. No request may be sent afterwards."""
         self._threads.close()
 
     async def ask(self, batch: Batch, extractor: Extractor, ticket: Ticket | None) -> Fetched:
-        """Asks for the rows of `batch`, on a `ticket` for that or at its next turn.
+        """Request the rows of `batch`, with `ticket` if there is one, otherwise at the next turn.
 
-        `batch.spent` grows by one if the request counts: it was not refused, and did not fail in an outage.
+        Add 1 to `batch.spent` if the request counts as an attempt: it was not refused, and did not fail
+        during an outage.
 
         Raises:
-            RateLimited, Unavailable, TooMuchAsked, SkipRow: of the batch.
-            Stop: of the whole run.
+            RateLimited, Unavailable, TooMuchAsked, SkipRow: this batch failed.
+            Stop: the whole run must end.
         """
-        ticket = await self._server_is_up(batch, ticket or await self._limiter.enter())
+        ticket = await self._probe_if_needed(batch, ticket or await self._limiter.enter())
         call = Call(self._source, extractor, batch, self.clocks)
         try:
             fetched = await self._send(ticket, call, len(batch.rows))
@@ -88,7 +96,8 @@ class Caller:
         except HarvesterError:
             batch.spent += 1
             if len(batch.rows) == 1:
-                self._remember(batch.rows[0], math.inf)
+                # An error is an answer too. Use this row as the probe until one with a known size arrives.
+                self._learn_probe_row(batch.rows[0], math.inf)
             raise
         finally:
             call.abandoned = True
@@ -96,25 +105,27 @@ class Caller:
         self._learn(batch, fetched, anyio.current_time() - ticket.sent)
         return fetched
 
-    async def _server_is_up(self, batch: Batch, ticket: Ticket) -> Ticket:
-        """Makes sure of it where it matters; returns the ticket to go on with.
+    async def _probe_if_needed(self, batch: Batch, ticket: Ticket) -> Ticket:
+        """Request the probe row first, if this is a trial or the batch's last attempt. Return a valid ticket.
 
-        Whether a server that was down is back is asked with a row that it has answered for before: if
-        the batch itself is what fails, the breaker would never close. For the same reason a row's last
-        attempt comes right after the server has shown that it is up: no row is blamed for an outage.
+        A trial of the breaker must not depend on the batch: if its rows are what makes the server fail, the
+        breaker would never close. And the last attempt for a row is made right after the server has shown
+        that it is up, so that no row is reported as failed because of an outage.
         """
         doubtful = self._retry.is_last(batch)
-        while self._witness is not None and (ticket.trial or doubtful):
+        while self._probe_row is not None and (ticket.trial or doubtful):
             try:
-                await self._send(ticket, partial(self._source.get_label_row, self._witness[1]), 1)
+                await self._send(ticket, partial(self._source.get_label_row, self._probe_row[1]), 1)
             except (SkipRow, TooMuchAsked):
-                pass  # an answer, too
+                pass  # this is an answer, too
             doubtful = False
+            # The probe has used up the ticket. The next one may be a trial again, if the breaker opened
+            # meanwhile.
             ticket = await self._limiter.enter()
         return ticket
 
     async def _send(self, ticket: Ticket, call: Callable[[], T], weight: int) -> T:
-        """Makes a call in a thread and gives its ticket back, whatever comes of it."""
+        """Run `call` in a thread, and give its ticket back with the outcome. `weight`: rows requested."""
         self._counters.requests += 1
         self._retry.budget.requested()
         try:
@@ -126,10 +137,11 @@ class Caller:
             raise
         except Unavailable as error:
             self._limiter.failed(ticket, error.retry_after)
-            self._check_patience(error)
+            self._check_silence(error)
             raise
         except (SkipRow, TooMuchAsked):
-            # The server is up; but how quickly it says no is no measure of its load.
+            # The server is up, but the latency of an error says nothing about its load: report a success only
+            # if the breaker waits for one.
             if ticket.trial:
                 self._limiter.succeeded(ticket)
             else:
@@ -142,12 +154,14 @@ class Caller:
         return result
 
     async def _in_thread(self, call: Callable[[], T]) -> T:
+        """Run `call` in a worker thread; abandon it after the deadline."""
         try:
             return await self._threads.run(call, self._deadline)
         except TimeoutError as error:
             raise Unavailable(f"no answer within {self._deadline:.0f} s") from error
 
     def _learn(self, batch: Batch, fetched: Fetched, took: float) -> None:
+        """Pass an answer that came after `took` seconds to counters, bundle sizer and events."""
         self._counters.wire_bytes += fetched.wire_bytes
         self._counters.body_bytes += fetched.body_bytes
         self._sizer.answered(len(batch.rows), fetched.body_bytes, fetched.weight, took)
@@ -155,20 +169,21 @@ class Caller:
         self._on_event("request.answered", facts)
         there = set(range(len(batch.rows))).difference(fetched.missing)
         if there:
-            self._remember(batch.rows[min(there)], fetched.body_bytes / len(batch.rows))
+            self._learn_probe_row(batch.rows[min(there)], fetched.body_bytes / len(batch.rows))
 
-    def _remember(self, row: PlanRow, row_bytes: float) -> None:
-        """`row` can be asked for to see whether the server is up; the lightest known is best."""
-        if row.label_hash and (self._witness is None or row_bytes < self._witness[0]):
-            self._witness = row_bytes, row.label_hash
+    def _learn_probe_row(self, row: PlanRow, row_bytes: float) -> None:
+        """Use `row` as the probe row if it is smaller than the present one."""
+        if row.label_hash and (self._probe_row is None or row_bytes < self._probe_row[0]):
+            self._probe_row = row_bytes, row.label_hash
 
-    def _check_patience(self, error: Unavailable) -> None:
-        if self._witness is not None:
+    def _check_silence(self, error: Unavailable) -> None:
+        """Raise CannotFinishNow if the server has never answered for _MAX_SILENCE seconds of failures."""
+        if self._probe_row is not None:
             return
         now = anyio.current_time()
         self._unanswered_since = self._unanswered_since or now
-        if now - self._unanswered_since > _PATIENCE:
+        if now - self._unanswered_since > _MAX_SILENCE:
             raise CannotFinishNow(
-                f"the server has answered nothing for {_PATIENCE / 60:.0f} minutes ({error.message}): "
+                f"the server has answered nothing for {_MAX_SILENCE / 60:.0f} minutes ({error.message}): "
                 "run the same command again later"
             )
