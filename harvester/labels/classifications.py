@@ -1,4 +1,8 @@
-"""Classifications: one line for each placement, or for each frame, with their entries as sent."""
+"""Writes the classifications of label rows: one line per placement, or one per frame with ``--per-frame``.
+
+A placement is one location of a classification: a data unit or space, and ranges in it; see
+`harvester.labels.placement`. The entry of the classification is copied into the line as sent.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -28,6 +32,7 @@ from harvester.labels.units import number_of_frames
 from harvester.labels.values import whole
 from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, LabelRow
 
+# The parts of a line. _HEAD joins them: row keys, location keys, frame, entry as sent, _CLASS, ranges, _END.
 _HEAD = b'%b%b%b,"classification":%b%b%b%b'
 _CLASS = b',"classification_hash":%b,"feature_hash":%b,"name":%b,"ranges":'
 _END = b',"answers":%b,"reviews":%b}\n'
@@ -46,16 +51,16 @@ _decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
 
 
 class _Found(msgspec.Struct):
-    """A placement of a classification, and what its lines have in common."""
+    """One placement of a classification, and the parts that all its lines share."""
 
     classification_hash: str
     placement: Placement
     class_part: bytes  # see `_CLASS`
     end: bytes  # see `_END`
     feature: str | None
-    fields: Any  # what the filters look at
-    as_text: bool  # whether an answer has an unknown form, see `AnswerList`
-    not_expanded: bool = False  # whether `--per-frame` leaves frames out
+    fields: Any  # the decoded fields that filters read, None if no filter reads fields
+    as_text: bool  # true if an answer has an unknown form, see `AnswerList`
+    not_expanded: bool = False  # true if ``--per-frame`` could not write a line for each frame
 
 
 class ClassificationReader:
@@ -63,10 +68,10 @@ class ClassificationReader:
 
     Args:
         chain: the filters.
-        writer: writes the answers.
-        ontology: the project's.
-        per_frame: whether a placement on frames is written as one line a frame.
-        with_reviews: whether records hold their reviews.
+        writer: serialises the answers.
+        ontology: the ontology of the project.
+        per_frame: write one line per frame for a placement on frames.
+        with_reviews: write the reviews into the records.
     """
 
     def __init__(
@@ -96,9 +101,16 @@ class ClassificationReader:
         remarks: Remarks,
         frames: int | None,
     ) -> None:
-        """Adds the lines of all classifications of `row`; `head` is the row's part of a line.
+        """Add the lines of all classifications of `row` to `sheet`.
 
-        `frames` is how many the listing says that the data has, if it does.
+        Args:
+            sheet: the line buffer of classifications.
+            row: the skeleton of the label row.
+            data_type: the row's data type in lower case.
+            head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
+            places: the data units and spaces of the row. Their counts are increased.
+            remarks: collects the notes on the row.
+            frames: the number of frames according to the listing, None if it does not say.
         """
         head = b'{"kind":"classification",' + head
         reading = _Reading(sheet, self._chain, row, data_type, head, places, remarks, frames)
@@ -140,7 +152,10 @@ class ClassificationReader:
     def _placements(
         self, row: LabelRow, data_type: str, places: Places, *, continuous: bool
     ) -> Iterator[tuple[str, ClassificationAnswer, Placement, CopiesBySpace]]:
-        """Every placement, with its entry, and its frame-level copies where they were looked for."""
+        """Yield (classification hash, entry, placement, frame-level copies) for each placement of the row.
+
+        The copies are empty if nothing needed them: collecting them decodes all labels of the row.
+        """
         copies: Copies | None = frame_copies(places) if self._needs_reviews else None
         for key, sent in (row.classification_answers or {}).items():
             entry = _decode_entry(sent)
@@ -158,7 +173,7 @@ class ClassificationReader:
 
 
 class _Reading:
-    """The classifications of one row: where they are kept."""
+    """Filters and writes the classifications of one label row."""
 
     def __init__(
         self,
@@ -182,13 +197,13 @@ class _Reading:
         self._frames = frames
 
     def keep(self, found: _Found) -> None:
-        """Keeps a placement as one line, unless a filter refuses it."""
+        """Write a placement as one line, unless a filter drops it."""
         placement = found.placement
         line = self._line(found, placement.place, None, placement.ranges, placement.sent)
         self._count(self._units(placement), self._keep_line(found, line))
 
     def keep_by_frame(self, found: _Found) -> None:
-        """Keeps a line for each frame of a placement, or one line where it stands on no frames."""
+        """Write one line for each frame of a placement, or a single line if it is not on frames."""
         placement = found.placement
         if placement.copies:
             for frame, (place, sent) in sorted(placement.copies.items(), key=lambda item: item[0] or 0):
@@ -199,7 +214,7 @@ class _Reading:
         framed = has_frames(place, self._data_type, self._places, continuous=self.continuous)
         units = self._places.by_frame if place.space_id is None else {}
         frames: Expansion | None = None
-        if framed and units:  # an image group has no frames but its images
+        if framed and units:  # the only frames of an image group are its images
             frames = expanded_on(ranges, units)
         elif framed:
             frames = expanded(ranges, number_of_frames(place, self._frames))
@@ -213,7 +228,7 @@ class _Reading:
             self._keep_frames(found, frames, place)
 
     def note(self, found: _Found) -> None:
-        """Notes what is to be known of a classification that is kept."""
+        """Add the notes on a classification of which at least one line was written."""
         if not (found.as_text or found.placement.unknown or found.not_expanded):
             return
         where = f"classification {found.classification_hash}"
@@ -225,7 +240,7 @@ class _Reading:
             self._remarks.add("ranges_not_expanded", where)
 
     def _keep_frames(self, found: _Found, frames: Expansion, place: Place) -> None:
-        """Keeps a line for each of `frames`, all in one place."""
+        """Write a line for each of `frames`, all in the same data unit or space."""
         chain, count = self._chain, len(frames)
         before = self._head + place.head
         after = self._line(found, place, None, NULL, found.placement.sent)[len(before) + len(NULL) :]
@@ -252,7 +267,10 @@ class _Reading:
         return True
 
     def _refused_by_fields(self, found: _Found, lines: int) -> bool:
-        """Whether a filter refuses the classification for its fields, which are alike in all `lines`."""
+        """Return whether a field filter drops the classification. If so, count `lines` dropped records.
+
+        All lines of a placement have the same fields, so they are filtered once, not line by line.
+        """
         dropped = dict.fromkeys(self._sheet.dropped, 0)
         stands, _ = self._chain.sift([found], [found.fields], dropped)
         for name, number in dropped.items():
@@ -271,7 +289,11 @@ class _Reading:
         return _HEAD % (self._head, place.head, whole(frame), sent, found.class_part, ranges, found.end)
 
     def _units(self, placement: Placement) -> Iterable[Place]:
-        """The places that a placement counts for: each data unit in its ranges, where it is of several."""
+        """Return the places whose counts include a placement.
+
+        In a row of several data units (an image group), a placement on the row counts for each data unit in
+        its ranges.
+        """
         by_frame = self._places.by_frame
         if placement.place.space_id is not None or not by_frame or len(self._places.units) == 1:
             return [placement.place]
@@ -291,14 +313,20 @@ def _in(frame: int, frames: Expansion) -> bool:
 
 
 def _copies_of(placement: Placement, copies: CopiesBySpace) -> CopiesInPlace:
-    """The copies in the place of a placement. Those of the space `root` may stand in the data unit, too."""
+    """Return the frame-level copies in the place of a placement.
+
+    Copies of the space `root` may also be in the data unit: then they have no space id.
+    """
     space_id = placement.place.space_id
     found = copies.get(space_id, {})
     return found if found or space_id != ROOT_SPACE else copies.get(None, {})
 
 
 def _reviews(entry: ClassificationAnswer, said: ClassificationCopy, copies: CopiesInPlace) -> bytes:
-    """The reviews of a classification as sent: its own, or those of the first of its copies that has any."""
+    """Return the reviews of a classification as sent, or null if there are none.
+
+    These are the entry's own reviews or, if it has none, those of the first frame-level copy with reviews.
+    """
     found = NULL
     for sent in (entry.reviews, said.reviews, *(_decode_copy(raw).reviews for _, raw in copies.values())):
         reviews = bytes(sent)

@@ -1,4 +1,8 @@
-"""Label rows -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
+"""The extractor: turns label rows into the lines of records.
+
+Pure: no files, no network. It works on bytes: objects and classifications are copied as sent, and are never
+parsed into Python objects as a whole. That keeps it fast, and numbers and unknown keys exactly as sent.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -22,16 +26,17 @@ from harvester.settings import Format, Selection
 _decode_row = msgspec.json.Decoder(LabelRow).decode
 
 
-# Notes on label rows that were made before the rows are read, by label hash.
+# Label hash -> notes on that label row which were made before the row was read.
 Known = Mapping[str, Iterable[Remark]]
 NOTHING_KNOWN: Known = {}
 
 
 class Harvest(msgspec.Struct):
-    """The result of reading label rows. For each kind: lines, rows with lines, and counts of records.
+    """The result of extracting some label rows, by kind of record.
 
-    `notes` is what a user should know about these rows. `lacking` are the fields that the expression of
-    ``--where`` reads and that no record of these rows had.
+    `lines` are the lines to write and `rows` the number of label rows that have lines. `seen`, `written` and
+    `dropped` count records; `dropped` counts by filter name. `notes` are the notes on these rows. `lacking`
+    are the fields that the expression of ``--where`` reads and that no record of these rows had.
     """
 
     lines: dict[str, Lines]
@@ -44,7 +49,7 @@ class Harvest(msgspec.Struct):
 
 
 class Extractor:
-    """Reads label rows, chooses their records, and writes these as lines. Safe to use from many threads."""
+    """Extracts and filters the records of label rows, and serialises them as lines. Thread-safe."""
 
     def __init__(
         self,
@@ -53,12 +58,16 @@ class Extractor:
         ontology: bytes | None,
         functions: Mapping[str, OwnFilter] | None = None,
     ) -> None:
-        """`ontology` is the JSON of the project's editor structure, None where it is not at hand.
+        """Make an extractor.
 
-        `functions` are filters that `selection` names, but that are given here instead of imported.
+        Args:
+            selection: which records are wanted, and which optional values they hold.
+            format: which kinds of records are written, and how.
+            ontology: the JSON of the project's editor structure, None if it is not available.
+            functions: filter functions by name, used instead of importing the filters that `selection` names.
 
         Raises:
-            BadInput: a filter of `selection` does not import, or `ontology` is none.
+            BadInput: a filter of `selection` cannot be imported, or `ontology` is not a valid ontology.
         """
         known = read_ontology(ontology)
         writer = AnswerWriter(known)
@@ -82,12 +91,15 @@ class Extractor:
         self._finders = _finders(writer, known, emitted=format.kinds) if "units" in format.kinds else []
 
     def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
-        """The records of one label row: as sent, or its skeleton where no rows are emitted.
+        """Return the records of one label row.
 
-        `known`: notes on it that were made before.
+        Args:
+            row: the label row as sent, or its skeleton. Row records can only be made from the row as sent.
+            planned: its row of the plan.
+            known: notes that were made before, by label hash.
 
         Raises:
-            SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
+            SkipRow: the row is not valid JSON, or does not have the form of a label row.
             BadInput: one of the user's own filters failed.
         """
         sheets, notes = self._sheets(), list[Note]()
@@ -98,7 +110,7 @@ class Extractor:
     ) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """Read label rows. Yield (number of rows, their `Harvest`), or (1, the error) for an unreadable one.
 
-        Raises BadInput as `extract`.
+        The records of consecutive readable rows come in one `Harvest`. Raises BadInput like `extract`.
         """
         sheets, sizes, notes = self._sheets(), list[int](), list[Note]()
         for row, planned in rows:
@@ -118,7 +130,10 @@ class Extractor:
     def _add(
         self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, known: Known, notes: list[Note]
     ) -> int:
-        """Reads a row into `sheets`, or, with SkipRow, nothing of it. Returns its bytes, 0 for a skeleton."""
+        """Add the records of a row to `sheets`, and return its size in bytes (0 for a skeleton).
+
+        If it raises SkipRow, everything that was added of this row has been removed again.
+        """
         marks = [sheet.mark() for sheet in sheets.values()]
         remarks = Remarks()
         try:
@@ -142,7 +157,7 @@ class Extractor:
         row, skeleton = (b"", sent) if isinstance(sent, LabelRow) else _on_one_line(sent)
         _compare(skeleton, planned, remarks)
         skeleton = completed(skeleton, planned)
-        if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
+        if skeleton.label_hash != planned.label_hash:  # a repeated key in the JSON, or not the requested row
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
         places = Places(skeleton, signed_urls=self._signed_urls, width=planned.width, height=planned.height)
@@ -154,7 +169,7 @@ class Extractor:
                 self._classifications.read(sheet, skeleton, data_type, head, places, remarks, frames)
             elif kind == "rows":
                 _add_row(sheet, row, planned)
-        if "units" in sheets:  # last, as they count the others
+        if "units" in sheets:  # last, because a unit's record counts the other records on it
             for find in self._finders:
                 find(skeleton, data_type, places)
             self._units.read(sheets["units"], skeleton, head, places, frames)
@@ -164,7 +179,10 @@ class Extractor:
 def _finders(
     writer: AnswerWriter, ontology: Ontology, *, emitted: Collection[str]
 ) -> list[Callable[[LabelRow, str, Places], None]]:
-    """What finds the spaces that only labels of a kind which is not `emitted` name: they are units, too."""
+    """Return functions that read the labels of a row whose kind is not `emitted`, without writing them.
+
+    A space that only such a label names is a unit too, and `Places` learns of it when the label is read.
+    """
     objects = ObjectReader(Chain("objects", Selection(), {}, {}), writer, ontology)
     classifications = ClassificationReader(
         Chain("classifications", Selection(), {}, {}), writer, ontology, per_frame=False, with_reviews=False
@@ -181,12 +199,12 @@ def _finders(
 
 
 class RowByRow(Extractor):
-    """An extractor that never joins the records of several label rows."""
+    """An extractor that never puts the records of several label rows into one `Harvest`."""
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
     ) -> Iterator[tuple[int, Harvest | SkipRow]]:
-        """As an extractor does, one row at a time."""
+        """Read label rows one at a time. Yields like `Extractor.extract_all`, always with 1 row."""
         for row, planned in rows:
             try:
                 yield 1, self.extract(row, planned, known)
@@ -195,7 +213,7 @@ class RowByRow(Extractor):
 
 
 def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
-    """Notes where a row, before anything is filled in, says of itself what its listing contradicts."""
+    """Add notes if a row contradicts its listing. Call it before missing values are filled in."""
     if planned.replaced_in:
         remarks.add("surrogates_replaced", planned.replaced_in)
     if planned.listed_twice:
@@ -210,7 +228,7 @@ def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
 
 
 def _harvest(sheets: dict[str, Sheet], sizes: list[int], notes: list[Note]) -> Harvest:
-    """What is on `sheets`, of rows of these sizes in bytes."""
+    """Make the result of the records in `sheets`. `sizes` are the sizes of their label rows in bytes."""
     giant = sum(sizes) if max(sizes) > CHUNK else 0
     return Harvest(
         lines={kind: sheet.lines(giant) for kind, sheet in sheets.items()},
@@ -224,8 +242,8 @@ def _harvest(sheets: dict[str, Sheet], sizes: list[int], notes: list[Note]) -> H
 
 
 def _on_one_line(row: SentRow) -> tuple[SentRow, LabelRow]:
-    """A row on one line, and its skeleton."""
-    # Decoded first: only in valid JSON is a line break never part of a value.
+    """Return a label row without line breaks, and its skeleton."""
+    # Decode first: it proves that the JSON is valid, and in valid JSON line breaks are only between values.
     skeleton = _decode_row(row)
     if not has_line_break(row):
         return row, skeleton
@@ -243,7 +261,7 @@ def _add_row(sheet: Sheet, row: SentRow, planned: PlanRow) -> None:
 
 
 def _reason(exc: Exception) -> str:
-    """Why a row cannot be read: the place, and nothing of the row's content."""
+    """Return why a row cannot be read. The text names a position and never quotes the row's content."""
     if isinstance(exc, UnicodeDecodeError):
         return "the label row is no valid UTF-8"
     if isinstance(exc, RecursionError):

@@ -1,13 +1,13 @@
-"""Notes: what a user should know of a label row that was harvested."""
+"""Notes: peculiarities of a harvested label row that a user should know of."""
 
 import msgspec
 
 from harvester.labels.wire import PlanRow
 from harvester.schema import NOTES
 
-_NAMED = 3  # places that a note names; all are counted
+_NAMED = 3  # the number of details that a note quotes; further ones are only counted
 
-# What is noted of a row: which note, and the detail.
+# One thing to note about a row: (kind of note, detail).
 Remark = tuple[str, str]
 
 
@@ -30,11 +30,11 @@ class Remarks:
         return bool(self._places)
 
     def add(self, note: str, where: str) -> None:
-        """Add a place to a note. A place that is there already is not added again."""
+        """Add a detail to a kind of note; `where` says what in the row it is about. Repeats are ignored."""
         self._places.setdefault(note, {})[where] = None
 
     def notes(self, row: PlanRow) -> list[Note]:
-        """The notes on `row`, in the order of the schema, one of each kind."""
+        """Return the notes on `row`: at most one of each kind, in the order of `harvester.schema.NOTES`."""
         found = []
         for note in NOTES:
             if places := self._places.get(note):

@@ -1,4 +1,8 @@
-"""Objects: from a label row's skeleton to lines, with the objects' own bytes copied as sent."""
+"""Writes the objects of label rows as lines. The bytes of an object are copied as sent.
+
+Most time of an extraction is spent here, so it works by columns (a few calls for the many objects of a frame)
+and caches the parts of lines that recur.
+"""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -21,28 +25,30 @@ from harvester.labels.wire import NO_NUMBER, NO_RANGE, LabelRow, ObjectAnswer, R
 
 _Answers = dict[str, ObjectAnswer | None]
 
-# Cache: (raw dynamic answers, frame, space) to the answers written where an object with them is first met.
+# Cache: (raw dynamic answers, frame, space) -> serialised dynamic answers, for the first frame of an object.
 FirstMet = Written[tuple[bytes, int | None, str | None]]
 
-_PICTURES = frozenset({"image", "img_group"})
+_PICTURES = frozenset({"image", "img_group"})  # data types in which an object is on one frame only
 _NOTHING: dict[object, bytes] = {}
-RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
+RANGE_SHAPES = frozenset({"audio", "time_range", "text"})  # shapes of objects on ranges instead of frames
 
-# The end of a line, after the object: hash; class and `object_number`; `until`, ranges, answers.
+# The parts of a line after the object: hash, class and `object_number`, then `until`, ranges, answers.
 _HASH = b',"object_hash":'
 _CLASS = b',"feature_hash":%b,"name":%b,"shape":%b,"object_number":'
 _ANSWERS = b',"until":%b,"ranges":%b,"attributes":%b,"dynamic_attributes":'
 _DYNAMIC = b"%b}\n"
-# What follows the number of an object on frames, up to its dynamic answers; and where there are none.
+# The parts after `object_number` for objects on frames: up to the dynamic answers; the end of the line
+# without dynamic answers; and without any answers.
 _ON_FRAMES = _ANSWERS % (NULL, NULL, b"%b")
 _NO_DYNAMIC = _DYNAMIC % b"[]"
 _NO_TAIL = _ON_FRAMES % b"[]" + _NO_DYNAMIC
-# Bounds of a cache: 16 MB at most.
-_MOST_TAILS = 4096
-_LONGEST_TAIL = 4096
+# Bounds of a `_Tails` cache, 16 MB at most.
+_MOST_TAILS = 4096  # entries
+_LONGEST_TAIL = 4096  # bytes of one entry
 
 _encode = msgspec.json.encode
-# `object_answers`, as what they say of objects that stand elsewhere, and as the objects themselves.
+# `object_answers` is decoded in two ways. Objects on frames have only their answers in it; objects on ranges
+# are themselves in it, and are copied from there.
 _decode_answers = msgspec.json.Decoder(dict[str, ObjectAnswer | None] | None).decode
 _decode_entries = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _decode_ranges = msgspec.json.Decoder(Ranges).decode
@@ -56,7 +62,8 @@ class ObjectReader:
     def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
         self._shapes = ontology.shapes
         self._kit = _Kit(chain, writer, ontology)
-        # Only what is looked at is decoded; the hashes join an object to its answers and its class.
+        # Decode only the fields that are read. The hashes are always needed: they lead to an object's answers
+        # and class.
         needs = chain.needs | {"object_hash", "feature_hash"}
         self._decode = fields_decoder(needs).decode
         self._decode_event = fields_decoder(needs | {"event"}).decode
@@ -65,7 +72,16 @@ class ObjectReader:
     def read(
         self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places, remarks: Remarks
     ) -> None:
-        """Adds the lines of all objects of `row`; `head` is the row's part of a line."""
+        """Add the lines of all objects of `row` to `sheet`.
+
+        Args:
+            sheet: the line buffer of objects.
+            row: the skeleton of the label row.
+            data_type: the row's data type in lower case.
+            head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
+            places: the data units and spaces of the row. Their counts are increased.
+            remarks: collects the notes on the row.
+        """
         answers = _decode_answers(row.object_answers) or {}
         reading = _Reading(sheet, self._kit, row, answers, places, remarks, data_type=data_type)
         head = b'{"kind":"object",' + head
@@ -82,13 +98,13 @@ class ObjectReader:
     def _on_ranges(
         self, row: LabelRow, answers: _Answers, data_type: str, places: Places
     ) -> Iterator[tuple[Place, msgspec.Raw, Any, bytes]]:
-        """The objects that live in `object_answers`, with their ranges, once for each of their spaces."""
+        """Yield (place, object as sent, fields, ranges) of objects in `object_answers`, once per space."""
         framed = data_type in FRAME_TYPES
         candidates = {
             key: entry
             for key, entry in answers.items()
             if entry is not None and (not framed or entry.range is not NO_RANGE or entry.spaces)
-        }  # in a row of framed data, most entries are answers alone
+        }  # in a row of data with frames, most entries hold only answers
         if not candidates:
             return
         entries = _decode_entries(row.object_answers) or {}
@@ -97,14 +113,14 @@ class ObjectReader:
             raw = entries[object_hash]
             fields = self._decode_entry(raw)
             if not fields.feature_hash and not fields.shape:
-                continue  # Answers left behind by an object that is gone.
+                continue  # the answers of an object that was deleted
             fields.object_hash = object_hash
             shape = fields.shape or self._shapes.get(fields.feature_hash) or None
             ranged = shape in RANGE_SHAPES
-            if shape is None:  # unknown: it is an object on ranges unless it stands on a frame
+            if shape is None:  # unknown: it is an object on ranges unless a frame has it
                 on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames
-            on_spaces: dict[str | None, tuple[Place, bytes]] = {}  # a space may be named twice, in two ways
+            on_spaces: dict[str | None, tuple[Place, bytes]] = {}  # by space id: two names may mean one space
             for space_id, where in (entry.spaces or {}).items():
                 sent = where.range if where else None
                 if places.space_type(space_id) in RANGE_SPACES or (ranged and (shape or not _is_empty(sent))):
@@ -113,7 +129,7 @@ class ObjectReader:
             for place, ranges in on_spaces.values():
                 yield place, raw, fields, ranges
             if on_spaces:
-                continue  # as in the SDK: then a range on the row does not count
+                continue  # as in the SDK: with ranges on spaces, the range on the row is ignored
             if data_type in RANGE_TYPES or (
                 ranged and not (_is_empty(entry.range) and (framed or not shape))
             ):
@@ -122,9 +138,10 @@ class ObjectReader:
 
 
 class _Tails(dict[bytes, bytes]):
-    """Cache: (static answers as sent) -> the end of a line, after `object_number`. Bounded.
+    """Bounded cache: (static answers as sent) -> end of the line after `object_number`.
 
-    Only for objects on frames without dynamic answers. Empty bytes where an answer must be noted.
+    For objects on frames without dynamic answers. Returns b"" for answers of an unknown form, which need a
+    note and are therefore handled without this cache.
     """
 
     def __init__(self, static: StaticAnswers) -> None:
@@ -143,7 +160,7 @@ class _Tails(dict[bytes, bytes]):
 
 
 class _Kit:
-    """What reading any row needs: filters, classes of the ontology, caches of answers."""
+    """What is shared by all rows: filters, classes of the ontology, caches of answers."""
 
     def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
         self.chain = chain
@@ -158,7 +175,7 @@ class _Kit:
 
 
 class _Reading:
-    """The objects of one row: where they are kept, and their answers by object."""
+    """Filters and writes the objects of one label row."""
 
     def __init__(
         self,
@@ -180,14 +197,14 @@ class _Reading:
         self._remarks = remarks
         self._statics = answers
         self._actions = row.object_actions or {}
-        # By hash and feature hash: the ends of lines, whole and up to their dynamic answers.
+        # (object hash, feature hash) -> end of the line: complete, and up to the dynamic answers.
         self._ends: dict[tuple[str | None, str | None], bytes] = {}
         self._heads: dict[tuple[str | None, str | None], bytes] = {}
         self._dynamic: dict[str, DynamicAnswers] = {}
         self._spaces: dict[str, str] | None = None
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = _moments(places) if continuous else None
-        # On pictures an object stands once: nothing need be remembered.
+        # On pictures each object occurs once, so ends of lines are not cached, and need not be joined.
         self._pictured = not kit.chain.looks_at_records and data_type in _PICTURES
 
     def choose(
@@ -199,14 +216,19 @@ class _Reading:
         place: Place,
         ranges: bytes = NULL,
     ) -> None:
-        """Keeps those of `objects`, given as sent and with their fields, that no filter refuses.
+        """Write those objects of one frame or space that no filter drops.
 
-        `before` is their line up to the object. What happens here happens once a record, so it is done by
-        columns: a few calls for many objects.
+        Args:
+            before: the beginning of their lines, up to the object.
+            objects: the objects as sent.
+            fields: their decoded fields, in the same order.
+            frame: the frame number, None for objects on ranges.
+            place: the data unit or space that they are on.
+            ranges: their ranges as JSON, null for objects on frames.
         """
         sheet, chain = self.sheet, self._kit.chain
         if self._scene:
-            # The end of an object in an event-based scene is no label; its start and its changes are.
+            # In an event-based scene, the start and the changes of an object are labels, its end is not.
             labels = [one.event != "delete" for one in fields]
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         seen = len(objects)
@@ -228,7 +250,7 @@ class _Reading:
     def _keep_pictured(
         self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
     ) -> None:
-        """Keeps the lines of `objects` in pieces: what stands once need not be joined to be remembered."""
+        """Write the lines of objects on a picture. No part is cached by object, since each occurs once."""
         statics, actions, pieces = self._statics, self._actions, self.sheet.pieces
         classes, tails = self._kit.classes, self._kit.tails
         for one, raw in zip(fields, objects, strict=True):
@@ -251,7 +273,7 @@ class _Reading:
         place: Place,
         ranges: bytes,
     ) -> list[bytes]:
-        """The ends of the lines of `objects`: that of a track is remembered from frame to frame."""
+        """Return the ends of the lines of `objects`. That of a track is cached from frame to frame."""
         met = self._ends.get if ranges is NULL else _NOTHING.get  # ranges differ from space to space
         return [
             met((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
@@ -265,7 +287,7 @@ class _Reading:
         return name is None
 
     def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
-        """Return the end of a line. It is cached where it is the same on all frames of the object."""
+        """Return the end of a line, after the object. It is cached if all frames of the object share it."""
         object_hash, key = one.object_hash, (one.object_hash, one.feature_hash)
         until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
@@ -287,7 +309,7 @@ class _Reading:
         return head + _DYNAMIC % dynamic.json
 
     def _head(self, one: Any, raw: msgspec.Raw, until: int | None, ranges: bytes) -> bytes:
-        """The end of a line up to its dynamic answers."""
+        """Return the end of a line from after the object up to its dynamic answers."""
         entry, known = self._statics.get(one.object_hash), self._kit.classes.get(one.feature_hash)
         number, static = NULL, NO_ANSWERS
         if entry is not None:
@@ -304,7 +326,8 @@ class _Reading:
         dynamic = self._dynamic.get(object_hash)
         if dynamic is not None:
             return self._at(dynamic, frame, until, place)
-        # Many objects have the same dynamic answers on their first frame, which on an image is the only one.
+        # Use the shared cache for the first frame of an object: many objects have the same dynamic answers
+        # there, and on an image it is the only frame.
         alike = place.listed and self._moments is None
         sent = bytes(actions)
         key = (sent, frame, place.space_id)
@@ -314,7 +337,7 @@ class _Reading:
                 self._spaces = self._places.names_of_spaces(self._named_spaces())
             dynamic = self._dynamic[object_hash] = DynamicAnswers(self._kit.writer, actions, self._spaces)
             written = self._at(dynamic, frame, until, place)
-            if alike and not dynamic.name_spaces:  # else it depends on the spaces of this row
+            if alike and not dynamic.name_spaces:  # else the result depends on the spaces of this row
                 self._kit.first_met.keep(key, sent, written)
         return written
 
@@ -331,7 +354,7 @@ class _Reading:
 
 
 def _class_as_sent(feature: str | None, raw: msgspec.Raw) -> bytes:
-    """The class of an object that the ontology does not know, by its own words."""
+    """Return the class keys of an object that the ontology does not know, from the object itself."""
     sent = _decode_class(raw)
     return _CLASS % (_encode(feature), _encode(sent.name), _encode(sent.shape))
 
@@ -341,7 +364,7 @@ def _is_empty(ranges: msgspec.Raw | None) -> bool:
 
 
 def _ranges(sent: msgspec.Raw | None) -> bytes:
-    """Ranges as sent; null where they are no pairs of numbers."""
+    """Return ranges as sent, or null if they are not a list of pairs of numbers."""
     if sent is None:
         return NULL
     try:
@@ -356,7 +379,10 @@ def _hashes_on_frames(places: Places) -> set[str | None]:
 
 
 def _moments(places: Places) -> dict[tuple[int, str | None], list[int]]:
-    """The moments of each object's events, in order, in each place of an event-based scene."""
+    """Return the moments of each object's events in an event-based scene, in ascending order.
+
+    The key is (`id` of the place, object hash). Moments are in nanoseconds.
+    """
     moments: dict[tuple[int, str | None], list[int]] = {}
     for place, frame, labels in places.labels():
         if frame is not None:
@@ -366,6 +392,6 @@ def _moments(places: Places) -> dict[tuple[int, str | None], list[int]]:
 
 
 def _until(moments: list[int], start: int) -> int | None:
-    """The last moment before the next event; None where there is none."""
+    """Return the last moment before the object's next event, or None if it has no later event."""
     after = bisect_right(moments, start)
     return moments[after] - 1 if after < len(moments) else None

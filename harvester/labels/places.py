@@ -1,4 +1,8 @@
-"""Places: the data units and spaces that labels stand in, and the walk over all of them."""
+"""Places: the data units and spaces of a label row, and iteration over the labels on them.
+
+A space is a part of a row with labels of its own: a layer, a member of a group, an image of a scene. A row
+may use several names for one space; see `Places.space`.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -8,24 +12,25 @@ import msgspec
 from harvester.labels.values import JSON, NULL, size, whole
 from harvester.labels.wire import DataUnit, FrameLabels, LabelRow, Labels, Space
 
-# Data whose labels stand on frames; and data whose objects stand on ranges and live in `object_answers`.
+# Data types whose labels are on frames; and those whose objects are on ranges, and are in `object_answers`.
 FRAME_TYPES = frozenset(
     {"image", "img_group", "video", "dicom", "dicom_study", "nifti", "pdf", "scene", "group"}
 )
 RANGE_TYPES = frozenset({"audio", "time_series", "plain_text"})
 RANGE_SPACES = frozenset({"audio", "time_series", "text", "html"})
-# Spaces whose labels stand on frames, slices or pages, or on one picture.
+# Types of spaces whose labels are on frames, slices or pages, or on a single picture.
 FRAME_SPACES = frozenset(
     {
         "image", "image_sequence", "medical_file", "medical_stack", "pdf", "point_cloud", "scene_image",
         "video",
     }
 )  # fmt: skip
-# Spaces that hold one picture, and no frames.
+# Types of spaces that are a single picture.
 IMAGE_SPACES = frozenset({"image", "scene_image"})
-# The id of the space that stands for the row itself in layered images and time series.
+# The id of the space that represents the row itself, in layered images and time series.
 ROOT_SPACE = "root"
-# Frame numbers, and nanoseconds since an epoch: 19 digits. Longer keys, and what is beyond 64 bits, are none.
+# The most digits of a key that is a frame number, or nanoseconds since an epoch. Longer keys, and numbers
+# that do not fit in 64 bits, are not frame numbers.
 _LONGEST_NUMBER = 19
 _LARGEST_NUMBER = 2**63 - 1
 
@@ -42,10 +47,12 @@ _decode_hash = msgspec.json.Decoder(_Object).decode
 
 
 class Place(msgspec.Struct):
-    """Where labels stand: a data unit, or a space; and how many records there are of it.
+    """A data unit or space that labels are on, with the counts of its records.
 
-    `head` is its part of a line, `listed` whether the row lists it: a space may be named by labels or answers
-    alone. `objects` and `classifications` count the records that were kept of it, and dropped by filters.
+    `space_id` is None for a data unit. `head` are the keys that all its records share, see `place_head`.
+    `listed` is false for a space that only labels or answers name, and that the row does not list. `sequence`
+    is the position of a data unit in its row. `objects` and `classifications` count records that were
+    written, `dropped_objects` and `dropped_classifications` those that filters dropped.
     """
 
     space_id: str | None
@@ -61,12 +68,16 @@ class Place(msgspec.Struct):
 
 
 class Places:
-    """The places of one row. `by_frame` are the images of an image group, by their positions.
+    """The places of one label row.
+
+    `units` are its data units by sequence. `by_frame` are the images of an image group by frame: each image
+    is the frame of its sequence number.
 
     Args:
-        row: its skeleton.
-        signed_urls: whether links to the data go into the records.
-        width, height: what the listing says of the data, for a row of one unit that does not say it.
+        row: the skeleton of the label row.
+        signed_urls: write links to the data into the records.
+        width, height: in pixels, according to the listing; used for the only data unit of a row that does not
+            have them.
     """
 
     def __init__(
@@ -91,15 +102,19 @@ class Places:
 
     @property
     def root(self) -> Place:
-        """The row itself: its only data unit, or no one unit; the space `root` where the row has one."""
+        """Return the place of labels on the row itself.
+
+        This is the space `root` if the row has it, else the only data unit. A row of several data units gets
+        a place without one.
+        """
         if ROOT_SPACE in self._spaces:
             return self.space(ROOT_SPACE)
         return self.units[0] if self._only else Place(None, True, place_head(None, None, None, None))
 
     def space(self, name: str) -> Place:
-        """A space by its id, or by another name that labels have for it, with the file that it shows.
+        """Return a space by its id or by another name that labels use for it.
 
-        The file is that of the row's only data unit where the space names none.
+        If the space names no file, its file keys are those of the row's only data unit.
         """
         if (place := self._seen.get(name)) is not None:
             return place
@@ -123,22 +138,22 @@ class Places:
         return place
 
     def all(self) -> Iterable[Place]:
-        """Every place: data units by sequence, listed spaces, then those that only labels name."""
+        """Return all places: data units by sequence, listed spaces, then spaces that only labels name."""
         spaces = [self.space(space_id) for space_id in self._spaces]
         others = [place for name, place in self._seen.items() if place.space_id == name and not place.listed]
         return [*self.units, *spaces, *others]
 
     def has_space(self, space_id: str) -> bool:
-        """Whether the row lists this space."""
+        """Return whether the row lists this space."""
         return space_id in self._spaces
 
     def space_type(self, space_id: str) -> str | None:
-        """The type of a space; None where the row does not say."""
+        """Return the type of a space, or None if the row does not have it."""
         space = self._spaces.get(space_id)
         return space.space_type if space else None
 
     def names_of_spaces(self, others: Iterable[str]) -> dict[str, str]:
-        """The ids of the row's spaces by all names for them: listed ones, those with labels, and `others`."""
+        """Return the id of a space for each of its names: listed spaces, spaces with labels, and `others`."""
         ids = dict(self._names())
         for unit in self.units:
             assert unit.unit is not None
@@ -148,11 +163,12 @@ class Places:
         return ids | {space_id: space_id for space_id in self._spaces}
 
     def labels(self) -> Iterator[tuple[Place, int | None, FrameLabels]]:
-        """All labels that stand on frames or in flat lists: units by sequence, frames by number, then spaces.
+        """Yield (place, frame, labels) for all labels on frames or in flat lists.
 
-        Keys that are no frame numbers (``stream#frame`` and the like, in scenes) are spaces. The labels of a
-        space may stand under several of its names, and in the space itself: an object counts once, where it
-        is met first.
+        The order is: data units by sequence, their frames by number, then spaces. A key in the labels of a
+        data unit that is not a frame number (such as ``stream#frame``, in scenes) is the name of a space. The
+        labels of a space may be under several of its names, and in the space itself: each object is only
+        yielded once, where it is found first.
         """
         met: dict[str | None, list[FrameLabels]] = {}
         for unit in self.units:
@@ -186,9 +202,10 @@ class Places:
         return Place(None, True, head, unit, sequence=sequence)
 
     def _names(self) -> dict[str, str]:
-        """The keys under which a data unit may hold the labels of a scene's images, to the ids of spaces.
+        """Return the id of a space for each key under which a data unit may have the labels of a scene image.
 
-        As in the SDK: the stream and the frame at which the image starts, or its event's number.
+        As in the SDK, a key is ``stream#number``. The number is the frame at which the image starts, or the
+        index of its event.
         """
         if self._other_names is None:
             names: dict[str, str] = {}
@@ -198,7 +215,8 @@ class Places:
                     number = frame_number(getattr(scene, number_of))
                     if number is not None:
                         names.setdefault(f"{scene.stream_id or ''}#{number}", space_id)
-            # Without a stream, where no stream is unnamed: the only image of that event.
+            # A key without a stream means the image of that event, if it has only one, and unless an unnamed
+            # stream has the same key.
             events = Counter(frame_number(scene.event_index) for _, scene in scenes)
             for space_id, scene in scenes:
                 number = frame_number(scene.event_index)
@@ -209,7 +227,7 @@ class Places:
 
 
 def _without(labels: FrameLabels, earlier: list[FrameLabels]) -> FrameLabels:
-    """`labels` without the objects that `earlier` ones of the same space have."""
+    """Return `labels` without the objects that are in `earlier` labels of the same space."""
     if not earlier or not labels.objects:
         return labels
     hashes = {_decode_hash(raw).object_hash for one in earlier for raw in one.objects or ()} - {None}
@@ -230,13 +248,16 @@ def place_head(
     width: JSON = NULL,
     height: JSON = NULL,
 ) -> bytes:
-    """The keys that all records of a place share, ``unit_hash`` to ``height``, and the key ``frame``."""
+    """Return the keys that all records of a place share, ``unit_hash`` to ``height``, and the key ``frame``.
+
+    The result is the inside of a JSON object and ends in ``"frame":``, without a value.
+    """
     fields = {"unit_hash": unit_hash, "file_name": file_name, "data_url": data_url, "space_id": space_id}
     return b'%b,"width":%b,"height":%b,"frame":' % (_encode(fields)[1:-1], width, height)
 
 
 def frame_number(value: int | float | str | None) -> int | None:
-    """A frame's number, from a key or a `data_sequence`; None where it is none."""
+    """Return the frame number that a key or a `data_sequence` means, or None if it is not a number."""
     if isinstance(value, str):
         digits = value.isascii() and value.isdecimal() and len(value) <= _LONGEST_NUMBER
         value = int(value) if digits else None
@@ -246,10 +267,13 @@ def frame_number(value: int | float | str | None) -> int | None:
 
 
 def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None, int | None, FrameLabels]]:
-    """The labels of a unit or space: flat ones, those by frame number, those by another key (given).
+    """Yield (key, frame, labels) for the labels of a data unit or space.
+
+    First the flat ones (on `flat_frame`), then those by frame number, then those by another key. Only the
+    last have a key, and no frame.
 
     Raises:
-        msgspec.ValidationError: they stand in a list, which says of none what it is and where.
+        msgspec.ValidationError: the labels are in a list that does not say which kind they are, or where.
     """
     if not isinstance(labels, dict):
         _check_empty(labels, "labels")
@@ -266,7 +290,7 @@ def _frames(labels: Labels, flat_frame: int | None) -> Iterator[tuple[str | None
         if isinstance(value, FrameLabels):
             number = frame_number(key)
             if number is None and value.objects is None and value.classifications is None:
-                continue  # not labels of a space, but something that the row says beside its labels
+                continue  # other data beside the labels, not the labels of a space
             numbered.append((number is None, number or 0, key, value))
         elif isinstance(value, list) and key not in _FLAT and frame_number(key) is not None:
             _check_empty(value, f"labels.{key}")

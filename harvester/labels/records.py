@@ -1,4 +1,4 @@
-"""How the lines of records are put together from ready-made bytes, and what is counted of them."""
+"""Line buffers: put the lines of records together from pieces of bytes, and count the records."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
@@ -16,18 +16,19 @@ _encode = msgspec.json.encode
 
 
 class LineSeries(Protocol):
-    """Many lines that differ in little: made as they are taken, so that they never lie in memory together."""
+    """Many similar lines, made while they are iterated over, so that they are never all in memory."""
 
     def __len__(self) -> int:
-        """Bytes of all its lines."""
+        """Return the size of all lines in bytes."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
 
 class Lines(msgspec.Struct):
-    """The lines of one kind that rows give: `size` bytes for the file, in chunks to be taken once.
+    """The lines of one kind of record from some label rows.
 
-    `held` bytes of these lie in memory now; the rest is made as it is taken.
+    `size` is their size in bytes. `chunks` can be iterated over once. `held` bytes of the lines are in memory
+    now; the rest is made during the iteration.
     """
 
     size: int
@@ -43,10 +44,11 @@ _Mark = tuple[int, int, int, int, dict[str, int], set[str]]
 
 
 class Sheet:
-    """Buffer of the lines of one kind, with counts of the records that were seen, written and dropped.
+    """Buffer of the lines of one kind of record, with the counts of these records.
 
-    `rows` counts the label rows that have lines. `lacking` are the fields that the expression of ``--where``
-    reads and that none of the records so far had.
+    `pieces` are parts of lines, which are joined once, for many rows at a time. `rows` counts the label rows
+    that have lines. `seen`, `written` and `dropped` count records; `dropped` counts by filter name. `lacking`
+    are the fields that the expression of ``--where`` reads and that no record so far had.
     """
 
     def __init__(self, filters: tuple[str, ...] = (), fields: Iterable[str] = ()) -> None:
@@ -59,13 +61,13 @@ class Sheet:
         self._series = 0
 
     def keep_all(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
-        """Keeps records that differ in what was `sent` only."""
+        """Add one record for each of `sent`, which is put between `before` and `after`."""
         self.seen += len(sent)
         self.written += len(sent)
         self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
 
     def keep_series(self, series: LineSeries, lines: int) -> None:
-        """Keeps that many `lines`, which are not made yet."""
+        """Add a series of `lines` lines. They are counted as written, not as seen."""
         self.written += lines
         self.pieces.append(series)
         self._series += 1
@@ -91,11 +93,11 @@ class Sheet:
         self.rows += len(self.pieces) > mark[0]
 
     def lines(self, giant: int) -> Lines:
-        """Return the lines. `giant`: bytes of all label rows, where one of them is a large row, else 0.
+        """Return the lines. `giant`: bytes of all label rows if one of them is a large row, else 0.
 
-        The lines of a large row are joined chunk by chunk while they are written, if they have more bytes
-        than the rows: so the rows and all of their lines are never in memory together. The lines of a
-        `LineSeries` are always made chunk by chunk.
+        Lines are usually joined at once. If there is a large row, and the lines have more bytes than the
+        label rows, they are joined chunk by chunk while they are written: so the label rows and all their
+        lines are never in memory together. The lines of a `LineSeries` are always made chunk by chunk.
         """
         if self._series or (giant and sum(map(len, self.pieces)) > giant):
             held = sum(len(piece) for piece in self.pieces if _is_made(piece))
@@ -130,7 +132,7 @@ def _cut(pieces: Iterable[SentRow | LineSeries]) -> Iterator[SentRow]:
 
 
 def completed(row: LabelRow, planned: PlanRow) -> LabelRow:
-    """Return the row, with what it does not say of itself as the listing says it. `row` is not changed."""
+    """Return the row with its missing values filled in from the listing. `row` itself is not changed."""
     if (
         row.label_hash
         and row.branch_name is not None
@@ -154,7 +156,7 @@ def completed(row: LabelRow, planned: PlanRow) -> LabelRow:
 
 
 def row_head(row: LabelRow) -> bytes:
-    """The keys that all records of a row share, ``label_hash`` to ``data_type``; ends in a comma."""
+    """Return the keys that all records of a row share, ``label_hash`` to ``data_type``, ending in a comma."""
     fields = {
         "label_hash": row.label_hash,
         "branch_name": row.branch_name,
@@ -168,5 +170,5 @@ def row_head(row: LabelRow) -> bytes:
 
 
 def row_ends(metadata: JSON) -> tuple[bytes, bytes]:
-    """What stands before and after the label row in a row record."""
+    """Return the bytes before and after the label row in a row record. `metadata` is the listing item."""
     return b'{"kind":"row","metadata":%b,"row":' % metadata, b"}\n"

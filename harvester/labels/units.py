@@ -1,4 +1,4 @@
-"""Units: one line for each data unit and space of a label row, with records on it or without."""
+"""Writes unit records: one line for each data unit and space of a label row, even if no record is on it."""
 
 import msgspec
 
@@ -19,7 +19,7 @@ _RAW_NULL = msgspec.Raw(NULL)
 
 
 class _Slice(msgspec.Struct, gc=False):
-    """What a row says of one DICOM slice or one image of a sequence, under any of the names met."""
+    """One DICOM slice or one image of a sequence. The platform uses different keys for the same value."""
 
     dicom_instance_uid: msgspec.Raw = _RAW_NULL
     instance_uid: msgspec.Raw = _RAW_NULL
@@ -38,11 +38,11 @@ _decode_slice = msgspec.json.Decoder(_Slice).decode
 
 
 class UnitReader:
-    """Writes what label rows say of their units, and how many records there are of each.
+    """Writes the unit records of label rows, with the counts of objects and classifications on each unit.
 
     Args:
-        kinds: the other kinds that are written: only their records are counted.
-        signed_urls: whether links to the data go into the records.
+        kinds: the kinds of records that are written. Only these are counted, the counts of others are null.
+        signed_urls: write links to the data into the records.
     """
 
     def __init__(self, kinds: tuple[str, ...], *, signed_urls: bool) -> None:
@@ -50,9 +50,14 @@ class UnitReader:
         self._signed_urls = signed_urls
 
     def read(self, sheet: Sheet, row: LabelRow, head: bytes, places: Places, frames: int | None) -> None:
-        """Adds a line for each unit of `row`, whose objects and classifications have been read.
+        """Add a line for each unit of `row`. Its objects and classifications must have been read before.
 
-        `head` is the row's part of a line, `frames` how many the listing says that the data has.
+        Args:
+            sheet: the line buffer of units.
+            row: the skeleton of the label row.
+            head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
+            places: the data units and spaces of the row, with their counts.
+            frames: the number of frames according to the listing, None if it does not say.
         """
         several = len(places.units) > 1
         for place in places.all():
@@ -104,9 +109,9 @@ class UnitReader:
 
 
 def number_of_frames(place: Place, listed: int | None) -> int | None:
-    """Return how many frames the data of a place has; None if neither the row nor the listing says it.
+    """Return the number of frames of a place, or None if neither the row nor the listing has it.
 
-    `listed` is what the listing says of the whole row: it holds for a row's only data unit.
+    `listed` is the number of frames of the row according to the listing. It applies to its only data unit.
     """
     space = place.space
     if space is None:
@@ -120,7 +125,7 @@ def number_of_frames(place: Place, listed: int | None) -> int | None:
 
 
 def _said(place: Place) -> tuple[bytes, bytes, bytes, bytes]:
-    """MIME type, frames a second, duration in seconds, sequence."""
+    """Return MIME type, frames per second, duration in seconds, and sequence, each as JSON."""
     if (space := place.space) is not None:
         duration = number(space.data_duration)
         duration = seconds(space.duration_ms) if duration == NULL else duration
@@ -131,7 +136,7 @@ def _said(place: Place) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:
-    """The frames that a space lists; none where it lists them in a form that is not known."""
+    """Return the frames that a space lists, or an empty list if their form is not known."""
     try:
         return _decode_slices(frames)
     except msgspec.ValidationError:
@@ -139,7 +144,7 @@ def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:
 
 
 def _frame_metadata(place: Place) -> dict[int, _Slice]:
-    """What a unit says of its slices beside their labels, by frame."""
+    """Return the metadata of a data unit's slices by frame. It is sent beside the labels of the frame."""
     found = {}
     labels = place.unit.labels if place.unit else None
     for key, value in labels.items() if isinstance(labels, dict) else ():
@@ -161,5 +166,5 @@ def _links(sent: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def _first(*values: JSON) -> bytes:
-    """The first of some values that is a text; null if none is."""
+    """Return the first of `values` that is a text, or null if none is."""
     return next((found for value in values if (found := text(value)) != NULL), NULL)
