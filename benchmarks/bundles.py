@@ -21,11 +21,13 @@ from harvester.fetch import asking
 from harvester.labels import extract
 from harvester.output import ndjson, planfile
 from harvester.simulator import Simulator, WorldSpec
+from harvester.stopping import Stopping
 
 ROWS = 30_000
 # Each stage: a call that is replaced, and where it stands; stages further in stand below the one around them.
 STAGES: tuple[tuple[str, Any, str], ...] = (
-    ("list, sort and freeze the plan", planfile, "ensure_plan"),
+    ("freeze the plan", planfile, "freeze"),
+    ("compare with the plan, if need be", run.Run, "_compare"),
     ("calls, in threads", asking.Call, "__call__"),
     ("  the SDK's call and ours below it", label_rows.ProjectLabelRows, "_ask"),
     ("    receive, decrypt, decompress", responses, "read_body"),
@@ -36,7 +38,7 @@ STAGES: tuple[tuple[str, Any, str], ...] = (
     ("hash and write lines", ndjson._KindFile, "_flush"),
     ("count rows", part.Tally, "add"),
 )
-COMPARISON = "list again, and compare if need be"
+LISTING = "list and sort, twice"
 
 
 class Clock:
@@ -60,15 +62,14 @@ class Clock:
         setattr(owner, name, timed)
 
     def entering(self, stage: str, owner: Any, name: str) -> None:
-        """Times how long it takes to enter what `owner.name` makes."""
-        make = getattr(owner, name)
+        """Times how long it takes to enter the context manager that the method `owner.name` gets."""
+        method = getattr(owner, name)
 
-        def made(*args: Any, **kwargs: Any) -> Any:
-            manager = make(*args, **kwargs)
+        def timed(itself: Any, manager: Any, **kwargs: Any) -> Any:
             self.around(stage, manager, "__enter__")
-            return manager
+            return method(itself, manager, **kwargs)
 
-        setattr(owner, name, made)
+        setattr(owner, name, timed)
 
     def add(self, stage: str, seconds: float) -> None:
         with self._lock:
@@ -81,7 +82,7 @@ def main() -> None:
     clock = Clock()
     for stage in STAGES:
         clock.around(*stage)
-    clock.entering(COMPARISON, run.Run, "_comparing")
+    clock.entering(LISTING, Stopping, "left_behind")
     with Simulator(spec) as simulator, tempfile.TemporaryDirectory() as directory:
         before = _cpu()
         argv = ["export", simulator.project_hash, "-o", str(Path(directory, "out")), "--quiet"]
@@ -91,7 +92,7 @@ def main() -> None:
         assert cli.main(argv) == 0
         whole = _cpu() - before
     print(f"{wanted:,} rows, {whole / wanted * 1e6:.0f} µs of CPU each (imports done), of which")
-    for name in [*(name for name, _, _ in STAGES), COMPARISON]:
+    for name in [*(name for name, _, _ in STAGES), LISTING]:
         print(f"  {name:40} {clock.seconds[name] / wanted * 1e6:6.1f} µs")
     top = (name for name in clock.seconds if not name.startswith(" "))
     rest = whole - sum(clock.seconds[name] for name in top)

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.functions import by_function
-from harvester.drift import compared
 from harvester.encord.listing import Spool
 from harvester.output import planfile
 from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
-from harvester.plan import plan_lines, unsorted_rows
+from harvester.plan.drift import compared
+from harvester.plan.planned import plan_lines, unsorted_rows
 from harvester.settings import Format, Selection
 from harvester.simulator import WorldSpec
 from harvester.simulator.world import World

@@ -21,7 +21,7 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH
 from benchmarks.functions import by_function
 from harvester.encord.session import Session
 from harvester.fetch.source import LabelRows
-from harvester.plan import listed_rows
+from harvester.plan.planned import listed_rows
 from harvester.settings import Connection, Format, Selection
 from harvester.simulator import Simulator, WorldSpec
 

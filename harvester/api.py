@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import msgspec
@@ -20,7 +20,6 @@ from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.changes import SyncOptions
 from harvester.encord.opening import open_session
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, SkipRow
@@ -29,13 +28,15 @@ from harvester.export import export as export_project
 from harvester.fetch.pool import FailedRow
 from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
+from harvester.job import Job, Observer, OnEvent
 from harvester.labels.extract import RowByRow
 from harvester.output.stdout import standard_output
 from harvester.output.target import open_target
+from harvester.plan.changes import SyncOptions
 from harvester.schema import Record
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment, strings
-from harvester.stopping import stopping_when
-from harvester.streaming import stream_rows, write_stream
+from harvester.stopping import in_own_task, stopping_when
+from harvester.stream import stream_rows, write_stream
 from harvester.summary import Summary
 from harvester.sync import SyncSummary, purpose_of
 from harvester.sync import sync as sync_export
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Filters = str | OwnFilter | Iterable[str | OwnFilter]
-OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 _BATCHES_AHEAD = 32  # batches that wait for a consumer that is slower than the server; mostly of one row each
 _BATCH = 250  # records at once: a row may have millions
@@ -172,17 +172,16 @@ async def export_async(
     selection, functions = _with_filters(selection, filters, shown_name if target == "-" else stored_name)
     if not limits.in_this_process:
         _check_importable(functions)
-    counters = counters or Counters()
+    observer = Observer(counters or Counters(), on_event, stopping)
     async with _opened(project, connection, stopping) as (session, info):
+        job = Job(info, selection, format, limits)
         if target == "-":
-            return await write_stream(
-                session, info, selection, format, limits, standard_output(),
-                counters=counters, on_event=on_event, stopping=stopping, functions=functions,
-            )  # fmt: skip
-        return await export_project(
-            session, info, selection, format, limits, target,
-            counters=counters, on_event=on_event, stopping=stopping, functions=functions,
-            retry_failed=retry_failed, settle=settle,
+            return await write_stream(session, job, standard_output(), observer, functions=functions)
+        return await in_own_task(
+            partial(
+                export_project, session, job, open_target(target), observer,
+                retry_failed=retry_failed, settle=settle, functions=functions,
+            )
         )  # fmt: skip
 
 
@@ -244,17 +243,17 @@ async def sync_async(
     if not isinstance(refetch, bool):
         refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
-    purpose = await in_thread(purpose_of, open_target(target), selection.filters)
+    store = open_target(target)
+    purpose = await in_thread(purpose_of, store, selection.filters)
     if not limits.in_this_process:
         _check_importable(functions)
-    counters = counters or Counters()
+    observer = Observer(counters or Counters(), on_event, stopping)
+    options = SyncOptions(keep_names=keep_names, refetch=refetch)
     async with _opened(purpose.project.hash, connection, stopping) as (session, info):
-        return await sync_export(
-            session, info, target, limits,
-            counters=counters, on_event=on_event, stopping=stopping,
-            filters=selection.filters, functions=functions,
-            options=SyncOptions(keep_names=keep_names, refetch=refetch),
-        )  # fmt: skip
+        job = Job(info, purpose.selection, purpose.format, limits)
+        return await in_own_task(
+            partial(sync_export, session, job, store, observer, functions=functions, options=options)
+        )
 
 
 def _run(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
@@ -315,10 +314,8 @@ async def _batches(
 
     async def produce(send: MemoryObjectSendStream[list[bytes]]) -> None:
         async with send, _opened(project, connection) as (session, info):
-            rows = stream_rows(
-                session, info, selection, format, limits,
-                counters=Counters(), on_event=say, functions=functions, reader=RowByRow,
-            )  # fmt: skip
+            job = Job(info, selection, format, limits)
+            rows = stream_rows(session, job, Observer(Counters()), functions=functions, reader=RowByRow)
             async with aclosing(rows):
                 async for _, outcome in rows:
                     if not isinstance(outcome, FailedRow):

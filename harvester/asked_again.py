@@ -7,7 +7,6 @@ from functools import cache
 
 import msgspec
 
-from harvester.changes import OntologyChange, SyncOptions
 from harvester.live import Void, generation_lines, void_rows
 from harvester.ontology_reach import Reach
 from harvester.outdated import Outdated
@@ -16,7 +15,8 @@ from harvester.output.layout import NOTES
 from harvester.output.manifest import Manifest
 from harvester.output.planfile import describe_ontology
 from harvester.output.target import Target
-from harvester.sorting import scratch
+from harvester.plan.changes import OntologyChange, SyncOptions
+from harvester.plan.sorting import scratch
 
 
 class AskedAgain:

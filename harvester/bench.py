@@ -15,7 +15,7 @@ from harvester.fetch.bundles import Batch
 from harvester.fetch.source import LabelRows
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow
-from harvester.plan import unsorted_rows
+from harvester.plan.planned import unsorted_rows
 from harvester.settings import Format, Selection
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from harvester.errors import BadInput, did_you_mean
 from harvester.events import one_line
 from harvester.labels.ontology import Ontology, read_ontology
-from harvester.plan import listed_rows
+from harvester.plan.planned import listed_rows
 from harvester.settings import Selection
 
 if TYPE_CHECKING:

@@ -7,16 +7,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from harvester.changes import Change
 from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
 from harvester.output.lines import read_as, read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
+from harvester.plan.changes import Change
+from harvester.plan.sorting import scratch
 from harvester.schema import KINDS, Record
 from harvester.settings import check_kinds, strings
-from harvester.sorting import scratch
 
 _VOIDS = ("edited", "removed")
 

@@ -8,13 +8,13 @@ import msgspec
 
 from harvester.events import one_line
 from harvester.expression import Where
-from harvester.listing_filter import FLAGS, ListingFilter, as_listed
 from harvester.output import planfile
 from harvester.output.commit import Commit, KindCounts
 from harvester.output.manifest import Manifest
 from harvester.output.planfile import PlanHeader
 from harvester.output.target import Target
-from harvester.plan import places
+from harvester.plan.listing_filter import FLAGS, ListingFilter, as_listed
+from harvester.plan.status import places
 from harvester.settings import Format, Selection
 
 LABELS = ("objects", "classifications")  # the kinds of record that predicates choose among

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
-from harvester.changes import OntologyChange
 from harvester.errors import Unsound
 from harvester.events import one_line
 from harvester.labels.ontology_changes import OntologyDifferences, ontology_differences
@@ -16,6 +15,7 @@ from harvester.output.layout import ONTOLOGY
 from harvester.output.manifest import Manifest
 from harvester.output.planfile import PlainFile, describe_ontology
 from harvester.output.target import Target
+from harvester.plan.changes import OntologyChange
 
 _NAMED = 20  # nodes that are named; the rest is counted
 

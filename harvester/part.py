@@ -10,16 +10,16 @@ import anyio
 import anyio.to_thread
 import msgspec
 
-from harvester.encord.project import ProjectInfo
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
+from harvester.job import Job
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.notes import Note
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
 from harvester.output.ndjson import PartWriter
 from harvester.output.target import Target, open_target
-from harvester.settings import Connection, Format, Limits, Selection
+from harvester.settings import Connection
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,10 +31,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     connection: Connection
-    project: ProjectInfo
-    selection: Selection
-    format: Format
-    limits: Limits
+    job: Job
     target: str
     folder: str = ""
     plan: str
@@ -101,7 +98,7 @@ async def harvest_part(
     outcomes = Counter(row.outcome for row in rows)
     counters.unlabelled += outcomes["unlabelled"]
     counters.filtered += outcomes["filtered"]
-    writer = PartWriter(target, part, work.format.compress)
+    writer = PartWriter(target, part, work.job.format.compress)
     try:
         tally = await harvest_rows(
             (row for row in rows if row.outcome is None), pool=pool, extractor=extractor, keep=writer

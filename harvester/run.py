@@ -1,54 +1,45 @@
-"""One run of an export, step by step: `harvester.export` says in which order."""
+"""One run over a target: take up what is there, harvest what is missing, look for drift, write the manifest.
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+`harvester.export` and `harvester.sync` say in which order. What they do differently is in the source of the
+plan: see `harvester.plan_sources`.
+"""
+
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import partial
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import anyio
-import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester import engines
-from harvester.drift import Comparison, compared, no_drift
-from harvester.encord.project import ProjectInfo
 from harvester.engines import local, processes
 from harvester.errors import CannotFinishNow
 from harvester.events import Counters
+from harvester.job import RunContext
 from harvester.labels.extract import Extractor
-from harvester.listing_filter import ListingFilter
 from harvester.nothing_left import nothing_left_in
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
 from harvester.output.generations import folder_of, generation_count, read_generations
-from harvester.output.layout import LISTED
-from harvester.output.listing_file import InOrder, in_plan_order, mend_listing, write_listing
+from harvester.output.listing_file import in_plan_order, mend_listing, order_of, write_listing
 from harvester.output.manifest import (
-    Drift,
-    ListingFile,
+    Manifest,
     build_manifest,
     list_files,
     with_generations,
     write_manifest,
 )
 from harvester.output.planfile import PlanHeader
-from harvester.output.purpose import Purpose
 from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
-from harvester.plan import plan_lines, plan_order
-from harvester.settings import Format, Limits, Selection
-from harvester.stopping import Stopping
+from harvester.plan.drift import Comparison, Drift, compared, no_drift
+from harvester.plan_sources import FromListing, PlanSource, listed_again
+from harvester.stopping import while_wanted
 from harvester.summary import Summary
 
-if TYPE_CHECKING:
-    from harvester.encord.sdk import Listing
-    from harvester.encord.session import Session
-
-T = TypeVar("T")
 Reader = Callable[[bytes | None], Extractor]  # what reads label rows, by an ontology
 
 GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
@@ -59,71 +50,67 @@ class Run:
     """The state of a run. Its target is locked, and no step runs beside another."""
 
     _plan: PlanHeader
-    _planned_from: str | None = None  # digest of the listing that was frozen, where that is known
     _ontology: bytes | None  # as it was when the plan was frozen
     _standing: Standing
     _drift: Drift | None = None
-    _row_bytes: float | None = None
     _resumed = False
     _harvested = False
     _harvested_before = 0
     _committed_rows = 0
 
-    def __init__(
-        self,
-        session: "Session",
-        project: ProjectInfo,
-        selection: Selection,
-        format: Format,
-        limits: Limits,
-        target: Target,
-        reader: Reader,
-        counters: Counters,
-        on_event: Callable[[str, Mapping[str, Any]], None],
-        stopping: Stopping,
-    ) -> None:
-        self._session = session
-        self._project = project
-        self._selection = selection
-        self._format = format
-        self._limits = limits
+    def __init__(self, context: RunContext, target: Target, source: PlanSource, reader: Reader) -> None:
+        self._context = context
+        self._job = context.job
+        self._counters = context.observer.counters
+        self._on_event = context.observer.on_event
+        self._stopping = context.stopping
         self._target = target
+        self._source = source
         self._reader = reader
-        self._counters = counters
-        self._on_event = on_event
-        self._stopping = stopping
-        self._decide = ListingFilter(selection)  # of the first listing
         self._began = anyio.current_time()
         self._pace: list[tuple[float, int]] = []
 
     # -- plan ---------------------------------------------------------------------------------------
 
     async def freeze_plan(self) -> None:
-        """Lists the project's rows and freezes them, or takes up the plan and the parts that are there.
+        """Freezes the rows of the source, or takes up the plan and the parts that are there.
 
         Raises:
             TargetRefused: the target belongs to another export.
         """
-        purpose = Purpose.of(self._project.project_hash, self._project.title, self._selection, self._format)
-        self._plan, self._resumed = await self._ask(
-            lambda: planfile.ensure_plan(self._target, purpose, self._lines_to_freeze, self._project.ontology)
+        ontology = self._job.project.ontology
+        found = await self._stopping.waited_for(
+            partial(planfile.take_up, self._target, self._job.purpose, ontology)
         )
-        self._decide.report(self._on_event)
+        self._resumed = bool(found.known)
+        self._plan = found.header or await self._freeze(found)
         self._ontology = await in_thread(planfile.read_ontology, self._target, self._plan)
-        await in_thread(self._target.sweep)
-        self._standing = await in_thread(repair, self._target, self._plan)
+        self._standing = await in_thread(self._repaired)
         for part in self._standing.dropped:
             self._on_event("part.repaired", {"part": part})
-        if manifest := self._standing.manifest:
-            self._standing.manifest = await in_thread(
-                mend_listing, self._target, manifest, self._listed_last(), self._in_plan_order
-            )
         facts = {"rows": self._plan.rows, "parts": self._plan.parts, "committed": len(self._standing.commits)}
         self._on_event("export.resumed" if self._resumed else "plan.frozen", facts)
         self._counters.listed = self._plan.rows
         for commit in self._standing.commits.values():
-            self._count(commit)
+            self._counters.add(commit.counted)
         self._harvested_before = self._counters.harvested
+
+    async def _freeze(self, found: planfile.TakenUp) -> PlanHeader:
+        async with self._source.rows() as rows:
+            return await self._stopping.waited_for(
+                partial(
+                    planfile.freeze, self._target, while_wanted(rows), self._job.purpose, found.ontology,
+                    known=found.known,
+                )
+            )  # fmt: skip
+
+    def _repaired(self) -> Standing:
+        self._target.sweep()
+        standing = repair(self._target, self._plan)
+        if standing.manifest:
+            frozen = self._source.frozen(self._plan)
+            standing.manifest = mend_listing(self._target, standing.manifest, frozen)
+        return standing
 
     @property
     def complete(self) -> bool:
@@ -132,7 +119,18 @@ class Run:
 
     async def reopen_failed(self) -> None:
         """Drops the parts that hold failed rows, so that they are harvested again."""
-        await self._drop({part for part, commit in self._standing.commits.items() if commit.rows["failed"]})
+        failed = {part for part, commit in self._standing.commits.items() if commit.rows["failed"]}
+        if failed:
+            await in_thread(reopen, self._target, failed)
+            self._forget(failed)
+
+    def _forget(self, parts: Iterable[int]) -> None:
+        """Has the counters know no more of parts that were dropped."""
+        self._standing.manifest = None
+        for part in parts:
+            commit = self._standing.commits.pop(part)
+            self._harvested_before -= commit.rows["harvested"]
+            self._counters.add(commit.counted, times=-1)
 
     # -- parts --------------------------------------------------------------------------------------
 
@@ -150,24 +148,23 @@ class Run:
             raise CannotFinishNow(f"{self._stopping.reason}: {kept:,} of {parts:,} parts are kept")
 
     async def _harvest(self, missing: set[int]) -> None:
-        project = msgspec.structs.replace(self._project, ontology=self._ontology)
+        session, job = self._context.session, self._job
         name, folder = self._target.opened_as
         work = Work(
-            connection=self._session.connection,
-            project=project,
-            selection=self._selection,
-            format=self._format,
-            limits=self._limits,
+            connection=session.connection,
+            job=msgspec.structs.replace(
+                job, project=msgspec.structs.replace(job.project, ontology=self._ontology)
+            ),
             target=name,
             folder=folder,
             plan=self._plan.digest,
-            row_bytes=self._row_bytes,
+            row_bytes=self._source.row_bytes,
         )
         run: Callable[..., Any] = partial(processes.run, work)
-        if self._limits.engine == "dask":
+        if job.limits.engine == "dask":
             run = partial(engines.cluster().run, work, target=self._target)
-        elif self._limits.processes == 1:
-            source = self._session.label_rows(project, self._selection, self._format)
+        elif job.limits.processes == 1:
+            source = session.label_rows(job.project, job.selection, job.format)
             equipment = local.Equipment(source, self._target, self._reader(self._ontology))
             run = partial(local.run, work, equipment=equipment)
         try:
@@ -184,7 +181,7 @@ class Run:
     def _committed(self, commit: Commit) -> None:
         self._standing.commits[commit.part] = commit
         self._committed_rows += commit.rows["harvested"]
-        self._pace.append((round(anyio.current_time() - self._began, 3), self._committed_rows))
+        self._pace.append((self.seconds, self._committed_rows))
         if len(self._pace) > _PACE:
             del self._pace[:-1:2]  # half as fine, however many parts there are; the last one stays
         self._on_event("part.committed", {"part": commit.part, **commit.rows})
@@ -201,10 +198,9 @@ class Run:
         mended = False
         for number in range(1, await in_thread(generation_count, self._target) + 1):
             folder = await in_thread(folder_of, self._target, number)
-            run = GenerationRun(
-                self._session, self._project, self._selection, self._format, self._limits, folder,
-                self._reader, Counters(), self._on_event, self._stopping,
-            )  # fmt: skip
+            observer = self._context.observer._replace(counters=Counters())
+            context = self._context._replace(observer=observer)
+            run = Run(context, folder, FromListing(context, folder), self._reader)
             await run.freeze_plan()
             if not run.complete:
                 await run.harvest_parts()
@@ -227,110 +223,99 @@ class Run:
         Raises:
             CannotFinishNow: the run was asked to stop: before the end of the grace, or with rows to settle.
         """
-        comparing = self._comparing()
+        frozen = self._source.frozen(self._plan)
+        assert frozen is not None
+        found, dropped = no_drift(), set[int]()
         # With all parts there, what is left of the grace is often enough to end the export.
-        found: Drift
-        found, comparison = await self._ask(comparing.__enter__, grace=GRACE)
-        try:
-            settled = settle and found.edited > 0
-            if settled and self._stopping.event.is_set():  # nobody would harvest the parts that it drops
-                raise CannotFinishNow(f"{self._stopping.reason}: rows edited since are left to the next run")
-            if settled:
-                found = await in_thread(self._settle, comparison, found)  # it writes: not left behind
-        finally:
-            with anyio.CancelScope(shield=True):
-                await in_thread(comparing.__exit__, None, None, None)
+        again = listed_again(self._context, order_of(frozen), self._source.digest, grace=GRACE)
+        async with again as listed:
+            if listed is not None:
+                found, dropped = await self._stopping.waited_for(
+                    partial(self._compare, frozen, listed, settle), grace=GRACE
+                )
+        if dropped:
+            self._forget(dropped)
         self._drift = found
         if found.edited or found.added or found.removed:
             counts = {"edited": found.edited, "added": found.added, "removed": found.removed}
             self._on_event("rows.drifted", counts)
-        return settled
+        return bool(dropped)
 
-    @contextmanager
-    def _comparing(self) -> Iterator[tuple[Drift, Comparison | None]]:
-        """What has drifted, and the comparison that says so, where one had to be made. Blocking.
+    def _compare(self, frozen: PlanHeader, listed: Iterable[bytes], settle: bool) -> tuple[Drift, set[int]]:
+        """What has drifted and is not settled; and the parts dropped to settle the rest. Blocking."""
+        planned, order = planfile.lines(self._target, frozen), order_of(frozen)
+        with compared(while_wanted(planned), while_wanted(listed), order) as comparison:
+            found = comparison.drift()
+            if not settle or not found.edited:
+                return found, set()
+            if self._stopping.event.is_set():  # nobody would harvest the parts that it drops
+                raise CannotFinishNow(f"{self._stopping.reason}: rows edited since are left to the next run")
+            edited = comparison.edited_parts(self._job.format.rows_per_part)
+            self._settle(comparison, edited)
+            return msgspec.structs.replace(found, edited=0, named={**found.named, "edited": []}), edited
 
-        Writes nothing, and ends early in a thread that was left behind.
-        """
-        with self._listing_now() as listing:
-            if self._planned_from is not None and self._planned_from == listing.digest():
-                yield no_drift(), None
-                return
-            planned = self._while_wanted(self._frozen_lines())
-            listed = plan_lines(listing, self._selection, self._format, order=self._frozen_order)
-            with compared(planned, self._while_wanted(listed), self._frozen_order) as comparison:
-                drift = comparison.drift()
-                anyio.from_thread.check_cancelled()  # nobody would close it
-                yield drift, comparison
-
-    _frozen_order = staticmethod(plan_order)
-
-    def _frozen_lines(self) -> Iterator[bytes]:
-        """What drift is measured against, in that order."""
-        return planfile.lines(self._target, self._plan)
-
-    def _settle(self, comparison: Comparison, found: Drift) -> Drift:
-        """Has the edited rows harvested again. What has drifted is what is left then."""
-        edited = comparison.edited_parts(self._format.rows_per_part)
+    def _settle(self, comparison: Comparison, edited: set[int]) -> None:
+        """Puts rows edited since into the plan as they are listed now, and drops their parts."""
         reopen(self._target, edited)
         lines = comparison.settled(planfile.lines(self._target, self._plan))
-        self._plan, self._planned_from = planfile.replace_rows(self._target, self._plan, lines), None
-        for part, commit in list(self._standing.commits.items()):
-            if part in edited:
-                self._count(self._standing.commits.pop(part), times=-1)
-            else:
-                self._standing.commits[part] = msgspec.structs.replace(commit, plan=self._plan.digest)
-                write_commit(self._target, self._standing.commits[part])
-        self._standing.manifest = None
-        return msgspec.structs.replace(found, edited=0, named={**found.named, "edited": []})
+        self._plan = planfile.replace_rows(self._target, self._plan, lines)
+        for part in self._standing.commits.keys() - edited:
+            commit = msgspec.structs.replace(self._standing.commits[part], plan=self._plan.digest)
+            self._standing.commits[part] = commit
+            write_commit(self._target, commit)
 
     # -- manifest -----------------------------------------------------------------------------------
 
     async def write_manifest(self) -> None:
-        """Ends the export."""
-        run = {
+        """Ends the run: from here on its target is complete."""
+        facts = {
             "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "seconds": round(anyio.current_time() - self._began, 3),
+            "seconds": self.seconds,
             "resumed": self._resumed,
             "harvested": self._counters.harvested - self._harvested_before,
             **self._counters.work(),
             "pace": self._pace,
         }
+        self._standing.manifest = await in_thread(self._write_manifest, facts)
+        self._on_event("export.finished", self._standing.manifest.counts)
+
+    def _write_manifest(self, facts: dict[str, Any]) -> Manifest:
         from importlib.metadata import version  # not before it is needed
 
-        self._standing.manifest = build_manifest(
+        listing, commits = None, self._standing.commits
+        if frozen := self._source.frozen(self._plan):
+            files = list_files(commits[part] for part in sorted(commits))
+            listing = write_listing(self._target, in_plan_order(self._target, frozen), files)
+        manifest = build_manifest(
             self._plan,
-            self._standing.commits,
+            commits,
             harvester=version("harvester"),
             sdk=version("encord"),
             drift=self._drift,
-            run=run,
-            listing=await in_thread(self._write_listing),
-            generations=await in_thread(read_generations, self._target),
+            run=facts,
+            listing=listing,
         )
-        await in_thread(write_manifest, self._target, self._standing.manifest)
-        self._on_event("export.finished", self._standing.manifest.counts)
+        manifest = with_generations(manifest, read_generations(self._target))
+        write_manifest(self._target, manifest)
+        return manifest
 
-    def _write_listing(self) -> ListingFile | None:
-        frozen, commits = self._listed_last(), self._standing.commits
-        if frozen is None:
-            return None
-        files = list_files(commits[part] for part in sorted(commits))
-        return write_listing(self._target, self._in_plan_order(self._target, frozen), files)
+    @property
+    def seconds(self) -> float:
+        """How long the run has taken so far, to the millisecond."""
+        return round(anyio.current_time() - self._began, 3)
 
-    def _listed_last(self) -> PlanHeader | None:
-        """What the listing is of; None where that is gone."""
-        return self._plan
-
-    _in_plan_order: InOrder = staticmethod(planfile.lines)
+    @property
+    def manifest(self) -> Manifest:
+        """What a complete target says of itself."""
+        assert self._standing.manifest is not None
+        return self._standing.manifest
 
     def summary(self) -> Summary:
         """What the manifest says, and which predicates left nothing. Blocking."""
-        manifest = self._standing.manifest
-        assert manifest is not None
+        manifest = self.manifest
         return Summary(
             target=self._target.name,
-            project=self._project.title,
+            project=self._job.project.title,
             counts=manifest.counts,
             records=msgspec.to_builtins(manifest.records),
             notes=manifest.notes,
@@ -341,57 +326,3 @@ class Run:
             nothing_left=nothing_left_in(self._target, self._plan, manifest, self._standing.commits),
             synced=bool(manifest.generations),
         )
-
-    async def _ask(self, call: Callable[[], Any], *, grace: float = 0.0) -> Any:
-        """A call that lists: in a thread, which is left behind if the run is to stop."""
-        return await self._stopping.cut_short(partial(in_thread, call, abandon_on_cancel=True), grace=grace)
-
-    def _listing_now(self) -> AbstractContextManager["Listing"]:
-        return self._session.listing(self._project, self._selection, self._format)
-
-    def _lines_to_freeze(self) -> Iterator[bytes]:
-        """The rows of the plan."""
-        return self._list_rows()
-
-    def _list_rows(self) -> Iterator[bytes]:
-        """What is listed now, in the order in which it is frozen. For the first listing of a run."""
-        with self._listing_now() as listing:
-            lines = plan_lines(
-                listing, self._selection, self._format,
-                order=self._frozen_order, decide=self._decide, on_listed=self._listed,
-            )  # fmt: skip
-            yield from self._while_wanted(lines)
-            self._planned_from = listing.digest()
-
-    def _while_wanted(self, items: Iterable[T]) -> Iterator[T]:
-        items = iter(items)
-        while some := list(islice(items, 1000)):
-            anyio.from_thread.check_cancelled()  # a thread that was left behind must not go on writing
-            yield from some
-        anyio.from_thread.check_cancelled()  # nor seal what it has written
-
-    def _listed(self, count: int) -> None:
-        anyio.from_thread.check_cancelled()
-        self._counters.listed = count
-
-    async def _drop(self, parts: set[int]) -> None:
-        if not parts:
-            return
-        await in_thread(reopen, self._target, parts)
-        self._standing.manifest = None
-        for part in parts:
-            self._count(self._standing.commits.pop(part), times=-1)
-
-    def _count(self, commit: Commit, *, times: int = 1) -> None:
-        """Has the counters know of a part that is there already; or no longer, with `times` = -1."""
-        self._harvested_before += min(0, times) * commit.rows["harvested"]
-        self._counters.add(commit.counted, times=times)
-
-
-class GenerationRun(Run):
-    """A run whose target is a generation's folder."""
-
-    def _listed_last(self) -> PlanHeader | None:
-        return planfile.read_header(self._target, LISTED)
-
-    _in_plan_order = staticmethod(in_plan_order)

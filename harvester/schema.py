@@ -6,7 +6,9 @@ This module imports nothing of harvester.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, TypedDict, get_args
+from typing import Annotated, Any, Literal, TypedDict, get_args
+
+import msgspec
 
 # Raised whenever a key is added, removed or changes its meaning. It is also the format of a target.
 SCHEMA_VERSION = 2
@@ -18,6 +20,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 # `records`, `stream`).
 FILE_KINDS: tuple[Kind, ...] = ("objects", "classifications", "units")
 STREAM_KINDS: tuple[Kind, ...] = ("objects", "classifications")
+
+# A number of rows, records or bytes in a file of a target. JSON readers hold integers up to 2**53 exactly.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 Outcome = Literal["harvested", "unlabelled", "filtered", "failed"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)

@@ -1,16 +1,25 @@
-"""How a run is asked to end before it is complete: by its caller, or by the clock."""
+"""How a run is asked to end before it is complete: by its caller, or by the clock.
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractContextManager, asynccontextmanager
+Threads cannot be interrupted. One that only lists, into temporary files, may be left behind. One that writes
+to a target is always waited for: only then the lock is given up, and the next run may begin.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import anyio
+import anyio.from_thread
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import CannotFinishNow, unwrapped
 
 T = TypeVar("T")
+
+_LOOK_EVERY = 1000  # items: takes a few milliseconds, and looking costs nothing beside it
 
 
 class Stopping:
@@ -28,12 +37,10 @@ class Stopping:
             self.event.set()
 
     async def cut_short(self, work: Callable[[], Awaitable[T]], *, grace: float = 0.0) -> T:
-        """What `work` returns: something that leaves nothing half done, and so is cancelled at once.
-
-        With `grace`, so many seconds after the end was asked for.
+        """Run `work`; cancel it `grace` seconds after the end was asked for. It must be safe to cancel.
 
         Raises:
-            CannotFinishNow: the run is to end.
+            CannotFinishNow: it was cancelled.
         """
         results: list[T] = []
 
@@ -50,6 +57,66 @@ class Stopping:
         if not results:
             raise CannotFinishNow(self.reason)
         return results[0]
+
+    async def waited_for(self, call: Callable[[], T], *, grace: float = 0.0) -> T:
+        """Run a blocking `call` in a thread, and wait for it in any case, so that it may write to a target.
+
+        Once the end was asked for, and `grace` is over, what it reads through `while_wanted` ends.
+
+        Raises:
+            CannotFinishNow: it ended in that way.
+        """
+        return await self.cut_short(partial(in_thread, call), grace=grace)
+
+    @asynccontextmanager
+    async def left_behind(
+        self, manager: AbstractContextManager[T], *, grace: float = 0.0
+    ) -> AsyncIterator[T]:
+        """Enter a blocking `manager`, which must not write to a target, and exit it in the end.
+
+        Once the end was asked for, and `grace` is over, nobody waits for it any more: its thread exits it.
+
+        Raises:
+            CannotFinishNow: it was left behind.
+        """
+        taken = Future[None]()  # only for its one step from pending to either running or cancelled
+
+        def enter() -> T:
+            value = manager.__enter__()
+            if not taken.set_running_or_notify_cancel():
+                manager.__exit__(None, None, None)
+            return value
+
+        try:
+            yield await self.cut_short(partial(in_thread, enter, abandon_on_cancel=True), grace=grace)
+        finally:
+            if not taken.cancel():
+                with anyio.CancelScope(shield=True):
+                    await in_thread(manager.__exit__, None, None, None)
+
+
+def while_wanted(items: Iterable[T]) -> Iterator[T]:
+    """Yield `items`, in a thread, until the task that called it is cancelled."""
+    items = iter(items)
+    while some := list(islice(items, _LOOK_EVERY)):
+        anyio.from_thread.check_cancelled()
+        yield from some
+
+
+async def in_own_task(work: Callable[[], Awaitable[T]]) -> T:
+    """Return what `work` does in a task of its own, which is waited for also where asyncio cancels this one.
+
+    asyncio's own cancellation knows no shields. So it reaches only this task, and the other one gets anyio's.
+    """
+    results: list[T] = []
+
+    async def run() -> None:
+        results.append(await work())
+
+    with unwrapped():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+    return results[0]
 
 
 @asynccontextmanager
@@ -76,11 +143,12 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
 
 
 @asynccontextmanager
-async def held(lock: AbstractContextManager[None], ending: Stopping) -> AsyncIterator[None]:
+async def held(lock: AbstractContextManager[None], stopping: Stopping) -> AsyncIterator[None]:
     """Holds a blocking `lock`, which may take its time to be had; waiting for it ends when the run is to."""
-    await ending.cut_short(partial(in_thread, lock.__enter__))
+    taken = ExitStack()
     try:
+        await stopping.waited_for(partial(taken.enter_context, lock))
         yield
     finally:
         with anyio.CancelScope(shield=True):
-            await in_thread(lock.__exit__, None, None, None)
+            await in_thread(taken.close)

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from harvester.nothing_left import NothingLeft
-from harvester.output.manifest import Drift
+from harvester.plan.drift import Drift
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,52 +1,31 @@
 """The sync, which keeps an export fresh: list again -> what has changed -> harvest that -> a generation."""
 
 import shlex
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, closing
+from collections.abc import Collection, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
-import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.asked_again import AskedAgain, asked_again
-from harvester.changes import OntologyChange, Step, SyncOptions, changes_between, label_order
-from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, Unsound
-from harvester.events import Counters, one_line, say
+from harvester.events import one_line
 from harvester.filters.naming import is_digest
 from harvester.filters.own import OwnFilter
+from harvester.job import Job, Observer, OnEvent, RunContext
 from harvester.labels.extract import Extractor
-from harvester.labels.wire import PlanRow
-from harvester.ontology_reach import Reach
 from harvester.outdated import mend_ontologies
 from harvester.output import planfile
-from harvester.output.generations import (
-    Changed,
-    FeedWriter,
-    describe,
-    drop_generation,
-    drop_listing,
-    feed_is_there,
-    folder_of,
-    read_changed,
-    read_listing,
-    write_changed,
-)
-from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
+from harvester.output.generations import Changed, describe, drop_generation, drop_listing, read_changed
 from harvester.output.listing_file import mend_listings
-from harvester.output.manifest import Drift, Manifest, read_manifest, with_generations, write_manifest
-from harvester.output.planfile import PlanHeader
-from harvester.output.purpose import Purpose
-from harvester.output.target import Target, open_target
-from harvester.plan import plan_order, rows_of, sorted_lines
-from harvester.run import GenerationRun, Reader
-from harvester.settings import Limits
-from harvester.sorting import sorter
-from harvester.stopping import Stopping, held, stopping_when
+from harvester.output.manifest import Generation, Manifest, read_manifest, with_generations, write_manifest
+from harvester.output.purpose import Purpose, check_purpose
+from harvester.output.target import Target
+from harvester.plan.changes import OntologyChange, SyncOptions
+from harvester.plan.drift import Drift
+from harvester.plan_sources import FromChanges
+from harvester.run import Run
+from harvester.stopping import held, stopping_when
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session
@@ -66,9 +45,9 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
     generation: int
     changes: dict[str, int]
     counts: dict[str, int]
-    records: dict[str, Any]
-    notes: dict[str, int]
-    drift: Drift | None
+    records: dict[str, Any] = {}
+    notes: dict[str, int] = {}
+    drift: Drift | None = None
     run: dict[str, Any]
     resumed: bool = False
     is_unchanged: bool = False
@@ -83,44 +62,62 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 async def sync(
     session: "Session",
-    project: ProjectInfo,
-    target: Path | str,
-    limits: Limits,
+    job: Job,
+    target: Target,
+    observer: Observer,
     *,
-    counters: Counters,
-    on_event: Callable[[str, Mapping[str, Any]], None] = say,
-    stopping: anyio.Event | None = None,
-    filters: Collection[str] = (),
     functions: Mapping[str, OwnFilter] | None = None,
     options: SyncOptions = SyncOptions(),
 ) -> SyncSummary:
     """Brings a finished export up to date, or goes on where an earlier sync stopped.
 
-    The export's own project (see `purpose_of`), selection and format hold. `filters` are the names of the
-    user's filters that may run, `functions` those of them that no module holds. `options` hold until the sync
-    has ended: one that goes on with an earlier sync goes on with what that was asked to do. The other
-    arguments are those of `harvester.export.export`.
+    Args:
+        job: project, selection and format are the export's own: see `purpose_of`.
+        functions: those of the selection's filters that no module holds.
+        options: hold until the sync has ended: one that goes on with an earlier sync goes on with what that
+            was asked to do.
 
     Raises:
-        BadInput: there is no export, it is not finished, or it has other filters; or a label row to fetch
-            again is not in it.
+        BadInput: there is no export, or it is not finished; or a label row to fetch again is not in it.
         Unsound: it is damaged, so that what has changed since cannot be told.
+        TargetRefused: it is the export of another job.
         CannotFinishNow, and others: as `harvester.export.export` does; the same call goes on.
     """
-    store = open_target(target)
-    purpose = await in_thread(purpose_of, store, filters)
-    reader = partial(Extractor, purpose.selection, purpose.format, functions=functions)
-    async with stopping_when(stopping, limits.max_duration) as ending, held(store.lock(), ending):
-        manifest = await in_thread(_finished, store)
-        run = _SyncRun(
-            session, project, purpose, limits, store, manifest, options, reader, counters, on_event, ending
+    reader = partial(Extractor, job.selection, job.format, functions=functions)
+    async with (
+        stopping_when(observer.stopping, job.limits.max_duration) as stopping,
+        held(target.lock(), stopping),
+    ):
+        before = await in_thread(_finished, target, job)
+        context = RunContext(session, job, observer, stopping)
+        source = FromChanges(context, target, before, options)
+        run = Run(context, source.folder, source, reader)
+        await source.freeze_listing()
+        await run.freeze_plan()
+        changed = await in_thread(read_changed, source.folder)
+        assert changed is not None
+        _tell(changed, options, observer.on_event)
+        ended = partial(
+            SyncSummary,
+            target=target.name,
+            project=job.project.title,
+            changes=changed.changes,
+            kept_names=changed.kept_names,
         )
-        if not await run.freeze_changes():
-            return run.unchanged()
+        if changed.ontology is None and not changed.relisted:
+            await in_thread(drop_generation, source.folder)
+            counts = before.generations[-1].counts if before.generations else before.counts
+            took = {"seconds": run.seconds, **observer.counters.work()}
+            return ended(generation=len(before.generations), counts=counts, run=took, is_unchanged=True)
+        observer.on_event("changes.frozen", {"generation": source.number, **changed.changes})
         await run.harvest_parts()
         await run.look_for_drift(settle=False)
         await run.write_manifest()
-        return await run.publish()
+        generation = describe(changed, run.manifest)
+        await in_thread(_publish, target, before, generation)
+        done = await in_thread(run.summary)
+        own = {name: getattr(done, name) for name in ("records", "notes", "drift", "run", "resumed")}
+        return ended(generation=generation.number, counts=generation.counts, ontology=changed.ontology, **own)
 
 
 def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
@@ -161,223 +158,41 @@ def _check_filters(target: str, held: Collection[str], given: Collection[str]) -
         )
 
 
-def _finished(target: Target) -> Manifest:
+def _finished(target: Target, job: Job) -> Manifest:
+    """The manifest of the export in `target`, from which leftovers of earlier runs are cleared. Blocking."""
+    check_purpose(target.name, purpose_of(target, job.selection.filters), job.purpose)
     try:
         manifest = read_manifest(target)
     except Unsound as error:
         raise Unsound(f"{one_line(target.name)}: its manifest {error.message}; export it again") from error
     if manifest is None:
         raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
+    target.sweep()
+    if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
+        drop_listing(target, len(manifest.generations) - 1)
+    manifest = mend_listings(target, manifest)
+    mend_ontologies(target, manifest, job.project.ontology)
     return manifest
 
 
-class _NotListed(BadInput):
-    """A label row that is to be fetched again is not there."""
+def _tell(changed: Changed, options: SyncOptions, on_event: OnEvent) -> None:
+    """Tells what is to be known before anything is fetched."""
+    if changed.options != options:
+        began = {"going_on_with": str(changed.options), "passed_over": str(options)}
+        on_event("sync.options_passed_over", began)
+    if (ontology := changed.ontology) is not None:
+        told: dict[str, object] = {
+            "nodes": [str(node) for node in ontology.nodes],
+            "rows": "all" if ontology.rows is None else ontology.rows,
+        }
+        told |= {"more_nodes": ontology.more} if ontology.more else {}
+        told |= {"why": ontology.why} if ontology.why else {}
+        told |= {"kept": True} if ontology.kept else {}
+        on_event("ontology.changed", told)
 
 
-def _told(ontology: OntologyChange) -> dict[str, object]:
-    """Return the fields of the event about a changed ontology, which is sent before anything is fetched."""
-    rows = "all" if ontology.rows is None else ontology.rows
-    told: dict[str, object] = {"nodes": [str(node) for node in ontology.nodes], "rows": rows}
-    if ontology.more:
-        told["more_nodes"] = ontology.more
-    if ontology.why:
-        told["why"] = ontology.why
-    if ontology.kept:
-        told["kept"] = True
-    return told
-
-
-class _SyncRun(GenerationRun):
-    """A run whose target is the next generation's folder, and whose plan is the rows that changed."""
-
-    _listing: PlanHeader
-    _changed: Changed
-
-    def __init__(
-        self,
-        session: "Session",
-        project: ProjectInfo,
-        purpose: Purpose,
-        limits: Limits,
-        whole: Target,
-        manifest: Manifest,
-        options: SyncOptions,
-        reader: Reader,
-        counters: Counters,
-        on_event: Callable[[str, Mapping[str, Any]], None],
-        stopping: Stopping,
-    ) -> None:
-        self._whole = whole
-        self._before = manifest
-        self._options = options
-        self._number = len(manifest.generations) + 1
-        self._purpose = Purpose.of(project.project_hash, project.title, purpose.selection, purpose.format)
-        folder = folder_of(whole, self._number)
-        if manifest.run.get("harvested"):
-            self._row_bytes = manifest.run["body_bytes"] / manifest.run["harvested"]
-        super().__init__(
-            session, project, purpose.selection, purpose.format, limits, folder, reader, counters, on_event,
-            stopping,
-        )  # fmt: skip
-
-    async def freeze_changes(self) -> bool:
-        """Lists again, compares, and freezes what has changed; or takes up what is there.
-
-        Whether anything is listed otherwise than before. Where not, nothing is left of it.
-        """
-        given = self._options
-        await self._ask(self._freeze_listing)
-        try:
-            await self.freeze_plan()
-        except _NotListed:
-            await in_thread(drop_generation, self._target)
-            raise
-        changed = await in_thread(read_changed, self._target)
-        assert changed is not None
-        self._changed = changed
-        if changed.options != given:
-            began = {"going_on_with": str(changed.options), "passed_over": str(given)}
-            self._on_event("sync.options_passed_over", began)
-        if (ontology := changed.ontology) is not None:
-            self._on_event("ontology.changed", _told(ontology))
-        elif not changed.relisted:
-            await in_thread(drop_generation, self._target)
-            return False
-        self._on_event("changes.frozen", {"generation": self._number, **changed.changes})
-        return True
-
-    async def publish(self) -> SyncSummary:
-        """Has the export's manifest name the generation: from here on it counts."""
-        assert self._standing.manifest is not None
-        generation = describe(self._changed, self._standing.manifest)
-        whole = with_generations(self._before, [*self._before.generations, generation])
-        await in_thread(write_manifest, self._whole, whole)
-        if self._number > 1:
-            await in_thread(drop_listing, self._whole, self._number - 1)
-        own = await in_thread(self.summary)
-        return SyncSummary(
-            target=self._whole.name,
-            project=own.project,
-            generation=self._number,
-            changes=generation.changes,
-            counts=generation.counts,
-            records=own.records,
-            notes=own.notes,
-            drift=own.drift,
-            run=own.run,
-            resumed=own.resumed,
-            ontology=self._changed.ontology,
-            kept_names=self._changed.kept_names,
-        )
-
-    def unchanged(self) -> SyncSummary:
-        """The export is as it should be."""
-        return SyncSummary(
-            target=self._whole.name,
-            project=self._project.title,
-            generation=self._number - 1,
-            changes=self._changed.changes,
-            counts=self._counts_before(),
-            records={},
-            notes={},
-            drift=None,
-            run={"seconds": round(anyio.current_time() - self._began, 3), **self._counters.work()},
-            is_unchanged=True,
-            kept_names=self._changed.kept_names,
-        )
-
-    def _counts_before(self) -> dict[str, int]:
-        return self._before.generations[-1].counts if self._before.generations else self._before.counts
-
-    # -- blocking -----------------------------------------------------------------------------------
-
-    def _freeze_listing(self) -> None:
-        self._whole.sweep()
-        self._before = mend_listings(self._whole, self._before)
-        mend_ontologies(self._whole, self._before, self._project.ontology)
-        if self._number > 2:  # a run may have been killed before it did so itself
-            drop_listing(self._whole, self._number - 2)
-        listing = read_listing(self._target)
-        if listing is None:
-            drop_generation(self._target)
-            listing = planfile.freeze(
-                self._target,
-                self._list_rows(),
-                self._purpose,
-                rows_file=LISTED_ROWS,
-                header_file=LISTED,
-            )
-        self._listing = listing
-        changed = read_changed(self._target)
-        if changed is None or not feed_is_there(self._target, changed):
-            self._target.delete(PLAN)  # so that all of it is made anew
-        elif planfile.read_header(self._target):
-            self._options = changed.options  # what has begun goes on as it began
-
-    def _lines_to_freeze(self) -> Iterator[bytes]:
-        """Writes the change feed, and gives the rows to ask for in the order of a plan."""
-        encode = msgspec.json.encode
-        feed, relisted = FeedWriter(self._target, self._format.compress), False
-        with sorter() as wanted, self._asked_again() as again:
-            try:
-                with closing(self._steps(again)) as steps:
-                    for step in steps:
-                        relisted = True
-                        feed.write(step.changes)
-                        if step.wanted:
-                            wanted.add(plan_order(step.wanted), encode(step.wanted))
-                if again.not_met:
-                    raise _NotListed(
-                        one_line(f"no label row {again.not_met[0]} is listed that the export could hold")
-                    )
-                changes, files = feed.close()
-            except BaseException:
-                feed.discard()
-                raise
-            outcomes = self._listing.outcomes
-            rows = {name: outcomes.get(name, 0) for name in ("unlabelled", "filtered")}
-            write_changed(
-                self._target,
-                Changed(
-                    generation=self._number,
-                    listing=self._listing.digest,
-                    relisted=relisted,
-                    rows={"listed": self._listing.rows, **rows},
-                    changes=changes,
-                    feed=files,
-                    options=self._options,
-                    ontology=again.ontology,
-                    kept_names=again.kept_names,
-                ),
-            )
-            yield from wanted
-
-    def _asked_again(self) -> AbstractContextManager[AskedAgain]:
-        header = planfile.read_header(self._target)  # there only where its rows are damaged
-        ontology = planfile.read_ontology(self._target, header) if header else self._project.ontology
-        reach, check = Reach(self._selection, self._format), anyio.from_thread.check_cancelled
-        return asked_again(self._whole, self._before, self._options, ontology, reach, check)
-
-    def _steps(self, again: AskedAgain) -> Generator[Step, None, None]:
-        yield from changes_between(
-            self._rows_before(folder_of(self._whole, self._number - 1)),
-            self._while_wanted(rows_of(self._frozen_lines())),
-            generation=self._number,
-            again=again,
-            whole_rows="rows" in self._format.kinds,
-        )
-
-    def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
-        header = planfile.read_header(folder) if self._number == 1 else read_listing(folder)
-        if header is None:
-            raise Unsound(
-                f"{one_line(folder.name)}: what was listed last is lost; export into another directory"
-            )
-        rows = planfile.rows(folder, header)
-        return rows_of(sorted_lines(rows, label_order)) if self._number == 1 else rows
-
-    _frozen_order = staticmethod(label_order)
-
-    def _frozen_lines(self) -> Iterator[bytes]:
-        return planfile.lines(self._target, self._listing)
+def _publish(target: Target, before: Manifest, generation: Generation) -> None:
+    """Has the export's manifest name the generation: from here on it counts. Blocking."""
+    write_manifest(target, with_generations(before, [*before.generations, generation]))
+    if before.generations:
+        drop_listing(target, generation.number - 1)

@@ -20,7 +20,7 @@ from harvester.encord.credentials import load_credentials
 from harvester.encord.sdk import PROJECT, sdk_config
 from harvester.encord.session import Session
 from harvester.errors import CannotFinishNow
-from harvester.plan import listed_rows
+from harvester.plan.planned import listed_rows
 from harvester.settings import Connection, Selection
 from harvester.simulator import Simulator
 

@@ -77,7 +77,7 @@ def _clear(output: Path, project_hash: str) -> None:
 
 
 def _show_status(connection: Connection, simulator: "Simulator") -> None:
-    from harvester.plan import status
+    from harvester.plan.status import status
 
     with connected(connection) as session:
         project = session.find_project(simulator.project_hash)

@@ -41,7 +41,7 @@ def projects(*, connection: Connection, screen: Screen) -> None:
 @takes(CONNECTION, SELECTION, SCREEN)
 def status(project: Project, *, connection: Connection, selection: Selection, screen: Screen) -> None:
     """Count a project's label rows by task status, label status, workflow stage and data type."""
-    from harvester.plan import status as count
+    from harvester.plan.status import status as count
 
     screen.listen()
     with connected(connection) as session:

@@ -51,6 +51,7 @@ def plan(
 ) -> None:
     """Foresee an export: rows, requests, records, bytes and time, and which filter runs where."""
     from harvester.forecast.forecast import forecast
+    from harvester.job import Job
 
     console = screen.listen()
     if selection.filters:
@@ -59,8 +60,10 @@ def plan(
     with doing, connected(connection) as session:
         info = session.find_project(project)
 
+        job = Job(info, selection, format, limits)
+
         async def work() -> Any:
-            return await forecast(session, info, selection, format, limits, sample=sample, explain=explain)
+            return await forecast(session, job, sample=sample, explain=explain)
 
         found = msgspec.to_builtins(anyio.run(work))
     facts = found.pop("preview") | found

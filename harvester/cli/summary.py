@@ -16,8 +16,8 @@ from harvester.events import one_line
 from harvester.schema import KINDS
 
 if TYPE_CHECKING:
-    from harvester.output.manifest import Drift
     from harvester.output.target import Target
+    from harvester.plan.drift import Drift
     from harvester.summary import Summary
 
 # What the summary calls each kind of file.

@@ -16,7 +16,7 @@ from harvester.events import one_line, say
 from harvester.settings import Connection
 
 if TYPE_CHECKING:
-    from harvester.output.manifest import Drift
+    from harvester.plan.drift import Drift
 
 SHOWN = 20  # problems, and rows of each kind, named on the terminal; --json names all that are known
 UNSOUND = 3
@@ -58,13 +58,13 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
 
 def _drift(directory: str, connection: Connection) -> "Drift":
     """What has changed on the server since it was listed last, for the export or for a sync."""
-    from harvester.changes import label_order
-    from harvester.drift import compared
-    from harvester.listing_filter import ListingFilter
     from harvester.output import planfile
     from harvester.output.generations import last_listing
+    from harvester.output.listing_file import order_of
     from harvester.output.target import open_target
-    from harvester.plan import plan_lines, plan_order
+    from harvester.plan.drift import compared
+    from harvester.plan.listing_filter import ListingFilter
+    from harvester.plan.planned import plan_lines
 
     target = open_target(directory)
     folder, header = last_listing(target)
@@ -72,7 +72,7 @@ def _drift(directory: str, connection: Connection) -> "Drift":
         raise BadInput(one_line(f"{directory} has no plan that could be compared with the server"))
     with connected(connection) as session:
         project = session.find_project(header.project.hash)
-        order = plan_order if folder is target else label_order
+        order = order_of(header)
         decide = ListingFilter(header.selection)
         with session.listing(project, header.selection, header.format) as listing:
             listed = plan_lines(listing, header.selection, header.format, order=order, decide=decide)

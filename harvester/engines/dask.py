@@ -22,7 +22,7 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import Part, Reports, StopSignal
 from harvester.engines.messages import WorkerFailed, decoded, encoded, raise_ended
-from harvester.engines.processes import divided
+from harvester.engines.processes import divided, with_limits
 from harvester.errors import BadInput, CannotFinishNow, unwrapped
 from harvester.events import once, one_line
 from harvester.labels.wire import PlanRow
@@ -61,7 +61,7 @@ async def run(
         BadInput: the cluster cannot do it: a worker lacks harvester, or cannot see the target.
         CannotFinishNow: the scheduler cannot be reached, or there are no workers.
     """
-    address = work.limits.scheduler or ""
+    address = work.job.limits.scheduler or ""
     async with AsyncExitStack() as stack:
         client = await _connect(address, stack)
         threads = await _workers(client, address)
@@ -82,14 +82,14 @@ async def run(
 
 def _for_one_of(workers: int, work: Work) -> Work:
     limits = msgspec.structs.replace(
-        divided(work.limits, workers),
-        max_memory=work.limits.max_memory,  # of each worker process: it has a machine's, not this one's
+        divided(work.job.limits, workers),
+        max_memory=work.job.limits.max_memory,  # of each worker process: it has a machine's, not this one's
         engine="local",
         scheduler=None,
     )
     name = work.target if "://" in work.target else str(Path(work.target).absolute())
     return msgspec.structs.replace(
-        work, connection=dask_worker.without_secrets(work.connection), limits=limits, target=name
+        with_limits(work, limits), connection=dask_worker.without_secrets(work.connection), target=name
     )
 
 
@@ -140,7 +140,7 @@ class _Tasks:
         self._work = encoded(work)
         self._versions = dask_worker.versions()
         self._threads = threads
-        self._bound = sorted(threads) if work.limits.max_rps or work.limits.concurrency else None
+        self._bound = sorted(threads) if work.job.limits.max_rps or work.job.limits.concurrency else None
         self._reports = reports
         self._name = f"harvester-{secrets.token_hex(8)}"
         self._under_way: dict[str, Future[Any]] = {}

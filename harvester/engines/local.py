@@ -66,12 +66,12 @@ def equipped(work: Work, connection: Connection) -> Iterator[Equipment]:
     Raises:
         CredentialsRefused, BadInput: as `open_session`, or a filter does not import here.
     """
-    session = open_session(connection)
+    session, job = open_session(connection), work.job
     try:
         yield Equipment(
-            session.label_rows(work.project, work.selection, work.format),
+            session.label_rows(job.project, job.selection, job.format),
             work.open_target(),
-            Extractor(work.selection, work.format, work.project.ontology),
+            Extractor(job.selection, job.format, job.project.ontology),
         )
     finally:
         session.close()
@@ -84,7 +84,7 @@ async def harvesting(
     """A pool, and what harvests and commits a part through it, given the part's number and rows."""
     async with Pool(
         equipment.source,
-        work.limits,
+        work.job.limits,
         counters=counters,
         on_event=on_event,
         request_deadline=work.connection.request_deadline,
@@ -114,7 +114,7 @@ async def run(
             reports.on_event("part.started", {"part": index, "rows": len(rows)})
             reports.on_commit(await harvest_one(index, rows))
 
-        width = usual_width(work.limits, work.format)
+        width = usual_width(work.job.limits, work.job.format)
         await spread(parts, harvest, width=width, stop=stop)
 
 

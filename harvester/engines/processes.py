@@ -49,6 +49,11 @@ def divided(limits: Limits, processes: int) -> Limits:
     )
 
 
+def with_limits(work: Work, limits: Limits) -> Work:
+    """The same work within other limits."""
+    return msgspec.structs.replace(work, job=msgspec.structs.replace(work.job, limits=limits))
+
+
 async def run(
     work: Work,
     parts: AsyncIterator[Part],
@@ -56,14 +61,14 @@ async def run(
     reports: Reports,
     stop: StopSignal,
 ) -> None:
-    """Harvests and commits `parts` in `work.limits.processes` processes. Stops as the local engine does.
+    """Harvests and commits `parts` in `work.job.limits.processes` processes. Stops as the local engine does.
 
     Raises:
         Stop: what ended a worker, as itself.
         CannotFinishNow: a worker process was killed.
     """
-    processes = work.limits.processes
-    share = msgspec.structs.replace(work, limits=divided(work.limits, processes))
+    processes = work.job.limits.processes
+    share = with_limits(work, divided(work.job.limits, processes))
     handed_out = _Parts(parts, stop.event)
     reports = reports._replace(on_event=once("rows.clocks_differ", reports.on_event))
     with unwrapped():

@@ -63,7 +63,8 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     begin = await anyio.to_thread.run_sync(_read, incoming)
     assert isinstance(begin, Begin)
     sys.path[:] = begin.import_path
-    work, counters, stopping = begin.work, Counters(), anyio.Event()
+    work = begin.work
+    counters, stopping = Counters(), anyio.Event()
 
     def put(message: FromWorker) -> None:
         # Blocks only while the other side is behind with reading, which it does all the time.

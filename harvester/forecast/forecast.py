@@ -1,9 +1,9 @@
 """The forecast: list, draw, look, estimate. Read this first."""
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import anyio
 import msgspec
@@ -15,9 +15,12 @@ from harvester.forecast.course import Course, course
 from harvester.forecast.estimate import Estimate, exactly, total
 from harvester.forecast.sample import CallTimes, Draw, Look, Sample, Stratum, Weigher, look_at
 from harvester.forecast.steps import FilterStep, ListingSteps, record_steps, server_steps
+from harvester.job import Job, OnEvent
 from harvester.known import check_selection
-from harvester.listing_filter import ListingFilter
-from harvester.plan import Preview, plan_lines, preview, rows_of
+from harvester.plan.listing_filter import ListingFilter
+from harvester.plan.order import rows_of
+from harvester.plan.planned import plan_lines
+from harvester.plan.status import Preview, preview
 from harvester.settings import Format, Limits, Selection
 
 if TYPE_CHECKING:
@@ -60,15 +63,12 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
 
 async def forecast(
     session: "Session",
-    project: "ProjectInfo",
-    selection: Selection,
-    format: Format,
-    limits: Limits,
+    job: Job,
     *,
     sample: int,
     explain: bool = False,
     seed: int = 0,
-    on_event: Callable[[str, Mapping[str, Any]], None] = say,
+    on_event: OnEvent = say,
 ) -> Forecast:
     """Foresee an export into a target.
 
@@ -79,7 +79,8 @@ async def forecast(
     Raises:
         BadInput, CredentialsRefused, CannotFinishNow: see `harvester.errors`.
     """
-    format = format.for_files()
+    project, selection, limits = job.project, job.selection, job.limits
+    format = job.format.for_files()
     extractor = Weigher(selection, format, project.ontology)
     extractor.weights = {}
     check = partial(check_selection, session, project, selection, on_event)

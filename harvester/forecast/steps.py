@@ -8,8 +8,9 @@ import msgspec
 
 from harvester.forecast.estimate import Estimate, exactly
 from harvester.forecast.sample import Look
-from harvester.listing_filter import ListingFilter
-from harvester.plan import listed_rows, places
+from harvester.plan.listing_filter import ListingFilter
+from harvester.plan.planned import listed_rows
+from harvester.plan.status import places
 from harvester.schema import Kind
 from harvester.settings import Selection
 

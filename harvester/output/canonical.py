@@ -6,16 +6,13 @@ therefore also holds for files of other versions, and an added key is noticed li
 
 import hashlib
 from collections.abc import Collection, Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from harvester.errors import BadInput
 
 T = TypeVar("T")
-
-# A number of rows, records or bytes in a file of a target. JSON readers hold integers up to 2**53 exactly.
-Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 def canonical(value: Any) -> bytes:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from harvester.labels.wire import PlanRow
-from harvester.output.canonical import Count, canonical, check_keys, convert, digest, parse_object
+from harvester.output.canonical import canonical, check_keys, convert, digest, parse_object
 from harvester.output.layout import (
     COMMITS,
     check_name,
@@ -20,7 +20,7 @@ from harvester.output.layout import (
     possible_names,
 )
 from harvester.output.target import Target
-from harvester.schema import KINDS, OUTCOMES
+from harvester.schema import KINDS, OUTCOMES, Count
 
 
 class KindCounts(msgspec.Struct):

@@ -10,9 +10,8 @@ from collections.abc import Generator, Iterable, Iterator
 
 import msgspec
 
-from harvester.changes import WHATS, Change, OntologyChange, SyncOptions
 from harvester.errors import Unsound
-from harvester.output.canonical import Count, check_keys, convert, digest, indented, parse_object
+from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import PartFile
 from harvester.output.layout import (
     CHANGED,
@@ -32,8 +31,10 @@ from harvester.output.manifest import Generation, Manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.target import Target
+from harvester.plan.changes import WHATS, Change, OntologyChange, SyncOptions
+from harvester.plan.sorting import sorter
+from harvester.schema import Count
 from harvester.settings import Compression
-from harvester.sorting import sorter
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):

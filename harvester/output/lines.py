@@ -9,13 +9,13 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
-from harvester.changes import Change
 from harvester.errors import CannotFinishNow
 from harvester.events import one_line
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.target import Target
+from harvester.plan.changes import Change
 from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
 
 T = TypeVar("T")

@@ -5,7 +5,7 @@ the frozen row's JSON up to the outcome (see `harvester.labels.wire.PlanRow`), f
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 
 import msgspec
@@ -16,7 +16,7 @@ from harvester.output import planfile
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
 from harvester.output.generations import folder_of
-from harvester.output.layout import FAILED, LISTED, LISTING
+from harvester.output.layout import FAILED, LISTED, LISTED_ROWS, LISTING
 from harvester.output.lines import FailedLabel, read_as, read_lines
 from harvester.output.manifest import (
     ListingFile,
@@ -28,9 +28,9 @@ from harvester.output.manifest import (
 from harvester.output.planfile import PlanHeader
 from harvester.output.repair import sound_file
 from harvester.output.target import Target
-from harvester.plan import plan_order
+from harvester.plan.order import Order, label_order, plan_order
+from harvester.plan.sorting import sorter
 from harvester.schema import OUTCOMES
-from harvester.sorting import sorter
 
 _PIECE = 1024**2  # bytes compressed at once; constant, so that equal lines give equal files
 
@@ -38,15 +38,16 @@ _ENDS = {outcome: b',"outcome":"%b"}\n' % outcome.encode() for outcome in OUTCOM
 _HARVESTED, _FAILED = _ENDS["harvested"], _ENDS["failed"]
 
 
-# A function that yields the JSON of frozen rows in plan order.
-InOrder = Callable[[Target, PlanHeader], Iterator[bytes]]
+def order_of(header: PlanHeader) -> Order:
+    """Return the order of a rows of a frozen plan, or of a generation's frozen listing: another one."""
+    return label_order if header.rows_file == LISTED_ROWS else plan_order
 
 
 def in_plan_order(folder: Target, frozen: PlanHeader) -> Iterator[bytes]:
-    """Yield the rows of a generation's frozen listing, which has another order, in plan order.
-
-    Blocking, in constant memory.
-    """
+    """Yield the JSON of frozen rows in plan order. Blocking, in constant memory."""
+    if order_of(frozen) is plan_order:
+        yield from planfile.lines(folder, frozen)
+        return
     read = msgspec.json.Decoder(PlanRow).decode
     with sorter() as by_order:
         for line in planfile.lines(folder, frozen):
@@ -119,9 +120,7 @@ def is_sound(target: Target, file: ListingFile | None) -> bool:
     return file is not None and file.name == LISTING and sound_file(target, file)
 
 
-def mend_listing(
-    target: Target, manifest: Manifest, frozen: PlanHeader | None, in_order: InOrder
-) -> Manifest:
+def mend_listing(target: Target, manifest: Manifest, frozen: PlanHeader | None) -> Manifest:
     """Write the listing again if it is lost or damaged, and return the manifest that names it.
 
     `frozen` is the header of the frozen listing it is derived from. If that is None or damaged, the listing
@@ -132,7 +131,7 @@ def mend_listing(
         return manifest
     if not planfile.intact(target, frozen):
         return manifest
-    listing = write_listing(target, in_order(target, frozen), manifest.parts)
+    listing = write_listing(target, in_plan_order(target, frozen), manifest.parts)
     if listing != file:
         manifest = with_listing(manifest, listing)
         write_manifest(target, manifest)
@@ -141,11 +140,11 @@ def mend_listing(
 
 def mend_listings(target: Target, manifest: Manifest) -> Manifest:
     """Do as `mend_listing` does for an export and its last generation. Return the export's manifest."""
-    manifest = mend_listing(target, manifest, planfile.read_header(target), planfile.lines)
+    manifest = mend_listing(target, manifest, planfile.read_header(target))
     if manifest.generations:
         folder = folder_of(target, len(manifest.generations))
         if own := read_manifest(folder):
-            mend_listing(folder, own, planfile.read_header(folder, LISTED), in_plan_order)
+            mend_listing(folder, own, planfile.read_header(folder, LISTED))
     return manifest
 
 

@@ -6,30 +6,18 @@ from typing import Annotated, Any, TypedDict, cast
 import msgspec
 
 from harvester.errors import Unsound
-from harvester.output.canonical import Count, check_keys, convert, digest, indented, parse_object
+from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
 from harvester.output.planfile import PlainFile, PlanHeader
 from harvester.output.purpose import Project
 from harvester.output.target import Target
-from harvester.schema import KINDS, OUTCOMES
+from harvester.plan.drift import Drift
+from harvester.schema import KINDS, OUTCOMES, Count
 from harvester.settings import Format, Selection
 
 _COUNTED = ("listed", *OUTCOMES)
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e10)]
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """How many rows changed on the server after the plan was frozen.
-
-    `named` holds examples: the label hashes of the first rows of each kind of change (the data hash if a row
-    has no label).
-    """
-
-    edited: Count = 0
-    added: Count = 0
-    removed: Count = 0
-    named: dict[str, list[str]] = {}
 
 
 class Generation(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,7 +116,6 @@ def build_manifest(
     drift: Drift | None,
     run: Mapping[str, Any],
     listing: ListingFile | None = None,
-    generations: Iterable[Generation] = (),
 ) -> Manifest:
     """Return the manifest of an export whose parts are all committed. `harvester` and `sdk` are versions."""
     ordered = [commits[part] for part in range(plan.parts)]
@@ -148,7 +135,6 @@ def build_manifest(
         parts=list_files(ordered),
         listing=listing,
         run=cast(RunFacts, dict(run)),
-        generations=list(generations),
     )
     return _sealed(manifest)
 

@@ -9,7 +9,7 @@ import msgspec
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
 from harvester.output.layout import FAILED, NOTES, part_name
-from harvester.output.target import Target
+from harvester.output.target import Draft, Target
 from harvester.settings import Compression
 
 if TYPE_CHECKING:
@@ -71,14 +71,15 @@ class PartWriter:
     def discard(self) -> None:
         """Delete what is not durable yet. Never raises."""
         for file in self._files.values():
-            file.draft.discard()
+            file.discard()
 
 
 class _KindFile:
     def __init__(self, target: Target, kind: str, part: int, compression: Compression | None) -> None:
         self.name = part_name(kind, part, compression)
         self.kind = kind
-        self.draft = target.create(self.name)
+        self._target = target
+        self._draft: Draft | None = None  # made with the first bytes for it, where blocking is expected
         self._buffer: list[bytes] = []
         self.buffered = 0
         self._compressor = compressor(compression)
@@ -97,7 +98,8 @@ class _KindFile:
     def close(self) -> PartFile:
         self._flush()
         self._keep(self._compressor.flush())
-        self.draft.commit()
+        assert self._draft is not None
+        self._draft.commit()
         return PartFile(
             name=self.name,
             kind=self.kind,
@@ -106,6 +108,10 @@ class _KindFile:
             bytes=self._bytes,
             sha256=self._hash.hexdigest(),
         )
+
+    def discard(self) -> None:
+        if self._draft is not None:
+            self._draft.discard()
 
     def _flush(self) -> None:
         data = b"".join(self._buffer)
@@ -117,4 +123,5 @@ class _KindFile:
         if data:
             self._hash.update(data)
             self._bytes += len(data)
-            self.draft.write(data)
+            self._draft = self._draft or self._target.create(self.name)
+            self._draft.write(data)

@@ -8,9 +8,10 @@ manifest name the digest of the plan that they belong to.
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Set
 from contextlib import contextmanager
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import zstandard
@@ -18,7 +19,7 @@ import zstandard
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow, split_outcome
-from harvester.output.canonical import Count, convert, digest, indented, parse_object
+from harvester.output.canonical import convert, digest, indented, parse_object
 from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import (
     COMMITS,
@@ -34,6 +35,7 @@ from harvester.output.layout import (
 )
 from harvester.output.purpose import Project, Purpose, check_purpose, differs
 from harvester.output.target import Draft, Target
+from harvester.schema import Count
 from harvester.settings import Format, Selection
 
 _LEVEL = 3
@@ -87,38 +89,40 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
         return Purpose(project=self.project, selection=self.selection, format=self.format)
 
 
-def ensure_plan(
-    target: Target,
-    purpose: Purpose,
-    list_rows: Callable[[], Iterable[bytes]],
-    ontology: bytes | None = None,
-) -> tuple[PlanHeader, bool]:
-    """Return the target's plan, and whether it existed before. A missing plan is made and frozen.
+class TakenUp(NamedTuple):
+    """What exists of a target's plan."""
 
-    A new plan consists of the rows that `list_rows` returns and of `ontology`, the project's current one. If
-    the plan or its ontology is lost or damaged, it is made again, and accepted if its digest is the one that
-    the target's other files name. A plan with another selection or format is replaced if it is of the same
-    project and none of its parts exists yet. Blocking, in constant memory. Only under the lock.
+    header: PlanHeader | None  # None: the rows must be listed and frozen,
+    known: Set[str]  # as one of these plans, if there are any,
+    ontology: bytes | None  # and with this ontology
+
+
+def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> TakenUp:
+    """Return the target's plan, if it exists and is complete. `ontology` is the project's current one.
+
+    If the plan or its ontology is lost or damaged, it is made again, and accepted if its digest is the one
+    that the target's other files name. A plan with another selection or format is replaced if it is of the
+    same project and none of its parts exists yet. Blocking, in constant memory. Only under the lock.
 
     Raises:
-        TargetRefused: the target holds another export, or its plan is lost and cannot be made again.
+        TargetRefused: the target holds another export, or its ontology is lost and cannot be made again.
     """
     header = read_header(target)
+    known = {header.digest} if header else recorded_digests(target)
     if header is not None and is_free_for(target, header, purpose):
         target.delete(MANIFEST)
-        return freeze(target, list_rows(), purpose, ontology), False
-    if header is not None:
+        known = set()
+    elif header is not None:
         check_purpose(target.name, header.purpose, purpose)
         ontology = _mend_ontology(target, header, ontology)
         if intact(target, header):
             _delete_former_rows(target, header)
-            return header, True
-    elif recorded_digests(target):
+            return TakenUp(header, known, ontology)
+    elif known:
         ontology = target.read(ONTOLOGY) or ontology  # if it is not the lost plan's, that will not be known
     else:
         _check_unclaimed(target)
-    known = {header.digest} if header else recorded_digests(target)
-    return freeze(target, list_rows(), purpose, ontology, known=known), bool(known)
+    return TakenUp(None, known, ontology)
 
 
 def is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
@@ -152,13 +156,8 @@ def freeze(
     """
     draft = target.create(rows_file)
     try:
-        header = _sealed(
-            msgspec.structs.replace(
-                _write_rows(draft, lines, purpose),
-                rows_file=rows_file,
-                ontology=describe_ontology(ontology),
-            )
-        )
+        header, described = _write_rows(draft, lines, purpose), describe_ontology(ontology)
+        header = _sealed(msgspec.structs.replace(header, rows_file=rows_file, ontology=described))
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "

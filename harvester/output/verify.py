@@ -26,7 +26,7 @@ from harvester.output.layout import (
     parse_part,
 )
 from harvester.output.lines import check_file
-from harvester.output.listing_file import InOrder, differs, in_plan_order, is_sound
+from harvester.output.listing_file import differs, in_plan_order, is_sound
 from harvester.output.manifest import (
     Generation,
     Manifest,
@@ -37,7 +37,6 @@ from harvester.output.manifest import (
     read_manifest,
 )
 from harvester.output.planfile import PlanHeader, intact, read_header, read_ontology
-from harvester.output.planfile import lines as plan_lines
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
@@ -76,13 +75,11 @@ def verify(target: Target) -> Report:
     if target.read(MANIFEST) is None and not target.names(STATE):
         raise BadInput(f"{one_line(target.name)} holds no export")
     found = list(_problems(target))
-    found += _of_listing(target, read_header(target), plan_lines, compare=not found)
+    found += _of_listing(target, read_header(target), compare=not found)
     return Report([*found, *_of_generations(target)])
 
 
-def _of_listing(
-    target: Target, frozen: PlanHeader | None, in_order: InOrder, *, compare: bool
-) -> Iterator[Problem]:
+def _of_listing(target: Target, frozen: PlanHeader | None, *, compare: bool) -> Iterator[Problem]:
     """Yield the problems of the listing. `compare`: check it against the plan and the failed rows as well."""
     manifest, _ = _manifest(target)
     if manifest is None:
@@ -90,7 +87,7 @@ def _of_listing(
     if manifest.listing is None or not is_sound(target, manifest.listing):
         yield Problem(LISTING, "missing or damaged")
     elif compare and frozen is not None:
-        rows = in_order(target, frozen)
+        rows = in_plan_order(target, frozen)
         if wrong := differs(target, manifest.listing, rows, manifest.parts):
             yield Problem(LISTING, wrong)
 
@@ -104,7 +101,7 @@ def _of_generations(target: Target) -> Iterator[Problem]:
         last = generation.number == len(generations)
         found = [*_problems(folder), *_of_generation(folder, generation, last=last)]
         if last:
-            found += _of_listing(folder, read_listing(folder), in_plan_order, compare=not found)
+            found += _of_listing(folder, read_listing(folder), compare=not found)
         for problem in found:
             yield msgspec.structs.replace(problem, name=f"{where}/{problem.name}")
     begun = len(generations) + 1

@@ -5,8 +5,9 @@ from typing import Any
 import msgspec
 
 from harvester.output.commit import KindCounts
-from harvester.output.manifest import Drift, RunFacts
+from harvester.output.manifest import RunFacts
 from harvester.output.purpose import Project
+from harvester.plan.drift import Drift
 
 # Raised whenever a number is removed or changes its meaning.
 SCHEMA_VERSION = 1

@@ -22,7 +22,7 @@ from harvester.errors import (
     Unavailable,
     unwrapped,
 )
-from harvester.run import Summary
+from harvester.summary import Summary
 from harvester.sync import SyncSummary
 
 ARGV = ["export", "p", "-o", "out dir"]

@@ -16,8 +16,8 @@ from harvester.cli.sync import summary as sync_summary
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput
 from harvester.events import Counters
-from harvester.output.manifest import Drift
-from harvester.run import Summary
+from harvester.plan.drift import Drift
+from harvester.summary import Summary
 from harvester.sync import SyncSummary
 
 RUN = {"seconds": 2.0, "harvested": 1900, "requests": 107, "refused": 1, "retries": 0}

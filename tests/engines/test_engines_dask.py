@@ -13,6 +13,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.engines import cluster, dask, dask_worker
 from harvester.engines.messages import Ended, Said, decoded, encoded
 from harvester.errors import BadInput, CannotFinishNow
+from harvester.job import Job
 from harvester.output.commit import Commit, KindCounts
 from harvester.output.target import LocalTarget
 from harvester.part import Work
@@ -27,10 +28,12 @@ WORK = Work(
     connection=Connection(
         ssh_key=CANARY, ssh_key_passphrase=CANARY, bearer_token=CANARY, ca_bundle=Path("/ca"), read_timeout=7
     ),
-    project=ProjectInfo("hash", "Title ❄", "2024", b'{"objects": []}'),
-    selection=Selection(shapes=("polygon",)),
-    format=Format(rows_per_part=2),
-    limits=Limits(max_rps=6, concurrency=5, engine="dask", scheduler="tcp://127.0.0.1:1"),
+    job=Job(
+        ProjectInfo("hash", "Title ❄", "2024", b'{"objects": []}'),
+        Selection(shapes=("polygon",)),
+        Format(rows_per_part=2),
+        Limits(max_rps=6, concurrency=5, engine="dask", scheduler="tcp://127.0.0.1:1"),
+    ),
     target="out",
     plan="digest",
 )
@@ -127,7 +130,8 @@ def test_a_worker_that_cannot_see_the_target_says_so(tmp_path: Path) -> None:
 def test_limits_are_divided_and_the_target_is_named_in_full() -> None:
     """Each worker process has its share of what the user set, and its own working directory."""
     share = dask._for_one_of(2, WORK)
-    assert (share.limits.max_rps, share.limits.concurrency, share.limits.engine) == (3, 2, "local")
+    limits = dask._for_one_of(2, WORK).job.limits
+    assert (limits.max_rps, limits.concurrency, limits.engine) == (3, 2, "local")
     assert share.target == str(Path("out").absolute())
 
 

@@ -10,6 +10,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.engines import messages
 from harvester.engines.messages import WorkerFailed, ended_by, raise_ended
 from harvester.engines.processes import divided
+from harvester.job import Job
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, KindCounts
 from harvester.part import Work
@@ -17,10 +18,12 @@ from harvester.settings import Connection, Format, Limits, Selection
 
 WORK = Work(
     connection=Connection(ssh_key_file=Path("/key"), bearer_token="secret"),
-    project=ProjectInfo("hash", "Title ❄", "2024", b'{"objects": [1e400, "\xff"]}'[:20]),
-    selection=Selection(shapes=("polygon",), min_confidence=0.5),
-    format=Format(emit=("rows",)),
-    limits=Limits(max_rps=3),
+    job=Job(
+        ProjectInfo("hash", "Title ❄", "2024", b'{"objects": [1e400, "\xff"]}'[:20]),
+        Selection(shapes=("polygon",), min_confidence=0.5),
+        Format(emit=("rows",)),
+        Limits(max_rps=3),
+    ),
     target="out",
     plan="digest",
 )

@@ -2,16 +2,22 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+
+import anyio
 
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.events import Counters
 from harvester.export import export
-from harvester.run import Summary
+from harvester.job import Job, Observer, OnEvent
+from harvester.output.folders import FileSystem
+from harvester.output.target import LocalTarget
 from harvester.settings import Format, Limits, Selection
+from harvester.summary import Summary
 from tests.fakes import FakeProject
 
 PROJECT = ProjectInfo("project-hash", "Small project", "2024-01-01", None)
@@ -25,6 +31,7 @@ class Platform(FakeProject):
         super().__init__()
         self.edited = {f"data-{i:04}": "2024-01-01" for i in range(rows)}
         self.listings = 0
+        self.spooled: Callable[[bytes], io.BytesIO] = io.BytesIO
 
     def item(self, data_hash: str) -> dict[str, Any]:
         number = int(data_hash[-4:])
@@ -42,7 +49,7 @@ class Platform(FakeProject):
     def listing(self, project: ProjectInfo, selection: Selection, format: Format) -> Spool:
         self.listings += 1
         items = [self.item(data) for data in sorted(self.edited, reverse=True)]
-        return Spool(io.BytesIO(json.dumps({"status": 200, "response": items}).encode()), "")
+        return Spool(self.spooled(json.dumps({"status": 200, "response": items}).encode()), "")
 
     def row(self, label_hash: str) -> bytes:
         data = f"data-{label_hash[-4:]}"
@@ -62,11 +69,15 @@ class Platform(FakeProject):
         selection: Selection = Selection(),
         format: Format = SMALL_PARTS,
         limits: Limits = Limits(bundle_size=5),
+        counters: Counters | None = None,
+        on_event: OnEvent = lambda event, fields: None,
+        stopping: anyio.Event | None = None,
+        disk: FileSystem | None = None,
         **options: Any,
     ) -> Summary:
-        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
-        session = cast(Session, self)
-        return await export(session, PROJECT, selection, format, limits, target, **options)
+        job = Job(PROJECT, selection, format, limits)
+        observer = Observer(counters or Counters(), on_event, stopping)
+        return await export(cast(Session, self), job, LocalTarget(target, files=disk), observer, **options)
 
 
 def files(target: Path) -> dict[str, bytes]:

@@ -15,7 +15,9 @@ import pytest
 import harvester
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, SkipRow
+from harvester.output.target import LocalTarget
 from tests.export.platform import PROJECT, Platform, files
+from tests.output.faulty import Recording, Stall, all_that_can_happen
 from tests.patience import LONG
 
 
@@ -113,6 +115,33 @@ def test_export_writes_what_the_command_would(platform: Served, tmp_path: Path) 
     assert list(files(tmp_path / "out")) == ["objects-00000.ndjson", "units-00000.ndjson"]
     with pytest.raises(harvester.HarvesterError, match="filters"):
         harvester.export("p", tmp_path / "out")
+
+
+def test_a_task_that_asyncio_cancels_waits_for_the_disk(
+    platform: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if it is cancelled again and again; the next export in this process completes."""
+    stall = Stall()
+    disk = Recording(stall.at(lambda _, done: done.name == "sync" and "plan.ndjson" in done.path.name))
+
+    async def main() -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr("harvester.api.open_target", lambda name: LocalTarget(name, files=disk))
+            export = asyncio.create_task(harvester.export_async("p", tmp_path / "out"))
+            await asyncio.to_thread(stall.reached.wait)
+        for _ in range(3):
+            export.cancel()
+            await all_that_can_happen()
+        early = export.done()
+        stall.released.set()
+        with pytest.raises(asyncio.CancelledError):
+            await export
+        assert not early, "its thread goes on writing"
+        written = len(disk.done)
+        assert (await harvester.export_async("p", tmp_path / "out")).counts["harvested"] == 40
+        assert len(disk.done) == written
+
+    asyncio.run(main())
 
 
 def test_a_program_goes_on_with_its_own_function_and_is_refused_with_another(

@@ -1,7 +1,6 @@
 """A whole export on a platform in memory, on disks that fail and under kills at every operation."""
 
 import errno
-import importlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from tests.output.faulty import Killed, Operation, Recording, failing_at, killed
 
 pytestmark = pytest.mark.anyio
 
-EXPORT = importlib.import_module("harvester.export")  # the package has a function of that name
 Before = Callable[[int, Operation], None]
 
 
@@ -26,23 +24,19 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def export_on(disk: Recording, target: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> None:
+async def export_on(disk: Recording, target: Path, **options: Any) -> None:
     """Exports ten rows, two parts, on `disk`; with an edited row where `settle` is asked for."""
     platform = Platform(10)
     if options.get("settle"):
         platform.edited["data-0002"] = "2024-02-02"
-    with monkeypatch.context() as patched:
-        patched.setattr(EXPORT, "open_target", lambda name: LocalTarget(name, files=disk))
-        await platform.export(
-            target, format=Format(rows_per_part=5), limits=Limits(bundle_size=2, concurrency=1), **options
-        )
+    limits = Limits(bundle_size=2, concurrency=1)
+    await platform.export(target, format=Format(rows_per_part=5), limits=limits, disk=disk, **options)
 
 
 async def fails_everywhere(
     start: Path | None,
     clean: Path,
     broken: Callable[[int], Before],
-    monkeypatch: pytest.MonkeyPatch,
     **options: Any,
 ) -> int:
     """Runs with the N-th operation broken, for N = 1, 2, ... until a run is clean; each is run again and must
@@ -52,7 +46,7 @@ async def fails_everywhere(
         if start:
             shutil.copytree(start, out)
         try:
-            await export_on(Recording(broken(number)), out, monkeypatch, **options)
+            await export_on(Recording(broken(number)), out, **options)
         except (Killed, Exception, BaseExceptionGroup) as error:
             ended = first_of(error)
             assert isinstance(ended, CannotFinishNow | Killed), ended
@@ -60,7 +54,7 @@ async def fails_everywhere(
                 assert not LocalTarget(out).leftovers()
         else:
             return number - 1
-        await export_on(Recording(), out, monkeypatch, **options)
+        await export_on(Recording(), out, **options)
         assert files(out) == files(clean), f"operation {number}"
         assert manifest(out)["digest"] == manifest(clean)["digest"], f"operation {number}"
         assert not LocalTarget(out).leftovers()
@@ -75,21 +69,19 @@ WAYS: dict[str, Callable[[int], Before]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 async def test_wherever_an_export_is_broken_off_it_goes_on_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+    tmp_path: Path, way: str
 ) -> None:
     """A full disk, or a kill, at every operation in turn."""
-    await export_on(Recording(), tmp_path / "clean", monkeypatch)
-    assert await fails_everywhere(None, tmp_path / "clean", WAYS[way], monkeypatch) > 30
+    await export_on(Recording(), tmp_path / "clean")
+    assert await fails_everywhere(None, tmp_path / "clean", WAYS[way]) > 30
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_wherever_settling_is_broken_off_it_goes_on_to_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
-) -> None:
+async def test_wherever_settling_is_broken_off_it_goes_on_to_the_same_bytes(tmp_path: Path, way: str) -> None:
     """Also between the new plan and the commit records that are sealed anew for it."""
     start, clean = tmp_path / "start", tmp_path / "clean"
-    await export_on(Recording(), start, monkeypatch)
+    await export_on(Recording(), start)
     shutil.copytree(start, clean)
-    await export_on(Recording(), clean, monkeypatch, settle=True)
+    await export_on(Recording(), clean, settle=True)
     assert files(clean) != files(start)
-    assert await fails_everywhere(start, clean, WAYS[way], monkeypatch, settle=True) > 20
+    assert await fails_everywhere(start, clean, WAYS[way], settle=True) > 20

@@ -2,27 +2,23 @@
 
 import json
 import os
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.from_thread
 import pytest
-from anyio.to_thread import run_sync as in_thread
 
-from harvester.drift import Comparison, compared
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import Counters
-from harvester.output.planfile import ensure_plan
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
-from harvester.plan import plan_lines
+from harvester.plan.drift import compared
 from harvester.settings import Format, Limits, Selection
-from tests.export.platform import Platform, contents, files, manifest
+from tests.export.platform import Platform, files, manifest
+from tests.output.faulty import Stall, stopped_in
 
 pytestmark = pytest.mark.anyio
 
@@ -129,32 +125,6 @@ async def test_a_run_stopped_while_it_lists_leaves_nothing(tmp_path: Path) -> No
     assert not (tmp_path / ".harvester" / "plan.json").exists()
     assert (await platform.export(tmp_path)).counts["harvested"] == 40
     assert LocalTarget(tmp_path).leftovers() == []
-
-
-async def test_a_listing_that_was_left_behind_freezes_no_plan(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopped when the last row was listed: no plan appears once the run has ended and others may write."""
-    stopping, released, ended = anyio.Event(), threading.Event(), threading.Event()
-
-    def watched_lines(*listing: Any, **options: Any) -> Iterator[bytes]:
-        yield from plan_lines(*listing, **options)
-        anyio.from_thread.run_sync(stopping.set)
-        released.wait()
-
-    def watched_plan(*arguments: Any) -> Any:
-        try:
-            return ensure_plan(*arguments)
-        finally:
-            ended.set()
-
-    monkeypatch.setattr("harvester.run.plan_lines", watched_lines)
-    monkeypatch.setattr("harvester.run.planfile.ensure_plan", watched_plan)
-    with pytest.raises(CannotFinishNow, match="stopped"):
-        await Platform(1000).export(tmp_path, stopping=stopping)  # as many as are looked at in one go
-    released.set()
-    await in_thread(ended.wait)
-    assert not (tmp_path / ".harvester" / "plan.json").exists()
 
 
 async def test_max_duration_ends_resumable(tmp_path: Path) -> None:
@@ -286,61 +256,24 @@ async def test_settling_twice_changes_nothing(tmp_path: Path) -> None:
     assert (files(tmp_path), platform.asked) == (before, [])
 
 
-@pytest.mark.parametrize("compared_already", [False, True])
-async def test_a_comparison_that_was_left_behind_writes_nothing(
-    tmp_path: Path, compared_already: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Stopped while it compares: nothing is settled once the run has ended and others may write."""
-    platform, stopping = Platform(50), anyio.Event()
-    await platform.export(tmp_path)
-    platform.edited["data-0002"] = "2024-02-02"
-    released, ended = threading.Event(), threading.Event()
-
-    def stop_and_wait() -> None:
-        anyio.from_thread.run_sync(stopping.set)
-        released.wait()
-
-    @contextmanager
-    def watched(*sides: Any) -> Iterator[Comparison]:
-        try:
-            if not compared_already:
-                stop_and_wait()
-            with compared(*sides) as comparison:
-                if compared_already:
-                    stop_and_wait()
-                yield comparison
-        finally:
-            ended.set()
-
-    monkeypatch.setattr("harvester.run.compared", watched)
-    monkeypatch.setattr("harvester.run.GRACE", 0.0)
-    with pytest.raises(CannotFinishNow, match="stopped"):
-        await platform.export(tmp_path, settle=True, stopping=stopping)
-    before = contents(tmp_path)
-    released.set()
-    await in_thread(ended.wait)
-    assert contents(tmp_path) == before
-    assert (await platform.export(tmp_path)).already_complete
-
-
 @pytest.mark.parametrize("edited", [False, True])
 async def test_a_run_that_is_to_stop_settles_nothing(
     tmp_path: Path, edited: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopped while it lists for the last time: all parts stay, and what is complete as it is ends."""
-    platform, stopping = Platform(50), anyio.Event()
+    platform, stall = Platform(50), Stall()
 
     def change(event: str, fields: Any) -> None:
         if event == "plan.frozen":
             platform.edited["data-0002" if edited else "data-0105"] = "2024-02-02"
 
-    def stopped(*sides: Any) -> Any:
-        anyio.from_thread.run_sync(stopping.set)
+    def stalled(*sides: Any) -> Any:
+        stall.wait()
         return compared(*sides)
 
-    monkeypatch.setattr("harvester.run.compared", stopped)
-    with pytest.raises(CannotFinishNow, match="stopped: rows edited") if edited else nullcontext():
-        await platform.export(tmp_path, settle=True, stopping=stopping, on_event=change)
+    monkeypatch.setattr("harvester.run.compared", stalled)
+    ended = await stopped_in(stall, partial(platform.export, tmp_path, settle=True, on_event=change))
+    assert str(ended).startswith("stopped: rows edited" if edited else "None")
     assert len([name for name in files(tmp_path) if name.startswith("objects")]) == 5
     assert (tmp_path / "manifest.json").exists() != edited
     monkeypatch.undo()
@@ -404,9 +337,9 @@ class Staged(Platform):
     def stages(self, project: ProjectInfo) -> list[str]:
         return [self.stage]
 
-    def _row(self, label_hash: str) -> bytes:
+    def row(self, label_hash: str) -> bytes:
         more = b'"extra": 1, "objectHash"' if label_hash < "label-0010" else b'"objectHash"'
-        return super()._row(label_hash).replace(b'"objectHash"', more)
+        return super().row(label_hash).replace(b'"objectHash"', more)
 
 
 async def test_what_a_selection_names_is_checked_once(tmp_path: Path) -> None:

@@ -24,21 +24,10 @@ SETTINGS = ("settings.py", "api.py", "__init__.py")
 CLASSES_TWICE: dict[str, str] = {}
 MODULES_TWICE: dict[str, str] = {}
 CIRCLES: dict[tuple[str, str], str] = {}
-_JOB = "project, selection, format and limits are to become one value"
 MANY_PARAMETERS = {
-    "export.py: export": _JOB,
-    "forecast/forecast.py: forecast": _JOB,
-    "run.py: Run.__init__": _JOB,
-    "streaming.py: stream_rows": _JOB,
-    "streaming.py: write_stream": _JOB,
-    "sync.py: sync": _JOB,
-    "sync.py: _SyncRun.__init__": _JOB,
-    "output/manifest.py: build_manifest": "each names a field of the manifest",
     "labels/classifications.py: _Reading.__init__": "made for each row, where one more value costs time",
 }
-LONG_FUNCTIONS = {
-    "streaming.py: write_stream": "is to be cut",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
 
 
 def _all_functions() -> list[Function]:

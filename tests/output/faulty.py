@@ -1,13 +1,20 @@
 """Disks that fail, processes that are killed, and power that is lost, under a real directory."""
 
 import errno
+import io
 import os
 import shutil
-from collections.abc import Callable
+import threading
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.errors import CannotFinishNow
 from harvester.output.folders import FileSystem
 
 OPERATIONS = ("make_directory", "create", "write", "sync", "close", "rename", "sync_directory", "delete")
@@ -89,6 +96,77 @@ def killed_at(number: int) -> Callable[[int, Operation], None]:
             raise Killed
 
     return before
+
+
+class Stall:
+    """Where a thread waits, and goes on when it is released."""
+
+    def __init__(self) -> None:
+        self.reached, self.released = threading.Event(), threading.Event()
+
+    def wait(self) -> None:
+        self.reached.set()
+        self.released.wait()
+
+    def at(self, matches: Callable[[int, Operation], bool]) -> Callable[[int, Operation], None]:
+        """The first disk operation that matches waits here; `matches` gets its number, too."""
+
+        def before(now: int, operation: Operation) -> None:
+            if not self.reached.is_set() and matches(now, operation):
+                self.wait()
+
+        return before
+
+
+class StalledFile(io.BytesIO):
+    """What a server sends, of which nothing comes until it is released. `ended`: nobody reads it any more."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.stall, self.ended = Stall(), threading.Event()
+
+    def read(self, size: int | None = -1) -> bytes:
+        self.stall.wait()
+        return super().read(size)
+
+    def close(self) -> None:
+        super().close()
+        self.ended.set()
+
+
+async def stopped_in(stall: Stall, call: Callable[..., Awaitable[object]]) -> Exception | None:
+    """Has `call` asked to stop while it waits in `stall`, and says what it raises: it must not end before.
+
+    If it never comes there, it may end as it likes.
+    """
+    stopping, ended = anyio.Event(), list[Exception | None]()
+
+    async def run() -> None:
+        try:
+            await call(stopping=stopping)
+            ended.append(None)
+        except CannotFinishNow as error:
+            ended.append(error)
+        finally:
+            stall.reached.set()
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await in_thread(stall.reached.wait)
+        if not ended:
+            stopping.set()
+            await all_that_can_happen()
+            early = bool(ended)
+            stall.released.set()
+            assert not early, "the call has ended, and its thread goes on writing"
+    return ended[0]
+
+
+async def all_that_can_happen() -> None:
+    """Until every task waits for something."""
+    for _ in range(50):  # mostly enough, and quicker than to be asked about
+        await anyio.lowlevel.checkpoint()
+    await anyio.wait_all_tasks_blocked()
 
 
 class Volatile(Recording):

@@ -110,10 +110,13 @@ def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8, ontology: 
     target.ensure()
     with target.lock():
         target.sweep()
-        header, _ = planfile.ensure_plan(target, purpose, lambda: plan_lines(rows), ontology)
+        found = planfile.take_up(target, purpose, ontology)
+        header = found.header or planfile.freeze(
+            target, plan_lines(rows), purpose, found.ontology, known=found.known
+        )
         standing = repair(target, header)
         if standing.manifest:
-            return mend_listing(target, standing.manifest, header, planfile.lines)
+            return mend_listing(target, standing.manifest, header)
         left = set(range(header.parts)) - standing.commits.keys()
         for part, slice_ in planfile.slices(target, header, left):
             harvest(target, header, part, slice_)

@@ -11,10 +11,11 @@ from harvester.errors import Unsound
 from harvester.fetch.pool import FailedRow
 from harvester.output import planfile
 from harvester.output.commit import KindCounts, PartFile, drop_part, read_commits
-from harvester.output.manifest import Drift, build_manifest, read_manifest
+from harvester.output.manifest import build_manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.repair import reopen, repair
 from harvester.output.target import LocalTarget
+from harvester.plan.drift import Drift
 from tests.output.faulty import Recording
 from tests.output.small import PURPOSE, contents, export, plan_lines
 

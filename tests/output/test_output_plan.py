@@ -1,7 +1,6 @@
 """The frozen plan: the same whatever comes, read in pieces, refused for another export."""
 
 import tracemalloc
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,10 +22,6 @@ RAW = b'{"title":"a",\n "n":123456789012345678901234567890, "s":"\\u2028"}'
 @pytest.fixture
 def target(tmp_path: Path) -> LocalTarget:
     return LocalTarget(tmp_path / "out")
-
-
-def unlisted() -> Iterator[bytes]:
-    raise AssertionError("the server is asked again")
 
 
 def test_rows_come_back_as_they_were_frozen(target: LocalTarget) -> None:
@@ -82,9 +77,11 @@ def test_the_digest_covers_rows_ontology_selection_and_format(tmp_path: Path) ->
 
 def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
     """What the server lists by then is not asked for."""
-    header, was_there = planfile.ensure_plan(target, PURPOSE, plan_lines)
-    assert not was_there
-    assert planfile.ensure_plan(target, PURPOSE, unlisted) == (header, True)
+    found = planfile.take_up(target, PURPOSE)
+    assert (found.header, found.known) == (None, frozenset())
+    header = planfile.freeze(target, plan_lines(), PURPOSE)
+    found = planfile.take_up(target, PURPOSE)
+    assert (found.header, found.known) == (header, {header.digest})
 
 
 @pytest.mark.parametrize(

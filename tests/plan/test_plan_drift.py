@@ -5,10 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.changes import label_order
-from harvester.drift import compared
 from harvester.labels.wire import PlanRow
-from harvester.plan import Order, plan_order
+from harvester.plan.drift import compared
+from harvester.plan.order import Order, label_order, plan_order
 
 ROWS = st.builds(
     PlanRow,

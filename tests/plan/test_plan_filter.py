@@ -8,8 +8,8 @@ import pytest
 
 from harvester.cli.flags import SELECTION
 from harvester.labels.wire import ListedRow
-from harvester.listing_filter import FLAGS, ListingFilter, as_listed
-from harvester.plan import planner
+from harvester.plan.listing_filter import FLAGS, ListingFilter, as_listed
+from harvester.plan.planned import planner
 from harvester.settings import Format, Selection
 
 RAW = msgspec.Raw(b"{}")

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.changes import changes_between, label_order
-from harvester.drift import compared
 from harvester.labels.wire import PlanRow
-from harvester.plan import Order, plan_lines, plan_order, rows_of
+from harvester.plan.changes import changes_between
+from harvester.plan.drift import compared
+from harvester.plan.order import Order, label_order, plan_order, rows_of
+from harvester.plan.planned import plan_lines
 from harvester.settings import Format, Selection
 
 ITEMS = st.lists(

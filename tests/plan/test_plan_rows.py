@@ -8,7 +8,8 @@ import pytest
 
 from harvester.encord.listing import Spool
 from harvester.labels.wire import PlanRow
-from harvester.plan import plan_lines, rows_of
+from harvester.plan.order import rows_of
+from harvester.plan.planned import plan_lines
 from harvester.schema import LISTING_KEYS
 from harvester.settings import Format, Selection
 

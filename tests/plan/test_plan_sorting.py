@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.errors import CannotFinishNow
-from harvester.sorting import scratch, sorter
+from harvester.plan.sorting import scratch, sorter
 
 TEXTS = st.text("a\0\1é\U0001f600", max_size=3)
 

@@ -21,9 +21,11 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import RowsResponse
 from harvester.filters import asked_with
 from harvester.forecast.forecast import Forecast, forecast
+from harvester.job import Job
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
-from harvester.plan import Items, plan_lines, rows_of
+from harvester.plan.order import rows_of
+from harvester.plan.planned import Items, plan_lines
 from harvester.settings import Format, Limits, Selection
 from harvester.simulator.world import World, WorldSpec
 from tests.fakes import FakeProject
@@ -105,7 +107,7 @@ def foreseen(
 ) -> Forecast:
     return _virtually(
         partial(
-            forecast, cast(Session, session), session.project, selection, format, limits,
+            forecast, cast(Session, session), Job(session.project, selection, format, limits),
             sample=sample, explain=explain, seed=seed, on_event=lambda event, fields: None,
         )
     )  # fmt: skip

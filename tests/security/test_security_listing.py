@@ -13,7 +13,8 @@ from harvester.encord.listing import _checked, _spooled, split
 from harvester.errors import CannotFinishNow
 from harvester.labels.surrogates import as_text, with_pairs_only
 from harvester.labels.wire import PlanRow
-from harvester.plan import plan_lines, rows_of
+from harvester.plan.order import rows_of
+from harvester.plan.planned import plan_lines
 from harvester.settings import Format, Selection
 from tests.labels.hostile import WORLD, extractor
 

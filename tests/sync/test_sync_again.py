@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 import harvester
-from harvester.changes import SyncOptions
 from harvester.errors import BadInput, CannotFinishNow
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
+from harvester.plan.changes import SyncOptions
 from tests.sync.worlds import LiveWorld, contents, feed, live, whats
 
 pytestmark = pytest.mark.anyio

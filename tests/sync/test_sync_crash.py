@@ -1,7 +1,6 @@
 """A sync that is killed or meets a broken disk, anywhere, ends with the same bytes when it is run again."""
 
 import errno
-import importlib
 import random
 import shutil
 from collections.abc import Callable
@@ -10,16 +9,15 @@ from typing import Any
 
 import pytest
 
-from harvester.changes import SyncOptions
 from harvester.errors import CannotFinishNow, first_of
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
+from harvester.plan.changes import SyncOptions
 from tests.output.faulty import Killed, Operation, Recording, failing_at, killed_at
 from tests.sync.worlds import LiveWorld, contents, live
 
 pytestmark = pytest.mark.anyio
 
-SYNC = importlib.import_module("harvester.sync")  # the package has a function of that name
 Before = Callable[[int, Operation], None]
 
 
@@ -31,13 +29,10 @@ def anyio_backend() -> str:
 class Scene:
     """A synced export, and a project that has changed again since."""
 
-    def __init__(
-        self, folder: Path, monkeypatch: pytest.MonkeyPatch, options: SyncOptions = SyncOptions()
-    ) -> None:
+    def __init__(self, folder: Path, options: SyncOptions = SyncOptions()) -> None:
         self._options = options
         self.world = LiveWorld(40, seed=3)
         self._folder = folder
-        self._monkeypatch = monkeypatch
 
     async def begin(self, **edits: Any) -> None:
         """With these `edits` of the project last."""
@@ -71,9 +66,7 @@ class Scene:
 
     async def _on(self, out: Path, before: Before) -> Recording:
         disk = Recording(before)
-        with self._monkeypatch.context() as patch:
-            patch.setattr(SYNC, "open_target", lambda name: LocalTarget(name, files=disk))
-            await self.world.sync(out, options=self._options)
+        await self.world.sync(out, options=self._options, disk=disk)
         return disk
 
     def _copy(self, name: str) -> Path:
@@ -83,11 +76,9 @@ class Scene:
         return out
 
 
-async def test_killed_anywhere_it_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
     """Before each disk operation in turn; the live records are the old ones until they are the new ones."""
-    scene = Scene(tmp_path, monkeypatch)
+    scene = Scene(tmp_path)
     await scene.begin()
     ends = [await scene.broken(str(n), killed_at(n)) for n in range(1, scene.operations + 1, 2)]
     assert sum(isinstance(end, Killed) for end in ends) > 0.8 * len(ends)
@@ -95,10 +86,10 @@ async def test_killed_anywhere_it_ends_with_the_same_bytes(
 
 @pytest.mark.parametrize("options", [SyncOptions(), SyncOptions(keep_names=True)], ids=str)
 async def test_killed_anywhere_after_the_ontology_has_changed_it_ends_with_the_same_bytes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: SyncOptions
+    tmp_path: Path, options: SyncOptions
 ) -> None:
     """Which rows hold what has changed is found again, or was frozen: either way they are the same."""
-    scene = Scene(tmp_path, monkeypatch, options)
+    scene = Scene(tmp_path, options)
     await scene.begin(ontology=[{"do": "rename", "node": "Weather", "to": "Sky"}])
     assert b'"Sky"' in b"".join(
         data for name, data in scene.clean.items() if name.startswith("generations/00003/classifications-")
@@ -107,11 +98,9 @@ async def test_killed_anywhere_after_the_ontology_has_changed_it_ends_with_the_s
     assert sum(isinstance(end, Killed) for end in ends) > 0.8 * len(ends)
 
 
-async def test_a_disk_that_fails_anywhere_is_told_of_and_the_next_sync_goes_on(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_disk_that_fails_anywhere_is_told_of_and_the_next_sync_goes_on(tmp_path: Path) -> None:
     """One line says why; nothing of it is left in the bytes."""
-    scene = Scene(tmp_path, monkeypatch)
+    scene = Scene(tmp_path)
     await scene.begin()
     for number in range(2, scene.operations + 1, 5):
         ended = await scene.broken(str(number), failing_at(number, errno.ENOSPC))

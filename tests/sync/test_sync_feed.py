@@ -9,14 +9,14 @@ import duckdb
 import msgspec
 import pytest
 
-from harvester import drift
-from harvester.changes import changes_between
 from harvester.errors import BadInput, TargetRefused, Unsound
 from harvester.events import Counters
 from harvester.labels.wire import PlanRow
 from harvester.live import live_records
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
+from harvester.plan import drift
+from harvester.plan.changes import changes_between
 from harvester.settings import Format
 from tests.sync.worlds import LiveWorld, contents, feed, live, whats
 

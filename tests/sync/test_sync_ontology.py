@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harvester.changes import SyncOptions
 from harvester.errors import Unsound
 from harvester.live import live_records
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
+from harvester.plan.changes import SyncOptions
 from harvester.settings import Format, Selection
 from harvester.simulator.ontology import feature_hash, structure
 from harvester.simulator.ontology_edits import ROOTS

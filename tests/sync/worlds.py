@@ -14,13 +14,16 @@ from harvester.encord.session import Session
 from harvester.events import Counters
 from harvester.export import export
 from harvester.filters import ServerSide, asked_with
+from harvester.job import Job, Observer
 from harvester.live import live_records
 from harvester.output.compression import decompressed
-from harvester.run import Summary
+from harvester.output.folders import FileSystem
+from harvester.output.target import LocalTarget
 from harvester.settings import Format, Limits, Selection
 from harvester.simulator.ledger import STAGES
 from harvester.simulator.world import World, WorldSpec
-from harvester.sync import SyncSummary, sync
+from harvester.summary import Summary
+from harvester.sync import SyncSummary, purpose_of, sync
 from tests.fakes import FakeProject
 
 SMALL_PARTS = Format(rows_per_part=10)
@@ -79,15 +82,17 @@ class LiveWorld(FakeProject):
         *,
         selection: Selection = Selection(),
         format: Format = SMALL_PARTS,
+        disk: FileSystem | None = None,
         **options: Any,
     ) -> Summary:
-        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
-        session = cast(Session, self)
-        return await export(session, self.project, selection, format, LIMITS, target, **options)
+        job, observer = Job(self.project, selection, format, LIMITS), _observer(options)
+        return await export(cast(Session, self), job, LocalTarget(target, files=disk), observer, **options)
 
-    async def sync(self, target: Path, **options: Any) -> SyncSummary:
-        options = {"counters": Counters(), "on_event": lambda event, fields: None} | options
-        return await sync(cast(Session, self), self.project, target, LIMITS, **options)
+    async def sync(self, target: Path, *, disk: FileSystem | None = None, **options: Any) -> SyncSummary:
+        store, observer = LocalTarget(target, files=disk), _observer(options)
+        purpose = purpose_of(store, ())
+        job = Job(self.project, purpose.selection, purpose.format, LIMITS)
+        return await sync(cast(Session, self), job, store, observer, **options)
 
     # -- changes ------------------------------------------------------------------------------------
 
@@ -121,6 +126,15 @@ class LiveWorld(FakeProject):
         edited = some(6)
         self.world.edit(rows=edited, removed=some(4), added=dice.randint(0, 5))
         self.broken = set(edited[:1])  # what is not edited is not asked for
+
+
+def _observer(options: dict[str, Any]) -> Observer:
+    """Takes what an observer has out of the options."""
+    return Observer(
+        options.pop("counters", None) or Counters(),
+        options.pop("on_event", lambda event, fields: None),
+        options.pop("stopping", None),
+    )
 
 
 def _takes(selection: Selection, item: dict[str, Any]) -> bool:

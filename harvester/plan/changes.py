@@ -11,7 +11,7 @@ import msgspec
 
 from harvester.labels.ontology_changes import ChangedNode
 from harvester.labels.wire import PlanRow
-from harvester.plan import side_by_side
+from harvester.plan.order import label_order, side_by_side
 
 What = Literal["added", "edited", "removed", "moved"]
 WHATS: tuple[What, ...] = ("added", "edited", "removed", "moved")
@@ -94,14 +94,6 @@ class Step(NamedTuple):
 
     wanted: PlanRow | None
     changes: list[Change]
-
-
-def label_order(row: PlanRow) -> tuple[str, str, str, str, str]:
-    """What both listings are sorted by: label hash first. The places of one label row are in a plan's order.
-
-    Dataset, title, branch and data tell rows without a label apart.
-    """
-    return (row.label_hash or "", row.dataset_hash, row.data_title, row.branch_name or "", row.data_hash)
 
 
 def _same_row(row: PlanRow) -> tuple[str, str, str, str, str]:

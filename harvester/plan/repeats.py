@@ -8,7 +8,7 @@ from itertools import chain
 import msgspec
 
 from harvester.labels.wire import PlanRow
-from harvester.sorting import scratch
+from harvester.plan.sorting import scratch
 
 
 class _Place(msgspec.Struct):

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 import msgspec
 
 from harvester.labels.wire import PlanRow
-from harvester.output.manifest import Drift
-from harvester.plan import Order, plan_order
-from harvester.sorting import scratch
+from harvester.plan.order import Order, plan_order
+from harvester.plan.sorting import scratch
+from harvester.schema import Count
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
@@ -26,6 +26,19 @@ _EDITED = "FROM planned JOIN listed USING (unit) WHERE planned.version IS NOT li
 _ADDED = "FROM listed WHERE unit NOT IN (SELECT unit FROM planned)"
 _REMOVED = "FROM planned WHERE unit NOT IN (SELECT unit FROM listed)"
 _SETTLED = f"SELECT position, row {_EDITED} ORDER BY position"
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """How many rows changed on the server after the plan was frozen.
+
+    `named` holds examples: the label hashes of the first rows of each kind of change (the data hash if a row
+    has no label).
+    """
+
+    edited: Count = 0
+    added: Count = 0
+    removed: Count = 0
+    named: dict[str, list[str]] = {}
 
 
 def no_drift() -> Drift:

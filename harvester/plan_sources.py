@@ -1,0 +1,277 @@
+"""Where a run gets the rows of its plan from: a listing, or what has changed between two of them.
+
+A listing goes into temporary files, in a thread that may be left behind (`first_listing`, `listed_again`).
+Whatever is written to a target is written afterwards, by a thread that is waited for.
+"""
+
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    closing,
+    contextmanager,
+)
+from functools import partial
+from itertools import chain, islice
+from typing import NamedTuple, Protocol
+
+import anyio.from_thread
+import msgspec
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.asked_again import AskedAgain, asked_again
+from harvester.errors import BadInput, Unsound
+from harvester.events import one_line
+from harvester.job import RunContext
+from harvester.labels.wire import PlanRow
+from harvester.ontology_reach import Reach
+from harvester.output import planfile
+from harvester.output.generations import (
+    Changed,
+    FeedWriter,
+    drop_generation,
+    feed_is_there,
+    folder_of,
+    read_changed,
+    read_listing,
+    write_changed,
+)
+from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
+from harvester.output.manifest import Manifest
+from harvester.output.planfile import PlanHeader
+from harvester.output.target import Target
+from harvester.plan.changes import Step, SyncOptions, changes_between
+from harvester.plan.listing_filter import ListingFilter
+from harvester.plan.order import Order, label_order, plan_order, rows_of, sorted_lines
+from harvester.plan.planned import plan_lines
+from harvester.plan.sorting import sorter
+from harvester.stopping import while_wanted
+
+
+class PlanSource(Protocol):
+    """Where the rows of a plan come from.
+
+    `digest` is that of the listing that was frozen in this run, None where it was not or is not known.
+    `row_bytes` is what a label row weighed on average in an earlier run, if that is known.
+    """
+
+    digest: str | None
+    row_bytes: float | None
+
+    def rows(self) -> AbstractAsyncContextManager[Iterator[bytes]]:
+        """The rows to freeze, each as its JSON, in the order of a plan. They are drawn in a thread."""
+
+    def frozen(self, plan: PlanHeader) -> PlanHeader | None:
+        """The frozen listing that `plan` follows from; None where it is gone. Blocking."""
+
+
+class FromListing:
+    """All rows that are listed.
+
+    The plan itself is the frozen listing, unless the target is a `generation` that a sync has finished.
+    """
+
+    digest: str | None = None
+    row_bytes: float | None = None
+
+    def __init__(self, context: RunContext, generation: Target | None = None) -> None:
+        self._context = context
+        self._generation = generation
+
+    @asynccontextmanager
+    async def rows(self) -> AsyncIterator[Iterator[bytes]]:
+        async with first_listing(self._context, plan_order) as listing:
+            self.digest = listing.digest
+            yield listing.lines
+
+    def frozen(self, plan: PlanHeader) -> PlanHeader | None:
+        return planfile.read_header(self._generation, LISTED) if self._generation else plan
+
+
+class _NotListed(BadInput):
+    """A label row that is to be fetched again is not there."""
+
+
+class FromChanges:
+    """The rows that have changed since an export, or its last sync, was listed.
+
+    The run's target is `folder`, that of the next generation. There the listing is frozen, too, and the
+    change feed written.
+    """
+
+    _listing: PlanHeader
+
+    def __init__(self, context: RunContext, whole: Target, before: Manifest, options: SyncOptions) -> None:
+        """`before` is the manifest of the `whole` export."""
+        self.number = len(before.generations) + 1
+        self.folder = folder_of(whole, self.number)
+        self.digest: str | None = None
+        self.row_bytes: float | None = None
+        if before.run.get("harvested"):
+            self.row_bytes = before.run["body_bytes"] / before.run["harvested"]
+        self._context = context
+        self._whole = whole
+        self._before = before
+        self._options = options
+
+    async def freeze_listing(self) -> None:
+        """Lists, unless a sync that this one goes on with has. Whatever is not whole is dropped."""
+        found = await in_thread(self._begun)
+        if found is None:
+            async with first_listing(self._context, label_order) as listing:
+                self.digest = listing.digest
+                lines, purpose = while_wanted(listing.lines), self._context.job.purpose
+                freeze = partial(planfile.freeze, rows_file=LISTED_ROWS, header_file=LISTED)
+                found = await self._context.stopping.waited_for(partial(freeze, self.folder, lines, purpose))
+        self._listing = found
+        await in_thread(self._go_on)
+
+    @asynccontextmanager
+    async def rows(self) -> AsyncIterator[Iterator[bytes]]:
+        with closing(self._changed_rows()) as rows:
+            try:
+                yield rows
+            except _NotListed:
+                await in_thread(drop_generation, self.folder)
+                raise
+
+    def frozen(self, plan: PlanHeader) -> PlanHeader | None:
+        return self._listing
+
+    # -- blocking
+
+    def _begun(self) -> PlanHeader | None:
+        listing = read_listing(self.folder)
+        if listing is None:
+            drop_generation(self.folder)
+        return listing
+
+    def _go_on(self) -> None:
+        changed = read_changed(self.folder)
+        if changed is None or not feed_is_there(self.folder, changed):
+            self.folder.delete(PLAN)  # so that all of it is made anew
+        elif planfile.read_header(self.folder):
+            self._options = changed.options  # what has begun goes on as it began
+
+    def _changed_rows(self) -> Generator[bytes, None, None]:
+        """Writes the change feed, and gives the rows to ask for in the order of a plan."""
+        encode = msgspec.json.encode
+        format = self._context.job.format
+        feed, relisted = FeedWriter(self.folder, format.compress), False
+        with sorter() as wanted, self._asked_again() as again:
+            try:
+                with closing(self._steps(again)) as steps:
+                    for step in steps:
+                        relisted = True
+                        feed.write(step.changes)
+                        if step.wanted:
+                            wanted.add(plan_order(step.wanted), encode(step.wanted))
+                if again.not_met:
+                    raise _NotListed(
+                        one_line(f"no label row {again.not_met[0]} is listed that the export could hold")
+                    )
+                changes, files = feed.close()
+            except BaseException:
+                feed.discard()
+                raise
+            outcomes = self._listing.outcomes
+            rows = {name: outcomes.get(name, 0) for name in ("unlabelled", "filtered")}
+            write_changed(
+                self.folder,
+                Changed(
+                    generation=self.number,
+                    listing=self._listing.digest,
+                    relisted=relisted,
+                    rows={"listed": self._listing.rows, **rows},
+                    changes=changes,
+                    feed=files,
+                    options=self._options,
+                    ontology=again.ontology,
+                    kept_names=again.kept_names,
+                ),
+            )
+            yield from wanted
+
+    def _asked_again(self) -> AbstractContextManager[AskedAgain]:
+        job = self._context.job
+        header = planfile.read_header(self.folder)  # there only where its rows are damaged
+        ontology = planfile.read_ontology(self.folder, header) if header else job.project.ontology
+        reach, check = Reach(job.selection, job.format), anyio.from_thread.check_cancelled
+        return asked_again(self._whole, self._before, self._options, ontology, reach, check)
+
+    def _steps(self, again: AskedAgain) -> Generator[Step, None, None]:
+        yield from changes_between(
+            self._rows_before(folder_of(self._whole, self.number - 1)),
+            while_wanted(planfile.rows(self.folder, self._listing)),
+            generation=self.number,
+            again=again,
+            whole_rows="rows" in self._context.job.format.kinds,
+        )
+
+    def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
+        header = planfile.read_header(folder) if self.number == 1 else read_listing(folder)
+        if header is None:
+            raise Unsound(
+                f"{one_line(folder.name)}: what was listed last is lost; export into another directory"
+            )
+        rows = planfile.rows(folder, header)
+        return rows_of(sorted_lines(rows, label_order)) if self.number == 1 else rows
+
+
+# -- listing
+
+
+class SortedListing(NamedTuple):
+    """The rows that are listed now, each as its JSON, and the digest of what the server sent, if known."""
+
+    lines: Iterator[bytes]
+    digest: str | None
+
+
+@asynccontextmanager
+async def first_listing(context: RunContext, order: Order) -> AsyncIterator[SortedListing]:
+    """The listing that a plan is made of, in that order. Counters and events tell of it."""
+    decide = ListingFilter(context.job.selection)
+
+    def listed(count: int) -> None:
+        anyio.from_thread.check_cancelled()
+        context.observer.counters.listed = count
+
+    async with context.stopping.left_behind(_spooled(context, order, decide, listed)) as found:
+        decide.report(context.observer.on_event)
+        yield found
+
+
+@asynccontextmanager
+async def listed_again(
+    context: RunContext, order: Order, former: str | None, *, grace: float
+) -> AsyncIterator[Iterator[bytes] | None]:
+    """The rows that are listed now, in that order; None where the listing has the digest `former`."""
+    decide = ListingFilter(context.job.selection)
+
+    def listed(count: int) -> None:
+        anyio.from_thread.check_cancelled()
+
+    spooled = _spooled(context, order, decide, listed, former)
+    async with context.stopping.left_behind(spooled, grace=grace) as found:
+        yield None if found.digest is not None and found.digest == former else found.lines
+
+
+@contextmanager
+def _spooled(
+    context: RunContext,
+    order: Order,
+    decide: ListingFilter,
+    on_listed: Callable[[int], None],
+    former: str | None = None,
+) -> Iterator[SortedListing]:
+    """What is listed, all of which is on disk by then. A listing with the digest `former` is not sorted."""
+    selection, format = context.job.selection, context.job.format
+    with context.session.listing(context.job.project, selection, format) as listing:
+        if former is not None and former == listing.digest():
+            yield SortedListing(iter(()), former)
+            return
+        lines = plan_lines(listing, selection, format, order=order, decide=decide, on_listed=on_listed)
+        first = list(islice(lines, 1))  # comes when the last row has been listed
+        yield SortedListing(chain(first, lines), listing.digest())
