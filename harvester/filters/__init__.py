@@ -1,4 +1,4 @@
-"""Choosing records: pure. The filters, the chain, what each needs and what the server can do for it."""
+"""Filters over records: built-in ones, an expression, the user's functions, and those of the server."""
 
 from harvester.filters.chain import Chain
 from harvester.filters.pushdown import ServerSide, asked_with, server_side
