@@ -11,12 +11,12 @@ from encord.http.v2.error_utils import handle_error_response
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import RowsResponse
 from harvester.labels.json_paths import paths_of, where
-from harvester.labels.records import CHUNK
+from harvester.labels.records import LARGE_ROW_BYTES
 from harvester.labels.surrogates import is_no_text, with_pairs_only
 from harvester.labels.text import has_line_break
 from harvester.labels.wire import LabelRow, Row
 
-# Bytes. What is larger than a bundle should be holds giant rows, which are written without being held twice.
+# Bytes. An answer larger than a bundle should be has large rows, whose lines are made without a second copy.
 _MOST_AT_ONCE = 8 * 1024**2
 
 _NULL = msgspec.Raw(b"null")
@@ -124,7 +124,7 @@ def _replaced(rows: Sequence[Row], readable: bytes, body: memoryview) -> Iterato
 
 def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
     """The rows of an answer in which nothing is odd; else none: then it is looked at step by step."""
-    if len(body) > (_MOST_AT_ONCE if many else CHUNK):
+    if len(body) > (_MOST_AT_ONCE if many else LARGE_ROW_BYTES):
         return []
     try:
         if has_line_break(body):

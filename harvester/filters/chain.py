@@ -61,7 +61,7 @@ class Chain:
         """Return whether the expression reads this key of a record."""
         return self._where is not None and key in self._where.reads
 
-    def sift(
+    def filter(
         self, labels: list[Label], fields: list[Any], dropped: dict[str, int]
     ) -> tuple[list[Label], list[Any]]:
         """Return those of `labels` that the built-in filters keep, and their `fields` (see `Fields`).
@@ -75,7 +75,7 @@ class Chain:
                 dropped[name] += len(kept) - len(labels)
         return labels, fields
 
-    def refused_by(self, record: bytes, label_hash: str | None, lacking: set[str]) -> str | None:
+    def dropped_by(self, record: bytes, label_hash: str | None, lacking: set[str]) -> str | None:
         """Return the name of the first filter that drops a record, or None if all keep it.
 
         Only the expression and the user's functions are applied, since the built-in filters came before.

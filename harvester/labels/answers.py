@@ -20,7 +20,7 @@ Key = TypeVar("Key")
 
 NULL = b"null"
 _RAW_NULL = msgspec.Raw(NULL)
-# Bounds of a `Written` cache: the number of answer lists, and the bytes of one list, as sent plus as written.
+# Bounds of an `AnswerCache`: the number of answer lists, and the bytes of one list, as sent plus as written.
 # Together they limit a cache to 16 MB.
 _CACHED_LISTS = 4096
 _CACHED_BYTES = 4096
@@ -80,15 +80,15 @@ _Chosen = dict[bytes, _ChosenOption]
 NO_ANSWERS = AnswerList(b"[]")
 
 
-class AnswerWriter:
+class AnswerSerialiser:
     """Serialises answer lists in the order and with the names of an ontology. Thread-safe."""
 
     def __init__(self, ontology: Ontology) -> None:
         self._attributes = ontology.attributes
 
-    def static(self, answers: JSON) -> AnswerList:
+    def serialise_static(self, answers: JSON) -> AnswerList:
         """Return the JSON list to write for a list of static answers (or null) as sent."""
-        return self.written(_decode_answers(answers) or ())
+        return self.serialise(_decode_answers(answers) or ())
 
     def in_ontology_order(self, actions: msgspec.Raw) -> list[Answer]:
         """Decode a list of dynamic answers (or null), in ontology order. Unknown attributes come last."""
@@ -102,7 +102,7 @@ class AnswerWriter:
             ),
         )
 
-    def written(self, answers: Iterable[Answer], ranges: JSON = NULL) -> AnswerList:
+    def serialise(self, answers: Iterable[Answer], ranges: JSON = NULL) -> AnswerList:
         """Return the JSON list of `answers`, each with the same `ranges`.
 
         If an attribute is answered more than once, the last answer wins. For a checklist, the options of all
@@ -186,7 +186,7 @@ class _Items:
         )
 
 
-class Written(dict[Key, AnswerList]):
+class AnswerCache(dict[Key, AnswerList]):
     """Bounded cache: answers as sent -> answers as written. The same answers recur on thousands of labels.
 
     Safe to use from many threads: each operation on the dictionary is atomic. If two threads miss the same
@@ -201,14 +201,14 @@ class Written(dict[Key, AnswerList]):
             self[key] = written
 
 
-class StaticAnswers(Written[bytes]):
+class StaticAnswerCache(AnswerCache[bytes]):
     """Cache: a list of static answers (or null) as sent -> its JSON list as written. A miss serialises it."""
 
-    def __init__(self, writer: AnswerWriter) -> None:
-        self._writer = writer
+    def __init__(self, serialiser: AnswerSerialiser) -> None:
+        self._serialiser = serialiser
 
     def __missing__(self, sent: bytes) -> AnswerList:
-        written = self._writer.static(sent)
+        written = self._serialiser.serialise_static(sent)
         self.keep(sent, sent, written)
         return written
 

@@ -11,7 +11,7 @@ import msgspec
 
 from harvester.filters import Chain
 from harvester.filters.fields import Review, fields_decoder
-from harvester.labels.answers import NULL, AnswerList, AnswerWriter, StaticAnswers
+from harvester.labels.answers import NULL, AnswerList, AnswerSerialiser, StaticAnswerCache
 from harvester.labels.expansion import Expansion, FrameLines, expanded, expanded_on
 from harvester.labels.notes import Remarks
 from harvester.labels.ontology import Ontology
@@ -27,7 +27,7 @@ from harvester.labels.placement import (
     whole_row_placement,
 )
 from harvester.labels.places import FRAME_TYPES, ROOT_SPACE, Place, Places
-from harvester.labels.records import Sheet
+from harvester.labels.records import LineBuffer
 from harvester.labels.units import number_of_frames
 from harvester.labels.values import whole
 from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, LabelRow
@@ -68,7 +68,7 @@ class ClassificationReader:
 
     Args:
         chain: the filters.
-        writer: serialises the answers.
+        serialiser: serialises the answers.
         ontology: the ontology of the project.
         per_frame: write one line per frame for a placement on frames.
         with_reviews: write the reviews into the records.
@@ -77,14 +77,14 @@ class ClassificationReader:
     def __init__(
         self,
         chain: Chain,
-        writer: AnswerWriter,
+        serialiser: AnswerSerialiser,
         ontology: Ontology,
         *,
         per_frame: bool,
         with_reviews: bool,
     ) -> None:
         self._chain = chain
-        self._answers = StaticAnswers(writer)
+        self._answers = StaticAnswerCache(serialiser)
         self._ontology = ontology
         self._per_frame = per_frame
         self._with_reviews = with_reviews
@@ -93,7 +93,7 @@ class ClassificationReader:
 
     def read(
         self,
-        sheet: Sheet,
+        buffer: LineBuffer,
         row: LabelRow,
         data_type: str,
         head: bytes,
@@ -101,10 +101,10 @@ class ClassificationReader:
         remarks: Remarks,
         frames: int | None,
     ) -> None:
-        """Add the lines of all classifications of `row` to `sheet`.
+        """Add the lines of all classifications of `row` to `buffer`.
 
         Args:
-            sheet: the line buffer of classifications.
+            buffer: the line buffer of classifications.
             row: the skeleton of the label row.
             data_type: the row's data type in lower case.
             head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
@@ -113,14 +113,14 @@ class ClassificationReader:
             frames: the number of frames according to the listing, None if it does not say.
         """
         head = b'{"kind":"classification",' + head
-        reading = _Reading(sheet, self._chain, row, data_type, head, places, remarks, frames)
+        reading = _Reading(buffer, self._chain, row, data_type, head, places, remarks, frames)
         for found in self._found(row, data_type, places, continuous=reading.continuous):
-            before = sheet.written
+            before = buffer.written
             if self._per_frame and found.feature not in self._ontology.global_classifications:
                 reading.keep_by_frame(found)
             else:
                 reading.keep(found)
-            if sheet.written > before:
+            if buffer.written > before:
                 reading.note(found)
 
     def _found(self, row: LabelRow, data_type: str, places: Places, *, continuous: bool) -> Iterator[_Found]:
@@ -177,7 +177,7 @@ class _Reading:
 
     def __init__(
         self,
-        sheet: Sheet,
+        buffer: LineBuffer,
         chain: Chain,
         row: LabelRow,
         data_type: str,
@@ -187,7 +187,7 @@ class _Reading:
         frames: int | None,
     ) -> None:
         self.continuous = row.scene is not None and bool(row.scene.is_continuous)
-        self._sheet = sheet
+        self._buffer = buffer
         self._chain = chain
         self._row = row
         self._data_type = data_type
@@ -245,42 +245,42 @@ class _Reading:
         before = self._head + place.head
         after = self._line(found, place, None, NULL, found.placement.sent)[len(before) + len(NULL) :]
         kept: bytearray | None = None
-        if self._refused_by_fields(found, count):
+        if self._dropped_by_fields(found, count):
             written = 0
         elif chain.looks_at_records:
             kept = bytearray(self._is_kept(b"%b%d%b" % (before, frame, after)) for frame in frames)
             written = sum(kept)
         else:
             written = count
-        self._sheet.seen += count
+        self._buffer.seen += count
         place.classifications += written
         place.dropped_classifications += count - written
         if written:
-            self._sheet.keep_series(FrameLines(before, after, frames, kept), written)
+            self._buffer.keep_series(FrameLines(before, after, frames, kept), written)
 
     def _keep_line(self, found: _Found, line: bytes) -> bool:
-        self._sheet.seen += 1
-        if self._refused_by_fields(found, 1) or not self._is_kept(line):
+        self._buffer.seen += 1
+        if self._dropped_by_fields(found, 1) or not self._is_kept(line):
             return False
-        self._sheet.written += 1
-        self._sheet.pieces.append(line)
+        self._buffer.written += 1
+        self._buffer.pieces.append(line)
         return True
 
-    def _refused_by_fields(self, found: _Found, lines: int) -> bool:
+    def _dropped_by_fields(self, found: _Found, lines: int) -> bool:
         """Return whether a field filter drops the classification. If so, count `lines` dropped records.
 
         All lines of a placement have the same fields, so they are filtered once, not line by line.
         """
-        dropped = dict.fromkeys(self._sheet.dropped, 0)
-        stands, _ = self._chain.sift([found], [found.fields], dropped)
+        dropped = dict.fromkeys(self._buffer.dropped, 0)
+        stands, _ = self._chain.filter([found], [found.fields], dropped)
         for name, number in dropped.items():
-            self._sheet.dropped[name] += number * lines
+            self._buffer.dropped[name] += number * lines
         return not stands
 
     def _is_kept(self, line: bytes) -> bool:
-        name = self._chain.refused_by(line, self._row.label_hash, self._sheet.lacking)
+        name = self._chain.dropped_by(line, self._row.label_hash, self._buffer.lacking)
         if name is not None:
-            self._sheet.dropped[name] += 1
+            self._buffer.dropped[name] += 1
         return name is None
 
     def _line(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from harvester.labels.answers import Answer, AnswerList, AnswerWriter
+from harvester.labels.answers import Answer, AnswerList, AnswerSerialiser
 from harvester.labels.places import ROOT_SPACE, Place
 from harvester.labels.wire import Ranges
 
@@ -23,14 +23,14 @@ class DynamicAnswers:
     Not safe to share between threads: a timeline remembers the frame that it was last asked for.
 
     Args:
-        writer: serialises the answers.
+        serialiser: serialises the answers.
         actions: the object's answers as sent.
         spaces: any name that the row uses for a space -> the id of that space.
     """
 
-    def __init__(self, writer: AnswerWriter, actions: msgspec.Raw, spaces: Mapping[str, str]) -> None:
-        self._writer = writer
-        self._actions = writer.in_ontology_order(actions)
+    def __init__(self, serialiser: AnswerSerialiser, actions: msgspec.Raw, spaces: Mapping[str, str]) -> None:
+        self._serialiser = serialiser
+        self._actions = serialiser.in_ontology_order(actions)
         self._timelines: dict[str | None, _Timeline] = {}
         self.name_spaces = False
         for action in self._actions:
@@ -42,12 +42,14 @@ class DynamicAnswers:
         """Return the answers that hold on `frame`. Fast if frames are asked for in ascending order."""
         timeline = self._timelines.get(place.space_id)
         if timeline is None:
-            timeline = self._timelines[place.space_id] = _Timeline(self._writer, self._in(place))
+            timeline = self._timelines[place.space_id] = _Timeline(self._serialiser, self._in(place))
         return timeline.at(frame)
 
     def with_ranges(self, place: Place) -> AnswerList:
         """Return all answers, each with its ranges as sent. For records that are not on a frame."""
-        return _joined([self._writer.written([action], _checked(action.range)) for action in self._in(place)])
+        return _joined(
+            [self._serialiser.serialise([action], _checked(action.range)) for action in self._in(place)]
+        )
 
     def within(self, start: int, until: int | None, place: Place) -> AnswerList:
         """Return the answers that hold between two moments of an event-based scene.
@@ -64,9 +66,9 @@ class DynamicAnswers:
                 if last >= start and (until is None or first <= until)
             ]
             if ranges is None:
-                written.append(self._writer.written([action]))
+                written.append(self._serialiser.serialise([action]))
             elif cut:
-                written.append(self._writer.written([action], msgspec.json.encode(cut)))
+                written.append(self._serialiser.serialise([action], msgspec.json.encode(cut)))
         return _joined(written)
 
     def _in(self, place: Place) -> list[Answer]:
@@ -93,8 +95,8 @@ class _Timeline:
     frame. Asking for an earlier frame starts again from the beginning.
     """
 
-    def __init__(self, writer: AnswerWriter, actions: list[Answer]) -> None:
-        self._writer = writer
+    def __init__(self, serialiser: AnswerSerialiser, actions: list[Answer]) -> None:
+        self._serialiser = serialiser
         self._actions = actions
         changes: dict[int, list[tuple[int, int]]] = {}
         for index, action in enumerate(actions):
@@ -127,5 +129,5 @@ class _Timeline:
                     if not holding[index]:
                         del holding[index]
             self._replayed = segment
-            self._written = self._writer.written([self._actions[index] for index in sorted(holding)])
+            self._written = self._serialiser.serialise([self._actions[index] for index in sorted(holding)])
         return self._written

@@ -14,19 +14,27 @@ import msgspec
 
 from harvester.filters import Chain
 from harvester.filters.fields import fields_decoder
-from harvester.labels.answers import JSON, NO_ANSWERS, NULL, AnswerList, AnswerWriter, StaticAnswers, Written
+from harvester.labels.answers import (
+    JSON,
+    NO_ANSWERS,
+    NULL,
+    AnswerCache,
+    AnswerList,
+    AnswerSerialiser,
+    StaticAnswerCache,
+)
 from harvester.labels.dynamic import DynamicAnswers
 from harvester.labels.notes import Remarks
 from harvester.labels.ontology import Ontology
 from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
-from harvester.labels.records import Sheet
+from harvester.labels.records import LineBuffer
 from harvester.labels.values import integer, whole
 from harvester.labels.wire import NO_NUMBER, NO_RANGE, LabelRow, ObjectAnswer, Ranges
 
 _Answers = dict[str, ObjectAnswer | None]
 
 # Cache: (raw dynamic answers, frame, space) -> serialised dynamic answers, for the first frame of an object.
-FirstMet = Written[tuple[bytes, int | None, str | None]]
+FirstFrameCache = AnswerCache[tuple[bytes, int | None, str | None]]
 
 _PICTURES = frozenset({"image", "img_group"})  # data types in which an object is on one frame only
 _NOTHING: dict[object, bytes] = {}
@@ -41,10 +49,10 @@ _DYNAMIC = b"%b}\n"
 # without dynamic answers; and without any answers.
 _ON_FRAMES = _ANSWERS % (NULL, NULL, b"%b")
 _NO_DYNAMIC = _DYNAMIC % b"[]"
-_NO_TAIL = _ON_FRAMES % b"[]" + _NO_DYNAMIC
-# Bounds of a `_Tails` cache, 16 MB at most.
-_MOST_TAILS = 4096  # entries
-_LONGEST_TAIL = 4096  # bytes of one entry
+_NO_ANSWERS_END = _ON_FRAMES % b"[]" + _NO_DYNAMIC
+# Bounds of `_LineEndCache`, 16 MB at most.
+_CACHED_ENDS = 4096  # entries
+_CACHED_END_BYTES = 4096  # bytes of one entry
 
 _encode = msgspec.json.encode
 # `object_answers` is decoded in two ways. Objects on frames have only their answers in it; objects on ranges
@@ -59,9 +67,9 @@ _decode_hash = fields_decoder({"object_hash"}).decode
 class ObjectReader:
     """Reads the objects of label rows. Holds no state of a row; safe to use from many threads."""
 
-    def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
+    def __init__(self, chain: Chain, serialiser: AnswerSerialiser, ontology: Ontology) -> None:
         self._shapes = ontology.shapes
-        self._kit = _Kit(chain, writer, ontology)
+        self._shared = _Shared(chain, serialiser, ontology)
         # Decode only the fields that are read. The hashes are always needed: they lead to an object's answers
         # and class.
         needs = chain.needs | {"object_hash", "feature_hash"}
@@ -70,20 +78,15 @@ class ObjectReader:
         self._decode_entry = fields_decoder(needs | {"event", "shape"}).decode
 
     def read(
-        self, sheet: Sheet, row: LabelRow, data_type: str, head: bytes, places: Places, remarks: Remarks
+        self, buffer: LineBuffer, row: LabelRow, data_type: str, head: bytes, places: Places, remarks: Remarks
     ) -> None:
-        """Add the lines of all objects of `row` to `sheet`.
+        """Add the lines of all objects of `row` to `buffer`.
 
-        Args:
-            sheet: the line buffer of objects.
-            row: the skeleton of the label row.
-            data_type: the row's data type in lower case.
-            head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
-            places: the data units and spaces of the row. Their counts are increased.
-            remarks: collects the notes on the row.
+        `data_type` is in lower case. `head` are the keys that all records of the row share, see
+        `harvester.labels.records.row_head`. The counts in `places` are increased.
         """
         answers = _decode_answers(row.object_answers) or {}
-        reading = _Reading(sheet, self._kit, row, answers, places, remarks, data_type=data_type)
+        reading = _Reading(buffer, self._shared, row, answers, places, remarks, data_type=data_type)
         head = b'{"kind":"object",' + head
         decode = self._decode_event if data_type == "scene" else self._decode
         for place, frame, labels in places.labels():
@@ -137,41 +140,41 @@ class ObjectReader:
                 yield places.root, raw, fields, NULL if html else _ranges(entry.range)
 
 
-class _Tails(dict[bytes, bytes]):
+class _LineEndCache(dict[bytes, bytes]):
     """Bounded cache: (static answers as sent) -> end of the line after `object_number`.
 
     For objects on frames without dynamic answers. Returns b"" for answers of an unknown form, which need a
     note and are therefore handled without this cache.
     """
 
-    def __init__(self, static: StaticAnswers) -> None:
+    def __init__(self, static: StaticAnswerCache) -> None:
         self._static = static
 
     def __missing__(self, sent: bytes) -> bytes:
         answers = self._static[sent]
         if answers.as_text:
             return b""
-        tail = _ON_FRAMES % answers.json + _NO_DYNAMIC
-        if len(self) >= _MOST_TAILS:
+        end = _ON_FRAMES % answers.json + _NO_DYNAMIC
+        if len(self) >= _CACHED_ENDS:
             self.clear()
-        if len(tail) < _LONGEST_TAIL:
-            self[sent] = tail
-        return tail
+        if len(end) < _CACHED_END_BYTES:
+            self[sent] = end
+        return end
 
 
-class _Kit:
+class _Shared:
     """What is shared by all rows: filters, classes of the ontology, caches of answers."""
 
-    def __init__(self, chain: Chain, writer: AnswerWriter, ontology: Ontology) -> None:
+    def __init__(self, chain: Chain, serialiser: AnswerSerialiser, ontology: Ontology) -> None:
         self.chain = chain
-        self.writer = writer
-        self.static = StaticAnswers(writer)
-        self.first_met = FirstMet()
+        self.serialiser = serialiser
+        self.static = StaticAnswerCache(serialiser)
+        self.first_frame = FirstFrameCache()
         self.classes = {
             feature: _CLASS % (_encode(feature), _encode(ontology.names[feature]), _encode(shape or None))
             for feature, shape in ontology.shapes.items()
         }
-        self.tails = _Tails(self.static)
+        self.line_ends = _LineEndCache(self.static)
 
 
 class _Reading:
@@ -179,8 +182,8 @@ class _Reading:
 
     def __init__(
         self,
-        sheet: Sheet,
-        kit: _Kit,
+        buffer: LineBuffer,
+        shared: _Shared,
         row: LabelRow,
         answers: _Answers,
         places: Places,
@@ -189,8 +192,8 @@ class _Reading:
         data_type: str,
     ) -> None:
         scene = data_type == "scene"
-        self.sheet = sheet
-        self._kit = kit
+        self.buffer = buffer
+        self._shared = shared
         self._row = row
         self._scene = scene
         self._places = places
@@ -205,7 +208,7 @@ class _Reading:
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = _moments(places) if continuous else None
         # On pictures each object occurs once, so ends of lines are not cached, and need not be joined.
-        self._pictured = not kit.chain.looks_at_records and data_type in _PICTURES
+        self._pictured = not shared.chain.looks_at_records and data_type in _PICTURES
 
     def choose(
         self,
@@ -218,21 +221,17 @@ class _Reading:
     ) -> None:
         """Write those objects of one frame or space that no filter drops.
 
-        Args:
-            before: the beginning of their lines, up to the object.
-            objects: the objects as sent.
-            fields: their decoded fields, in the same order.
-            frame: the frame number, None for objects on ranges.
-            place: the data unit or space that they are on.
-            ranges: their ranges as JSON, null for objects on frames.
+        `objects` are given as sent, and `fields` are their decoded fields in the same order. `before` is the
+        beginning of their lines, up to the object. `frame` is None and `ranges` is not null for objects on
+        ranges.
         """
-        sheet, chain = self.sheet, self._kit.chain
+        buffer, chain = self.buffer, self._shared.chain
         if self._scene:
             # In an event-based scene, the start and the changes of an object are labels, its end is not.
             labels = [one.event != "delete" for one in fields]
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         seen = len(objects)
-        objects, fields = chain.sift(objects, fields, sheet.dropped)
+        objects, fields = chain.filter(objects, fields, buffer.dropped)
         if self._pictured and ranges is NULL:
             self._keep_pictured(before, objects, fields, frame, place)
         else:
@@ -240,10 +239,10 @@ class _Reading:
             if chain.looks_at_records:
                 kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
                 objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
-            sheet.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
+            buffer.pieces += concatenated.from_iterable(zip(repeat(before), objects, ends, strict=False))
         written = len(objects)
-        sheet.seen += seen
-        sheet.written += written
+        buffer.seen += seen
+        buffer.written += written
         place.objects += written
         place.dropped_objects += seen - written
 
@@ -251,19 +250,19 @@ class _Reading:
         self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
     ) -> None:
         """Write the lines of objects on a picture. No part is cached by object, since each occurs once."""
-        statics, actions, pieces = self._statics, self._actions, self.sheet.pieces
-        classes, tails = self._kit.classes, self._kit.tails
+        statics, actions, pieces = self._statics, self._actions, self.buffer.pieces
+        classes, line_ends = self._shared.classes, self._shared.line_ends
         for one, raw in zip(fields, objects, strict=True):
             object_hash = one.object_hash
             entry, known = statics.get(object_hash), classes.get(one.feature_hash)
-            tail = _NO_TAIL if entry is None else tails[bytes(entry.classifications)]
-            if known is None or not tail or object_hash in actions:
+            end = _NO_ANSWERS_END if entry is None else line_ends[bytes(entry.classifications)]
+            if known is None or not end or object_hash in actions:
                 pieces += (before, raw, self._end(one, raw, frame, place, NULL))
                 continue
             number = NULL
             if entry is not None and entry.object_number is not NO_NUMBER:
                 number = integer(entry.object_number)
-            pieces += (before, raw, _HASH, _encode(object_hash), known, number, tail)
+            pieces += (before, raw, _HASH, _encode(object_hash), known, number, end)
 
     def _ends_of(
         self,
@@ -281,9 +280,9 @@ class _Reading:
         ]
 
     def _is_kept(self, *record: JSON) -> bool:
-        name = self._kit.chain.refused_by(b"".join(record), self._row.label_hash, self.sheet.lacking)
+        name = self._shared.chain.dropped_by(b"".join(record), self._row.label_hash, self.buffer.lacking)
         if name is not None:
-            self.sheet.dropped[name] += 1
+            self.buffer.dropped[name] += 1
         return name is None
 
     def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
@@ -292,7 +291,7 @@ class _Reading:
         until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
             until = _until(self._moments[id(place), object_hash], frame)
-        alike = until is None and ranges is NULL and one.feature_hash in self._kit.classes
+        alike = until is None and ranges is NULL and one.feature_hash in self._shared.classes
         head = self._heads.get(key) if alike else None
         if head is None:
             head = self._head(one, raw, until, ranges)
@@ -310,10 +309,10 @@ class _Reading:
 
     def _head(self, one: Any, raw: msgspec.Raw, until: int | None, ranges: bytes) -> bytes:
         """Return the end of a line from after the object up to its dynamic answers."""
-        entry, known = self._statics.get(one.object_hash), self._kit.classes.get(one.feature_hash)
+        entry, known = self._statics.get(one.object_hash), self._shared.classes.get(one.feature_hash)
         number, static = NULL, NO_ANSWERS
         if entry is not None:
-            number, static = integer(entry.object_number), self._kit.static[bytes(entry.classifications)]
+            number, static = integer(entry.object_number), self._shared.static[bytes(entry.classifications)]
         if static.as_text:
             self._remarks.add("answer_as_text", f"object {one.object_hash}")
         known = _class_as_sent(one.feature_hash, raw) if known is None else known
@@ -331,14 +330,15 @@ class _Reading:
         alike = place.listed and self._moments is None
         sent = bytes(actions)
         key = (sent, frame, place.space_id)
-        written = self._kit.first_met.get(key) if alike else None
+        written = self._shared.first_frame.get(key) if alike else None
         if written is None:
             if self._spaces is None:
                 self._spaces = self._places.names_of_spaces(self._named_spaces())
-            dynamic = self._dynamic[object_hash] = DynamicAnswers(self._kit.writer, actions, self._spaces)
+            dynamic = DynamicAnswers(self._shared.serialiser, actions, self._spaces)
+            self._dynamic[object_hash] = dynamic
             written = self._at(dynamic, frame, until, place)
             if alike and not dynamic.name_spaces:  # else the result depends on the spaces of this row
-                self._kit.first_met.keep(key, sent, written)
+                self._shared.first_frame.keep(key, sent, written)
         return written
 
     def _at(self, dynamic: DynamicAnswers, frame: int | None, until: int | None, place: Place) -> AnswerList:

@@ -9,8 +9,10 @@ import msgspec
 from harvester.labels.values import JSON
 from harvester.labels.wire import LabelRow, PlanRow, SentRow
 
-# Bytes. A label row of more is a large row: its lines are joined in chunks of this size, not all at once.
-CHUNK = 1024**2
+# Bytes. A larger label row is a large row: its lines are joined in chunks, not all at once.
+LARGE_ROW_BYTES = 1024**2
+# Bytes of a chunk of joined lines.
+JOIN_CHUNK_BYTES = 1024**2
 
 _encode = msgspec.json.encode
 
@@ -39,11 +41,11 @@ class Lines(msgspec.Struct):
         return b"".join(self.chunks)
 
 
-# The state of a sheet before a row was read.
+# The state of a buffer before a row was read.
 _Mark = tuple[int, int, int, int, dict[str, int], set[str]]
 
 
-class Sheet:
+class LineBuffer:
     """Buffer of the lines of one kind of record, with the counts of these records.
 
     `pieces` are parts of lines, which are joined once, for many rows at a time. `rows` counts the label rows
@@ -92,14 +94,14 @@ class Sheet:
         """Count the row that was read since `mark`, if it has lines."""
         self.rows += len(self.pieces) > mark[0]
 
-    def lines(self, giant: int) -> Lines:
-        """Return the lines. `giant`: bytes of all label rows if one of them is a large row, else 0.
+    def lines(self, large_rows: int) -> Lines:
+        """Return the lines. `large_rows`: bytes of all label rows if one of them is large, else 0.
 
         Lines are usually joined at once. If there is a large row, and the lines have more bytes than the
         label rows, they are joined chunk by chunk while they are written: so the label rows and all their
         lines are never in memory together. The lines of a `LineSeries` are always made chunk by chunk.
         """
-        if self._series or (giant and sum(map(len, self.pieces)) > giant):
+        if self._series or (large_rows and sum(map(len, self.pieces)) > large_rows):
             held = sum(len(piece) for piece in self.pieces if _is_made(piece))
             return Lines(sum(map(len, self.pieces)), _joined(self.pieces), held)
         lines = b"".join(self.pieces)  # type: ignore[arg-type]  # no series among them
@@ -114,7 +116,7 @@ def _joined(pieces: Iterable[SentRow | LineSeries]) -> Iterator[bytes]:
     chunk = bytearray()
     for piece in _cut(pieces):
         chunk += piece
-        if len(chunk) >= CHUNK:
+        if len(chunk) >= JOIN_CHUNK_BYTES:
             yield bytes(chunk)
             chunk.clear()
     yield bytes(chunk)
@@ -124,11 +126,12 @@ def _cut(pieces: Iterable[SentRow | LineSeries]) -> Iterator[SentRow]:
     for piece in pieces:
         if not isinstance(piece, bytes | bytearray | memoryview | msgspec.Raw):
             yield from piece
-        elif len(piece) <= CHUNK:
+        elif len(piece) <= JOIN_CHUNK_BYTES:
             yield piece
         else:
             view = memoryview(piece)
-            yield from (view[start : start + CHUNK] for start in range(0, len(view), CHUNK))
+            starts = range(0, len(view), JOIN_CHUNK_BYTES)
+            yield from (view[start : start + JOIN_CHUNK_BYTES] for start in starts)
 
 
 def completed(row: LabelRow, planned: PlanRow) -> LabelRow:

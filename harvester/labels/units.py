@@ -3,7 +3,7 @@
 import msgspec
 
 from harvester.labels.places import IMAGE_SPACES, Place, Places, frame_number
-from harvester.labels.records import Sheet
+from harvester.labels.records import LineBuffer
 from harvester.labels.values import JSON, NULL, integer, number, rate, seconds, size, text, whole
 from harvester.labels.wire import FrameLabels, LabelRow
 
@@ -49,11 +49,13 @@ class UnitReader:
         self._counted = tuple(kind in kinds for kind in ("objects", "classifications"))
         self._signed_urls = signed_urls
 
-    def read(self, sheet: Sheet, row: LabelRow, head: bytes, places: Places, frames: int | None) -> None:
+    def read(
+        self, buffer: LineBuffer, row: LabelRow, head: bytes, places: Places, frames: int | None
+    ) -> None:
         """Add a line for each unit of `row`. Its objects and classifications must have been read before.
 
         Args:
-            sheet: the line buffer of units.
+            buffer: the line buffer of units.
             row: the skeleton of the label row.
             head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
             places: the data units and spaces of the row, with their counts.
@@ -74,7 +76,7 @@ class UnitReader:
                 head, place.head, mime_type, fps, duration, whole(count), sequence,
                 self._slices(place), *counts,
             )  # fmt: skip
-            sheet.keep_all(line, b"", [b""])
+            buffer.keep_all(line, b"", [b""])
 
     def _slices(self, place: Place) -> bytes:
         if place.space is not None:
