@@ -13,12 +13,13 @@ from harvester.filters import Chain
 from harvester.filters.fields import Review, fields_decoder
 from harvester.labels.answers import NULL, AnswerList, AnswerSerialiser, StaticAnswerCache
 from harvester.labels.expansion import Expansion, FrameLines, expanded, expanded_on
+from harvester.labels.locations import FRAME_TYPES, ROOT_SPACE, Location, Locations
 from harvester.labels.notes import Remarks
 from harvester.labels.ontology import Ontology
 from harvester.labels.placement import (
     Copies,
+    CopiesAtLocation,
     CopiesBySpace,
-    CopiesInPlace,
     Placement,
     copied_placements,
     frame_copies,
@@ -26,7 +27,6 @@ from harvester.labels.placement import (
     own_placements,
     whole_row_placement,
 )
-from harvester.labels.places import FRAME_TYPES, ROOT_SPACE, Place, Places
 from harvester.labels.records import LineBuffer
 from harvester.labels.units import number_of_frames
 from harvester.labels.values import whole
@@ -97,7 +97,7 @@ class ClassificationReader:
         row: LabelRow,
         data_type: str,
         head: bytes,
-        places: Places,
+        locations: Locations,
         remarks: Remarks,
         frames: int | None,
     ) -> None:
@@ -108,13 +108,13 @@ class ClassificationReader:
             row: the skeleton of the label row.
             data_type: the row's data type in lower case.
             head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
-            places: the data units and spaces of the row. Their counts are increased.
+            locations: the data units and spaces of the row. Their counts are increased.
             remarks: collects the notes on the row.
             frames: the number of frames according to the listing, None if it does not say.
         """
         head = b'{"kind":"classification",' + head
-        reading = _Reading(buffer, self._chain, row, data_type, head, places, remarks, frames)
-        for found in self._found(row, data_type, places, continuous=reading.continuous):
+        reading = _Reading(buffer, self._chain, row, data_type, head, locations, remarks, frames)
+        for found in self._found(row, data_type, locations, continuous=reading.continuous):
             before = buffer.written
             if self._per_frame and found.feature not in self._ontology.global_classifications:
                 reading.keep_by_frame(found)
@@ -123,8 +123,12 @@ class ClassificationReader:
             if buffer.written > before:
                 reading.note(found)
 
-    def _found(self, row: LabelRow, data_type: str, places: Places, *, continuous: bool) -> Iterator[_Found]:
-        for key, entry, placement, copies in self._placements(row, data_type, places, continuous=continuous):
+    def _found(
+        self, row: LabelRow, data_type: str, locations: Locations, *, continuous: bool
+    ) -> Iterator[_Found]:
+        for key, entry, placement, copies in self._placements(
+            row, data_type, locations, continuous=continuous
+        ):
             said = _decode_copy(placement.sent)
             feature = entry.feature_hash or said.feature_hash
             name = said.name or next((one.name for one in _decode_names(entry.classifications) or ()), None)
@@ -150,24 +154,24 @@ class ClassificationReader:
             )
 
     def _placements(
-        self, row: LabelRow, data_type: str, places: Places, *, continuous: bool
+        self, row: LabelRow, data_type: str, locations: Locations, *, continuous: bool
     ) -> Iterator[tuple[str, ClassificationAnswer, Placement, CopiesBySpace]]:
         """Yield (classification hash, entry, placement, frame-level copies) for each placement of the row.
 
         The copies are empty if nothing needed them: collecting them decodes all labels of the row.
         """
-        copies: Copies | None = frame_copies(places) if self._needs_reviews else None
+        copies: Copies | None = frame_copies(locations) if self._needs_reviews else None
         for key, sent in (row.classification_answers or {}).items():
             entry = _decode_entry(sent)
             if entry is None:
                 continue
-            placements = own_placements(entry, sent, places)
+            placements = own_placements(entry, sent, locations)
             if not placements:
-                copies = frame_copies(places) if copies is None else copies
-                placements = copied_placements(copies.get(key, {}), places)
+                copies = frame_copies(locations) if copies is None else copies
+                placements = copied_placements(copies.get(key, {}), locations)
             if not placements:
                 on_frames = data_type in FRAME_TYPES and not continuous
-                placements = whole_row_placement(entry, sent, places, self._ontology, on_frames=on_frames)
+                placements = whole_row_placement(entry, sent, locations, self._ontology, on_frames=on_frames)
             for placement in placements:
                 yield key, entry, placement, copies.get(key, {}) if copies else {}
 
@@ -182,7 +186,7 @@ class _Reading:
         row: LabelRow,
         data_type: str,
         head: bytes,
-        places: Places,
+        locations: Locations,
         remarks: Remarks,
         frames: int | None,
     ) -> None:
@@ -192,32 +196,34 @@ class _Reading:
         self._row = row
         self._data_type = data_type
         self._head = head
-        self._places = places
+        self._locations = locations
         self._remarks = remarks
         self._frames = frames
 
     def keep(self, found: _Found) -> None:
         """Write a placement as one line, unless a filter drops it."""
         placement = found.placement
-        line = self._line(found, placement.place, None, placement.ranges, placement.sent)
+        line = self._line(found, placement.location, None, placement.ranges, placement.sent)
         self._count(self._units(placement), self._keep_line(found, line))
 
     def keep_by_frame(self, found: _Found) -> None:
         """Write one line for each frame of a placement, or a single line if it is not on frames."""
         placement = found.placement
         if placement.copies:
-            for frame, (place, sent) in sorted(placement.copies.items(), key=lambda item: item[0] or 0):
+            for frame, (location, sent) in sorted(placement.copies.items(), key=lambda item: item[0] or 0):
                 ranges = b"[]" if frame is None else NULL
-                self._count([place], self._keep_line(found, self._line(found, place, frame, ranges, sent)))
+                self._count(
+                    [location], self._keep_line(found, self._line(found, location, frame, ranges, sent))
+                )
             return
-        place, ranges = placement.place, placement.ranges
-        framed = has_frames(place, self._data_type, self._places, continuous=self.continuous)
-        units = self._places.by_frame if place.space_id is None else {}
+        location, ranges = placement.location, placement.ranges
+        framed = has_frames(location, self._data_type, self._locations, continuous=self.continuous)
+        units = self._locations.by_frame if location.space_id is None else {}
         frames: Expansion | None = None
         if framed and units:  # the only frames of an image group are its images
             frames = expanded_on(ranges, units)
         elif framed:
-            frames = expanded(ranges, number_of_frames(place, self._frames))
+            frames = expanded(ranges, number_of_frames(location, self._frames))
         found.not_expanded = framed is not False and (frames is None or frames.cut)
         if not frames:
             self.keep(found)
@@ -225,7 +231,7 @@ class _Reading:
             for frame in frames:
                 self._keep_frames(found, Expansion([(frame, frame)], False), units[frame])
         else:
-            self._keep_frames(found, frames, place)
+            self._keep_frames(found, frames, location)
 
     def note(self, found: _Found) -> None:
         """Add the notes on a classification of which at least one line was written."""
@@ -239,11 +245,11 @@ class _Reading:
         if found.not_expanded:
             self._remarks.add("ranges_not_expanded", where)
 
-    def _keep_frames(self, found: _Found, frames: Expansion, place: Place) -> None:
+    def _keep_frames(self, found: _Found, frames: Expansion, location: Location) -> None:
         """Write a line for each of `frames`, all in the same data unit or space."""
         chain, count = self._chain, len(frames)
-        before = self._head + place.head
-        after = self._line(found, place, None, NULL, found.placement.sent)[len(before) + len(NULL) :]
+        before = self._head + location.head
+        after = self._line(found, location, None, NULL, found.placement.sent)[len(before) + len(NULL) :]
         kept: bytearray | None = None
         if self._dropped_by_fields(found, count):
             written = 0
@@ -253,8 +259,8 @@ class _Reading:
         else:
             written = count
         self._buffer.seen += count
-        place.classifications += written
-        place.dropped_classifications += count - written
+        location.classifications += written
+        location.dropped_classifications += count - written
         if written:
             self._buffer.keep_series(FrameLines(before, after, frames, kept), written)
 
@@ -284,45 +290,45 @@ class _Reading:
         return name is None
 
     def _line(
-        self, found: _Found, place: Place, frame: int | None, ranges: bytes, sent: msgspec.Raw
+        self, found: _Found, location: Location, frame: int | None, ranges: bytes, sent: msgspec.Raw
     ) -> bytes:
-        return _HEAD % (self._head, place.head, whole(frame), sent, found.class_part, ranges, found.end)
+        return _HEAD % (self._head, location.head, whole(frame), sent, found.class_part, ranges, found.end)
 
-    def _units(self, placement: Placement) -> Iterable[Place]:
-        """Return the places whose counts include a placement.
+    def _units(self, placement: Placement) -> Iterable[Location]:
+        """Return the locations whose counts include a placement.
 
         In a row of several data units (an image group), a placement on the row counts for each data unit in
         its ranges.
         """
-        by_frame = self._places.by_frame
-        if placement.place.space_id is not None or not by_frame or len(self._places.units) == 1:
-            return [placement.place]
+        by_frame = self._locations.by_frame
+        if placement.location.space_id is not None or not by_frame or len(self._locations.units) == 1:
+            return [placement.location]
         frames = expanded(placement.ranges, None)
         if frames is None or not frames.spans:
-            return self._places.units
-        return [place for frame, place in by_frame.items() if _in(frame, frames)]
+            return self._locations.units
+        return [location for frame, location in by_frame.items() if _in(frame, frames)]
 
-    def _count(self, places: Iterable[Place], kept: bool) -> None:
-        for place in places:
-            place.classifications += kept
-            place.dropped_classifications += not kept
+    def _count(self, locations: Iterable[Location], kept: bool) -> None:
+        for location in locations:
+            location.classifications += kept
+            location.dropped_classifications += not kept
 
 
 def _in(frame: int, frames: Expansion) -> bool:
     return any(start <= frame <= end for start, end in frames.spans)
 
 
-def _copies_of(placement: Placement, copies: CopiesBySpace) -> CopiesInPlace:
-    """Return the frame-level copies in the place of a placement.
+def _copies_of(placement: Placement, copies: CopiesBySpace) -> CopiesAtLocation:
+    """Return the frame-level copies in the location of a placement.
 
     Copies of the space `root` may also be in the data unit: then they have no space id.
     """
-    space_id = placement.place.space_id
+    space_id = placement.location.space_id
     found = copies.get(space_id, {})
     return found if found or space_id != ROOT_SPACE else copies.get(None, {})
 
 
-def _reviews(entry: ClassificationAnswer, said: ClassificationCopy, copies: CopiesInPlace) -> bytes:
+def _reviews(entry: ClassificationAnswer, said: ClassificationCopy, copies: CopiesAtLocation) -> bytes:
     """Return the reviews of a classification as sent, or null if there are none.
 
     These are the entry's own reviews or, if it has none, those of the first frame-level copy with reviews.

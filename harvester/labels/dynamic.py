@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from harvester.labels.answers import Answer, AnswerList, AnswerSerialiser
-from harvester.labels.places import ROOT_SPACE, Place
+from harvester.labels.locations import ROOT_SPACE, Location
 from harvester.labels.wire import Ranges
 
 _decode_ranges = msgspec.json.Decoder(Ranges | None).decode
@@ -38,27 +38,27 @@ class DynamicAnswers:
                 self.name_spaces = True
                 action.space_id = spaces.get(action.space_id)
 
-    def at(self, frame: int, place: Place) -> AnswerList:
+    def at(self, frame: int, location: Location) -> AnswerList:
         """Return the answers that hold on `frame`. Fast if frames are asked for in ascending order."""
-        timeline = self._timelines.get(place.space_id)
+        timeline = self._timelines.get(location.space_id)
         if timeline is None:
-            timeline = self._timelines[place.space_id] = _Timeline(self._serialiser, self._in(place))
+            timeline = self._timelines[location.space_id] = _Timeline(self._serialiser, self._in(location))
         return timeline.at(frame)
 
-    def with_ranges(self, place: Place) -> AnswerList:
+    def with_ranges(self, location: Location) -> AnswerList:
         """Return all answers, each with its ranges as sent. For records that are not on a frame."""
         return _joined(
-            [self._serialiser.serialise([action], _checked(action.range)) for action in self._in(place)]
+            [self._serialiser.serialise([action], _checked(action.range)) for action in self._in(location)]
         )
 
-    def within(self, start: int, until: int | None, place: Place) -> AnswerList:
+    def within(self, start: int, until: int | None, location: Location) -> AnswerList:
         """Return the answers that hold between two moments of an event-based scene.
 
         The ranges of each answer are cut to the time from `start` to `until`, in nanoseconds, both included.
         `until` is None if the object has no later event.
         """
         written = []
-        for action in self._in(place):
+        for action in self._in(location):
             ranges = _decode_ranges(action.range)
             cut = [
                 (max(first, start), last if until is None else min(last, until))
@@ -71,8 +71,8 @@ class DynamicAnswers:
                 written.append(self._serialiser.serialise([action], msgspec.json.encode(cut)))
         return _joined(written)
 
-    def _in(self, place: Place) -> list[Answer]:
-        here = (None, ROOT_SPACE if place.space_id is None else place.space_id)
+    def _in(self, location: Location) -> list[Answer]:
+        here = (None, ROOT_SPACE if location.space_id is None else location.space_id)
         return [action for action in self._actions if action.space_id in here]
 
 

@@ -13,10 +13,10 @@ from harvester.filters import Chain
 from harvester.filters.own import OwnFilter
 from harvester.labels.answers import AnswerSerialiser
 from harvester.labels.classifications import ClassificationReader
+from harvester.labels.locations import Locations
 from harvester.labels.notes import Note, Remark, Remarks
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import Ontology, read_ontology
-from harvester.labels.places import Places
 from harvester.labels.records import LARGE_ROW_BYTES, LineBuffer, Lines, completed, row_ends, row_head
 from harvester.labels.text import has_line_break
 from harvester.labels.units import UnitReader
@@ -160,28 +160,30 @@ class Extractor:
         if skeleton.label_hash != planned.label_hash:  # a repeated key in the JSON, or not the requested row
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
-        places = Places(skeleton, signed_urls=self._signed_urls, width=planned.width, height=planned.height)
+        locations = Locations(
+            skeleton, signed_urls=self._signed_urls, width=planned.width, height=planned.height
+        )
         frames = planned.number_of_frames or None
         for kind, buffer in buffers.items():
             if kind == "objects":
-                self._objects.read(buffer, skeleton, data_type, head, places, remarks)
+                self._objects.read(buffer, skeleton, data_type, head, locations, remarks)
             elif kind == "classifications":
-                self._classifications.read(buffer, skeleton, data_type, head, places, remarks, frames)
+                self._classifications.read(buffer, skeleton, data_type, head, locations, remarks, frames)
             elif kind == "rows":
                 _add_row(buffer, row, planned)
         if "units" in buffers:  # last, because a unit's record counts the other records on it
             for find in self._finders:
-                find(skeleton, data_type, places)
-            self._units.read(buffers["units"], skeleton, head, places, frames)
+                find(skeleton, data_type, locations)
+            self._units.read(buffers["units"], skeleton, head, locations, frames)
         return len(row)
 
 
 def _finders(
     serialiser: AnswerSerialiser, ontology: Ontology, *, emitted: Collection[str]
-) -> list[Callable[[LabelRow, str, Places], None]]:
+) -> list[Callable[[LabelRow, str, Locations], None]]:
     """Return functions that read the labels of a row whose kind is not `emitted`, without writing them.
 
-    A space that only such a label names is a unit too, and `Places` learns of it when the label is read.
+    A space that only such a label names is a unit too, and `Locations` learns of it when the label is read.
     """
     objects = ObjectReader(Chain("objects", Selection(), {}, {}), serialiser, ontology)
     classifications = ClassificationReader(
@@ -192,11 +194,11 @@ def _finders(
         with_reviews=False,
     )
 
-    def find_in_objects(row: LabelRow, data_type: str, places: Places) -> None:
-        objects.read(LineBuffer(), row, data_type, b"", places, Remarks())
+    def find_in_objects(row: LabelRow, data_type: str, locations: Locations) -> None:
+        objects.read(LineBuffer(), row, data_type, b"", locations, Remarks())
 
-    def find_in_classifications(row: LabelRow, data_type: str, places: Places) -> None:
-        classifications.read(LineBuffer(), row, data_type, b"", places, Remarks(), None)
+    def find_in_classifications(row: LabelRow, data_type: str, locations: Locations) -> None:
+        classifications.read(LineBuffer(), row, data_type, b"", locations, Remarks(), None)
 
     finders = {"objects": find_in_objects, "classifications": find_in_classifications}
     return [find for kind, find in finders.items() if kind not in emitted]
@@ -221,7 +223,7 @@ def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
     if planned.replaced_in:
         remarks.add("surrogates_replaced", planned.replaced_in)
     if planned.listed_twice:
-        remarks.add("listed_twice", "the first of its places in the plan counts")
+        remarks.add("listed_twice", "the first of its locations in the plan counts")
     for field, said, listed in (
         ("branch_name", row.branch_name, planned.branch_name),
         ("data_hash", row.data_hash, planned.data_hash),

@@ -24,22 +24,22 @@ class Remarks:
     """Collects the notes on one row while it is read."""
 
     def __init__(self) -> None:
-        self._places: dict[str, dict[str, None]] = {}
+        self._details: dict[str, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return bool(self._details)
 
     def add(self, note: str, where: str) -> None:
         """Add a detail to a kind of note; `where` says what in the row it is about. Repeats are ignored."""
-        self._places.setdefault(note, {})[where] = None
+        self._details.setdefault(note, {})[where] = None
 
     def notes(self, row: PlanRow) -> list[Note]:
         """Return the notes on `row`: at most one of each kind, in the order of `harvester.schema.NOTES`."""
         found = []
         for note in NOTES:
-            if places := self._places.get(note):
-                named = ", ".join(list(places)[:_NAMED])
-                more = len(places) - _NAMED
+            if details := self._details.get(note):
+                named = ", ".join(list(details)[:_NAMED])
+                more = len(details) - _NAMED
                 detail = f"{named} and {more:,} more" if more > 0 else named
                 found.append(Note(row.label_hash or "", row.data_title, note, detail))
         return found

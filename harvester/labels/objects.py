@@ -4,7 +4,6 @@ Most time of an extraction is spent here, so it works by columns (a few calls fo
 and caches the parts of lines that recur.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain as concatenated
 from itertools import compress, repeat
@@ -24,9 +23,10 @@ from harvester.labels.answers import (
     StaticAnswerCache,
 )
 from harvester.labels.dynamic import DynamicAnswers
+from harvester.labels.locations import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Location, Locations
 from harvester.labels.notes import Remarks
+from harvester.labels.occurrences import hashes_on_frames, last_moment, moments_of
 from harvester.labels.ontology import Ontology
-from harvester.labels.places import FRAME_TYPES, RANGE_SPACES, RANGE_TYPES, Place, Places
 from harvester.labels.records import LineBuffer
 from harvester.labels.values import integer, whole
 from harvester.labels.wire import NO_NUMBER, NO_RANGE, LabelRow, ObjectAnswer, Ranges
@@ -61,7 +61,6 @@ _decode_answers = msgspec.json.Decoder(dict[str, ObjectAnswer | None] | None).de
 _decode_entries = msgspec.json.Decoder(dict[str, msgspec.Raw] | None).decode
 _decode_ranges = msgspec.json.Decoder(Ranges).decode
 _decode_class = fields_decoder({"name", "shape"}).decode
-_decode_hash = fields_decoder({"object_hash"}).decode
 
 
 class ObjectReader:
@@ -78,30 +77,36 @@ class ObjectReader:
         self._decode_entry = fields_decoder(needs | {"event", "shape"}).decode
 
     def read(
-        self, buffer: LineBuffer, row: LabelRow, data_type: str, head: bytes, places: Places, remarks: Remarks
+        self,
+        buffer: LineBuffer,
+        row: LabelRow,
+        data_type: str,
+        head: bytes,
+        locations: Locations,
+        remarks: Remarks,
     ) -> None:
         """Add the lines of all objects of `row` to `buffer`.
 
         `data_type` is in lower case. `head` are the keys that all records of the row share, see
-        `harvester.labels.records.row_head`. The counts in `places` are increased.
+        `harvester.labels.records.row_head`. The counts in `locations` are increased.
         """
         answers = _decode_answers(row.object_answers) or {}
-        reading = _Reading(buffer, self._shared, row, answers, places, remarks, data_type=data_type)
+        reading = _Reading(buffer, self._shared, row, answers, locations, remarks, data_type=data_type)
         head = b'{"kind":"object",' + head
         decode = self._decode_event if data_type == "scene" else self._decode
-        for place, frame, labels in places.labels():
+        for location, frame, labels in locations.labels():
             objects = labels.objects
             if objects:
-                before = b'%b%b%b,"object":' % (head, place.head, whole(frame))
-                reading.choose(before, objects, list(map(decode, objects)), frame, place)
-        for place, raw, fields, ranges in self._on_ranges(row, answers, data_type, places):
-            before = b'%b%bnull,"object":' % (head, place.head)
-            reading.choose(before, [raw], [fields], None, place, ranges)
+                before = b'%b%b%b,"object":' % (head, location.head, whole(frame))
+                reading.choose(before, objects, list(map(decode, objects)), frame, location)
+        for location, raw, fields, ranges in self._on_ranges(row, answers, data_type, locations):
+            before = b'%b%bnull,"object":' % (head, location.head)
+            reading.choose(before, [raw], [fields], None, location, ranges)
 
     def _on_ranges(
-        self, row: LabelRow, answers: _Answers, data_type: str, places: Places
-    ) -> Iterator[tuple[Place, msgspec.Raw, Any, bytes]]:
-        """Yield (place, object as sent, fields, ranges) of objects in `object_answers`, once per space."""
+        self, row: LabelRow, answers: _Answers, data_type: str, locations: Locations
+    ) -> Iterator[tuple[Location, msgspec.Raw, Any, bytes]]:
+        """Yield (location, object as sent, fields, ranges) of objects in `object_answers`, once per space."""
         framed = data_type in FRAME_TYPES
         candidates = {
             key: entry
@@ -121,23 +126,27 @@ class ObjectReader:
             shape = fields.shape or self._shapes.get(fields.feature_hash) or None
             ranged = shape in RANGE_SHAPES
             if shape is None:  # unknown: it is an object on ranges unless a frame has it
-                on_frames = _hashes_on_frames(places) if on_frames is None else on_frames
+                on_frames = hashes_on_frames(locations) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames
-            on_spaces: dict[str | None, tuple[Place, bytes]] = {}  # by space id: two names may mean one space
+            on_spaces: dict[
+                str | None, tuple[Location, bytes]
+            ] = {}  # by space id: two names may mean one space
             for space_id, where in (entry.spaces or {}).items():
                 sent = where.range if where else None
-                if places.space_type(space_id) in RANGE_SPACES or (ranged and (shape or not _is_empty(sent))):
-                    place = places.space(space_id)
-                    on_spaces.setdefault(place.space_id, (place, _ranges(sent)))
-            for place, ranges in on_spaces.values():
-                yield place, raw, fields, ranges
+                if locations.space_type(space_id) in RANGE_SPACES or (
+                    ranged and (shape or not _is_empty(sent))
+                ):
+                    location = locations.space(space_id)
+                    on_spaces.setdefault(location.space_id, (location, _ranges(sent)))
+            for location, ranges in on_spaces.values():
+                yield location, raw, fields, ranges
             if on_spaces:
                 continue  # as in the SDK: with ranges on spaces, the range on the row is ignored
             if data_type in RANGE_TYPES or (
                 ranged and not (_is_empty(entry.range) and (framed or not shape))
             ):
                 html = bytes(entry.range_html) != NULL
-                yield places.root, raw, fields, NULL if html else _ranges(entry.range)
+                yield locations.root, raw, fields, NULL if html else _ranges(entry.range)
 
 
 class _LineEndCache(dict[bytes, bytes]):
@@ -186,7 +195,7 @@ class _Reading:
         shared: _Shared,
         row: LabelRow,
         answers: _Answers,
-        places: Places,
+        locations: Locations,
         remarks: Remarks,
         *,
         data_type: str,
@@ -196,7 +205,7 @@ class _Reading:
         self._shared = shared
         self._row = row
         self._scene = scene
-        self._places = places
+        self._locations = locations
         self._remarks = remarks
         self._statics = answers
         self._actions = row.object_actions or {}
@@ -206,7 +215,7 @@ class _Reading:
         self._dynamic: dict[str, DynamicAnswers] = {}
         self._spaces: dict[str, str] | None = None
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
-        self._moments = _moments(places) if continuous else None
+        self._moments = moments_of(locations) if continuous else None
         # On pictures each object occurs once, so ends of lines are not cached, and need not be joined.
         self._pictured = not shared.chain.looks_at_records and data_type in _PICTURES
 
@@ -216,7 +225,7 @@ class _Reading:
         objects: list[msgspec.Raw],
         fields: list[Any],
         frame: int | None,
-        place: Place,
+        location: Location,
         ranges: bytes = NULL,
     ) -> None:
         """Write those objects of one frame or space that no filter drops.
@@ -233,9 +242,9 @@ class _Reading:
         seen = len(objects)
         objects, fields = chain.filter(objects, fields, buffer.dropped)
         if self._pictured and ranges is NULL:
-            self._keep_pictured(before, objects, fields, frame, place)
+            self._keep_pictured(before, objects, fields, frame, location)
         else:
-            ends = self._ends_of(objects, fields, frame, place, ranges)
+            ends = self._ends_of(objects, fields, frame, location, ranges)
             if chain.looks_at_records:
                 kept = [self._is_kept(before, *record) for record in zip(objects, ends, strict=True)]
                 objects, ends = list(compress(objects, kept)), list(compress(ends, kept))
@@ -243,11 +252,16 @@ class _Reading:
         written = len(objects)
         buffer.seen += seen
         buffer.written += written
-        place.objects += written
-        place.dropped_objects += seen - written
+        location.objects += written
+        location.dropped_objects += seen - written
 
     def _keep_pictured(
-        self, before: bytes, objects: list[msgspec.Raw], fields: list[Any], frame: int | None, place: Place
+        self,
+        before: bytes,
+        objects: list[msgspec.Raw],
+        fields: list[Any],
+        frame: int | None,
+        location: Location,
     ) -> None:
         """Write the lines of objects on a picture. No part is cached by object, since each occurs once."""
         statics, actions, pieces = self._statics, self._actions, self.buffer.pieces
@@ -257,7 +271,7 @@ class _Reading:
             entry, known = statics.get(object_hash), classes.get(one.feature_hash)
             end = _NO_ANSWERS_END if entry is None else line_ends[bytes(entry.classifications)]
             if known is None or not end or object_hash in actions:
-                pieces += (before, raw, self._end(one, raw, frame, place, NULL))
+                pieces += (before, raw, self._end(one, raw, frame, location, NULL))
                 continue
             number = NULL
             if entry is not None and entry.object_number is not NO_NUMBER:
@@ -269,13 +283,13 @@ class _Reading:
         objects: list[msgspec.Raw],
         fields: list[Any],
         frame: int | None,
-        place: Place,
+        location: Location,
         ranges: bytes,
     ) -> list[bytes]:
         """Return the ends of the lines of `objects`. That of a track is cached from frame to frame."""
         met = self._ends.get if ranges is NULL else _NOTHING.get  # ranges differ from space to space
         return [
-            met((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, place, ranges)
+            met((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, location, ranges)
             for one, raw in zip(fields, objects, strict=True)
         ]
 
@@ -285,12 +299,12 @@ class _Reading:
             self.buffer.dropped[name] += 1
         return name is None
 
-    def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, place: Place, ranges: bytes) -> bytes:
+    def _end(self, one: Any, raw: msgspec.Raw, frame: int | None, location: Location, ranges: bytes) -> bytes:
         """Return the end of a line, after the object. It is cached if all frames of the object share it."""
         object_hash, key = one.object_hash, (one.object_hash, one.feature_hash)
         until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
-            until = _until(self._moments[id(place), object_hash], frame)
+            until = last_moment(self._moments[id(location), object_hash], frame)
         alike = until is None and ranges is NULL and one.feature_hash in self._shared.classes
         head = self._heads.get(key) if alike else None
         if head is None:
@@ -302,7 +316,7 @@ class _Reading:
             if alike and self._moments is None:
                 self._ends[key] = end
             return end
-        dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, place)
+        dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, location)
         if dynamic.as_text:
             self._remarks.add("answer_as_text", f"object {object_hash}")
         return head + _DYNAMIC % dynamic.json
@@ -320,33 +334,35 @@ class _Reading:
         return b"".join((_HASH, _encode(one.object_hash), known, number, answers))
 
     def _dynamic_answers(
-        self, object_hash: str, actions: msgspec.Raw, frame: int | None, until: int | None, place: Place
+        self, object_hash: str, actions: msgspec.Raw, frame: int | None, until: int | None, location: Location
     ) -> AnswerList:
         dynamic = self._dynamic.get(object_hash)
         if dynamic is not None:
-            return self._at(dynamic, frame, until, place)
+            return self._at(dynamic, frame, until, location)
         # Use the shared cache for the first frame of an object: many objects have the same dynamic answers
         # there, and on an image it is the only frame.
-        alike = place.listed and self._moments is None
+        alike = location.listed and self._moments is None
         sent = bytes(actions)
-        key = (sent, frame, place.space_id)
+        key = (sent, frame, location.space_id)
         written = self._shared.first_frame.get(key) if alike else None
         if written is None:
             if self._spaces is None:
-                self._spaces = self._places.names_of_spaces(self._named_spaces())
+                self._spaces = self._locations.names_of_spaces(self._named_spaces())
             dynamic = DynamicAnswers(self._shared.serialiser, actions, self._spaces)
             self._dynamic[object_hash] = dynamic
-            written = self._at(dynamic, frame, until, place)
+            written = self._at(dynamic, frame, until, location)
             if alike and not dynamic.name_spaces:  # else the result depends on the spaces of this row
                 self._shared.first_frame.keep(key, sent, written)
         return written
 
-    def _at(self, dynamic: DynamicAnswers, frame: int | None, until: int | None, place: Place) -> AnswerList:
+    def _at(
+        self, dynamic: DynamicAnswers, frame: int | None, until: int | None, location: Location
+    ) -> AnswerList:
         if frame is None:
-            return dynamic.with_ranges(place)
+            return dynamic.with_ranges(location)
         if self._moments is not None:
-            return dynamic.within(frame, until, place)
-        return dynamic.at(frame, place)
+            return dynamic.within(frame, until, location)
+        return dynamic.at(frame, location)
 
     def _named_spaces(self) -> Iterator[str]:
         for entry in self._statics.values():
@@ -372,26 +388,3 @@ def _ranges(sent: msgspec.Raw | None) -> bytes:
     except msgspec.ValidationError:
         return NULL
     return bytes(sent)
-
-
-def _hashes_on_frames(places: Places) -> set[str | None]:
-    return {_decode_hash(raw).object_hash for _, _, labels in places.labels() for raw in labels.objects or ()}
-
-
-def _moments(places: Places) -> dict[tuple[int, str | None], list[int]]:
-    """Return the moments of each object's events in an event-based scene, in ascending order.
-
-    The key is (`id` of the place, object hash). Moments are in nanoseconds.
-    """
-    moments: dict[tuple[int, str | None], list[int]] = {}
-    for place, frame, labels in places.labels():
-        if frame is not None:
-            for raw in labels.objects or ():
-                moments.setdefault((id(place), _decode_hash(raw).object_hash), []).append(frame)
-    return moments
-
-
-def _until(moments: list[int], start: int) -> int | None:
-    """Return the last moment before the object's next event, or None if it has no later event."""
-    after = bisect_right(moments, start)
-    return moments[after] - 1 if after < len(moments) else None

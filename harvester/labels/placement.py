@@ -9,16 +9,16 @@ from collections.abc import Iterable
 
 import msgspec
 
-from harvester.labels.ontology import Ontology
-from harvester.labels.places import (
+from harvester.labels.locations import (
     FRAME_SPACES,
     FRAME_TYPES,
     RANGE_SPACES,
     RANGE_TYPES,
     ROOT_SPACE,
-    Place,
-    Places,
+    Location,
+    Locations,
 )
+from harvester.labels.ontology import Ontology
 from harvester.labels.values import NULL
 from harvester.labels.wire import ClassificationAnswer, ClassificationCopy, Ranges, SpaceRange
 
@@ -28,9 +28,10 @@ _ALL = b"[]"  # the ranges of a classification that is on the whole of a data un
 
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw] | None).decode
 
-# Frame -> (place, copy as sent): the copies of one classification in one place. Frame None: not on a frame.
-CopiesInPlace = dict[int | None, tuple[Place, msgspec.Raw]]
-CopiesBySpace = dict[str | None, CopiesInPlace]
+# Frame -> (location, copy as sent): the copies of one classification in one location. Frame None: not on a
+# frame.
+CopiesAtLocation = dict[int | None, tuple[Location, msgspec.Raw]]
+CopiesBySpace = dict[str | None, CopiesAtLocation]
 # Classification hash -> the copies of that classification in a row, by space id.
 Copies = dict[str, CopiesBySpace]
 
@@ -38,32 +39,32 @@ Copies = dict[str, CopiesBySpace]
 class Placement(msgspec.Struct):
     """One placement of a classification: the data unit or space that it is on, and the ranges there.
 
-    `ranges` is JSON; an empty list means the whole of the place. `sent` is the classification as sent: its
+    `ranges` is JSON; an empty list means the whole of the location. `sent` is the classification as sent: its
     entry, or the first of its `copies` in an older row. `unknown` is true if the placement cannot be
     determined: the entry names none, or its ranges are not pairs of numbers. `ranges` is null in the second
     case.
     """
 
-    place: Place
+    location: Location
     ranges: bytes
     sent: msgspec.Raw
-    copies: CopiesInPlace | None = None
+    copies: CopiesAtLocation | None = None
     unknown: bool = False
 
 
-def frame_copies(places: Places) -> Copies:
+def frame_copies(locations: Locations) -> Copies:
     """Return all frame-level copies of classifications in a row. The first one on a frame counts."""
     found: Copies = {}
-    for place, frame, labels in places.labels():
+    for location, frame, labels in locations.labels():
         for raw in labels.classifications or ():
             key = _decode_copy(raw).classification_hash
             if key is not None:
-                found.setdefault(key, {}).setdefault(place.space_id, {}).setdefault(frame, (place, raw))
+                found.setdefault(key, {}).setdefault(location.space_id, {}).setdefault(frame, (location, raw))
     return found
 
 
-def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Places) -> list[Placement]:
-    """Return the placements that an entry has itself, once for each combination of place and ranges.
+def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, locations: Locations) -> list[Placement]:
+    """Return the placements that an entry has itself, once for each combination of location and ranges.
 
     As in the SDK, placements on spaces take precedence over `range`, unless the row itself is a space
     (`root`). Unlike the SDK, which ignores the ranges that an entry has for the space `root`, they are used
@@ -71,36 +72,41 @@ def own_placements(entry: ClassificationAnswer, sent: msgspec.Raw, places: Place
     """
     spaces = entry.spaces
     if not spaces:  # as most
-        return [_placement(places.root, _pairs(entry.range), sent)] if entry.range else []
+        return [_placement(locations.root, _pairs(entry.range), sent)] if entry.range else []
     # A dictionary, because an entry may name a space twice, by two of its names.
     found: dict[tuple[str | None, bytes], Placement] = {}
-    others = [(places.space(name), where) for name, where in spaces.items() if name != ROOT_SPACE]
-    if not others or places.has_space(ROOT_SPACE):
+    others = [(locations.space(name), where) for name, where in spaces.items() if name != ROOT_SPACE]
+    if not others or locations.has_space(ROOT_SPACE):
         on_root = _pairs(entry.range) if entry.range else _space_ranges(spaces.get(ROOT_SPACE))
         if on_root != _ALL:
-            found[places.root.space_id, on_root] = _placement(places.root, on_root, sent)
-    for place, where in others:
+            found[locations.root.space_id, on_root] = _placement(locations.root, on_root, sent)
+    for location, where in others:
         ranges = _space_ranges(where)
-        found.setdefault((place.space_id, ranges), _placement(place, ranges, sent))
+        found.setdefault((location.space_id, ranges), _placement(location, ranges, sent))
     return list(found.values())
 
 
-def _placement(place: Place, ranges: bytes, sent: msgspec.Raw) -> Placement:
-    return Placement(place, ranges, sent, unknown=ranges == NULL)
+def _placement(location: Location, ranges: bytes, sent: msgspec.Raw) -> Placement:
+    return Placement(location, ranges, sent, unknown=ranges == NULL)
 
 
-def copied_placements(copies: CopiesBySpace, places: Places) -> list[Placement]:
-    """Return the placements that the copies of one classification show: one per place, frames as ranges."""
+def copied_placements(copies: CopiesBySpace, locations: Locations) -> list[Placement]:
+    """Return the placements that the copies of one classification show: one per location, with ranges."""
     placements = []
-    for space_id, in_place in copies.items():
-        first, sent = next(iter(in_place.values()))
-        ranges = msgspec.json.encode(_runs(frame for frame in in_place if frame is not None))
-        placements.append(Placement(places.root if space_id is None else first, ranges, sent, in_place))
+    for space_id, at_location in copies.items():
+        first, sent = next(iter(at_location.values()))
+        ranges = msgspec.json.encode(_runs(frame for frame in at_location if frame is not None))
+        placements.append(Placement(locations.root if space_id is None else first, ranges, sent, at_location))
     return placements
 
 
 def whole_row_placement(
-    entry: ClassificationAnswer, sent: msgspec.Raw, places: Places, ontology: Ontology, *, on_frames: bool
+    entry: ClassificationAnswer,
+    sent: msgspec.Raw,
+    locations: Locations,
+    ontology: Ontology,
+    *,
+    on_frames: bool,
 ) -> list[Placement]:
     """Return the placement of an entry that has neither placements nor copies: the whole row, or none.
 
@@ -111,32 +117,34 @@ def whole_row_placement(
     Args:
         entry: the decoded entry.
         sent: the entry as sent.
-        places: the data units and spaces of the row.
+        locations: the data units and spaces of the row.
         ontology: the ontology of the project.
         on_frames: true if the row's data has frames.
     """
     if not entry.feature_hash:
         return []
     sure = (
-        not on_frames or places.has_space(ROOT_SPACE) or entry.feature_hash in ontology.global_classifications
+        not on_frames
+        or locations.has_space(ROOT_SPACE)
+        or entry.feature_hash in ontology.global_classifications
     )
     if not sure and entry.feature_hash in ontology.classification_features:
         return []
-    return [Placement(places.root, b"[]", sent, unknown=not sure)]
+    return [Placement(locations.root, b"[]", sent, unknown=not sure)]
 
 
-def has_frames(place: Place, data_type: str, places: Places, *, continuous: bool) -> bool | None:
-    """Return whether ranges in `place` are frames (true) or milliseconds, characters or nanoseconds (false).
+def has_frames(location: Location, data_type: str, locations: Locations, *, continuous: bool) -> bool | None:
+    """Return whether ranges in `location` are frames, not milliseconds, characters or nanoseconds.
 
     None if the type of the data or of the space is not known. `continuous`: true for an event-based scene.
     """
-    if place.space_id is None:
+    if location.space_id is None:
         if data_type in FRAME_TYPES:
             return not continuous
         return False if data_type in RANGE_TYPES else None
-    if not place.listed:
+    if not location.listed:
         return False  # a channel or point cloud of a recording
-    space_type = places.space_type(place.space_id)
+    space_type = locations.space_type(location.space_id)
     if space_type in FRAME_SPACES:
         return True
     return False if space_type in RANGE_SPACES else None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from harvester.labels.places import IMAGE_SPACES, Place, Places, frame_number
+from harvester.labels.locations import IMAGE_SPACES, Location, Locations, frame_number
 from harvester.labels.records import LineBuffer
 from harvester.labels.values import JSON, NULL, integer, number, rate, seconds, size, text, whole
 from harvester.labels.wire import FrameLabels, LabelRow
@@ -50,7 +50,7 @@ class UnitReader:
         self._signed_urls = signed_urls
 
     def read(
-        self, buffer: LineBuffer, row: LabelRow, head: bytes, places: Places, frames: int | None
+        self, buffer: LineBuffer, row: LabelRow, head: bytes, locations: Locations, frames: int | None
     ) -> None:
         """Add a line for each unit of `row`. Its objects and classifications must have been read before.
 
@@ -58,34 +58,35 @@ class UnitReader:
             buffer: the line buffer of units.
             row: the skeleton of the label row.
             head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
-            places: the data units and spaces of the row, with their counts.
+            locations: the data units and spaces of the row, with their counts.
             frames: the number of frames according to the listing, None if it does not say.
         """
-        several = len(places.units) > 1
-        for place in places.all():
-            count = 1 if several and place.space_id is None else number_of_frames(place, frames)
+        several = len(locations.units) > 1
+        for location in locations.all():
+            count = 1 if several and location.space_id is None else number_of_frames(location, frames)
             numbers = (
-                place.objects, place.classifications, place.dropped_objects, place.dropped_classifications
+                location.objects, location.classifications, location.dropped_objects,
+                location.dropped_classifications
             )  # fmt: skip
             counts = [
                 whole(one) if counted else NULL
                 for one, counted in zip(numbers, self._counted * 2, strict=True)
             ]
-            mime_type, fps, duration, sequence = _said(place)
+            mime_type, fps, duration, sequence = _said(location)
             line = _UNIT % (
-                head, place.head, mime_type, fps, duration, whole(count), sequence,
-                self._slices(place), *counts,
+                head, location.head, mime_type, fps, duration, whole(count), sequence,
+                self._slices(location), *counts,
             )  # fmt: skip
             buffer.keep_all(line, b"", [b""])
 
-    def _slices(self, place: Place) -> bytes:
-        if place.space is not None:
+    def _slices(self, location: Location) -> bytes:
+        if location.space is not None:
             slices = [
-                (frame, one, one.data_link) for frame, one in enumerate(_listed_slices(place.space.frames))
+                (frame, one, one.data_link) for frame, one in enumerate(_listed_slices(location.space.frames))
             ]
-        elif place.unit is not None and place.space_id is None:
-            links = _links(place.unit.data_links)
-            found = _frame_metadata(place)
+        elif location.unit is not None and location.space_id is None:
+            links = _links(location.unit.data_links)
+            found = _frame_metadata(location)
             frames = sorted({*found, *range(len(links))})
             slices = [
                 (frame, found.get(frame, _Slice()), links[frame] if frame < len(links) else _RAW_NULL)
@@ -110,14 +111,14 @@ class UnitReader:
         )
 
 
-def number_of_frames(place: Place, listed: int | None) -> int | None:
-    """Return the number of frames of a place, or None if neither the row nor the listing has it.
+def number_of_frames(location: Location, listed: int | None) -> int | None:
+    """Return the number of frames of a location, or None if neither the row nor the listing has it.
 
     `listed` is the number of frames of the row according to the listing. It applies to its only data unit.
     """
-    space = place.space
+    space = location.space
     if space is None:
-        return None if place.space_id is not None else listed
+        return None if location.space_id is not None else listed
     if space.space_type in IMAGE_SPACES:
         return 1
     for said in (space.number_of_frames, space.number_of_pages):
@@ -126,15 +127,15 @@ def number_of_frames(place: Place, listed: int | None) -> int | None:
     return len(_listed_slices(space.frames)) or None
 
 
-def _said(place: Place) -> tuple[bytes, bytes, bytes, bytes]:
+def _said(location: Location) -> tuple[bytes, bytes, bytes, bytes]:
     """Return MIME type, frames per second, duration in seconds, and sequence, each as JSON."""
-    if (space := place.space) is not None:
+    if (space := location.space) is not None:
         duration = number(space.data_duration)
         duration = seconds(space.duration_ms) if duration == NULL else duration
         return NULL, rate(space.data_fps), duration, NULL
-    if (unit := place.unit) is None or place.space_id is not None:
+    if (unit := location.unit) is None or location.space_id is not None:
         return NULL, NULL, NULL, NULL
-    return text(unit.data_type), rate(unit.data_fps), number(unit.data_duration), whole(place.sequence)
+    return text(unit.data_type), rate(unit.data_fps), number(unit.data_duration), whole(location.sequence)
 
 
 def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:
@@ -145,10 +146,10 @@ def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:
         return []
 
 
-def _frame_metadata(place: Place) -> dict[int, _Slice]:
+def _frame_metadata(location: Location) -> dict[int, _Slice]:
     """Return the metadata of a data unit's slices by frame. It is sent beside the labels of the frame."""
     found = {}
-    labels = place.unit.labels if place.unit else None
+    labels = location.unit.labels if location.unit else None
     for key, value in labels.items() if isinstance(labels, dict) else ():
         if isinstance(value, FrameLabels) and bytes(value.metadata) != NULL:
             frame = frame_number(key)

@@ -1,7 +1,7 @@
-"""Places: the data units and spaces of a label row, and iteration over the labels on them.
+"""Locations: the data units and spaces of a label row, and iteration over the labels on them.
 
 A space is a part of a row with labels of its own: a layer, a member of a group, an image of a scene. A row
-may use several names for one space; see `Places.space`.
+may use several names for one space; see `Locations.space`.
 """
 
 from collections import Counter
@@ -46,10 +46,10 @@ class _Object(msgspec.Struct, rename="camel", gc=False):
 _decode_hash = msgspec.json.Decoder(_Object).decode
 
 
-class Place(msgspec.Struct):
+class Location(msgspec.Struct):
     """A data unit or space that labels are on, with the counts of its records.
 
-    `space_id` is None for a data unit. `head` are the keys that all its records share, see `place_head`.
+    `space_id` is None for a data unit. `head` are the keys that all its records share, see `location_head`.
     `listed` is false for a space that only labels or answers name, and that the row does not list. `sequence`
     is the position of a data unit in its row. `objects` and `classifications` count records that were
     written, `dropped_objects` and `dropped_classifications` those that filters dropped.
@@ -67,8 +67,8 @@ class Place(msgspec.Struct):
     dropped_classifications: int = 0
 
 
-class Places:
-    """The places of one label row.
+class Locations:
+    """The locations of one label row.
 
     `units` are its data units by sequence. `by_frame` are the images of an image group by frame: each image
     is the frame of its sequence number.
@@ -85,7 +85,7 @@ class Places:
     ) -> None:
         self._signed_urls = signed_urls
         self._spaces = {key: space for key, space in (row.spaces or {}).items() if space is not None}
-        self._seen: dict[str, Place] = {}
+        self._seen: dict[str, Location] = {}
         self._other_names: dict[str, str] | None = None
         units = [
             (frame_number(unit.data_sequence), key, unit) for key, unit in (row.data_units or {}).items()
@@ -93,40 +93,42 @@ class Places:
         if len(units) > 1:
             units.sort(key=lambda item: (item[0] is None, item[0] or 0))
             width = height = None
-        self.units = [self._unit_place(key, unit, frame, width, height) for frame, key, unit in units]
+        self.units = [self._unit_location(key, unit, frame, width, height) for frame, key, unit in units]
         self._only = (units[0][1], units[0][2]) if len(units) == 1 else None
-        self.by_frame: dict[int, Place] = {}
+        self.by_frame: dict[int, Location] = {}
         if len(units) > 1 or (row.data_type or "").lower() == "img_group":
             numbered = reversed(self.units)
-            self.by_frame = {place.sequence: place for place in numbered if place.sequence is not None}
+            self.by_frame = {
+                location.sequence: location for location in numbered if location.sequence is not None
+            }
 
     @property
-    def root(self) -> Place:
-        """Return the place of labels on the row itself.
+    def root(self) -> Location:
+        """Return the location of labels on the row itself.
 
         This is the space `root` if the row has it, else the only data unit. A row of several data units gets
-        a place without one.
+        a location without one.
         """
         if ROOT_SPACE in self._spaces:
             return self.space(ROOT_SPACE)
-        return self.units[0] if self._only else Place(None, True, place_head(None, None, None, None))
+        return self.units[0] if self._only else Location(None, True, location_head(None, None, None, None))
 
-    def space(self, name: str) -> Place:
+    def space(self, name: str) -> Location:
         """Return a space by its id or by another name that labels use for it.
 
         If the space names no file, its file keys are those of the row's only data unit.
         """
-        if (place := self._seen.get(name)) is not None:
-            return place
+        if (location := self._seen.get(name)) is not None:
+            return location
         space_id = name if name in self._spaces else self._names().get(name, name)
         if space_id != name:
-            place = self._seen[name] = self.space(space_id)
-            return place
+            location = self._seen[name] = self.space(space_id)
+            return location
         space = self._spaces.get(space_id)
         file = (space.child_info or space.root_info) if space else None
         scene = space.scene_info if space else None
         key, unit = self._only or (None, DataUnit())
-        head = place_head(
+        head = location_head(
             unit.data_hash or key,
             (file and file.file_name) or (scene and scene.uri) or unit.data_title,
             ((file and file.data_link) or unit.data_link) if self._signed_urls else None,
@@ -134,13 +136,17 @@ class Places:
             NULL if space is None else size(space.width),
             NULL if space is None else size(space.height),
         )
-        place = self._seen[space_id] = Place(space_id, space is not None, head, unit, space)
-        return place
+        location = self._seen[space_id] = Location(space_id, space is not None, head, unit, space)
+        return location
 
-    def all(self) -> Iterable[Place]:
-        """Return all places: data units by sequence, listed spaces, then spaces that only labels name."""
+    def all(self) -> Iterable[Location]:
+        """Return all locations: data units by sequence, listed spaces, then spaces that only labels name."""
         spaces = [self.space(space_id) for space_id in self._spaces]
-        others = [place for name, place in self._seen.items() if place.space_id == name and not place.listed]
+        others = [
+            location
+            for name, location in self._seen.items()
+            if location.space_id == name and not location.listed
+        ]
         return [*self.units, *spaces, *others]
 
     def has_space(self, space_id: str) -> bool:
@@ -162,8 +168,8 @@ class Places:
         ids |= {name: ids.get(name, name) for name in others}
         return ids | {space_id: space_id for space_id in self._spaces}
 
-    def labels(self) -> Iterator[tuple[Place, int | None, FrameLabels]]:
-        """Yield (place, frame, labels) for all labels on frames or in flat lists.
+    def labels(self) -> Iterator[tuple[Location, int | None, FrameLabels]]:
+        """Yield (location, frame, labels) for all labels on frames or in flat lists.
 
         The order is: data units by sequence, their frames by number, then spaces. A key in the labels of a
         data unit that is not a frame number (such as ``stream#frame``, in scenes) is the name of a space. The
@@ -177,21 +183,21 @@ class Places:
                 if key is None:
                     yield unit, frame, labels
                     continue
-                place = self.space(key)
-                earlier = met.setdefault(place.space_id, [])
-                yield place, frame, _without(labels, earlier)
+                location = self.space(key)
+                earlier = met.setdefault(location.space_id, [])
+                yield location, frame, _without(labels, earlier)
                 earlier.append(labels)
         for space_id, space in self._spaces.items():
-            place, earlier = self.space(space_id), met.get(space_id, [])
+            location, earlier = self.space(space_id), met.get(space_id, [])
             for _, frame, labels in _frames(space.labels, None):
-                yield place, frame, _without(labels, earlier)
+                yield location, frame, _without(labels, earlier)
 
-    def _unit_place(
+    def _unit_location(
         self, key: str, unit: DataUnit, sequence: int | None, width: int | None, height: int | None
-    ) -> Place:
+    ) -> Location:
         url = unit.data_link if self._signed_urls else None
         wide, high = size(unit.width), size(unit.height)
-        head = place_head(
+        head = location_head(
             unit.data_hash or key,
             unit.data_title,
             url,
@@ -199,7 +205,7 @@ class Places:
             whole(width) if wide == NULL else wide,
             whole(height) if high == NULL else high,
         )
-        return Place(None, True, head, unit, sequence=sequence)
+        return Location(None, True, head, unit, sequence=sequence)
 
     def _names(self) -> dict[str, str]:
         """Return the id of a space for each key under which a data unit may have the labels of a scene image.
@@ -240,7 +246,7 @@ def _check_empty(labels: list[msgspec.Raw] | None, where: str) -> None:
         raise msgspec.ValidationError(f"Expected `object`, got `array` - at `{where}`")
 
 
-def place_head(
+def location_head(
     unit_hash: str | None,
     file_name: str | None,
     data_url: str | None,
@@ -248,7 +254,7 @@ def place_head(
     width: JSON = NULL,
     height: JSON = NULL,
 ) -> bytes:
-    """Return the keys that all records of a place share, ``unit_hash`` to ``height``, and the key ``frame``.
+    """Return the keys that all records of a location share, ``unit_hash`` to ``height``, and ``frame``.
 
     The result is the inside of a JSON object and ends in ``"frame":``, without a value.
     """
