@@ -50,7 +50,7 @@ _decode_names = msgspec.json.Decoder(list[_Named] | None).decode
 _decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
 
 
-class _Found(msgspec.Struct):
+class _FoundPlacement(msgspec.Struct):
     """One placement of a classification, and the parts that all its lines share."""
 
     classification_hash: str
@@ -117,33 +117,35 @@ class ClassificationReader:
         for found in self._found(row, data_type, locations, continuous=reading.continuous):
             before = buffer.written
             if self._per_frame and found.feature not in self._ontology.global_classifications:
-                reading.keep_by_frame(found)
+                reading.add_by_frame(found)
             else:
-                reading.keep(found)
+                reading.add(found)
             if buffer.written > before:
                 reading.note(found)
 
     def _found(
         self, row: LabelRow, data_type: str, locations: Locations, *, continuous: bool
-    ) -> Iterator[_Found]:
+    ) -> Iterator[_FoundPlacement]:
         for key, entry, placement, copies in self._placements(
             row, data_type, locations, continuous=continuous
         ):
-            said = _decode_copy(placement.sent)
-            feature = entry.feature_hash or said.feature_hash
-            name = said.name or next((one.name for one in _decode_names(entry.classifications) or ()), None)
+            decoded = _decode_copy(placement.sent)
+            feature = entry.feature_hash or decoded.feature_hash
+            name = decoded.name or next(
+                (one.name for one in _decode_names(entry.classifications) or ()), None
+            )
             if feature is not None:
                 name = self._ontology.names.get(feature, name)
             answers: AnswerList = self._answers[bytes(entry.classifications)]
             reviews, fields = NULL, None
             if self._needs_reviews:
-                reviews = _reviews(entry, said, _copies_of(placement, copies))
+                reviews = _reviews(entry, decoded, _copies_of(placement, copies))
             if self._chain.looks_at_fields:
                 fields = self._decode_fields(placement.sent)
                 vars_of = {"feature_hash": feature, "name": name, "reviews": _decode_reviews(reviews)}
                 for field in self._chain.needs & vars_of.keys():
                     setattr(fields, field, vars_of[field])
-            yield _Found(
+            yield _FoundPlacement(
                 key,
                 placement,
                 _CLASS % (_encode(key), _encode(feature), _encode(name)),
@@ -200,20 +202,20 @@ class _Reading:
         self._remarks = remarks
         self._frames = frames
 
-    def keep(self, found: _Found) -> None:
+    def add(self, found: _FoundPlacement) -> None:
         """Write a placement as one line, unless a filter drops it."""
         placement = found.placement
         line = self._line(found, placement.location, None, placement.ranges, placement.sent)
-        self._count(self._units(placement), self._keep_line(found, line))
+        self._count(self._units(placement), self._add_line(found, line))
 
-    def keep_by_frame(self, found: _Found) -> None:
+    def add_by_frame(self, found: _FoundPlacement) -> None:
         """Write one line for each frame of a placement, or a single line if it is not on frames."""
         placement = found.placement
         if placement.copies:
             for frame, (location, sent) in sorted(placement.copies.items(), key=lambda item: item[0] or 0):
                 ranges = b"[]" if frame is None else NULL
                 self._count(
-                    [location], self._keep_line(found, self._line(found, location, frame, ranges, sent))
+                    [location], self._add_line(found, self._line(found, location, frame, ranges, sent))
                 )
             return
         location, ranges = placement.location, placement.ranges
@@ -226,14 +228,14 @@ class _Reading:
             frames = expanded(ranges, number_of_frames(location, self._frames))
         found.not_expanded = framed is not False and (frames is None or frames.cut)
         if not frames:
-            self.keep(found)
+            self.add(found)
         elif units:
             for frame in frames:
-                self._keep_frames(found, Expansion([(frame, frame)], False), units[frame])
+                self._add_frames(found, Expansion([(frame, frame)], False), units[frame])
         else:
-            self._keep_frames(found, frames, location)
+            self._add_frames(found, frames, location)
 
-    def note(self, found: _Found) -> None:
+    def note(self, found: _FoundPlacement) -> None:
         """Add the notes on a classification of which at least one line was written."""
         if not (found.as_text or found.placement.unknown or found.not_expanded):
             return
@@ -245,7 +247,7 @@ class _Reading:
         if found.not_expanded:
             self._remarks.add("ranges_not_expanded", where)
 
-    def _keep_frames(self, found: _Found, frames: Expansion, location: Location) -> None:
+    def _add_frames(self, found: _FoundPlacement, frames: Expansion, location: Location) -> None:
         """Write a line for each of `frames`, all in the same data unit or space."""
         chain, count = self._chain, len(frames)
         before = self._head + location.head
@@ -262,9 +264,9 @@ class _Reading:
         location.classifications += written
         location.dropped_classifications += count - written
         if written:
-            self._buffer.keep_series(FrameLines(before, after, frames, kept), written)
+            self._buffer.add_series(FrameLines(before, after, frames, kept), written)
 
-    def _keep_line(self, found: _Found, line: bytes) -> bool:
+    def _add_line(self, found: _FoundPlacement, line: bytes) -> bool:
         self._buffer.seen += 1
         if self._dropped_by_fields(found, 1) or not self._is_kept(line):
             return False
@@ -272,7 +274,7 @@ class _Reading:
         self._buffer.pieces.append(line)
         return True
 
-    def _dropped_by_fields(self, found: _Found, lines: int) -> bool:
+    def _dropped_by_fields(self, found: _FoundPlacement, lines: int) -> bool:
         """Return whether a field filter drops the classification. If so, count `lines` dropped records.
 
         All lines of a placement have the same fields, so they are filtered once, not line by line.
@@ -290,7 +292,7 @@ class _Reading:
         return name is None
 
     def _line(
-        self, found: _Found, location: Location, frame: int | None, ranges: bytes, sent: msgspec.Raw
+        self, found: _FoundPlacement, location: Location, frame: int | None, ranges: bytes, sent: msgspec.Raw
     ) -> bytes:
         return _HEAD % (self._head, location.head, whole(frame), sent, found.class_part, ranges, found.end)
 
@@ -328,13 +330,13 @@ def _copies_of(placement: Placement, copies: CopiesBySpace) -> CopiesAtLocation:
     return found if found or space_id != ROOT_SPACE else copies.get(None, {})
 
 
-def _reviews(entry: ClassificationAnswer, said: ClassificationCopy, copies: CopiesAtLocation) -> bytes:
+def _reviews(entry: ClassificationAnswer, decoded: ClassificationCopy, copies: CopiesAtLocation) -> bytes:
     """Return the reviews of a classification as sent, or null if there are none.
 
     These are the entry's own reviews or, if it has none, those of the first frame-level copy with reviews.
     """
     found = NULL
-    for sent in (entry.reviews, said.reviews, *(_decode_copy(raw).reviews for _, raw in copies.values())):
+    for sent in (entry.reviews, decoded.reviews, *(_decode_copy(raw).reviews for _, raw in copies.values())):
         reviews = bytes(sent)
         if reviews[:1] == b"[" and reviews.translate(None, b" \t\r\n") != b"[]":
             return reviews

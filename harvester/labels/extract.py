@@ -263,7 +263,7 @@ def _add_row(buffer: LineBuffer, row: SentRow, planned: PlanRow) -> None:
     listed = bytes(planned.metadata) or b"null"
     if has_line_break(listed):
         listed = msgspec.json.format(listed, indent=-1)
-    buffer.keep_all(*row_ends(listed), [row])
+    buffer.add(*row_ends(listed), [row])
 
 
 def _reason(exc: Exception) -> str:

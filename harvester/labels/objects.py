@@ -37,7 +37,7 @@ _Answers = dict[str, ObjectAnswer | None]
 FirstFrameCache = AnswerCache[tuple[bytes, int | None, str | None]]
 
 _PICTURES = frozenset({"image", "img_group"})  # data types in which an object is on one frame only
-_NOTHING: dict[object, bytes] = {}
+_NO_CACHE: dict[object, bytes] = {}
 RANGE_SHAPES = frozenset({"audio", "time_range", "text"})  # shapes of objects on ranges instead of frames
 
 # The parts of a line after the object: hash, class and `object_number`, then `until`, ranges, answers.
@@ -98,10 +98,10 @@ class ObjectReader:
             objects = labels.objects
             if objects:
                 before = b'%b%b%b,"object":' % (head, location.head, whole(frame))
-                reading.choose(before, objects, list(map(decode, objects)), frame, location)
+                reading.add(before, objects, list(map(decode, objects)), frame, location)
         for location, raw, fields, ranges in self._on_ranges(row, answers, data_type, locations):
             before = b'%b%bnull,"object":' % (head, location.head)
-            reading.choose(before, [raw], [fields], None, location, ranges)
+            reading.add(before, [raw], [fields], None, location, ranges)
 
     def _on_ranges(
         self, row: LabelRow, answers: _Answers, data_type: str, locations: Locations
@@ -128,9 +128,8 @@ class ObjectReader:
             if shape is None:  # unknown: it is an object on ranges unless a frame has it
                 on_frames = hashes_on_frames(locations) if on_frames is None else on_frames
                 ranged = object_hash not in on_frames
-            on_spaces: dict[
-                str | None, tuple[Location, bytes]
-            ] = {}  # by space id: two names may mean one space
+            # By space id, because two of the names in `spaces` may mean the same space.
+            on_spaces: dict[str | None, tuple[Location, bytes]] = {}
             for space_id, where in (entry.spaces or {}).items():
                 sent = where.range if where else None
                 if locations.space_type(space_id) in RANGE_SPACES or (
@@ -217,9 +216,9 @@ class _Reading:
         continuous = scene and row.scene is not None and bool(row.scene.is_continuous)
         self._moments = moments_of(locations) if continuous else None
         # On pictures each object occurs once, so ends of lines are not cached, and need not be joined.
-        self._pictured = not shared.chain.looks_at_records and data_type in _PICTURES
+        self._on_pictures = not shared.chain.looks_at_records and data_type in _PICTURES
 
-    def choose(
+    def add(
         self,
         before: bytes,
         objects: list[msgspec.Raw],
@@ -231,8 +230,8 @@ class _Reading:
         """Write those objects of one frame or space that no filter drops.
 
         `objects` are given as sent, and `fields` are their decoded fields in the same order. `before` is the
-        beginning of their lines, up to the object. `frame` is None and `ranges` is not null for objects on
-        ranges.
+        beginning of their lines, up to the object. For objects on ranges, `frame` is None. `ranges` are their
+        ranges as JSON, null for objects on frames.
         """
         buffer, chain = self.buffer, self._shared.chain
         if self._scene:
@@ -241,8 +240,8 @@ class _Reading:
             objects, fields = list(compress(objects, labels)), list(compress(fields, labels))
         seen = len(objects)
         objects, fields = chain.filter(objects, fields, buffer.dropped)
-        if self._pictured and ranges is NULL:
-            self._keep_pictured(before, objects, fields, frame, location)
+        if self._on_pictures and ranges is NULL:
+            self._add_on_picture(before, objects, fields, frame, location)
         else:
             ends = self._ends_of(objects, fields, frame, location, ranges)
             if chain.looks_at_records:
@@ -255,7 +254,7 @@ class _Reading:
         location.objects += written
         location.dropped_objects += seen - written
 
-    def _keep_pictured(
+    def _add_on_picture(
         self,
         before: bytes,
         objects: list[msgspec.Raw],
@@ -287,9 +286,9 @@ class _Reading:
         ranges: bytes,
     ) -> list[bytes]:
         """Return the ends of the lines of `objects`. That of a track is cached from frame to frame."""
-        met = self._ends.get if ranges is NULL else _NOTHING.get  # ranges differ from space to space
+        cached = self._ends.get if ranges is NULL else _NO_CACHE.get  # ranges differ from space to space
         return [
-            met((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, location, ranges)
+            cached((one.object_hash, one.feature_hash)) or self._end(one, raw, frame, location, ranges)
             for one, raw in zip(fields, objects, strict=True)
         ]
 
@@ -305,15 +304,15 @@ class _Reading:
         until, actions = None, self._actions.get(object_hash)
         if self._moments is not None and frame is not None:
             until = last_moment(self._moments[id(location), object_hash], frame)
-        alike = until is None and ranges is NULL and one.feature_hash in self._shared.classes
-        head = self._heads.get(key) if alike else None
+        cacheable = until is None and ranges is NULL and one.feature_hash in self._shared.classes
+        head = self._heads.get(key) if cacheable else None
         if head is None:
             head = self._head(one, raw, until, ranges)
-        if alike:
+        if cacheable:
             self._heads[key] = head
         if actions is None:
             end = head + _NO_DYNAMIC
-            if alike and self._moments is None:
+            if cacheable and self._moments is None:
                 self._ends[key] = end
             return end
         dynamic = self._dynamic_answers(object_hash, actions.actions, frame, until, location)
@@ -341,17 +340,17 @@ class _Reading:
             return self._at(dynamic, frame, until, location)
         # Use the shared cache for the first frame of an object: many objects have the same dynamic answers
         # there, and on an image it is the only frame.
-        alike = location.listed and self._moments is None
+        cacheable = location.listed and self._moments is None
         sent = bytes(actions)
         key = (sent, frame, location.space_id)
-        written = self._shared.first_frame.get(key) if alike else None
+        written = self._shared.first_frame.get(key) if cacheable else None
         if written is None:
             if self._spaces is None:
                 self._spaces = self._locations.names_of_spaces(self._named_spaces())
             dynamic = DynamicAnswers(self._shared.serialiser, actions, self._spaces)
             self._dynamic[object_hash] = dynamic
             written = self._at(dynamic, frame, until, location)
-            if alike and not dynamic.name_spaces:  # else the result depends on the spaces of this row
+            if cacheable and not dynamic.name_spaces:  # else the result depends on the spaces of this row
                 self._shared.first_frame.keep(key, sent, written)
         return written
 

@@ -62,13 +62,13 @@ class LineBuffer:
         self.lacking = set(fields)
         self._series = 0
 
-    def keep_all(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
+    def add(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
         """Add one record for each of `sent`, which is put between `before` and `after`."""
         self.seen += len(sent)
         self.written += len(sent)
         self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
 
-    def keep_series(self, series: LineSeries, lines: int) -> None:
+    def add_series(self, series: LineSeries, lines: int) -> None:
         """Add a series of `lines` lines. They are counted as written, not as seen."""
         self.written += lines
         self.pieces.append(series)

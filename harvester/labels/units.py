@@ -72,12 +72,12 @@ class UnitReader:
                 whole(one) if counted else NULL
                 for one, counted in zip(numbers, self._counted * 2, strict=True)
             ]
-            mime_type, fps, duration, sequence = _said(location)
+            mime_type, fps, duration, sequence = _media_values(location)
             line = _UNIT % (
                 head, location.head, mime_type, fps, duration, whole(count), sequence,
                 self._slices(location), *counts,
             )  # fmt: skip
-            buffer.keep_all(line, b"", [b""])
+            buffer.add(line, b"", [b""])
 
     def _slices(self, location: Location) -> bytes:
         if location.space is not None:
@@ -121,13 +121,13 @@ def number_of_frames(location: Location, listed: int | None) -> int | None:
         return None if location.space_id is not None else listed
     if space.space_type in IMAGE_SPACES:
         return 1
-    for said in (space.number_of_frames, space.number_of_pages):
-        if (count := integer(said)) != NULL:
+    for sent in (space.number_of_frames, space.number_of_pages):
+        if (count := integer(sent)) != NULL:
             return int(count) or None
     return len(_listed_slices(space.frames)) or None
 
 
-def _said(location: Location) -> tuple[bytes, bytes, bytes, bytes]:
+def _media_values(location: Location) -> tuple[bytes, bytes, bytes, bytes]:
     """Return MIME type, frames per second, duration in seconds, and sequence, each as JSON."""
     if (space := location.space) is not None:
         duration = number(space.data_duration)
