@@ -176,7 +176,7 @@ class Locations:
         labels of a space may be under several of its names, and in the space itself: each object is only
         yielded once, where it is found first.
         """
-        met: dict[str | None, list[FrameLabels]] = {}
+        yielded: dict[str | None, list[FrameLabels]] = {}
         for unit in self.units:
             assert unit.unit is not None
             for key, frame, labels in _frames(unit.unit.labels, unit.sequence):
@@ -184,11 +184,11 @@ class Locations:
                     yield unit, frame, labels
                     continue
                 location = self.space(key)
-                earlier = met.setdefault(location.space_id, [])
+                earlier = yielded.setdefault(location.space_id, [])
                 yield location, frame, _without(labels, earlier)
                 earlier.append(labels)
         for space_id, space in self._spaces.items():
-            location, earlier = self.space(space_id), met.get(space_id, [])
+            location, earlier = self.space(space_id), yielded.get(space_id, [])
             for _, frame, labels in _frames(space.labels, None):
                 yield location, frame, _without(labels, earlier)
 
