@@ -12,7 +12,7 @@ from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import RowsResponse
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.records import LARGE_ROW_BYTES
-from harvester.labels.surrogates import is_no_text, with_pairs_only
+from harvester.labels.surrogates import has_invalid_text, replace_unpaired_surrogates
 from harvester.labels.text import has_line_break
 from harvester.labels.wire import LabelRow, Row
 
@@ -101,7 +101,7 @@ def _with_pairs_only(
 
     Raises as `rows_of`, which cannot read `body` as it is.
     """
-    readable = with_pairs_only(body)
+    readable = replace_unpaired_surrogates(body)
     if readable == body:
         return None
     answer = rows_of(readable, wire_bytes, many=many, as_sent=True, context=context)
@@ -119,7 +119,7 @@ def _replaced(rows: Sequence[Row], readable: bytes, body: memoryview) -> Iterato
         start = readable.find(view, end)
         end = start + len(view)
         if body[start:end] != view:
-            yield place, where(paths_of(body[start:end], is_no_text))
+            yield place, where(paths_of(body[start:end], has_invalid_text))
 
 
 def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:

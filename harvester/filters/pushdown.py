@@ -20,7 +20,7 @@ class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
     get_signed_url: bool = False
 
 
-def asked_with(selection: Selection, format: Format) -> Selection:
+def request_selection(selection: Selection, format: Format) -> Selection:
     """Return the selection for requesting label rows. If row records are written, rows must be complete."""
     return msgspec.structs.replace(selection, feature_hashes=()) if "rows" in format.kinds else selection
 

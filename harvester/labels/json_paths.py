@@ -9,7 +9,7 @@ from itertools import islice
 
 import msgspec
 
-from harvester.labels.surrogates import as_text
+from harvester.labels.surrogates import replace_invalid_text
 
 _NAMED = 3  # the number of paths that a message names; further ones are only counted
 _LONGEST = 200  # the most characters of a path in a message; keys may have any length
@@ -59,7 +59,7 @@ def where(paths: Iterable[str]) -> str:
     return f"{named} and {more:,} more" if more else named
 
 
-def first_no_json(json: bytes | bytearray) -> tuple[str, str] | None:
+def first_invalid_number(json: bytes | bytearray) -> tuple[str, str] | None:
     """Return the first NaN or infinity in `json` and its path, or None. JSON has no such numbers."""
     if not _MAY_HOLD_NOT_JSON.search(json):
         return None
@@ -81,6 +81,6 @@ def _shown(path: list[bytes | int]) -> str:
 
 def _text(key: bytes) -> str:
     try:
-        return msgspec.json.decode(as_text(key), type=str)
+        return msgspec.json.decode(replace_invalid_text(key), type=str)
     except msgspec.MsgspecError:
         return key.decode(errors="replace")

@@ -14,18 +14,18 @@ _ESCAPE = re.compile(
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def with_pairs_only(json: bytes | bytearray) -> bytes:
+def replace_unpaired_surrogates(json: bytes | bytearray) -> bytes:
     """Replace each unpaired surrogate escape by the escape of U+FFFD. The length does not change."""
     if not _SURROGATE.search(json):
         return bytes(json)
     return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], json)
 
 
-def as_text(json: bytes) -> bytes:
+def replace_invalid_text(json: bytes) -> bytes:
     """Replace unpaired surrogate escapes and invalid UTF-8 by U+FFFD."""
-    return with_pairs_only(json.decode(errors="replace").encode())
+    return replace_unpaired_surrogates(json.decode(errors="replace").encode())
 
 
-def is_no_text(json: bytes) -> bool:
+def has_invalid_text(json: bytes) -> bool:
     """Return whether `json` has an unpaired surrogate escape or invalid UTF-8."""
-    return not (json.isascii() and b"\\" not in json) and as_text(json) != json
+    return not (json.isascii() and b"\\" not in json) and replace_invalid_text(json) != json

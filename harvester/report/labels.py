@@ -14,7 +14,7 @@ from harvester.report.tally import (
     AnswerCounts,
     BoxTally,
     FrameTally,
-    Given,
+    GivenAnswer,
     ReviewTally,
     ValueCounts,
 )
@@ -67,7 +67,7 @@ class _CountedClassification(_CountedRecord, gc=False):
     answers: msgspec.Raw = _NONE
 
 
-_decode_answers = msgspec.json.Decoder(list[Given] | None).decode
+_decode_answers = msgspec.json.Decoder(list[GivenAnswer] | None).decode
 _decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
 
 

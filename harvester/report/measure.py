@@ -13,7 +13,7 @@ from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target
 from harvester.report.labels import ClassificationTally, LabelTally, ObjectTally
-from harvester.report.numbers import Brought, Labels, Numbers
+from harvester.report.numbers import HistoryEntry, Labels, Numbers
 from harvester.report.outcomes import failures, rows_by_field
 from harvester.settings import Selection
 
@@ -75,10 +75,10 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
     )
 
 
-def _history(manifest: Manifest, generations: list[Generation]) -> list[Brought]:
+def _history(manifest: Manifest, generations: list[Generation]) -> list[HistoryEntry]:
     changes = [{}, *(synced.changes for synced in manifest.generations)]
     return [
-        Brought(number, own.run.get("ended_at"), changes[number])
+        HistoryEntry(number, own.run.get("ended_at"), changes[number])
         for number, (_, own) in enumerate(generations)
     ]
 

@@ -160,7 +160,7 @@ class Failures(msgspec.Struct, frozen=True):
     first: list[FailedSample]
 
 
-class Brought(msgspec.Struct, frozen=True):
+class HistoryEntry(msgspec.Struct, frozen=True):
     """The end of the export (`generation` 0) or of a sync, and the changes of the sync.
 
     `ended_at` is in UTC, None if an older version did not record it. `changes` counts rows by kind of change.
@@ -191,7 +191,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     harvester: str
     digest: str
     syncs: int
-    history: list[Brought]
+    history: list[HistoryEntry]
     selection: dict[str, Any]
     files: int
     bytes: int

@@ -33,7 +33,7 @@ _DECADES = -math.log10(SMALLEST)
 NONE, REST = "(none)", "(others)"
 
 
-class Given(msgspec.Struct, gc=False):
+class GivenAnswer(msgspec.Struct, gc=False):
     """An answer to one attribute. One of three fields has it, see `harvester.schema.AnswerItem`."""
 
     name: str | None = None
@@ -94,7 +94,7 @@ class AnswerCounts:
         self._answered = Counter[tuple[str, str]]()
         self._silent = Counter[str]()
 
-    def add(self, name: str | None, answers: Iterable[Given]) -> None:
+    def add(self, name: str | None, answers: Iterable[GivenAnswer]) -> None:
         """Count one label of the class `name`, with its answers."""
         key = name or NONE
         if key not in self._labels and len(self._labels) >= MOST_KEYS:
