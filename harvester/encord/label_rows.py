@@ -17,7 +17,7 @@ from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, server_side
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.ontology import read_ontology
-from harvester.labels.surrogates import is_no_text, with_pairs_only
+from harvester.labels.surrogates import has_invalid_text, replace_unpaired_surrogates
 from harvester.settings import Selection
 
 # Options that the SDK's bundled call has and its single one has not.
@@ -131,7 +131,7 @@ def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
     What our parser reads has its surrogates replaced where it is read, see `envelope.rows_of`.
     """
     sent = bytes(faults.unreadable(error))
-    readable = with_pairs_only(sent)
+    readable = replace_unpaired_surrogates(sent)
     if readable == sent:
         return None
     try:
@@ -140,5 +140,5 @@ def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
         answer = _as_answer(LabelRow(row))  # type: ignore[no-untyped-call]  # the SDK's
     except (ValueError, TypeError, KeyError):
         return None  # it is no label row for other reasons, too: the error says so
-    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, is_no_text)))}
+    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, has_invalid_text)))}
     return answer

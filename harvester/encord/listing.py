@@ -29,7 +29,7 @@ from harvester.encord.body import (
 )
 from harvester.encord.responses import raise_unless_envelope, refuse_redirect
 from harvester.errors import CannotFinishNow
-from harvester.labels.surrogates import with_pairs_only
+from harvester.labels.surrogates import replace_unpaired_surrogates
 
 _SMALL = 256 * 1024  # bytes: an answer up to here is read whole at once, an error always is
 _START = re.compile(rb'"response"\s*:\s*\[')
@@ -137,7 +137,7 @@ def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
             if len(start) > _SMALL:
                 break
         else:
-            envelope.response_of(with_pairs_only(start), context=context)
+            envelope.response_of(replace_unpaired_surrogates(start), context=context)
         return Spool(file, encoding)
     except BaseException:
         file.close()
@@ -240,7 +240,7 @@ def _items(inside: bytes) -> list[msgspec.Raw] | None:
     if found is not None or not _SURROGATE.search(inside):
         return found
     # One odd title must not hide all other rows: cut where the same text without it is cut.
-    readable = with_pairs_only(inside)
+    readable = replace_unpaired_surrogates(inside)
     found, at = _decoded(readable), 0
     for place, item in enumerate(found or ()):
         at = readable.index(bytes(item), at)
