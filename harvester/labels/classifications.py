@@ -113,7 +113,7 @@ class ClassificationReader:
             frames: the number of frames according to the listing, None if it does not say.
         """
         head = b'{"kind":"classification",' + head
-        reading = _Reading(buffer, self._chain, row, data_type, head, locations, remarks, frames)
+        reading = _Reading(buffer, self._chain, row, head, locations, remarks, frames)
         for found in self._found(row, data_type, locations, continuous=reading.continuous):
             before = buffer.written
             if self._per_frame and found.feature not in self._ontology.global_classifications:
@@ -186,7 +186,6 @@ class _Reading:
         buffer: LineBuffer,
         chain: Chain,
         row: LabelRow,
-        data_type: str,
         head: bytes,
         locations: Locations,
         remarks: Remarks,
@@ -196,7 +195,7 @@ class _Reading:
         self._buffer = buffer
         self._chain = chain
         self._row = row
-        self._data_type = data_type
+        self._data_type = (row.data_type or "").lower()
         self._head = head
         self._locations = locations
         self._remarks = remarks
