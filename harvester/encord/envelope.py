@@ -14,8 +14,8 @@ from encord.http.v2.error_utils import handle_error_response
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import RowsResponse
 from harvester.labels.json_paths import paths_of, where
-from harvester.labels.records import CHUNK
-from harvester.labels.surrogates import is_no_text, with_pairs_only
+from harvester.labels.records import LARGE_ROW_BYTES
+from harvester.labels.surrogates import has_invalid_text, replace_unpaired_surrogates
 from harvester.labels.text import has_line_break
 from harvester.labels.wire import LabelRow, Row
 
@@ -111,7 +111,7 @@ def _with_pairs_only(
 
     For a body that `rows_of` cannot read. Raises what that raises.
     """
-    readable = with_pairs_only(body)
+    readable = replace_unpaired_surrogates(body)
     if readable == body:
         return None
     answer = rows_of(readable, wire_bytes, many=many, as_sent=True, context=context)
@@ -133,12 +133,12 @@ def _replaced(rows: Sequence[Row], readable: bytes, body: memoryview) -> Iterato
         start = readable.find(view, end)
         end = start + len(view)
         if body[start:end] != view:
-            yield place, where(paths_of(body[start:end], is_no_text))
+            yield place, where(paths_of(body[start:end], has_invalid_text))
 
 
 def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
     """Decode all rows at once. Return [] if anything is unusual: then they are read step by step."""
-    if len(body) > (_MOST_AT_ONCE if many else CHUNK):
+    if len(body) > (_MOST_AT_ONCE if many else LARGE_ROW_BYTES):
         return []
     try:
         if has_line_break(body):

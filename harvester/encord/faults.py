@@ -33,7 +33,7 @@ from harvester.errors import (
     TooMuchAsked,
     Unavailable,
 )
-from harvester.labels.json_paths import first_no_json
+from harvester.labels.json_paths import first_invalid_number
 from harvester.schema import Failure
 
 Asked = Literal["row", "rows", "project"]
@@ -109,7 +109,7 @@ def translate(
         maximum = getattr(error, "maximum_labels_allowed", None)
         known["maximum"] = maximum if isinstance(maximum, int) and maximum > 0 else None
     message = message_of(error, cause, route)
-    if asked == "row" and isinstance(cause, UnreadableAnswer) and (found := first_no_json(cause.body)):
+    if asked == "row" and isinstance(cause, UnreadableAnswer) and (found := first_invalid_number(cause.body)):
         message = f"the label row is no valid JSON: {found[0]} at {in_row(found[1])}"
     if asked == "project" and isinstance(cause, sdk.AuthorisationError):
         message += (

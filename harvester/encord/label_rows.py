@@ -17,7 +17,7 @@ from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, server_side
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.ontology import read_ontology
-from harvester.labels.surrogates import is_no_text, with_pairs_only
+from harvester.labels.surrogates import has_invalid_text, replace_unpaired_surrogates
 from harvester.settings import Selection
 
 # Options of the SDK's `get_label_rows` that its `get_label_row` lacks.
@@ -134,7 +134,7 @@ def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
     Only the plain transport needs this. Our own parser replaces surrogates itself, see `envelope.rows_of`.
     """
     sent = bytes(faults.unreadable(error))
-    readable = with_pairs_only(sent)
+    readable = replace_unpaired_surrogates(sent)
     if readable == sent:
         return None
     try:
@@ -143,5 +143,5 @@ def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
         answer = _as_answer(LabelRow(row))  # type: ignore[no-untyped-call]  # the SDK's
     except (ValueError, TypeError, KeyError):
         return None  # it has other faults, too: let the caller report `error`
-    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, is_no_text)))}
+    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, has_invalid_text)))}
     return answer

@@ -29,7 +29,7 @@ from harvester.encord.body import (
 )
 from harvester.encord.responses import raise_unless_envelope, refuse_redirect
 from harvester.errors import CannotFinishNow
-from harvester.labels.surrogates import with_pairs_only
+from harvester.labels.surrogates import replace_unpaired_surrogates
 
 # Bytes. An answer up to this size is checked as a whole at once. All error messages are smaller. Chosen.
 _SMALL = 256 * 1024
@@ -145,7 +145,7 @@ def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
             if len(start) > _SMALL:
                 break
         else:
-            envelope.response_of(with_pairs_only(start), context=context)
+            envelope.response_of(replace_unpaired_surrogates(start), context=context)
         return Spool(file, encoding)
     except BaseException:
         file.close()
@@ -257,7 +257,7 @@ def _items(inside: bytes) -> list[msgspec.Raw] | None:
         return found
     # An unpaired surrogate in one title must not make the whole listing unreadable: decode a copy of the same
     # length in which it is replaced, and cut the original text at the same positions.
-    readable = with_pairs_only(inside)
+    readable = replace_unpaired_surrogates(inside)
     found, at = _decoded(readable), 0
     for place, item in enumerate(found or ()):
         at = readable.index(bytes(item), at)

@@ -25,7 +25,7 @@ from harvester.encord import faults, guard
 from harvester.encord.body import PIECE
 from harvester.encord.connections import check_sdk_settings
 from harvester.encord.credentials import BearerToken
-from harvester.labels.surrogates import with_pairs_only
+from harvester.labels.surrogates import replace_unpaired_surrogates
 from harvester.settings import Connection, Selection
 
 PROJECT = "project"  # the resource type in requests about a project
@@ -145,7 +145,7 @@ class PlainTransport:
             return nullcontext(_Parsed(client.list_label_rows(**options)))
         except RequestException as error:
             sent = bytes(faults.unreadable(error))
-            if with_pairs_only(sent) == sent:
+            if replace_unpaired_surrogates(sent) == sent:
                 raise
             return nullcontext(_Unparsed(sent))
 

@@ -34,7 +34,7 @@ from harvester.errors import (
 )
 from harvester.events import say
 from harvester.fetch.source import LabelRows
-from harvester.filters import asked_with
+from harvester.filters import request_selection
 from harvester.settings import Connection, Format, Selection
 
 # Attempts for all calls except those for label rows, which are retried by harvester/fetch/retry.py. The waits
@@ -201,7 +201,7 @@ class Session:
         return ProjectLabelRows(
             single,
             bundle,
-            options_for(project, asked_with(selection, format)),
+            options_for(project, request_selection(selection, format)),
             route=self._route,
             check_access=lambda: self._may_read(project.project_hash),
         )

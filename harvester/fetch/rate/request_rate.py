@@ -224,7 +224,7 @@ class RequestRate:
         """React to an interval in which everything was refused.
 
         A server with fixed windows (say 3,000 requests per minute) does that once a window is used up. The
-        estimate of the limit stays, and single requests, each at half the rate, look for the next window.
+        estimate of the limit stays. Single requests, at half the rate each time, look for the next one.
         """
         self._closed = True
         self._set_rate(min(self.rate / 2, 1 / (self._latency or 1.0)))
