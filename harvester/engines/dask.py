@@ -126,10 +126,10 @@ async def _workers(client: Client, address: str, within: float = _TO_CONNECT) ->
 
 async def _check_packages(client: Client) -> None:
     """Scheduler and workers can read a task at all; the versions are compared where one is run."""
-    found: Any = await cast(Awaitable[Any], client.get_versions(packages=["harvester"]))
+    found: Any = await cast(Awaitable[Any], client.get_versions(packages=["encord-harvester"]))
     for who, theirs in {"the scheduler": found["scheduler"], **found["workers"]}.items():
-        if not theirs["packages"].get("harvester"):
-            raise BadInput(f"{who} lacks the package harvester: install it there, as here")
+        if not theirs["packages"].get("encord-harvester"):
+            raise BadInput(f"{who} lacks the package encord-harvester: install it there, as here")
 
 
 class _Tasks:
