@@ -4,8 +4,8 @@ Dask schedules: it picks the worker, and gives the parts of a worker that is los
 only submitted, a few for each thread of the cluster, so that a plan of any size is no load on the
 scheduler, and taken note of as they come back. What runs on the workers is `harvester.engines.dask_worker`.
 
-The rate controllers of the workers need not know of each other: each finds the server's limit, and together they
-share it. Limits that the user set are divided among the worker processes there are at the start; then
+The rate controllers of the workers need not know of each other: each finds the server's limit, and together
+they share it. Limits that the user set are divided among the worker processes there are at the start; then
 those alone get parts, so that nothing that joins later makes them more.
 """
 
