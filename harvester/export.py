@@ -35,25 +35,25 @@ async def export(
     settle: bool = False,
     functions: Mapping[str, OwnFilter] | None = None,
 ) -> Summary:
-    """Exports what `job` names into `target`, or goes on where an earlier run stopped.
+    """Export what `job` names into `target`, or resume where an earlier run stopped.
 
     Args:
-        retry_failed: harvest the parts that hold failed rows again.
-        settle: harvest the rows edited since the plan was frozen again, once.
-        functions: the filters that the job's selection names but that no module holds.
+        retry_failed: harvest parts with failed rows again.
+        settle: harvest rows again, once, if they were edited after the plan was frozen.
+        functions: by name, filters of the job's selection that cannot be imported from a module.
 
     Raises:
         BadInput, CredentialsRefused, TargetRefused: see `harvester.errors`.
-        CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
-            committed is kept: the same call goes on.
+        CannotFinishNow: the server or the disk fails, or the run was asked to stop. Committed parts are
+            kept: the same call resumes.
     """
     job = msgspec.structs.replace(job, format=job.format.for_files())
-    # First of all: a filter that does not import is told before anything is listed or made.
+    # A filter that does not import must raise before anything is listed or created.
     reader = partial(Extractor, job.selection, job.format, functions=functions)
     reader(job.project.ontology)
     async with stopping_when(observer.stopping, job.limits.max_duration) as stopping:
         if await in_thread(is_first_run, target, job.purpose):
-            # Before anything is made: what is misspelt leaves nothing behind.
+            # Before the target is created: a misspelt name must leave nothing behind.
             check = partial(check_selection, session, job.project, job.selection, observer.on_event)
             await stopping.cut_short(partial(in_thread, check, abandon_on_cancel=True))
         await in_thread(target.ensure)

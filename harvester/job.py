@@ -1,4 +1,4 @@
-"""What a job is asked to do, and by what its caller follows it: one value each."""
+"""Values that travel together: the job, its observer, and the context of a run."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,7 +20,7 @@ OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 
 class Job(msgspec.Struct, frozen=True):
-    """A project, what of it is asked for, how it is written, and the limits of asking."""
+    """A project, which of its labels are wanted, how they are written, and the limits of the requests."""
 
     project: ProjectInfo
     selection: Selection
@@ -29,15 +29,15 @@ class Job(msgspec.Struct, frozen=True):
 
     @property
     def purpose(self) -> Purpose:
-        """What a target of this job is for."""
+        """The purpose that a target of this job records, so that another job is refused."""
         return Purpose.of(self.project.project_hash, self.project.title, self.selection, self.format)
 
 
 class Observer(NamedTuple):
-    """How the caller of a job follows it and ends it.
+    """How the caller of a job watches its progress and stops it.
 
-    `counters` change as it goes on, and `on_event` is called with what happens. Once
-    `stopping` is set no part is begun, and open parts have `harvester.run.GRACE` seconds to end.
+    The job updates `counters` and calls `on_event` with the name and fields of each event. Once `stopping`
+    is set, it begins no part, and open parts have `harvester.run.GRACE` seconds to finish.
     """
 
     counters: Counters
@@ -46,7 +46,7 @@ class Observer(NamedTuple):
 
 
 class RunContext(NamedTuple):
-    """What all steps of a run work with."""
+    """The values that all steps of a run need."""
 
     session: "Session"
     job: Job

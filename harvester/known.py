@@ -1,6 +1,6 @@
-"""Checks what a selection names against what the platform knows, before an export begins.
+"""Checks the names in a selection against the project, before the first run of an export.
 
-Only of a first run: one that goes on keeps to its plan, whatever has been renamed or removed since.
+A run that resumes does not check again: its plan is frozen, whatever was renamed or removed since.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
-_MOST_SHOWN = 10  # of what there is, where nothing of it is close to what is wanted
+_MOST_SHOWN = 10  # known names in a message, if none is close to the unknown one
 
 
 def is_first_run(target: Target, purpose: Purpose) -> bool:
@@ -37,13 +37,13 @@ def check_selection(
     selection: Selection,
     on_event: Callable[[str, Mapping[str, Any]], None],
 ) -> None:
-    """Checks the names, stage, branch and datasets of `selection`. Blocking; asks for what they need only.
+    """Check the names, stage, branch and datasets of `selection`. Blocking; requests only what these need.
 
-    Warns of feature hashes that the ontology does not know: they may be those of removed features.
+    Warns of feature hashes that are not in the ontology: they may belong to removed features.
 
     Raises:
-        BadInput: there is no such thing; the message says what is close to it.
-        CannotFinishNow: the server cannot be asked now.
+        BadInput: a name is unknown; the message suggests similar ones.
+        CannotFinishNow: the server does not answer.
     """
     if selection.names or selection.feature_hashes:
         ontology = read_ontology(project.ontology)
@@ -59,14 +59,14 @@ def check_selection(
 
 
 def check_names(ontology: Ontology, selection: Selection) -> None:
-    """Raises BadInput where no feature of the ontology, archived or not, has a name of `selection`."""
+    """Raise BadInput if a name of `selection` belongs to no feature of the ontology, archived or not."""
     if ontology.known:
         names = dict.fromkeys(ontology.names.values())
         check_known("name", selection.names, names, "removed features: --feature-hash")
 
 
 def check_known(kind: str, wanted: Iterable[str], known: Iterable[str], hint: str = "") -> None:
-    """Raises BadInput where one of `wanted` is not `known`, and says of each what is close to it."""
+    """Raise BadInput if one of `wanted` is not in `known`. The message suggests similar names for each."""
     known = list(known)
     unknown = {name: did_you_mean(name, known) for name in wanted if name not in known}
     if not unknown:
@@ -88,7 +88,7 @@ def _unknown_features(ontology: Ontology, selection: Selection) -> list[str]:
 
 
 def _check_datasets(session: "Session", project: "ProjectInfo", wanted: Iterable[str]) -> None:
-    """Checks hashes and titles of datasets: what the platform does not name, the listing of all rows may."""
+    """Check hashes and titles of datasets. Those the platform does not list are looked up in the rows."""
     found = session.datasets(project)
 
     def unknown() -> list[str]:

@@ -1,4 +1,4 @@
-"""Says which predicates left nothing, where an export ends without a row or without a record."""
+"""Finds the predicate that left nothing, if an export ends without any row or without any record."""
 
 import shlex
 from collections.abc import Callable, Iterable, Mapping
@@ -20,8 +20,8 @@ from harvester.settings import Format, Selection
 LABELS = ("objects", "classifications")  # the kinds of record that predicates choose among
 _LONGEST = 100  # characters of a predicate that are shown
 
-# The filters over records, in the order in which they are tried, with their fields of a selection. After
-# these come the user's own functions.
+# Filters over records and the fields of `Selection` that they come from, in the order of evaluation. The
+# user's own functions come after these. A test holds this to `Chain`.
 RECORD_FILTERS: Mapping[str, str] = {
     "shape": "shapes",
     "name": "names",
@@ -36,11 +36,11 @@ RECORD_FILTERS: Mapping[str, str] = {
 
 
 class NothingLeft(msgspec.Struct, frozen=True, kw_only=True):
-    """Nothing is left of something, and why.
+    """Why no row, or no record of a kind, is left.
 
-    `message` is one line for the user. `flags` are the predicates that left nothing, as the command line
-    spells them; several where it cannot be told which of them did. `lacking` are the fields that the
-    expression of ``--where`` reads and that no record had.
+    `message` is one line for the user. `flags` are the predicates that left nothing, as spelt on the
+    command line; several if it is unknown which of them did. `lacking` are the fields that the expression of
+    ``--where`` reads and that no record had.
     """
 
     message: str
@@ -57,10 +57,10 @@ def nothing_left(
     lacking: Iterable[str],
     ruled_out: Callable[[], tuple[str, int] | None],
 ) -> list[NothingLeft]:
-    """What `selection` left nothing of; empty where there are records, or where they could not be had.
+    """Return what `selection` left nothing of. Empty if there are records, or if rows failed instead.
 
-    `counts` and `records` are those of a manifest. `ruled_out` gives what `ListingFilter.last` does, and is
-    called only where that matters.
+    `counts` and `records` are those of a manifest. `ruled_out` returns what `ListingFilter.last` does. It may
+    read the whole plan, so it is called only if no row is left.
     """
     if not counts["listed"]:
         return [_none_listed(selection)]
@@ -78,9 +78,9 @@ def nothing_left(
 def nothing_left_in(
     target: Target, plan: PlanHeader, manifest: Manifest, commits: Mapping[int, Commit]
 ) -> list[NothingLeft]:
-    """What the selection of a finished export left nothing of. Blocking.
+    """Return what the selection of a finished export left nothing of. Blocking.
 
-    Empty where it has been synced: that may have brought something.
+    Empty if the export has been synced, as a sync may have added records.
     """
 
     def ruled_out() -> tuple[str, int] | None:
@@ -151,12 +151,12 @@ def _no_records(
 
 
 def _last(selection: Selection, counts: KindCounts) -> str:
-    """The filter that left nothing of a kind: those that come after it were asked of nothing."""
+    """Return the filter that left nothing of a kind: the last that dropped any; later ones got none."""
     return [name for name in (*RECORD_FILTERS, *selection.filters) if counts.dropped.get(name)][-1]
 
 
 def _is_of(selection: Selection, name: str, kind: str) -> bool:
-    """Whether a filter is about that kind of record alone, and not about whatever has what it names."""
+    """Return whether a filter concerns records of this kind only."""
     if name == "where" and selection.where:
         kinds = Where(selection.where).kinds
     else:
@@ -176,7 +176,7 @@ def _all_dropped(
 
 
 def shortest(fields: Iterable[str]) -> list[str]:
-    """Those of dotted `fields` of which no start is among them, sorted."""
+    """Return the dotted `fields` without those that have a prefix among them, sorted."""
     fields = set(fields)
     starts = {field: field.split(".")[:-1] for field in fields}
     return sorted(
@@ -200,7 +200,7 @@ def _spelt(selection: Selection, field: str) -> str:
 
 
 def _flag(field: str, value: object) -> str:
-    """``--name Car``: a predicate as the command line spells it."""
+    """Return a predicate as spelt on the command line, like ``--name Car``."""
     if isinstance(value, bool):
         return FLAGS[field].split("/")[not value]  # --manual/--automated
     return one_line(f"{FLAGS[field]} {shlex.quote(str(value))}", limit=_LONGEST)

@@ -1,4 +1,4 @@
-"""Harvest ONE part: fetch -> read -> choose -> keep. The unit of work of every engine."""
+"""Harvest ONE part: fetch -> extract -> filter -> write. The unit of work of every engine."""
 
 from collections import Counter
 from collections.abc import AsyncIterable, Iterable, Sequence
@@ -23,11 +23,11 @@ from harvester.settings import Connection
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
-    """All that it takes to harvest the parts of one export, here or in another process.
+    """Everything that a process needs to harvest parts of one export.
 
-    `target` names the place whose lock is held, `folder` what of it is the export's, if not all (see
-    `Target.opened_as`); `plan` is the digest of the frozen plan in there. `row_bytes` is what a label row
-    weighed on average in an earlier run, if that is known.
+    `target` is the address of the locked target, `folder` the folder in it that the parts belong to, or empty
+    (see `Target.opened_as`). `plan` is the digest of the frozen plan. `row_bytes` is the mean size of a label
+    row in an earlier run, in bytes, or None if unknown.
     """
 
     connection: Connection
@@ -38,13 +38,17 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     row_bytes: float | None = None
 
     def open_target(self) -> Target:
-        """Where the parts go, in a process that does not hold the lock itself. Touches nothing yet."""
+        """Return the target of the parts, in a process that does not hold the lock. Does no I/O yet."""
         whole = open_target(self.target)
         return whole.within(self.folder) if self.folder else whole
 
 
 class Keep(Protocol):
-    """Where a part's lines go. Blocking; `write` is quick, as it is buffered, unless this one `fills` it."""
+    """A sink for the lines of a part. Blocking.
+
+    `fills` says whether a `write` of `size` bytes would flush the buffer: then it must run in a thread. Other
+    writes only append to the buffer.
+    """
 
     def fills(self, kind: str, size: int) -> bool: ...
 
@@ -56,9 +60,9 @@ class Keep(Protocol):
 
 
 class Tally:
-    """What became of the rows that were asked for, and of their records by kind.
+    """Counts of harvested and failed rows, and of their records by kind.
 
-    `lacking` as in `harvester.output.commit.Commit`.
+    `lacking`: see `harvester.output.commit.Commit`.
     """
 
     def __init__(self) -> None:
@@ -69,7 +73,7 @@ class Tally:
         self.lacking: frozenset[str] | None = None
 
     def add(self, rows: Sequence[PlanRow], harvest: Harvest) -> None:
-        """Counts harvested rows."""
+        """Count harvested rows and their records."""
         self.harvested += len(rows)
         self.harvested_ids.add(rows)
         self.lacking = harvest.lacking if self.lacking is None else self.lacking & harvest.lacking
@@ -90,10 +94,10 @@ async def harvest_part(
     extractor: Extractor,
     counters: Counters,
 ) -> Commit:
-    """Harvests the plan's part number `part`, whose rows are `rows`, and makes it exist in `target`.
+    """Harvest part number `part` of the plan, which has the rows `rows`, and commit it to `target`.
 
-    Nothing of it is left behind if it does not end. Raises what `harvest_rows` raises, and
-    CannotFinishNow where the target cannot be written.
+    If it fails or is cancelled, its files are deleted. Raises what `harvest_rows` raises, and CannotFinishNow
+    if the target cannot be written.
     """
     outcomes = Counter(row.outcome for row in rows)
     counters.unlabelled += outcomes["unlabelled"]
@@ -105,7 +109,7 @@ async def harvest_part(
         )
         notes = writer.notes(without=("stale",) if pool.clocks_differ else ())
         counters.notes += sum(notes.values())
-        # In threads, as a disk takes its time to say that it has the bytes.
+        # In a thread, because fsync blocks.
         files = await anyio.to_thread.run_sync(writer.close)
         commit = Commit(
             part=part,
@@ -137,9 +141,9 @@ async def harvest_rows(
     extractor: Extractor,
     keep: Keep,
 ) -> Tally:
-    """Asks for `rows`, reads and chooses their records, and keeps them in the order of `rows`.
+    """Fetch `rows`, extract and filter their records, and write them to `keep` in the order of `rows`.
 
-    A row that fails is kept as failed, and its neighbours go on. An error that concerns more than its
+    A row that fails is written as a failed row, and the others go on. An error that concerns more than one
     row (see `harvester.errors.Stop`) is raised.
     """
     tally = Tally()
@@ -155,7 +159,7 @@ async def harvest_rows(
             for kind, lines in outcome.lines.items():
                 if lines.size:
                     write = partial(keep.write, kind, lines.chunks, outcome.written[kind], outcome.rows[kind])
-                    if keep.fills(kind, lines.size):  # in a thread: it compresses, and waits for the target
+                    if keep.fills(kind, lines.size):  # in a thread: it compresses, and writes to the target
                         await anyio.to_thread.run_sync(write)
                     else:
                         write()

@@ -1,7 +1,7 @@
-"""Where a run gets the rows of its plan from: a listing, or what has changed between two of them.
+"""Sources of the rows of a plan: a listing (export), or the difference between two listings (sync).
 
-A listing goes into temporary files, in a thread that may be left behind (`first_listing`, `listed_again`).
-Whatever is written to a target is written afterwards, by a thread that is waited for.
+A listing is spooled to temporary files in a thread that may be abandoned (`first_listing`, `listed_again`).
+Only afterwards is anything written to the target, by a thread that is always waited for.
 """
 
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -50,26 +50,26 @@ from harvester.stopping import while_wanted
 
 
 class PlanSource(Protocol):
-    """Where the rows of a plan come from.
+    """A source of the rows of a plan.
 
-    `digest` is that of the listing that was frozen in this run, None where it was not or is not known.
-    `row_bytes` is what a label row weighed on average in an earlier run, if that is known.
+    `digest` is the digest of the listing that this run has frozen; None if it froze none, or the digest is
+    unknown. `row_bytes` is the mean size of a label row in an earlier run, in bytes; None if unknown.
     """
 
     digest: str | None
     row_bytes: float | None
 
     def rows(self) -> AbstractAsyncContextManager[Iterator[bytes]]:
-        """The rows to freeze, each as its JSON, in the order of a plan. They are drawn in a thread."""
+        """Yield the rows to freeze as JSON, in plan order. The iterator is blocking: read it in a thread."""
 
     def frozen(self, plan: PlanHeader) -> PlanHeader | None:
-        """The frozen listing that `plan` follows from; None where it is gone. Blocking."""
+        """Return the frozen listing that `plan` was made from; None if it was deleted. Blocking."""
 
 
 class FromListing:
-    """All rows that are listed.
+    """All listed rows.
 
-    The plan itself is the frozen listing, unless the target is a `generation` that a sync has finished.
+    The plan is itself the frozen listing, unless the target is a `generation`, the folder of a finished sync.
     """
 
     digest: str | None = None
@@ -90,14 +90,14 @@ class FromListing:
 
 
 class _NotListed(BadInput):
-    """A label row that is to be fetched again is not there."""
+    """A label row that the user asked to fetch again is not listed."""
 
 
 class FromChanges:
-    """The rows that have changed since an export, or its last sync, was listed.
+    """The rows that have changed since the listing of the export, or of its last sync.
 
-    The run's target is `folder`, that of the next generation. There the listing is frozen, too, and the
-    change feed written.
+    The target of the run is `folder`, the folder of the next generation. It also gets the frozen listing and
+    the change feed.
     """
 
     _listing: PlanHeader
@@ -116,7 +116,7 @@ class FromChanges:
         self._options = options
 
     async def freeze_listing(self) -> None:
-        """Lists, unless a sync that this one goes on with has. Whatever is not whole is dropped."""
+        """Freeze the listing, unless the sync that this one resumes has done so. Drops incomplete state."""
         found = await in_thread(self._begun)
         if found is None:
             async with first_listing(self._context, label_order) as listing:
@@ -150,12 +150,12 @@ class FromChanges:
     def _go_on(self) -> None:
         changed = read_changed(self.folder)
         if changed is None or not feed_is_there(self.folder, changed):
-            self.folder.delete(PLAN)  # so that all of it is made anew
+            self.folder.delete(PLAN)  # so that plan and feed are made again
         elif planfile.read_header(self.folder):
-            self._options = changed.options  # what has begun goes on as it began
+            self._options = changed.options  # a resumed sync keeps the options it began with
 
     def _changed_rows(self) -> Generator[bytes, None, None]:
-        """Writes the change feed, and gives the rows to ask for in the order of a plan."""
+        """Write the change feed, then yield the rows to fetch in plan order."""
         encode = msgspec.json.encode
         format = self._context.job.format
         feed, relisted = FeedWriter(self.folder, format.compress), False
@@ -195,7 +195,7 @@ class FromChanges:
 
     def _asked_again(self) -> AbstractContextManager[AskedAgain]:
         job = self._context.job
-        header = planfile.read_header(self.folder)  # there only where its rows are damaged
+        header = planfile.read_header(self.folder)  # exists only if the rows of the plan are damaged
         ontology = planfile.read_ontology(self.folder, header) if header else job.project.ontology
         reach, check = Reach(job.selection, job.format), anyio.from_thread.check_cancelled
         return asked_again(self._whole, self._before, self._options, ontology, reach, check)
@@ -223,7 +223,7 @@ class FromChanges:
 
 
 class SortedListing(NamedTuple):
-    """The rows that are listed now, each as its JSON, and the digest of what the server sent, if known."""
+    """The rows of a listing as JSON, sorted, and the digest of what the server sent (None if unknown)."""
 
     lines: Iterator[bytes]
     digest: str | None
@@ -231,7 +231,7 @@ class SortedListing(NamedTuple):
 
 @asynccontextmanager
 async def first_listing(context: RunContext, order: Order) -> AsyncIterator[SortedListing]:
-    """The listing that a plan is made of, in that order. Counters and events tell of it."""
+    """Yield the listing for a plan, in `order`. Updates the counters, and warns of filters it contradicts."""
     decide = ListingFilter(context.job.selection)
 
     def listed(count: int) -> None:
@@ -247,7 +247,7 @@ async def first_listing(context: RunContext, order: Order) -> AsyncIterator[Sort
 async def listed_again(
     context: RunContext, order: Order, former: str | None, *, grace: float
 ) -> AsyncIterator[Iterator[bytes] | None]:
-    """The rows that are listed now, in that order; None where the listing has the digest `former`."""
+    """Yield the rows listed now, in `order`; None if the listing has the digest `former`: nothing changed."""
     decide = ListingFilter(context.job.selection)
 
     def listed(count: int) -> None:
@@ -266,7 +266,7 @@ def _spooled(
     on_listed: Callable[[int], None],
     former: str | None = None,
 ) -> Iterator[SortedListing]:
-    """What is listed, all of which is on disk by then. A listing with the digest `former` is not sorted."""
+    """Spool a listing to disk, whole, and yield it. A listing with the digest `former` is not sorted."""
     selection, format = context.job.selection, context.job.format
     with context.session.listing(context.job.project, selection, format) as listing:
         if former is not None and former == listing.digest():

@@ -1,7 +1,7 @@
-"""One run over a target: take up what is there, harvest what is missing, look for drift, write the manifest.
+"""The steps of a run over a target: resume or freeze a plan, harvest, look for drift, write the manifest.
 
-`harvester.export` and `harvester.sync` say in which order. What they do differently is in the source of the
-plan: see `harvester.plan_sources`.
+`harvester.export` and `harvester.sync` call them in order. The two differ in the source of the plan: see
+`harvester.plan_sources`.
 """
 
 from collections.abc import Callable, Iterable
@@ -40,14 +40,14 @@ from harvester.plan_sources import FromListing, PlanSource, listed_again
 from harvester.stopping import while_wanted
 from harvester.summary import Summary
 
-Reader = Callable[[bytes | None], Extractor]  # what reads label rows, by an ontology
+Reader = Callable[[bytes | None], Extractor]  # makes the extractor for an ontology (its JSON, if known)
 
-GRACE = 15.0  # seconds that open parts have to end, once the run is asked to stop
-_PACE = 120  # points of a run's pace that are kept, at most
+GRACE = 15.0  # seconds that open parts have to finish after a stop was requested
+_PACE = 120  # the largest number of (seconds, rows) points that the manifest keeps of a run
 
 
 class Run:
-    """The state of a run. Its target is locked, and no step runs beside another."""
+    """The state of a run. Its target is locked by the caller, and steps must not run concurrently."""
 
     _plan: PlanHeader
     _ontology: bytes | None  # as it was when the plan was frozen
@@ -73,7 +73,7 @@ class Run:
     # -- plan ---------------------------------------------------------------------------------------
 
     async def freeze_plan(self) -> None:
-        """Freezes the rows of the source, or takes up the plan and the parts that are there.
+        """Freeze the rows of the source as the plan, or resume from the plan and parts in the target.
 
         Raises:
             TargetRefused: the target belongs to another export.
@@ -114,18 +114,18 @@ class Run:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is left to do."""
+        """Whether the target has its manifest, so that nothing is left to do."""
         return self._standing.manifest is not None
 
     async def reopen_failed(self) -> None:
-        """Drops the parts that hold failed rows, so that they are harvested again."""
+        """Drop the parts with failed rows, so that they are harvested again."""
         failed = {part for part, commit in self._standing.commits.items() if commit.rows["failed"]}
         if failed:
             await in_thread(reopen, self._target, failed)
             self._forget(failed)
 
     def _forget(self, parts: Iterable[int]) -> None:
-        """Has the counters know no more of parts that were dropped."""
+        """Take dropped parts out of the state and out of the counters."""
         self._standing.manifest = None
         for part in parts:
             commit = self._standing.commits.pop(part)
@@ -135,10 +135,10 @@ class Run:
     # -- parts --------------------------------------------------------------------------------------
 
     async def harvest_parts(self) -> None:
-        """Harvests the parts of the plan that are not there yet.
+        """Harvest the parts of the plan that are not committed yet.
 
         Raises:
-            CannotFinishNow: the run was asked to stop before all were there.
+            CannotFinishNow: the run was asked to stop before all were committed.
         """
         if missing := set(range(self._plan.parts)) - self._standing.commits.keys():
             self._harvested = True
@@ -174,7 +174,7 @@ class Run:
                 stop=local.StopSignal(self._stopping.event, GRACE),
             )
         except BaseException:
-            with anyio.CancelScope(shield=True):  # a process that had to be killed leaves its drafts
+            with anyio.CancelScope(shield=True):  # a killed worker process leaves temporary files
                 await in_thread(self._target.sweep)
             raise
 
@@ -183,18 +183,18 @@ class Run:
         self._committed_rows += commit.rows["harvested"]
         self._pace.append((self.seconds, self._committed_rows))
         if len(self._pace) > _PACE:
-            del self._pace[:-1:2]  # half as fine, however many parts there are; the last one stays
+            del self._pace[:-1:2]  # drop every second point, which bounds the list; keep the last one
         self._on_event("part.committed", {"part": commit.part, **commit.rows})
 
     # -- generations
 
     @property
     def synced(self) -> bool:
-        """Whether syncs have brought the export up to date since it ended."""
+        """Whether the export has been synced since it was finished."""
         return generation_count(self._target) > 0
 
     async def mend_generations(self) -> None:
-        """Harvests again what is damaged in what syncs have brought."""
+        """Harvest damaged parts of the generations of earlier syncs again."""
         mended = False
         for number in range(1, await in_thread(generation_count, self._target) + 1):
             folder = await in_thread(folder_of, self._target, number)
@@ -214,19 +214,19 @@ class Run:
     # -- drift --------------------------------------------------------------------------------------
 
     async def look_for_drift(self, *, settle: bool) -> bool:
-        """Lists once more and compares with the plan. Whether parts must be harvested again.
+        """List once more, compare with the plan, and return whether parts must be harvested again.
 
-        That is so where `settle` asks for it and rows were edited: then they stand in the plan as they
-        are listed now, in their old places, and their parts are dropped. Rows added or removed since are
-        counted and named, and left to the next export.
+        With `settle`, edited rows are replaced in the plan, at their old positions, by what is listed now,
+        and their parts are dropped. Rows added or removed since are only counted and named: a sync, or an
+        export into another directory, brings them.
 
         Raises:
-            CannotFinishNow: the run was asked to stop: before the end of the grace, or with rows to settle.
+            CannotFinishNow: the run was asked to stop, and the grace period is over or rows need settling.
         """
         frozen = self._source.frozen(self._plan)
         assert frozen is not None
         found, dropped = no_drift(), set[int]()
-        # With all parts there, what is left of the grace is often enough to end the export.
+        # All parts are committed: what is left of the grace period is often enough to finish the export.
         again = listed_again(self._context, order_of(frozen), self._source.digest, grace=GRACE)
         async with again as listed:
             if listed is not None:
@@ -242,20 +242,20 @@ class Run:
         return bool(dropped)
 
     def _compare(self, frozen: PlanHeader, listed: Iterable[bytes], settle: bool) -> tuple[Drift, set[int]]:
-        """What has drifted and is not settled; and the parts dropped to settle the rest. Blocking."""
+        """Return the drift that is left after settling, and the parts dropped to settle rows. Blocking."""
         planned, order = planfile.lines(self._target, frozen), order_of(frozen)
         with compared(while_wanted(planned), while_wanted(listed), order) as comparison:
             found = comparison.drift()
             if not settle or not found.edited:
                 return found, set()
-            if self._stopping.event.is_set():  # nobody would harvest the parts that it drops
+            if self._stopping.event.is_set():  # no part is begun any more, so none may be dropped
                 raise CannotFinishNow(f"{self._stopping.reason}: rows edited since are left to the next run")
             edited = comparison.edited_parts(self._job.format.rows_per_part)
             self._settle(comparison, edited)
             return msgspec.structs.replace(found, edited=0, named={**found.named, "edited": []}), edited
 
     def _settle(self, comparison: Comparison, edited: set[int]) -> None:
-        """Puts rows edited since into the plan as they are listed now, and drops their parts."""
+        """Replace edited rows in the plan by what is listed now, and drop their parts."""
         reopen(self._target, edited)
         lines = comparison.settled(planfile.lines(self._target, self._plan))
         self._plan = planfile.replace_rows(self._target, self._plan, lines)
@@ -267,7 +267,7 @@ class Run:
     # -- manifest -----------------------------------------------------------------------------------
 
     async def write_manifest(self) -> None:
-        """Ends the run: from here on its target is complete."""
+        """Write the manifest: from here on the target is complete."""
         facts = {
             "ended_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": self.seconds,
@@ -301,17 +301,17 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken so far, to the millisecond."""
+        """The duration of the run so far, in seconds, rounded to milliseconds."""
         return round(anyio.current_time() - self._began, 3)
 
     @property
     def manifest(self) -> Manifest:
-        """What a complete target says of itself."""
+        """The manifest of a complete target."""
         assert self._standing.manifest is not None
         return self._standing.manifest
 
     def summary(self) -> Summary:
-        """What the manifest says, and which predicates left nothing. Blocking."""
+        """Return the result of the run: its manifest, and the predicates that left nothing. Blocking."""
         manifest = self.manifest
         return Summary(
             target=self._target.name,

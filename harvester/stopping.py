@@ -1,7 +1,8 @@
-"""How a run is asked to end before it is complete: by its caller, or by the clock.
+"""Stops a run before it is complete, when its caller asks for it or its time is up.
 
-Threads cannot be interrupted. One that only lists, into temporary files, may be left behind. One that writes
-to a target is always waited for: only then the lock is given up, and the next run may begin.
+Threads cannot be interrupted. A thread that only writes a listing to temporary files may be abandoned. A
+thread that writes to a target is always waited for before the lock is released, because after that the next
+run may begin to write.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -19,11 +20,11 @@ from harvester.errors import CannotFinishNow, unwrapped
 
 T = TypeVar("T")
 
-_LOOK_EVERY = 1000  # items: takes a few milliseconds, and looking costs nothing beside it
+_LOOK_EVERY = 1000  # items between two checks for cancellation: a few milliseconds of work
 
 
 class Stopping:
-    """Set once the run is to end; `reason` says why, for the message."""
+    """A stop request for one run. `event` is set once the run has to stop; `reason` is for the message."""
 
     def __init__(self) -> None:
         self.event = anyio.Event()
@@ -31,13 +32,13 @@ class Stopping:
         self._asked_at = 0.0
 
     def end(self, reason: str) -> None:
-        """Asks for the end. What is under way may finish in a short while."""
+        """Request the stop. What is under way may finish within its grace period. Later calls do nothing."""
         if not self.event.is_set():
             self.reason, self._asked_at = reason, anyio.current_time()
             self.event.set()
 
     async def cut_short(self, work: Callable[[], Awaitable[T]], *, grace: float = 0.0) -> T:
-        """Run `work`; cancel it `grace` seconds after the end was asked for. It must be safe to cancel.
+        """Run `work`; cancel it `grace` seconds after a stop was requested. It must be safe to cancel.
 
         Raises:
             CannotFinishNow: it was cancelled.
@@ -59,12 +60,13 @@ class Stopping:
         return results[0]
 
     async def waited_for(self, call: Callable[[], T], *, grace: float = 0.0) -> T:
-        """Run a blocking `call` in a thread, and wait for it in any case, so that it may write to a target.
+        """Run a blocking `call` in a thread and always wait for it, so that it may write to a target.
 
-        Once the end was asked for, and `grace` is over, what it reads through `while_wanted` ends.
+        `grace` seconds after a stop was requested, what it reads through `while_wanted` raises, and so
+        ends it.
 
         Raises:
-            CannotFinishNow: it ended in that way.
+            CannotFinishNow: it was ended in this way.
         """
         return await self.cut_short(partial(in_thread, call), grace=grace)
 
@@ -72,14 +74,15 @@ class Stopping:
     async def left_behind(
         self, manager: AbstractContextManager[T], *, grace: float = 0.0
     ) -> AsyncIterator[T]:
-        """Enter a blocking `manager`, which must not write to a target, and exit it in the end.
+        """Enter a blocking `manager` in a thread, and exit it afterwards. It must not write to a target.
 
-        Once the end was asked for, and `grace` is over, nobody waits for it any more: its thread exits it.
+        If entering takes longer than `grace` seconds after a stop was requested, the thread is abandoned. It
+        exits the manager itself, once it has entered it.
 
         Raises:
-            CannotFinishNow: it was left behind.
+            CannotFinishNow: the thread was abandoned.
         """
-        taken = Future[None]()  # only for its one step from pending to either running or cancelled
+        taken = Future[None]()  # an atomic flag: it becomes either running or cancelled, once
 
         def enter() -> T:
             value = manager.__enter__()
@@ -96,7 +99,7 @@ class Stopping:
 
 
 def while_wanted(items: Iterable[T]) -> Iterator[T]:
-    """Yield `items`, in a thread, until the task that called it is cancelled."""
+    """Yield `items`; raise once the task that waits for this thread is cancelled. Call it in a thread."""
     items = iter(items)
     while some := list(islice(items, _LOOK_EVERY)):
         anyio.from_thread.check_cancelled()
@@ -104,9 +107,10 @@ def while_wanted(items: Iterable[T]) -> Iterator[T]:
 
 
 async def in_own_task(work: Callable[[], Awaitable[T]]) -> T:
-    """Return what `work` does in a task of its own, which is waited for also where asyncio cancels this one.
+    """Run `work` in a task of its own, and wait for that task even if asyncio cancels the current one.
 
-    asyncio's own cancellation knows no shields. So it reaches only this task, and the other one gets anyio's.
+    Cancellation by asyncio ignores the shields of anyio. Here it reaches the current task only, and `work` is
+    cancelled by anyio, so that shields in it hold.
     """
     results: list[T] = []
 
@@ -121,7 +125,7 @@ async def in_own_task(work: Callable[[], Awaitable[T]]) -> T:
 
 @asynccontextmanager
 async def stopping_when(asked: anyio.Event | None, after: float | None) -> AsyncIterator[Stopping]:
-    """A `Stopping` that is set when `asked` is, or `after` so many seconds."""
+    """Yield a `Stopping` that is set when `asked` is set, or `after` seconds have passed."""
     state = Stopping()
 
     async def when_asked(event: anyio.Event) -> None:
@@ -144,7 +148,7 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
 
 @asynccontextmanager
 async def held(lock: AbstractContextManager[None], stopping: Stopping) -> AsyncIterator[None]:
-    """Holds a blocking `lock`, which may take its time to be had; waiting for it ends when the run is to."""
+    """Hold a blocking `lock`. Stop waiting for it when the run has to stop."""
     taken = ExitStack()
     try:
         await stopping.waited_for(partial(taken.enter_context, lock))

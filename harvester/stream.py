@@ -1,4 +1,4 @@
-"""Rows as they come, in the order of the plan, for who keeps nothing: standard output, the Python API."""
+"""The stream: list -> fetch -> extract -> filter, without a target. For standard output and Python."""
 
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
@@ -32,8 +32,8 @@ from harvester.summary import Summary
 if TYPE_CHECKING:
     from harvester.encord.session import Session
 
-_ROWS_AT_ONCE = 500  # rows of the plan drawn from the sorter in one go
-_WRITE_AT_ONCE = 64 * 1024  # bytes: a pipe's own buffer
+_ROWS_AT_ONCE = 500  # rows of the plan read from the sorter in one call of a thread
+_WRITE_AT_ONCE = 64 * 1024  # bytes: the capacity of a pipe on Linux, see pipe(7)
 
 
 async def write_stream(
@@ -44,12 +44,12 @@ async def write_stream(
     *,
     functions: Mapping[str, OwnFilter] | None = None,
 ) -> Summary:
-    """Writes a project's records to `stream`, in the order of the plan. Failed rows are only reported.
+    """Write a project's records to `stream`, in plan order. Failed rows are counted and reported only.
 
-    With `format.compress` it is one compressed stream.
+    With `format.compress`, the output is one compressed stream.
 
     Raises:
-        BrokenPipeError: the reader has gone.
+        BrokenPipeError: the reader of `stream` has closed it.
         CannotFinishNow, and others: as `harvester.export.export` does.
     """
     began, counters = anyio.current_time(), observer.counters
@@ -99,10 +99,10 @@ async def stream_rows(
     reader: type[Extractor] = Extractor,
     decide: ListingFilter | None = None,
 ) -> AsyncGenerator[tuple[list[PlanRow], Harvest | FailedRow], None]:
-    """The rows that are asked for, some at a time, with their lines, or one with why it could not be had.
+    """Yield harvested rows in groups with their lines, and failed rows one by one, in plan order.
 
-    `reader` makes their records, `decide` says which rows are asked for. To be closed by the task that
-    iterates (`contextlib.aclosing`). Raises as `harvester.export.export`.
+    `reader` extracts the records, `decide` says which rows are fetched. The task that iterates must also
+    close it (`contextlib.aclosing`). Raises as `harvester.export.export`.
     """
     selection, format, counters = job.selection, job.format.for_streams(), observer.counters
     extractor = reader(selection, format, job.project.ontology, functions)
@@ -123,7 +123,7 @@ async def stream_rows(
     async def wanted() -> AsyncIterator[PlanRow]:
         rows = plan()
         chunk = await in_thread(lambda: list(islice(rows, _ROWS_AT_ONCE)), abandon_on_cancel=True)
-        decide.report(observer.on_event)  # all is listed before the first of them
+        decide.report(observer.on_event)  # the first row comes after the whole listing
         while chunk:
             for row in chunk:
                 if row.outcome is None:
@@ -143,7 +143,7 @@ async def stream_rows(
 
 
 class _Output:
-    """Writes to a stream in large pieces, compressed if that is asked for."""
+    """Buffers and compresses what is written to a stream."""
 
     def __init__(self, stream: BinaryIO, compression: Compression | None) -> None:
         self._stream = stream
@@ -166,5 +166,5 @@ class _Output:
         return taken
 
     async def _send(self, data: bytes) -> None:
-        # In a thread, so that a reader who takes his time does not keep us from hearing a signal.
+        # In a thread, because a slow reader blocks the write, and the event loop must still handle signals.
         await in_thread(send, self._stream, data, abandon_on_cancel=True)

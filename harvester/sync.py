@@ -1,4 +1,4 @@
-"""The sync, which keeps an export fresh: list again -> what has changed -> harvest that -> a generation."""
+"""The sync: list again -> compare with the last listing -> harvest what has changed -> a new generation."""
 
 import shlex
 from collections.abc import Collection, Mapping
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 
 class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sync came to.
+    """The result of a sync.
 
-    `generation` is the last one, `changes` what it changed; where nothing had changed, `is_unchanged`,
-    none was added. `counts` are the rows of the whole export as it is now; `records`, `notes`, `drift`
-    and `run` are of this sync alone. `ontology` is how the ontology has changed for the records that the
-    export held, None where it has not; `kept_names` says that records stay that an earlier one was used for.
+    `generation` is the number of the last generation, `changes` counts its changes by kind. If nothing
+    had changed, `is_unchanged` is set and no generation was added. `counts` are the rows of the whole export
+    as it is now; `records`, `notes`, `drift` and `run` are of this sync alone. `ontology` says how the
+    ontology differs from the one that the live records were made with; None if it does not. `kept_names` says
+    that some records still have names from an earlier ontology.
     """
 
     target: str
@@ -56,7 +57,7 @@ class SyncSummary(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """3 where rows of the export failed, else 0."""
+        """3 if rows of the export failed, else 0."""
         return 3 if self.counts["failed"] else 0
 
 
@@ -69,19 +70,19 @@ async def sync(
     functions: Mapping[str, OwnFilter] | None = None,
     options: SyncOptions = SyncOptions(),
 ) -> SyncSummary:
-    """Brings a finished export up to date, or goes on where an earlier sync stopped.
+    """Bring a finished export up to date, or resume where an earlier sync stopped.
 
     Args:
         job: project, selection and format are the export's own: see `purpose_of`.
-        functions: those of the selection's filters that no module holds.
-        options: hold until the sync has ended: one that goes on with an earlier sync goes on with what that
-            was asked to do.
+        functions: by name, filters of the selection that cannot be imported from a module.
+        options: what to do besides the usual. A sync that resumes an earlier one ignores these, and keeps the
+            options that the earlier one began with.
 
     Raises:
         BadInput: there is no export, or it is not finished; or a label row to fetch again is not in it.
-        Unsound: it is damaged, so that what has changed since cannot be told.
+        Unsound: the export is damaged, so that changes since cannot be determined.
         TargetRefused: it is the export of another job.
-        CannotFinishNow, and others: as `harvester.export.export` does; the same call goes on.
+        CannotFinishNow, and others: as `harvester.export.export` does; the same call resumes.
     """
     reader = partial(Extractor, job.selection, job.format, functions=functions)
     async with (
@@ -121,10 +122,10 @@ async def sync(
 
 
 def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
-    """What the export in `target` is of. Blocking.
+    """Return the project, selection and format of the export in `target`. Blocking.
 
-    Its filters are code, and the author of an export may have named any: they run only if `filters`, those
-    that the user has named for this sync, are the same.
+    Filters are code, and whoever made the export chose them. They run only if the user has named the same
+    ones for this sync, in `filters`.
 
     Raises:
         BadInput: there is no export, or it was made with other filters.
@@ -159,7 +160,7 @@ def _check_filters(target: str, held: Collection[str], given: Collection[str]) -
 
 
 def _finished(target: Target, job: Job) -> Manifest:
-    """The manifest of the export in `target`, from which leftovers of earlier runs are cleared. Blocking."""
+    """Return the manifest of the export in `target`, after clearing leftovers of earlier runs. Blocking."""
     check_purpose(target.name, purpose_of(target, job.selection.filters), job.purpose)
     try:
         manifest = read_manifest(target)
@@ -168,7 +169,7 @@ def _finished(target: Target, job: Job) -> Manifest:
     if manifest is None:
         raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
     target.sweep()
-    if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
+    if len(manifest.generations) > 1:  # the sync that should have dropped it may have been killed
         drop_listing(target, len(manifest.generations) - 1)
     manifest = mend_listings(target, manifest)
     mend_ontologies(target, manifest, job.project.ontology)
@@ -176,7 +177,7 @@ def _finished(target: Target, job: Job) -> Manifest:
 
 
 def _tell(changed: Changed, options: SyncOptions, on_event: OnEvent) -> None:
-    """Tells what is to be known before anything is fetched."""
+    """Report ignored options and changes of the ontology, before anything is fetched."""
     if changed.options != options:
         began = {"going_on_with": str(changed.options), "passed_over": str(options)}
         on_event("sync.options_passed_over", began)
@@ -192,7 +193,7 @@ def _tell(changed: Changed, options: SyncOptions, on_event: OnEvent) -> None:
 
 
 def _publish(target: Target, before: Manifest, generation: Generation) -> None:
-    """Has the export's manifest name the generation: from here on it counts. Blocking."""
+    """Add the generation to the manifest of the export: from here on it counts. Blocking."""
     write_manifest(target, with_generations(before, [*before.generations, generation]))
     if before.generations:
         drop_listing(target, generation.number - 1)

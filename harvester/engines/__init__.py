@@ -1,4 +1,4 @@
-"""Who runs parts. An engine decides where a part is harvested, never what is in it."""
+"""Engines run parts. An engine decides where a part is harvested, never what is in it."""
 
 from typing import Any
 
@@ -6,10 +6,10 @@ from harvester.errors import BadInput, how_to_install
 
 
 def cluster() -> Any:
-    """The engine for a Dask cluster. Imported here: few need it, and it takes long to import.
+    """Return the engine for a Dask cluster. Imported only here, because few need it and the import is slow.
 
     Raises:
-        BadInput: what it needs is not installed.
+        BadInput: a library that it needs is not installed.
     """
     try:
         from harvester.engines import dask

@@ -1,8 +1,8 @@
-"""Runs whole parts as tasks on a Dask cluster, whose workers write straight to a target that all can reach.
+"""Runs whole parts as tasks on a Dask cluster. The workers write directly to a target that all can reach.
 
-Dask schedules: it picks the worker, and gives the parts of a worker that is lost to another. Here parts are
-only submitted, a few for each thread of the cluster, so that a plan of any size is no load on the
-scheduler, and taken note of as they come back. What runs on the workers is `harvester.engines.dask_worker`.
+Dask schedules: it chooses the worker, and reassigns the parts of a worker that is lost. This module submits
+a few parts for each thread of the cluster, which bounds the load on the scheduler for plans of any size, and
+records their results. What runs on the workers is `harvester.engines.dask_worker`.
 
 The rate controllers of the workers need not know of each other: each finds the server's limit, and together
 they share it. Limits that the user set are divided among the worker processes there are at the start; then
@@ -39,11 +39,11 @@ with dask.config.set(
     from harvester.engines import dask_worker
     from harvester.engines.dask_worker import Done
 
-_TO_CONNECT = 8.0  # seconds for the scheduler to answer, and as many for a first worker to be there
-_WITHOUT_WORKERS = 60.0  # seconds in which a cluster that has lost all its workers may get new ones
-_LOOK = 2.0  # seconds between two looks at the workers
-_TO_LEAVE = 5.0  # seconds for workers to drop what is cancelled
-_PARTS_A_THREAD = 2  # one under way and one that waits, so that no thread does
+_TO_CONNECT = 8.0  # seconds to wait for the scheduler to answer, and again for a first worker
+_WITHOUT_WORKERS = 60.0  # seconds without any worker after which the run gives up
+_LOOK = 2.0  # seconds between two checks for workers
+_TO_LEAVE = 5.0  # seconds for workers to discard cancelled parts
+_PARTS_A_THREAD = 2  # one running and one queued, so that no thread idles
 
 
 async def run(
@@ -54,10 +54,10 @@ async def run(
     reports: Reports,
     stop: StopSignal,
 ) -> None:
-    """Harvests and commits `parts` on the cluster. Stops as the local engine does.
+    """Harvest and commit `parts` on the cluster. Stops as the local engine does.
 
     Raises:
-        Stop: what ended a part on a worker, as itself.
+        Stop: the error that ended a part on a worker, unchanged.
         BadInput: the cluster cannot do it: a worker lacks harvester, or cannot see the target.
         CannotFinishNow: the scheduler cannot be reached, or there are no workers.
     """
@@ -114,7 +114,7 @@ async def _close(client: Client) -> None:
 
 
 async def _workers(client: Client, address: str, within: float = _TO_CONNECT) -> dict[str, int]:
-    """The threads of each worker process, by its address."""
+    """Return the number of threads of each worker process, by its address."""
     try:
         await cast(Awaitable[None], client.wait_for_workers(1, timeout=within))
     except TimeoutError:
@@ -125,7 +125,7 @@ async def _workers(client: Client, address: str, within: float = _TO_CONNECT) ->
 
 
 async def _check_packages(client: Client) -> None:
-    """Scheduler and workers can read a task at all; the versions are compared where one is run."""
+    """Check that scheduler and workers can import harvester. Each task compares the versions itself."""
     found: Any = await cast(Awaitable[Any], client.get_versions(packages=["encord-harvester"]))
     for who, theirs in {"the scheduler": found["scheduler"], **found["workers"]}.items():
         if not theirs["packages"].get("encord-harvester"):
@@ -146,7 +146,7 @@ class _Tasks:
         self._under_way: dict[str, Future[Any]] = {}
 
     async def run(self, parts: AsyncIterator[Part], stop: StopSignal) -> None:
-        """Until all parts are there. Raises what ended one of them."""
+        """Submit `parts` and wait for all of them. Raises the error that ended one of them."""
         async with anyio.create_task_group() as watches:
             watches.start_soon(self._watch_workers)
             watches.start_soon(self._stop_in_time, stop, watches.cancel_scope)
@@ -162,8 +162,8 @@ class _Tasks:
             watches.cancel_scope.cancel()
 
     async def leave(self) -> None:
-        """Cancels what is under way, and has the workers forget this run."""
-        # A cluster that is gone has nothing to forget.
+        """Cancel running parts, and make the workers close what they keep open for this run."""
+        # If the cluster is gone, there is nothing to close.
         with anyio.move_on_after(_TO_LEAVE), suppress(Exception):
             await self._client.cancel(list(self._under_way.values()), force=True)
             await self._client.run(dask_worker.leave, self._name, on_error="ignore")
@@ -213,7 +213,7 @@ class _Tasks:
         self._reports.on_commit(commit)
 
     async def _watch_workers(self) -> None:
-        """Dask itself would wait for workers for ever."""
+        """Raise if the cluster has had no worker for too long. Dask itself would wait forever."""
         seen = anyio.current_time()
         while True:
             await anyio.sleep(_LOOK)

@@ -34,23 +34,23 @@ from harvester.output.target import Target
 from harvester.part import Work
 from harvester.settings import Connection, connection_from_environment
 
-# What decides the bytes of a part, so that no worker may have another version.
+# Packages that decide the bytes of a part: all workers must have the same versions.
 PACKAGES = ("encord-harvester", "orjson", "msgspec", "zstandard")
 
-# Settings that are in no task.
+# Settings that must never be in a task.
 SECRETS = ("ssh_key", "ssh_key_passphrase", "bearer_token")
 
 _PLUGIN = "harvester"
-_MOST_EVENTS = 100  # that one part tells of: more would go into the memory of three machines
+_MOST_EVENTS = 100  # events in one result, which is held in memory by worker, scheduler and client
 _INFO = 20
-_ENDED = 1000  # exports that are over, and of which no task may begin
-_TO_END = 3.0  # seconds in which parts that were cancelled drop what they have written
+_ENDED = 1000  # ended exports that a worker remembers: no task of these may begin
+_TO_END = 3.0  # seconds for cancelled parts to delete their files
 
 
 class Done(msgspec.Struct, frozen=True):
-    """From a task: its part's commit, or what ended it; neither if it was not begun any more.
+    """The result of a task: the commit of its part, or what ended it; neither if the part was not begun.
 
-    `counted` and `said` are of all that its worker process has done since it told last.
+    `counted` and `said` are the counts and events of the whole worker process since its last result.
     """
 
     commit: Commit | None = None
@@ -60,9 +60,9 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def harvest(versions: dict[str, str | None], work: bytes, part: int, rows: bytes) -> bytes:
-    """The task: harvests and commits a part. Gives a `Done`, as JSON; all that it raises are bugs.
+    """Harvest and commit a part: the task. Returns a `Done` as JSON; anything that it raises is a bug.
 
-    `versions` are those of `PACKAGES` where the export was started; `work` and `rows` are JSON.
+    `versions` are the versions of `PACKAGES` on the machine that submits; `work` and `rows` are JSON.
     """
     worker = get_worker()
     plugin = sync(worker.loop, _installed, worker)
@@ -71,12 +71,12 @@ def harvest(versions: dict[str, str | None], work: bytes, part: int, rows: bytes
 
 
 async def begin_no_more(export: str, dask_worker: Worker) -> None:
-    """Has a worker refuse the parts of `export` that it has not begun."""
+    """Make a worker refuse parts of `export` that it has not begun."""
     (await _installed(dask_worker)).ended.append(export)
 
 
 async def leave(export: str, dask_worker: Worker) -> None:
-    """Cancels the parts of `export` on a worker, and closes what is kept open for it."""
+    """Cancel the parts of `export` on a worker, and close what it keeps open for them."""
     await (await _installed(dask_worker)).leave(export)
 
 
@@ -133,7 +133,7 @@ class HarvestingPlugin(WorkerPlugin):
             self._leaving = asyncio.ensure_future(self.leave(export_of(str(key))))
 
     async def leave(self, name: str) -> None:
-        """Cancels what is under way for an export, and closes what it needed."""
+        """Cancel the running parts of an export, and close what it keeps open for them."""
         self.ended.append(name)
         running = [future for key, future in self._running.items() if export_of(key) == name]
         for future in running:
@@ -176,15 +176,15 @@ class _Export:
             self._stack = stack.pop_all()
 
     def begin(self, part: int, rows: bytes) -> "Future[Done]":
-        """Begins to harvest a part; what it gives may be cancelled."""
+        """Start to harvest a part. Cancelling the returned future cancels the harvest."""
         return self._portal.start_task_soon(self._harvest, part, decoded(rows, list[PlanRow]))
 
     def close(self) -> None:
-        """Blocking. No part may be under way."""
+        """Close session, pool and loop. No part may be running. Blocking."""
         self._stack.close()
 
     async def _harvest(self, part: int, rows: list[PlanRow]) -> Done:
-        # It is there if the worker that had the task before was lost after it had committed.
+        # The part exists already if an earlier worker was lost after the commit, before its result arrived.
         commit = await in_thread(read_commit, self._target, self._work.plan, part)
         if commit is None:
             commit = await self._harvest_part(part, rows)
@@ -200,9 +200,9 @@ class _Export:
 
 
 def with_own_credentials(given: Connection) -> Connection:
-    """`given` with the credentials and certificates that this machine's environment names.
+    """Return `given` with the credentials and certificates that this machine's environment names.
 
-    Where it names none, the files that `given` names are looked for here too.
+    If it names none, the paths in `given` are used, read on this machine.
     """
     names = set(given.__struct_fields__) - {"ssh_key_file", "ca_bundle"} - set(SECRETS)
     own = connection_from_environment(**{name: getattr(given, name) for name in names})
@@ -212,18 +212,18 @@ def with_own_credentials(given: Connection) -> Connection:
 
 
 def without_secrets(connection: Connection) -> Connection:
-    """`connection` as it may be shown to a cluster: where the API is, and where files are."""
+    """Return `connection` without secrets: addresses and paths may be shown to a cluster."""
     return msgspec.structs.replace(connection, **dict.fromkeys(SECRETS))
 
 
 def versions() -> dict[str, str | None]:
-    """Those of `PACKAGES` here; None of what is missing."""
+    """Return the versions of `PACKAGES` on this machine; None for a missing package."""
     found = get_package_info(PACKAGES)
     return {name: found.get(name) for name in PACKAGES}
 
 
 def check_versions(wanted: Mapping[str, str | None]) -> None:
-    """Raises BadInput where this machine has others."""
+    """Raise BadInput if this machine has other versions than `wanted`."""
     for name, own in versions().items():
         if own != wanted[name]:
             raise BadInput(

@@ -24,10 +24,11 @@ from harvester.settings import Connection, Format, Limits
 
 Part = tuple[int, Sequence[PlanRow]]
 
-# What is in flight where the limits are left to be found out: only to tell how many parts to keep open.
+# Typical numbers of requests and of rows per request. They only decide how many parts to keep open if the
+# user sets no limits.
 _USUAL_REQUESTS = 32
 _USUAL_BUNDLE = 100
-_MOST_OPEN_PARTS = 16  # each holds some files open, and is what a kill can lose
+_MOST_OPEN_PARTS = 16  # bounds the open files, and the work that a kill loses
 
 
 OnEvent = Callable[[str, Mapping[str, Any]], None]
@@ -52,7 +53,7 @@ class StopSignal(NamedTuple):
 
 
 class Equipment(NamedTuple):
-    """What a process harvests parts with: where label rows come from, where lines go, what makes them."""
+    """What a process needs to harvest parts: the source of label rows, the target and the extractor."""
 
     source: LabelRows
     target: Target
@@ -61,10 +62,10 @@ class Equipment(NamedTuple):
 
 @contextmanager
 def equipped(work: Work, connection: Connection) -> Iterator[Equipment]:
-    """The equipment of a process that got `work` from another one. Blocking.
+    """Open the equipment of a process that got `work` from another process. Blocking.
 
     Raises:
-        CredentialsRefused, BadInput: as `open_session`, or a filter does not import here.
+        CredentialsRefused, BadInput: as `open_session`; BadInput also if a filter does not import here.
     """
     session, job = open_session(connection), work.job
     try:
@@ -81,7 +82,7 @@ def equipped(work: Work, connection: Connection) -> Iterator[Equipment]:
 async def harvesting(
     work: Work, equipment: Equipment, counters: Counters, on_event: OnEvent
 ) -> AsyncIterator[Callable[[int, Sequence[PlanRow]], Awaitable[Commit]]]:
-    """A pool, and what harvests and commits a part through it, given the part's number and rows."""
+    """Open a pool, and yield a function that harvests and commits a part, given its number and rows."""
     async with Pool(
         equipment.source,
         work.job.limits,
@@ -104,9 +105,9 @@ async def run(
     reports: Reports,
     stop: StopSignal,
 ) -> None:
-    """Harvests and commits `parts`, rows fetched through one pool.
+    """Harvest and commit `parts`, a few at once, with one pool for all of their requests.
 
-    An error in one part cancels the others and is raised as itself.
+    An error in one part cancels the others and is raised unchanged.
     """
     async with harvesting(work, equipment, reports.counters, reports.on_event) as harvest_one:
 
@@ -119,13 +120,13 @@ async def run(
 
 
 def usual_width(limits: Limits, format: Format) -> int:
-    """How many parts to keep open, by the limits, or by what is usual where these are left open."""
+    """Return how many parts to keep open, from the limits, or from typical values where these are unset."""
     in_flight = (limits.concurrency or _USUAL_REQUESTS) * (limits.bundle_size or _USUAL_BUNDLE)
     return open_parts(in_flight, format.rows_per_part)
 
 
 def open_parts(in_flight_rows: int, rows_per_part: int) -> int:
-    """How many parts to keep open: enough to hold what can be in flight, and one that is ending."""
+    """Return how many parts to keep open: enough for all rows in flight, and one that is being committed."""
     return min(_MOST_OPEN_PARTS, 1 + math.ceil(in_flight_rows / rows_per_part))
 
 
@@ -136,8 +137,8 @@ async def spread(
     width: int,
     stop: StopSignal,
 ) -> None:
-    """Calls `harvest` for each of `parts`, begun in order, `width` at a time. Stops as `run` does."""
-    # No room in the stream: a part's rows are read from the plan when someone is free to harvest them.
+    """Call `harvest` for each of `parts`, in order, `width` at once. Stops as `StopSignal` says."""
+    # A buffer of 0: a part's rows are read from the plan only when a worker is free to harvest them.
     send, receive = anyio.create_memory_object_stream[Part](0)
 
     async def worker(todo: MemoryObjectReceiveStream[Part]) -> None:
@@ -174,6 +175,6 @@ async def spread(
 
 
 async def in_thread_each(iterator: Iterator[Part]) -> AsyncIterator[Part]:
-    """The items of a blocking iterator, each drawn in a thread."""
+    """Yield the items of a blocking iterator, each read in a thread."""
     while (item := await in_thread(next, iterator, None)) is not None:
         yield item

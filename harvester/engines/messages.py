@@ -1,7 +1,7 @@
-"""What the export's process and its worker processes say to each other, over a worker's own pipes.
+"""The messages between the process of an export and its worker processes, sent through pipes.
 
-A message is its length in four bytes and then JSON. Credentials travel this way, never in an argument,
-where every user of the machine could read them.
+A message is its length in four bytes, big-endian, followed by JSON. Credentials are sent this way, because
+every user of the machine can read the arguments of a process.
 """
 
 import traceback
@@ -19,7 +19,7 @@ PREFIX = 4  # bytes
 
 
 class Begin(msgspec.Struct, tag=True):
-    """To a worker, first: what to do, and the import path on which a filter's module is found."""
+    """To a worker, first: the work, the import path for modules of filters, and the grace in seconds."""
 
     work: Work
     import_path: list[str]
@@ -38,15 +38,15 @@ class NoMore(msgspec.Struct, tag=True):
 
 
 class StopWorker(msgspec.Struct, tag=True):
-    """To a worker: begin no part; those open have the grace to end."""
+    """To a worker: begin no part; open parts have the grace period to finish."""
 
 
 class Ask(msgspec.Struct, tag=True):
-    """From a worker: another part, please."""
+    """From a worker: a request for another part."""
 
 
 class CountersNow(msgspec.Struct, tag=True):
-    """From a worker: its counters as they stand."""
+    """From a worker: the current values of its counters."""
 
     counters: dict[str, int]
 
@@ -65,7 +65,10 @@ class Committed(msgspec.Struct, tag=True):
 
 
 class Ended(msgspec.Struct, tag=True):
-    """From a worker, last: it is done, or `error` ended it (a class of harvester.errors, else a bug)."""
+    """From a worker, last: it is done, or an error of class `error` ended it.
+
+    A class that is not in `harvester.errors` means a bug, or an OSError if `errno` is set.
+    """
 
     error: str | None = None
     message: str = ""
@@ -82,7 +85,7 @@ FromWorker = Ask | CountersNow | Said | Committed | Ended
 
 
 def ended_by(error: BaseException) -> Ended:
-    """What ended this worker, in words that raise it anew on the other side."""
+    """Return the message for an error that ended this worker. `raise_ended` turns it into an error again."""
     error = errors.first_of(error)
     if isinstance(error, errors.HarvesterError):
         return Ended(error=type(error).__name__, message=error.message)
@@ -93,7 +96,7 @@ def ended_by(error: BaseException) -> Ended:
 
 
 def raise_ended(ended: Ended) -> None:
-    """Raises here what ended the worker, if anything did."""
+    """Raise the error that ended a worker, if one did."""
     if ended.error is None:
         return
     kind = getattr(errors, ended.error, None)
@@ -107,30 +110,30 @@ def raise_ended(ended: Ended) -> None:
 
 
 def packed(message: ToWorker | FromWorker) -> bytes:
-    """`message` as it goes through a pipe."""
+    """Return the bytes of `message` for a pipe."""
     body = encoded(message)
     return len(body).to_bytes(PREFIX, "big") + body
 
 
 def to_worker(body: bytes) -> ToWorker:
-    """The message that a worker got."""
+    """Decode a message to a worker."""
     message: ToWorker = decoded(body, ToWorker)
     return message
 
 
 def from_worker(body: bytes) -> FromWorker:
-    """The message that a worker sent."""
+    """Decode a message from a worker."""
     message: FromWorker = decoded(body, FromWorker)
     return message
 
 
 def encoded(message: Any) -> bytes:
-    """A struct as JSON, whatever it holds of paths."""
+    """Encode a struct as JSON; paths become strings."""
     return msgspec.json.encode(message, enc_hook=str)
 
 
 def decoded(body: bytes, kind: Any) -> Any:
-    """The `kind` of struct that was encoded."""
+    """Decode JSON from `encoded` into a struct of type `kind`."""
     return msgspec.json.decode(body, type=kind, dec_hook=_path)
 
 

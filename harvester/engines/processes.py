@@ -36,11 +36,11 @@ from harvester.events import once
 from harvester.part import Work
 from harvester.settings import Limits
 
-_TO_END = 3.0  # seconds that a stopped worker has beyond the grace, to say that it has ended
+_TO_END = 3.0  # seconds that a stopped worker has after the grace period, to send `Ended`
 
 
 def divided(limits: Limits, processes: int) -> Limits:
-    """The share of one of `processes`: so many of the requests a second, in flight, and of the memory."""
+    """Divide the requests a second, the requests in flight and the memory of `limits` among `processes`."""
     return msgspec.structs.replace(
         limits,
         max_rps=limits.max_rps and limits.max_rps / processes,
@@ -51,7 +51,7 @@ def divided(limits: Limits, processes: int) -> Limits:
 
 
 def with_limits(work: Work, limits: Limits) -> Work:
-    """The same work within other limits."""
+    """Return `work` with other limits."""
     return msgspec.structs.replace(work, job=msgspec.structs.replace(work.job, limits=limits))
 
 
@@ -62,10 +62,10 @@ async def run(
     reports: Reports,
     stop: StopSignal,
 ) -> None:
-    """Harvests and commits `parts` in `work.job.limits.processes` processes. Stops as the local engine does.
+    """Harvest and commit `parts` in `work.job.limits.processes` processes. Stops as the local engine does.
 
     Raises:
-        Stop: what ended a worker, as itself.
+        Stop: the error that ended a worker, unchanged.
         CannotFinishNow: a worker process was killed.
     """
     processes = work.job.limits.processes
@@ -80,7 +80,7 @@ async def run(
 
 
 class _Parts:
-    """The parts, for several workers to take from."""
+    """The queue of parts that all workers take from."""
 
     def __init__(self, parts: AsyncIterator[Part], stopping: anyio.Event) -> None:
         self._parts = parts
@@ -95,7 +95,7 @@ class _Parts:
 
 
 class _Worker:
-    """One worker process, seen from here."""
+    """The parent's side of one worker process."""
 
     def __init__(self, work: Work, parts: _Parts, reports: Reports) -> None:
         self._work = work
@@ -105,8 +105,8 @@ class _Worker:
         self._sending = anyio.Lock()
 
     async def run(self, stop: StopSignal) -> None:
-        """Keeps the process busy until no part is left, or until it is to stop."""
-        # A session of its own: a Ctrl-C in the terminal is for us to hear, who tell the workers.
+        """Start the process, and serve it until it has ended. Kills it if this is cancelled."""
+        # In a session of its own, so that Ctrl-C in a terminal reaches the parent only, which tells workers.
         process = await anyio.open_process(
             [sys.executable, "-m", __package__ + ".worker"],
             stdin=subprocess.PIPE,
@@ -137,7 +137,7 @@ class _Worker:
             try:
                 await process.stdin.send(packed(message))
             except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-                pass  # it has ended: what it said last tells why
+                pass  # it has ended: `_listen` finds out why
 
     async def _listen(self, process: Process) -> None:
         assert process.stdout is not None
@@ -162,6 +162,6 @@ class _Worker:
                     return raise_ended(ended)
 
     def _count(self, now: dict[str, int]) -> None:
-        """Adds what the worker has done since it counted last."""
+        """Add what the worker has done since its last report."""
         self._reports.counters.add({name: value - self._counted.get(name, 0) for name, value in now.items()})
         self._counted = now

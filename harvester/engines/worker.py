@@ -1,7 +1,7 @@
-"""A worker process: parts come in on standard input, commits and counters go out on standard output.
+"""A worker process: reads parts from standard input, writes commits and counters to standard output.
 
-Started by `harvester.engines.processes`. When its standard input ends, the export that it works for is
-gone, and so is its lock on the target: the worker ends at once, in the middle of whatever it does.
+Started by `harvester.engines.processes`. If standard input ends, the process of the export has died and its
+lock on the target is released. The worker then exits at once, so that it writes nothing without the lock.
 """
 
 import os
@@ -37,24 +37,24 @@ from harvester.engines.messages import (
 from harvester.events import Counters
 from harvester.process import set_up
 
-_TICK = 0.2  # seconds between two reports of the counters
+_TICK = 0.2  # seconds between two reports of the counters: often enough for the progress display
 
 
 def main() -> None:
-    """The whole life of a worker process."""
+    """Run a worker process from start to end."""
     set_up()
-    # Who started us hears the signals and says what is to be done.
+    # The parent handles signals, and sends `StopWorker`.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     incoming, outgoing = sys.stdin.buffer, os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a filter prints must not get among the messages
+    os.dup2(2, 1)  # what a filter prints goes to standard error, not between the messages
     events.configure("error", sys.stderr, False)
     try:
         anyio.run(_work, incoming, outgoing)
         ended = Ended()
     except BaseException as error:
         ended = ended_by(error)
-    with suppress(OSError):  # nobody may be there any more to be told
+    with suppress(OSError):  # the parent may have died
         outgoing.write(packed(ended))
     os._exit(0)  # a thread may still be reading
 
@@ -67,7 +67,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     counters, stopping = Counters(), anyio.Event()
 
     def put(message: FromWorker) -> None:
-        # Blocks only while the other side is behind with reading, which it does all the time.
+        # May block the loop while the pipe is full, but not for long: the parent reads all the time.
         outgoing.write(packed(message))
 
     def on_event(event: str, fields: Mapping[str, Any]) -> None:
@@ -79,7 +79,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
             yield part.index, part.rows
             put(Ask())
 
-    send, inbox = anyio.create_memory_object_stream[HarvestPart](1)  # one was asked for
+    send, inbox = anyio.create_memory_object_stream[HarvestPart](1)  # one part for each `Ask`
     with ExitStack() as stack:
         equipment = await anyio.to_thread.run_sync(stack.enter_context, local.equipped(work, work.connection))
         async with anyio.create_task_group() as tasks:

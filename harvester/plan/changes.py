@@ -1,7 +1,7 @@
-"""What has changed between two listings: a merge of two streams that are sorted by label row.
+"""Finds what has changed between two listings, by merging two streams that are sorted by label row.
 
-Only label rows that the selection takes count: a data unit without a label has none, and a row that
-leaves the selection is removed as far as an export is concerned.
+Only label rows in the selection count. A data unit without a label has no label row, and a row that is not
+in the selection any more counts as removed.
 """
 
 from collections.abc import Container, Iterable, Iterator
@@ -47,7 +47,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SyncOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sync was asked to do beside the usual.
+    """What a sync was asked to do besides the usual.
 
     `keep_names`: do not fetch rows again because the ontology has changed. `refetch`: fetch all rows again
     (True), or those of these label hashes, though nothing says that they have changed.
@@ -87,9 +87,9 @@ class OntologyChange(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(NamedTuple):
-    """What became of one row: `wanted` if its label row must be asked for (again), and the feed's lines.
+    """How one row changed: `wanted` if its label row must be fetched (again), and its lines of the feed.
 
-    There are none where only the listing says something else of it, or where it is no row of the export.
+    There are no lines if only its listing differs, or if it is no row of the export.
     """
 
     wanted: PlanRow | None
@@ -97,7 +97,7 @@ class Step(NamedTuple):
 
 
 def _same_row(row: PlanRow) -> tuple[str, str, str, str, str]:
-    """What says that two rows are the same. A listing has each label hash once, so `label_order` fits it."""
+    """Return the identity of a row. Each label hash is listed once, so streams in `label_order` fit it."""
     return (row.label_hash, "", "", "", "") if row.label_hash else label_order(row)
 
 
@@ -109,12 +109,12 @@ def changes_between(
     again: Container[str] = (),
     whole_rows: bool = False,
 ) -> Iterator[Step]:
-    """A step for each row that is not listed as it was, or is asked for again.
+    """Yield a step for each row that is listed differently, or that must be fetched again.
 
     Args:
         before, now: in the order of `label_order`.
-        again: the label hashes of rows that are asked for again though they look unchanged.
-        whole_rows: whether the records hold the listing itself, so that each change of it edits them.
+        again: the label hashes of rows to fetch again even if they look unchanged.
+        whole_rows: whether records contain the listing item, so that each change of it is an edit.
     """
     for old, new in side_by_side(before, now, _same_row):
         was = old if old and old.outcome is None else None
@@ -141,7 +141,7 @@ def _whats(was: PlanRow | None, remains: PlanRow | None, again: bool, whole_rows
 
 
 def _content(row: PlanRow) -> tuple[object, ...]:
-    """What shows in a row's records, or says that they have changed."""
+    """Return the fields that records show, or whose change means that records have changed."""
     return (
         row.last_edited_at,
         row.branch_name,

@@ -1,7 +1,7 @@
-"""What has changed on the server since the plan was frozen.
+"""Drift: what has changed on the server since the plan was frozen.
 
-The listing, sorted as the plan is, is laid beside it. Rows that are the same in both need no more looking at;
-the others, few as a rule, are compared in tables on disk, so that memory stays flat.
+The plan and a new listing, sorted alike, are compared line by line. Only rows that differ, usually few, go
+into tables on disk, so that memory stays flat.
 """
 
 import sqlite3
@@ -17,7 +17,7 @@ from harvester.schema import Count
 
 _MOST_NAMED = 1000  # rows of each kind that the manifest names; all are counted
 
-# A row is a data unit on a branch: its label comes and goes, and its title may change.
+# A row is identified by data unit and branch, as its label may appear or vanish, and its title change.
 _TABLES = (
     "planned (unit, position, version, name)",
     "listed (unit PRIMARY KEY, version, name, row) WITHOUT ROWID",
@@ -42,18 +42,18 @@ class Drift(msgspec.Struct, frozen=True):
 
 
 def no_drift() -> Drift:
-    """What a comparison says where nothing has changed."""
+    """Return the result of a comparison that found no difference."""
     return Drift(named={"edited": [], "added": [], "removed": []})
 
 
 class Comparison:
-    """The frozen plan beside a later listing. Blocking; made by `compared`."""
+    """The comparison of the frozen plan with a later listing. Blocking; made by `compared`."""
 
     def __init__(self, tables: sqlite3.Connection) -> None:
         self._tables = tables
 
     def drift(self) -> Drift:
-        """How many rows were edited, added and removed since, and which."""
+        """Count and name the rows that were edited, added and removed since."""
         found = {"edited": _EDITED, "added": _ADDED, "removed": _REMOVED}
         names = {"edited": "listed.name", "added": "name", "removed": "name"}
         return Drift(
@@ -65,13 +65,13 @@ class Comparison:
         )
 
     def edited_parts(self, rows_per_part: int) -> set[int]:
-        """The parts of the plan that hold rows edited since."""
+        """Return the parts of the plan that hold edited rows."""
         return {
             position // rows_per_part for (position,) in self._tables.execute(f"SELECT position {_EDITED}")
         }
 
     def settled(self, planned: Iterable[bytes]) -> Iterator[bytes]:
-        """The plan's lines, with those of rows edited since as they are listed now."""
+        """Yield the lines of the plan, with edited rows replaced by what is listed now."""
         edited = self._tables.execute(_SETTLED)
         at, listed = edited.fetchone() or (None, b"")
         for position, line in enumerate(planned):
@@ -93,10 +93,10 @@ class Comparison:
 def compared(
     planned: Iterable[bytes], listed: Iterable[bytes], order: Order = plan_order
 ) -> Iterator[Comparison]:
-    """A comparison of the frozen plan with what is listed now: the lines of both, in that order.
+    """Compare the lines of the frozen plan with those listed now, both sorted by `order`.
 
     Raises:
-        CannotFinishNow: the temporary directory has no room for it.
+        CannotFinishNow: the temporary directory is full.
     """
     with scratch(*_TABLES) as tables:
         _fill(tables, planned, listed, order)
@@ -107,7 +107,7 @@ def compared(
 def _fill(
     tables: sqlite3.Connection, planned: Iterable[bytes], listed: Iterable[bytes], order: Order
 ) -> None:
-    """Takes in what is not the same on both sides: an edited row may stand in another place."""
+    """Store the rows that differ. An edited row may be at another position, so all are stored first."""
     for position, old, new in _differing(iter(planned), iter(listed), order):
         if old:
             tables.execute(
@@ -123,9 +123,9 @@ def _fill(
 def _differing(
     olds: Iterator[bytes], news: Iterator[bytes], order: Order
 ) -> Iterator[tuple[int, PlanRow | None, PlanRow | None]]:
-    """The rows of two streams that are not the same in both, each with the old one's position.
+    """Yield the rows in which two streams differ, with the position in the old stream.
 
-    Nearly all are, line for line, and are not even read.
+    Equal lines, nearly all, are not even decoded.
     """
     read = msgspec.json.Decoder(PlanRow).decode
     position, old, new = 0, next(olds, None), next(news, None)

@@ -1,4 +1,4 @@
-"""The orders that rows are sorted in, and streams of rows in them."""
+"""The orders in which rows are sorted, and the merge of two sorted streams."""
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -10,19 +10,19 @@ from harvester.plan.sorting import sorter
 
 _AT_ONCE = 100  # rows: with ten times as many, which do not stay in the cache, planning takes a tenth longer
 
-# What rows are sorted by: as many texts for each of them.
+# A sort key: for every order five texts.
 Order = Callable[[PlanRow], tuple[str, str, str, str, str]]
 
 
 def plan_order(row: PlanRow) -> tuple[str, str, str, str, str]:
-    """The order of a plan: dataset, data title, label, branch."""
+    """Return the sort key of a plan: dataset, data title, label, branch."""
     return (row.dataset_hash, row.data_title, row.label_hash or "", row.branch_name or "", row.data_hash)
 
 
 def label_order(row: PlanRow) -> tuple[str, str, str, str, str]:
-    """What both listings are sorted by: label hash first. The places of one label row are in a plan's order.
+    """Return the sort key for comparing listings: the label hash, then as in a plan.
 
-    Dataset, title, branch and data tell rows without a label apart.
+    Rows without a label are told apart by dataset, title, branch and data.
     """
     return (row.label_hash or "", row.dataset_hash, row.data_title, row.branch_name or "", row.data_hash)
 
@@ -34,11 +34,12 @@ def sorted_lines(
     on_taken: Callable[[int], None] = lambda count: None,
     see: Callable[[list[PlanRow]], None] = lambda rows: None,
 ) -> Iterator[bytes]:
-    """`rows` in that order, those that agree in it once, each as its JSON.
+    """Yield `rows` as JSON, sorted by `order`. Of rows with equal keys, one is kept.
 
-    `on_taken` hears how many have come so far, and all of them are shown to `see` before the first line.
+    `on_taken` is called with the number of rows read so far. `see` gets all rows, in groups, before the first
+    line is yielded.
 
-    Blocking; memory stays flat. Raises CannotFinishNow where the temporary directory has no room.
+    Blocking; memory stays flat. Raises CannotFinishNow if the temporary directory is full.
     """
     encode, rows, taken = msgspec.json.Encoder().encode, iter(rows), 0
     with sorter() as by_order:
@@ -52,18 +53,18 @@ def sorted_lines(
 
 
 def rows_of(lines: Iterable[bytes]) -> Iterator[PlanRow]:
-    """The rows whose JSON it is."""
+    """Decode plan rows from their JSON."""
     return map(msgspec.json.Decoder(PlanRow).decode, lines)
 
 
 def side_by_side(
     before: Iterable[PlanRow], now: Iterable[PlanRow], order: Order
 ) -> Iterator[tuple[PlanRow | None, PlanRow | None]]:
-    """The rows of two streams that are both in that order; None where one has no such row."""
+    """Merge two streams sorted by `order` into pairs; None stands for a row that one stream lacks."""
     olds, news = iter(before), iter(now)
     old, new = next(olds, None), next(news, None)
     while old is not None or new is not None:
-        if old == new:  # nearly always, and quicker to see than to say which comes first
+        if old == new:  # nearly always; comparing rows is faster than computing their keys
             comes_first = 0
         elif new is None or (old is not None and order(old) < order(new)):
             comes_first = -1

@@ -1,7 +1,7 @@
-"""List the rows, sort them, decide which are asked for.
+"""From a listing to the rows of a plan: read the rows, decide which are fetched, sort them.
 
-The listing arrives in one answer, in any order, as large as the project. It is read in pieces and sorted
-on disk, so a million rows take little more memory than a thousand.
+The server sends the whole listing in one answer, in any order. It is read in pieces and sorted on disk, so
+that memory does not grow with the number of rows.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,16 +18,16 @@ from harvester.plan.order import Order, plan_order, sorted_lines
 from harvester.plan.repeats import repeats
 from harvester.settings import Format, Selection
 
-_MOST = 2**53  # what every reader of JSON takes for the same integer
+_MOST = 2**53  # the largest integer that every JSON reader reads exactly
 _MOST_DIGITS = 16
 
 Items = Iterable[Iterable[msgspec.Raw]]  # of a listing, some at a time
 
 
 def listed_rows(listing: Items) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
-    """The rows of a listing, in its order, each with its JSON as sent.
+    """Yield the rows of a listing, in its order, each with its JSON as sent.
 
-    Where its title, or anything else, is no text, U+FFFD stands in both, and `replaced_in` says where.
+    Invalid text is replaced by U+FFFD in both, and `replaced_in` says where.
 
     Blocking; memory stays flat. Raises what `Session.listing` raises, and CannotFinishNow for an
     item that is no listed row: a listing that cannot be read whole is not half an export.
@@ -42,7 +42,7 @@ def listed_rows(listing: Items) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
 
 
 def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> tuple[ListedRow, msgspec.Raw]:
-    """A listed row with U+FFFD for what stands for no text: an odd title must not stop an export."""
+    """Decode an item after replacing invalid text by U+FFFD: a broken title must not stop an export."""
     readable = replace_invalid_text(bytes(item))
     try:
         row = decode(readable)
@@ -78,14 +78,14 @@ def plan_lines(
 def unsorted_rows(
     listing: Items, selection: Selection, format: Format, decide: ListingFilter | None = None
 ) -> Iterator[PlanRow]:
-    """The rows of `plan_lines` in the order in which the server lists them, a row listed twice twice."""
+    """Yield the rows of `plan_lines` unsorted, with repeats."""
     return starmap(planner(selection, format, decide or ListingFilter(selection)), listed_rows(listing))
 
 
 def planner(
     selection: Selection, format: Format, decide: Callable[[ListedRow], str | None]
 ) -> Callable[[ListedRow, msgspec.Raw], PlanRow]:
-    """What makes a row of the plan of a listed one and its JSON; `decide` gives its outcome."""
+    """Return a function from a listed row and its JSON to a plan row; `decide` gives the outcome."""
     keep_item, with_metadata = "rows" in format.kinds, selection.client_metadata
 
     def planned(row: ListedRow, item: msgspec.Raw) -> PlanRow:
@@ -109,7 +109,7 @@ def planner(
             _text(row.backing_item_uuid),
             _json_text(row.client_metadata) if with_metadata else None,
             decide(row),
-            False,  # listed twice: that is found out later
+            False,  # listed_twice: set later, by `Repeats`
             item if keep_item else NO_METADATA,
             row.replaced_in if keep_item else None,
         )

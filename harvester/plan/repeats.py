@@ -1,4 +1,4 @@
-"""Label rows that the server lists more than once, under two titles or on two branches: each comes once."""
+"""Removes repeats of label rows that the server lists more than once, under two titles or branches."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -12,34 +12,34 @@ from harvester.plan.sorting import scratch
 
 
 class _Place(msgspec.Struct):
-    """What a plan row says of its label row, and whether it is asked for here."""
+    """The fields of a plan row that deciding about a repeat needs."""
 
     label_hash: str | None
     outcome: str | None
 
 
 class Repeats:
-    """Finds label hashes that come more than once. Made by `repeats`; blocking, flat in memory.
+    """Finds label hashes that occur more than once. Made by `repeats`; blocking, flat in memory.
 
-    `once` takes the rows' lines; before the first of them, all rows must have been shown to `add`. All hashes
-    are sorted on disk, which costs half of what an index costs that each is looked up in. Only those found
-    more than once come into such an index, and where there are none, `once` looks at no line.
+    All rows must have been given to `add` before `once` yields its first line. All hashes are sorted on disk,
+    at half the cost of looking each up in an index. Only repeated hashes go into an index, and if there are
+    none, `once` decodes no line.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
 
     def add(self, rows: Iterable[PlanRow]) -> None:
-        """Takes in rows as they are listed."""
+        """Add rows, as they are listed."""
         self._database.executemany(
             "INSERT INTO listed VALUES (?, ?)",
             [(row.label_hash, row.outcome is None) for row in rows if row.label_hash],
         )
 
     def once(self, lines: Iterable[bytes]) -> Iterator[bytes]:
-        """The `lines` of the rows, each label row once: the first of them, marked as listed twice.
+        """Yield `lines` with each label row once. A repeated row is marked as listed twice.
 
-        That is the first that is asked for: one place of a row may be filtered while another is not.
+        Kept is the first line that is to be fetched, since others may be filtered; if none is, the first.
         """
         lines = iter(lines)
         if (line := next(lines, None)) is None:
@@ -71,7 +71,7 @@ def _firsts(table: sqlite3.Connection, lines: Iterable[bytes]) -> Iterator[bytes
 
 @contextmanager
 def repeats() -> Iterator[Repeats]:
-    """What finds label rows that are listed more than once."""
+    """Open a `Repeats`; its database is deleted at the end."""
     repeated = "repeated (label PRIMARY KEY, wanted, came) WITHOUT ROWID"
     with scratch("listed (label, wanted)", repeated) as database:
         yield Repeats(database)

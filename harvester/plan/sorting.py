@@ -1,4 +1,4 @@
-"""Sorts on disk, by SQLite: a million rows take little more memory than a thousand."""
+"""Sorts on disk with SQLite, so that memory does not grow with the number of rows."""
 
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -12,9 +12,9 @@ _SCRATCH = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN")
 
 @contextmanager
 def scratch(*tables: str) -> Iterator[sqlite3.Connection]:
-    """A private database on disk with these `tables`, gone when it is closed or the process dies.
+    """Open a temporary database with these `tables`. It is deleted on exit, or when the process dies.
 
-    Raises CannotFinishNow where there is no room, as does what is done with it inside.
+    Raises CannotFinishNow if the disk is full, also for statements executed inside the `with` block.
     """
     try:
         with closing(sqlite3.connect("", isolation_level=None, check_same_thread=False)) as database:
@@ -26,10 +26,10 @@ def scratch(*tables: str) -> Iterator[sqlite3.Connection]:
 
 
 class Sorter:
-    """Takes items by their keys, and gives them back in the order of the keys. Made by `sorter`.
+    """Sorts items by their keys. Made by `sorter`. Blocking.
 
-    Keys compare by code point, and all have the same number of texts. Of items with equal keys one is kept,
-    whichever of them came in first. Blocking.
+    Keys compare by code point, and all have the same number of texts. Of items with equal keys exactly one is
+    kept; which one does not depend on the order of input.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:
@@ -37,7 +37,7 @@ class Sorter:
         self._batch: list[tuple[str, bytes]] = []
 
     def add(self, key: Sequence[str], item: bytes) -> None:
-        """Takes in one item."""
+        """Add one item."""
         self._batch.append((_as_one(key), item))
         if len(self._batch) == _BATCH:
             self._insert()
@@ -56,15 +56,15 @@ class Sorter:
 
 
 def _as_one(key: Sequence[str]) -> str:
-    """A text that compares as `key` does: SQLite sorts by one column in half the time that it takes by five.
+    """Join `key` into one text that sorts like it: SQLite sorts by one column twice as fast as by five.
 
-    A text ends with what is less than all that can stand in it.
+    The separator is less than any text, and zeros in a text are escaped, so that a prefix sorts first.
     """
     return "\0\0".join([text.replace("\0", "\0\1") for text in key])
 
 
 @contextmanager
 def sorter() -> Iterator[Sorter]:
-    """A sorter. Raises CannotFinishNow where there is no room, as does what is done with it inside."""
+    """Open a sorter. Raises CannotFinishNow if the disk is full, also for what is done with it inside."""
     with scratch("entries (key, item)") as database:
         yield Sorter(database)

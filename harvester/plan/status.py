@@ -1,4 +1,4 @@
-"""What a listing alone tells: counts by status, and what an export would ask for."""
+"""What a listing alone shows: counts by status, and how many rows an export would fetch."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
