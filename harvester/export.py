@@ -59,7 +59,7 @@ async def export(
             check = partial(check_selection, session, job.project, job.selection, observer.on_event)
             await stopping.cut_short(partial(in_thread, check, abandon_on_cancel=True))
         await in_thread(target.ensure)
-        async with held(target.lock(), stopping):
+        async with held(target.lock, stopping):
             context = RunContext(session, job, observer, stopping)
             run = Run(context, target, FromListing(context), reader)
             await run.freeze_plan()

@@ -25,21 +25,22 @@ from harvester.settings import Connection
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """All that it takes to harvest the parts of one export, here or in another process.
 
-    `target` names the place whose lock is held, `folder` what of it is the export's, if not all (see
-    `Target.opened_as`); `plan` is the digest of the frozen plan in there. `row_bytes` is what a label row
-    weighed on average in an earlier run, if that is known.
+    `target` names the place whose lock is held, `folder` what of it is the export's, if not all, and `token`
+    is the lock's (see `Target.opened_as`); `plan` is the digest of the frozen plan in there. `row_bytes` is
+    what a label row weighed on average in an earlier run, if that is known.
     """
 
     connection: Connection
     job: Job
     target: str
     folder: str = ""
+    token: str = ""
     plan: str
     row_bytes: float | None = None
 
     def open_target(self) -> Target:
         """Where the parts go, in a process that does not hold the lock itself. Touches nothing yet."""
-        whole = open_target(self.target)
+        whole = open_target(self.target, self.token)
         return whole.within(self.folder) if self.folder else whole
 
 

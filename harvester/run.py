@@ -149,7 +149,7 @@ class Run:
 
     async def _harvest(self, missing: set[int]) -> None:
         session, job = self._context.session, self._job
-        name, folder = self._target.opened_as
+        name, folder, token = self._target.opened_as
         work = Work(
             connection=session.connection,
             job=msgspec.structs.replace(
@@ -157,6 +157,7 @@ class Run:
             ),
             target=name,
             folder=folder,
+            token=token,
             plan=self._plan.digest,
             row_bytes=self._source.row_bytes,
         )
