@@ -120,13 +120,14 @@ class Lease:
         renewal = threading.Thread(
             target=self._keep_renewing, args=(ended, on_lost), name="lease", daemon=True
         )
-        renewal.start()
         try:
             self._check_conditions()
+            renewal.start()
             yield
         finally:
             ended.set()
-            renewal.join()
+            if renewal.ident is not None:  # it was started
+                renewal.join()
             self._release()
 
     def assure(self) -> None:
@@ -168,11 +169,24 @@ class Lease:
                 return self._write(taken, found[1] if found else None)
 
     def _check_conditions(self) -> None:
+        """Renew the lease once, then try writes whose conditions do not hold.
+
+        The version before the renewal is a wrong one in the form of every store.
+        """
+        stale = self._version
+        if stale:
+            self._renew()
+        if not stale or not (self._refuses(None) and self._refuses(stale)):
+            raise BadInput(
+                f"{self._name}: its store takes no conditional writes, which an export there needs"
+            )
+
+    def _refuses(self, wrong: "UpdateVersion | None") -> bool:
         try:
-            self._objects.put(LOCK, b"{}", over=None)
+            self._objects.put(LOCK, b"{}", over=wrong)
         except ObjectChanged:
-            return
-        raise BadInput(f"{self._name}: its store takes no conditional writes, which an export there needs")
+            return True
+        return False
 
     def _write(self, lock: _Lock, over: "UpdateVersion | None") -> None:
         """Write the object. Raises ObjectChanged if another process has written it since version `over`."""

@@ -17,6 +17,7 @@ import anyio
 import msgspec
 import pytest
 import trustme
+from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, TargetRefused
@@ -426,15 +427,44 @@ def test_a_lock_that_is_waited_for_can_be_given_up() -> None:
         anyio.run(main)
 
 
-def test_a_store_without_conditional_writes_is_refused() -> None:
-    """Two exports could not be kept apart there."""
+class CreatesUnconditionally(InMemory):
+    """Takes no notice of "only if there is none"."""
 
-    class Unconditional(InMemory):
-        def put(self, name: str, data: bytes, *, over: Any) -> Any:
-            return super().put(name, data, over=self.version(name))
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        return super().put(name, data, over=over or self.version(name))
 
-    with pytest.raises(BadInput, match="takes no conditional writes"), memory(Unconditional()).lock():
-        pass
+
+class ReplacesUnconditionally(InMemory):
+    """Takes no notice of `If-Match`."""
+
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        return super().put(name, data, over=over and self.version(name))
+
+
+class ReplacesNothing(InMemory):
+    """Answers 501 to `If-Match`, as obstore reports it."""
+
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        if over:
+            raise translate(self.address, GenericError("Server returned non-2xx status code: 501: <html>"))
+        return super().put(name, data, over=over)
+
+
+class NamesNoVersions(InMemory):
+    """Leaves out the ETag."""
+
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        super().put(name, data, over=over)
+        return {}
+
+
+@pytest.mark.parametrize(
+    "store", [CreatesUnconditionally, ReplacesUnconditionally, ReplacesNothing, NamesNoVersions]
+)
+def test_a_store_without_conditional_writes_is_refused(store: type[InMemory]) -> None:
+    """Two exports could not be kept apart there. Before anything is harvested, not at the first renewal."""
+    with pytest.raises(BadInput, match="conditional writes"), memory(store()).lock():
+        raise AssertionError("taken")
 
 
 def test_the_lease_is_renewed_while_it_is_held() -> None:
@@ -492,6 +522,8 @@ ERRORS = [
     (400, "AuthorizationHeaderMalformed", BadInput, "is in another region (AuthorizationHeaderMalformed)"),
     (503, "SlowDown", CannotFinishNow, "the store answers 503 (SlowDown)"),
     (507, "", CannotFinishNow, "the store answers 507"),
+    (501, "NotImplemented", BadInput, "such as conditional writes (NotImplemented)"),
+    (501, "", BadInput, "its store does not do what an export there needs"),
 ]
 
 
