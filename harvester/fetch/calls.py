@@ -22,7 +22,10 @@ from harvester.labels.wire import PlanRow
 
 T = TypeVar("T")
 
-# Beyond the source's own deadline: it is to end its calls itself, and only a stuck one is abandoned.
+# A call is abandoned only if it is stuck, because its slot is then free while its connection may be open. The
+# source ends each of its requests at its own deadline. A call makes two at most: for the rows, and, where one
+# is refused, to see whether the project may still be read. SLACK: seconds beyond both.
+_REQUESTS = 2
 SLACK = 5.0
 # Seconds without any answer since the start, after which the run ends: an outage in mid-run is waited out.
 _PATIENCE = 900.0
@@ -33,7 +36,7 @@ class Caller:
 
     Args:
         retry: tells whether the next failure of a batch is its last, and has the budget of retries.
-        deadline: seconds after which a call should have ended by itself.
+        deadline: seconds after which each request of a call should have ended by itself.
 
     Attributes:
         clocks: whether a row can be older than listed.
@@ -57,7 +60,7 @@ class Caller:
         self._retry = retry
         self._counters = counters
         self._on_event = on_event
-        self._deadline = deadline + SLACK
+        self._deadline = _REQUESTS * deadline + SLACK
         self._threads = Threads()
         self._witness: tuple[float, str] | None = None
         self._unanswered_since: float | None = None

@@ -54,7 +54,7 @@ class Pool:
         counters: all of them are counted here, but for the rows that are not asked for, and the notes.
         on_event: called with ``request.answered``, ``request.refused``, ``request.retried``,
             ``bundle.split``, ``answer.foreign``, ``row.failed``, ``rows.older``, ``rows.clocks_differ``.
-        request_deadline: seconds after which a call should have ended by itself.
+        request_deadline: seconds after which each request of a call should have ended by itself.
         row_bytes: what a row weighed on average in an earlier run, if that is known.
     """
 
