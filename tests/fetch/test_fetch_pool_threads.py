@@ -10,9 +10,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from harvester.fetch.calls import SLACK
-from harvester.fetch.in_flight import InFlight
+from harvester.fetch.caller import DEADLINE_SLACK
 from harvester.fetch.pool import FailedRow
+from harvester.fetch.rate.concurrency import ConcurrencyLimit
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow, Row
 from tests.fakes import FakeLabelRows
@@ -21,7 +21,8 @@ from tests.patience import LONG
 
 pytestmark = pytest.mark.anyio
 
-STUCK_AT_ONCE = (0.05 - SLACK) / 2  # a call, which makes two requests at most, is abandoned after 50 ms
+# A call makes two requests at most, and is abandoned 50 ms after it began.
+STUCK_AT_ONCE = (0.05 - DEADLINE_SLACK) / 2
 
 
 @pytest.fixture
@@ -41,7 +42,10 @@ async def test_as_many_threads_ask_at_once_as_the_controller_lets() -> None:
             met.append(together.wait(LONG))
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(LONG), mock.patch.object(InFlight, "admits", lambda self, number: number < 64):
+    with (
+        anyio.fail_after(LONG),
+        mock.patch.object(ConcurrencyLimit, "admits", lambda self, number: number < 64),
+    ):
         async with a_pool(source, bundle_size=1, concurrency=64) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
     assert len(met) == 64
