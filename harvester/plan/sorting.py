@@ -7,7 +7,13 @@ from contextlib import closing, contextmanager
 from harvester.errors import CannotFinishNow
 
 _BATCH = 1000  # items inserted at once
-_SCRATCH = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN")
+# With SQLite's own pages of 4 KiB, sorting the rows of a plan takes half as long again.
+_SCRATCH = (
+    "PRAGMA page_size = 65536",  # bytes, the most there can be
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+    "BEGIN",
+)
 
 
 @contextmanager
