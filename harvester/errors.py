@@ -134,6 +134,11 @@ class TargetRefused(Stop):
     exit_code = 6
 
 
+def how_to_install(extra: str) -> str:
+    """Return the commands that install an optional part of harvester, for the end of a message."""
+    return f"pip install 'encord-harvester[{extra}]', or in a clone: pip install '.[{extra}]'"
+
+
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
     """Return ``did you mean 'Car' or 'Cart'?``, ignoring case, or "" if none of `known` is similar."""
     import difflib  # imported here, because it is rarely needed

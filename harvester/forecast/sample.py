@@ -140,7 +140,7 @@ async def look_at(
                 for kind, file in packing.items():
                     file.add(outcome.lines[kind])
     packed = {kind: file.ratio() for kind, file in packing.items()}
-    rate = pool.pacer.rate if counters.refused else None
+    rate = pool.controller.rate if counters.refused else None
     return Sample(looks, packed, counters, cost_of(times.calls), rate)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from harvester.errors import BadInput
+from harvester.errors import BadInput, how_to_install
 from harvester.events import printable
 from harvester.report.numbers import Numbers, Ranking
 from harvester.schema import Failure
@@ -27,7 +27,7 @@ def write_page(numbers: Numbers) -> str:
 
         drawn = {name: Markup(chart) for name, chart in _charts(charts, numbers).items()}
     except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing: pip install 'harvester[charts]'") from error
+        raise BadInput(f"{error.name} is missing: {how_to_install('charts')}") from error
     # All values are escaped, except the charts, which only contain numbers.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
