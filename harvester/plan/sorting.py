@@ -66,6 +66,9 @@ def _as_one(key: Sequence[str]) -> str:
 
     A text ends with what is less than all that can stand in it.
     """
+    joined = "\0\0".join(key)
+    if joined.count("\0") == 2 * len(key) - 2:  # as nearly always: no text has one
+        return joined
     return "\0\0".join([text.replace("\0", "\0\1") for text in key])
 
 
