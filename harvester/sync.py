@@ -17,8 +17,10 @@ from harvester.labels.extract import Extractor
 from harvester.outdated import mend_ontologies
 from harvester.output import planfile
 from harvester.output.generations import Changed, describe, drop_generation, drop_listing, read_changed
+from harvester.output.layout import MANIFEST
 from harvester.output.listing_file import mend_listings
 from harvester.output.manifest import Generation, Manifest, read_manifest, with_generations, write_manifest
+from harvester.output.mending import check_mended, mend_state
 from harvester.output.purpose import Purpose, check_purpose
 from harvester.output.target import Target
 from harvester.plan.changes import OntologyChange, SyncOptions
@@ -128,8 +130,11 @@ def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
 
     Raises:
         BadInput: there is no export, or it was made with other filters.
+        Unsound: its plan is lost.
     """
     header = planfile.read_header(target)
+    if header is None and target.read(MANIFEST) is not None:
+        raise Unsound(f"{one_line(target.name)}: its plan is lost or damaged: run its export again")
     if header is None:
         raise BadInput(f"{one_line(target.name)} holds no export that could be synced")
     _check_filters(target.name, header.selection.filters, filters)
@@ -168,6 +173,8 @@ def _finished(target: Target, job: Job) -> Manifest:
     if manifest is None:
         raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
     target.sweep()
+    mend_state(target, job.purpose)
+    check_mended(target, manifest)
     if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
         drop_listing(target, len(manifest.generations) - 1)
     manifest = mend_listings(target, manifest)

@@ -161,7 +161,7 @@ def freeze(
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
-                "choose another directory"
+                "a new export is needed: choose another directory"
             )
         draft.commit()
     except BaseException:
@@ -171,6 +171,14 @@ def freeze(
         target.put(ONTOLOGY, ontology)
     target.put(header_file, indented(header))
     return header
+
+
+def describe_rows(
+    lines: Iterable[bytes], purpose: Purpose, ontology: bytes | None = None, *, rows_file: str = PLAN_ROWS
+) -> PlanHeader:
+    """Return the header that `freeze` would write for these lines. Writes nothing. Blocking."""
+    header, described = _write_rows(_Nowhere(), lines, purpose), describe_ontology(ontology)
+    return _sealed(msgspec.structs.replace(header, rows_file=rows_file, ontology=described))
 
 
 def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> PlanHeader:
@@ -282,6 +290,16 @@ class _Recorded(msgspec.Struct):
     generations: list[msgspec.Raw] = []
 
 
+class _Nowhere:
+    """A draft that keeps nothing."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def commit(self) -> None: ...
+
+    def discard(self) -> None: ...
+
+
 def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanHeader:
     # One thread, a fixed level, pieces of fixed size and no content size: equal rows give equal bytes.
     compressor = zstandard.ZstdCompressor(
@@ -346,7 +364,7 @@ def _mend_ontology(target: Target, header: PlanHeader, current: bytes | None) ->
         if describe_ontology(current) != header.ontology:
             raise TargetRefused(
                 f"{one_line(target.name)}: its {ONTOLOGY} is lost or damaged, and the project's ontology has "
-                "changed since; choose another directory"
+                "changed since; a new export is needed: choose another directory"
             )
         target.put(ONTOLOGY, current)
         return current
