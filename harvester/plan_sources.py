@@ -253,14 +253,10 @@ class FromChanges:
         )
 
     def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
-        if self.number > 1:
-            listing = read_listing(folder)
-            assert listing is not None
-            return planfile.rows(folder, listing)
-        plan = planfile.read_header(folder)
-        if plan is None or not planfile.intact(folder, plan):
-            raise Unsound(f"{one_line(folder.name)}: its plan is lost or damaged: run its export again")
-        return rows_of(sorted_lines(planfile.rows(folder, plan), label_order))
+        header = planfile.read_header(folder) if self.number == 1 else read_listing(folder)
+        assert header is not None  # the sync has checked that
+        rows = planfile.rows(folder, header)
+        return rows_of(sorted_lines(rows, label_order)) if self.number == 1 else rows
 
 
 # -- listing
