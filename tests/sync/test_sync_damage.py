@@ -4,6 +4,7 @@
 is sound and the live records are what they were. Else both say in one line that a new export is needed.
 """
 
+import json
 import re
 import shutil
 from collections.abc import Iterable
@@ -13,6 +14,7 @@ from typing import Any
 import anyio
 import pytest
 
+from harvester.cli import main
 from harvester.errors import TargetRefused, Unsound
 from harvester.output.target import LocalTarget
 from harvester.output.verify import Report
@@ -129,6 +131,23 @@ def test_what_verify_advises_mends_any_file_or_both_say_that_a_new_export_is_nee
         else:
             assert report.advice == EXPORT, (name, report.advice)
             twice.mends(out)
+
+
+def test_verify_prints_what_it_advises_as_its_last_line(
+    twice: Synced, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With exit code 3; for machines, each problem has its remedy."""
+    feed, plan = "generations/00001/changes-00000.ndjson", "generations/00001/.harvester/plan.json"
+    for names, advice in (((plan,), EXPORT), ((feed, plan), f"{NEW}: {feed}: missing")):
+        out = twice.damaged(*names)
+        assert main(["verify", str(out)]) == 3
+        number = "1 problem" if len(names) == 1 else "2 problems"
+        assert capsys.readouterr().err.splitlines()[-1] == f"harvester: {out}: {number}; {advice}"
+        assert main(["verify", str(out), "--json"]) == 3
+        problems = json.loads(capsys.readouterr().out)["problems"]
+        assert {problem["name"]: problem["remedy"] for problem in problems} == {
+            name: "new export" if name == feed else "export" for name in names
+        }
 
 
 def test_every_line_of_the_table_is_of_a_file_that_was_damaged(twice: Synced) -> None:
