@@ -17,7 +17,7 @@ from typing import Any
 
 from harvester import cli, part, run
 from harvester.encord import envelope, label_rows, responses
-from harvester.fetch import asking
+from harvester.fetch.call import Call
 from harvester.labels import extract
 from harvester.output import ndjson, planfile
 from harvester.simulator import Simulator, WorldSpec
@@ -28,7 +28,7 @@ ROWS = 30_000
 STAGES: tuple[tuple[str, Any, str], ...] = (
     ("freeze the plan", planfile, "freeze"),
     ("compare with the plan, if need be", run.Run, "_compare"),
-    ("calls, in threads", asking.Call, "__call__"),
+    ("calls, in threads", Call, "__call__"),
     ("  the SDK's call and ours below it", label_rows.ProjectLabelRows, "_ask"),
     ("    receive, decrypt, decompress", responses, "read_body"),
     ("    read the envelope and skeletons", envelope, "rows_of"),

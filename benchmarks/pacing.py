@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.rate.controller import RateController, Ticket
 from tests.fetch.virtual import FixedWindow, Log, Server, TokenBucket, simulate
 
 DRAWING = Path(__file__).parents[1] / "docs" / "rate-control.svg"
@@ -152,9 +152,9 @@ class AimdInFlight(Controller):
             self._limit = max(1.0, self._limit / 2)
 
 
-def ours(rng: random.Random) -> Pacer:
+def ours(rng: random.Random) -> RateController:
     """What harvester uses."""
-    return Pacer(rng=rng, max_concurrency=WORKERS)
+    return RateController(rng=rng, max_concurrency=WORKERS)
 
 
 CONTROLLERS: dict[str, Callable[[random.Random], Any]] = {
@@ -198,8 +198,8 @@ def _measured(
     return f"{median(used):.2f} / {100 * median(refused):.1f} %"
 
 
-class Watched(Pacer):
-    """Our pacer, with a note of its rate whenever a request leaves."""
+class Watched(RateController):
+    """Our rate controller, with a note of its rate whenever a request leaves."""
 
     def __init__(self, rng: random.Random) -> None:
         super().__init__(rng=rng, max_concurrency=WORKERS)
@@ -217,15 +217,15 @@ WIDTH, HEIGHT, LEFT, TOP, BOTTOM = 860, 330, 44, 34, 40
 
 def drawing() -> str:
     """Return the SVG of one run: the rate against a limit that drops to 40 % and returns."""
-    pacer = Watched(random.Random(3))
+    controller = Watched(random.Random(3))
     (log,) = simulate(
-        [pacer], TokenBucket(RATE, RATE, changes=list(DROP)), seconds=SECONDS, rng=random.Random(3)
+        [controller], TokenBucket(RATE, RATE, changes=list(DROP)), seconds=SECONDS, rng=random.Random(3)
     )
     limit = [(0.0, RATE), (50.0, RATE), (50.0, 0.4 * RATE), (85.0, 0.4 * RATE), (85.0, RATE), (SECONDS, RATE)]
     body = [
         *_grid(),
         _line(limit, "#888", dashes="6 4"),
-        _line(_thinned(pacer.rates), "#1f6feb"),
+        _line(_thinned(controller.rates), "#1f6feb"),
         *(
             f'<path d="M{_x(at):.1f} {_y(0):.1f}v-9" stroke="#d1242f" stroke-width="1.2"/>'
             for at in log.refused

@@ -10,8 +10,8 @@ import msgspec
 
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, RateLimited, Retry, SkipRow, TooMuchAsked
-from harvester.fetch.asking import Call, Fetched
 from harvester.fetch.bundles import Batch
+from harvester.fetch.call import Call, Fetched
 from harvester.fetch.source import LabelRows
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow

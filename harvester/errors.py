@@ -1,21 +1,21 @@
-"""One tree of errors, sorted by what the caller should do next.
+"""All errors of harvester, in one class tree ordered by what the caller should do next.
 
     HarvesterError
-    ├── Retry                ask again
-    │   ├── RateLimited      the server refused for now; costs the item no attempt; `retry_after`
+    ├── Retry                send the request again
+    │   ├── RateLimited      the server limits the rate; does not count as an attempt; `retry_after`
     │   ├── Unavailable      5xx, timeout, reset, truncated or unreadable answer
-    │   └── TooMuchAsked     the same rows in smaller bundles; `maximum` if the server named one
-    ├── SkipRow              this row cannot be had: record it as failed, go on with the rest
-    └── Stop                 end the run; `exit_code` says how
+    │   └── TooMuchAsked     request the same rows in smaller bundles; `maximum` if the server named one
+    ├── SkipRow              this row cannot be fetched: record it as failed, continue with the others
+    └── Stop                 end the run with `exit_code`
         ├── BadInput             2  wrong usage or bad input
-        ├── Unsound              3  what is there is not as it was written: export again
+        ├── Unsound              3  an export is damaged: export again
         ├── CredentialsRefused   4  credentials or permission
         │   └── KeyLocked           the key needs a passphrase, and none was given
         ├── CannotFinishNow      5  server down, disk full, deadline: run the same command again
         └── TargetRefused        6  the target is in use or belongs to another export
 
-Foreign exceptions are translated into this tree once, where they enter, with `raise ... from exc`.
-Messages are one line, made for the user, and hold no secret.
+Exceptions of libraries are translated to these once, where they enter, with `raise ... from exc`. Messages
+are one line, written for the user, and contain no secrets.
 """
 
 from collections.abc import Iterable, Iterator
@@ -26,10 +26,10 @@ from harvester.schema import Failure
 
 
 class Concerning(TypedDict, total=False):
-    """What an error concerns, as far as it is known.
+    """The context of an error, as far as it is known.
 
-    `operation` is what was being done, e.g. ``"get_label_rows"``; `row` the label hash of the row; `trace_id`
-    the request's, for the platform's support.
+    `operation` is what was being done, e.g. ``"get_label_rows"``, `row` the label hash of the row, and
+    `trace_id` the id of the request that the platform's support asks for.
     """
 
     operation: str | None
@@ -40,7 +40,7 @@ class Concerning(TypedDict, total=False):
 class HarvesterError(Exception):
     """Base of all errors that harvester raises on purpose.
 
-    `message` is one line for the user, without secrets. The keys of `Concerning` are attributes, too.
+    `message` is one line for the user, without secrets. The keys of `Concerning` are also attributes.
     """
 
     def __init__(self, message: str, **concerning: Unpack[Concerning]) -> None:
@@ -52,9 +52,9 @@ class HarvesterError(Exception):
 
 
 class Retry(HarvesterError):
-    """Worth asking again, after `retry_after` seconds if the server named a time.
+    """The request should be sent again, after `retry_after` seconds if the server named a time.
 
-    `failure` is what a row is listed as that is asked for no more.
+    `failure` is the code in the list of failed rows for a row that is not requested again.
     """
 
     failure: ClassVar[Failure] = "unavailable"
@@ -67,15 +67,15 @@ class Retry(HarvesterError):
 
 
 class RateLimited(Retry):
-    """The server refused for now."""
+    """The server refused the request because of its rate limit (429)."""
 
 
 class Unavailable(Retry):
-    """The server, or the way to it, failed: 5xx, timeout, reset, truncated or unreadable answer."""
+    """The server or the network failed: 5xx, timeout, reset, truncated or unreadable answer."""
 
 
 class TooMuchAsked(Retry):
-    """Ask for fewer rows at once. `maximum` is the number of rows the server allows, `None` if unsaid."""
+    """Fewer rows should be requested at once. `maximum`: the server's limit in rows, None if not known."""
 
     failure: ClassVar[Failure] = "too_large"
 
@@ -85,7 +85,7 @@ class TooMuchAsked(Retry):
 
 
 class SkipRow(HarvesterError):
-    """This row cannot be had; its neighbours can. `failure` is the code that it is listed with."""
+    """One row cannot be fetched or read; others can. `failure` is its code in the list of failed rows."""
 
     def __init__(
         self, message: str, *, failure: Failure = "unreadable", **concerning: Unpack[Concerning]
@@ -95,19 +95,19 @@ class SkipRow(HarvesterError):
 
 
 class Stop(HarvesterError):
-    """The run cannot go on. `exit_code` is the process's exit code."""
+    """The run cannot continue. `exit_code` is the exit code of the process."""
 
     exit_code: ClassVar[int] = 1
 
 
 class BadInput(Stop):
-    """Wrong usage or bad input: nothing was lost, the message says what to change."""
+    """Wrong usage or bad input. Nothing was lost, and the message says what to change."""
 
     exit_code = 2
 
 
 class Unsound(Stop):
-    """An export was looked at and is not as it was written. Exporting again repairs it."""
+    """The files of an export are missing or damaged. Exporting again repairs it."""
 
     exit_code = 3
 
@@ -123,7 +123,7 @@ class KeyLocked(CredentialsRefused):
 
 
 class CannotFinishNow(Stop):
-    """Server down, disk full, or deadline passed: run the same command again to go on."""
+    """Server down, disk full, or deadline passed. Running the same command again continues."""
 
     exit_code = 5
 
@@ -134,9 +134,14 @@ class TargetRefused(Stop):
     exit_code = 6
 
 
+def how_to_install(extra: str) -> str:
+    """Return the commands that install an optional part of harvester, for the end of a message."""
+    return f"pip install 'encord-harvester[{extra}]', or in a clone: pip install '.[{extra}]'"
+
+
 def did_you_mean(wanted: str, known: Iterable[str]) -> str:
-    """Return ``did you mean 'Car' or 'Cart'?``, whatever the case; nothing where none of `known` is close."""
-    import difflib  # not before something is misspelt
+    """Return ``did you mean 'Car' or 'Cart'?``, ignoring case, or "" if none of `known` is similar."""
+    import difflib  # imported here, because it is rarely needed
 
     spelt = {name.casefold(): name for name in known}
     close = difflib.get_close_matches(wanted.casefold(), spelt, n=3)
@@ -145,7 +150,7 @@ def did_you_mean(wanted: str, known: Iterable[str]) -> str:
 
 @contextmanager
 def unwrapped() -> Iterator[None]:
-    """Raise the error itself out of the groups that task groups wrap it in, with the cause that it has."""
+    """Raise the first error of an exception group instead of the group, with its own cause."""
     try:
         yield
     except BaseExceptionGroup as errors:
@@ -154,9 +159,9 @@ def unwrapped() -> Iterator[None]:
 
 
 def first_of(error: BaseException) -> BaseException:
-    """The error itself out of the groups that task groups wrap it in: the one that came first.
+    """Return the first error in (nested) exception groups, which task groups wrap errors in.
 
-    Those after it are of the cancellation that it caused.
+    The errors after it come from the cancellation that the first one caused.
     """
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

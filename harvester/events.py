@@ -1,8 +1,8 @@
-"""What harvester says about itself: counters, log lines, and the one redaction that all text passes.
+"""Counters, log lines, and the redaction of secrets that all text passes.
 
-Every line goes through the standard library's loggers (``harvester``), so that a program that embeds
-harvester decides where they go. `configure` is for the command line: it sends them to one stream,
-together with what the SDK and urllib3 have to say, and nothing leaves without `redact`.
+Each log line goes through the standard library's logger ``harvester``, so that a program which uses harvester
+as a library decides where it goes. `configure` is for the command line: it sends the lines of harvester and
+of the libraries to one stream. No line is written without `redact`.
 """
 
 import logging
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from structlog.stdlib import BoundLogger, ProcessorFormatter
 
-# Event names, dotted, with the level each is logged at. Others are logged at INFO.
+# Event name -> the level at which it is logged. Other events are logged at INFO.
 LEVELS: Mapping[str, int] = {
     "export.resumed": logging.INFO,
     "export.progress": logging.INFO,
@@ -43,20 +43,24 @@ LEVELS: Mapping[str, int] = {
     "rows.clocks_differ": logging.WARNING,
 }
 
-# Loggers of the libraries beneath. The SDK logs the start of every request at INFO, urllib3 every URL
-# at DEBUG: warnings only, whatever level the user asks of us.
+# Loggers of the libraries. Only their warnings and errors are logged, whatever level the user chose: the SDK
+# logs the start of each request at INFO, and urllib3 each URL at DEBUG.
 FOREIGN_LOGGERS = ("encord", "urllib3", "requests", "asyncio", "distributed")
 
 
 @dataclass(slots=True)
 class Counters:
-    """What a run has done so far. Touched by the event loop's thread only: ``+=`` is no atomic step.
+    """The counters of a run. Only the event loop's thread may change them, because ``+=`` is not atomic.
 
-    `listed` = `harvested` + `unlabelled` + `filtered` + `failed` once a run is over. `objects`,
-    `classifications`, `units` and `rows` are records written, `notes` what is to be known of rows that were
-    harvested. `requests` are those for label rows, without the
-    listing; `wire_bytes` is what came over the network, `body_bytes` the same undone of its compression,
-    `out_bytes` what was written.
+    Label rows: `listed`, and by outcome `harvested`, `unlabelled`, `filtered` and `failed`. At the end of a
+    run the outcomes add up to `listed`.
+
+    Written: `objects`, `classifications`, `units` and `rows` are records, `notes` are notes on harvested
+    rows.
+
+    Requests: `requests` counts those for label rows, without the listing; `refused` those refused by the rate
+    limit; `retries` those sent again. `wire_bytes` is the size of the answers on the network, `body_bytes`
+    their size after decompression, `out_bytes` the size of the files written.
     """
 
     listed: int = 0
@@ -77,22 +81,22 @@ class Counters:
     out_bytes: int = 0
 
     def add(self, numbers: Mapping[str, int], *, times: int = 1) -> None:
-        """Adds each number, so many times, to the counter of its name."""
+        """Add `times` times each number to the counter of its name."""
         for name, number in numbers.items():
             setattr(self, name, getattr(self, name) + times * number)
 
     def snapshot(self) -> dict[str, int]:
-        """All counters by name, as they stand."""
+        """Return the present values of all counters by name."""
         return asdict(self)
 
     def work(self) -> dict[str, int]:
-        """What was asked of the server, and what came."""
+        """Return the counters of requests and received bytes by name."""
         names = ("requests", "refused", "retries", "wire_bytes", "body_bytes")
         return {name: getattr(self, name) for name in names}
 
     @property
     def done(self) -> int:
-        """Rows that have reached their end, whichever it is."""
+        """Return the number of rows that have an outcome."""
         return self.harvested + self.unlabelled + self.filtered + self.failed
 
 
@@ -100,16 +104,16 @@ class Counters:
 
 GONE = "[redacted]"
 
-# No nested repetition: hostile text cannot make a pattern explode.
+# The patterns have no nested repetition, so that no text can make them take exponential time.
 SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
-    # A private key, whole or cut off; also its body alone (every OpenSSH key starts with these letters).
+    # A private key, complete or truncated; also its body alone (every OpenSSH key starts with these letters).
     (re.compile(r"-----BEGIN [A-Z0-9 ]{1,40}-----.*?(?:-----END [A-Z0-9 ]{1,40}-----|\Z)", re.S), GONE),
     (re.compile(r"b3BlbnNzaC1rZXk(?:[A-Za-z0-9+/=\s]|\\[nr])*"), GONE),
-    # The SDK's v1 signature, which has no scheme word: public key, colon, signature.
+    # The SDK's v1 signature: public key, colon, signature, without the name of a scheme.
     (re.compile(r"\b[0-9a-fA-F]{64}:[0-9a-fA-F]{128}\b"), GONE),
     (re.compile(r"\b(Bearer|Basic)\s+[^\s\"',}]+", re.I), rf"\1 {GONE}"),
     (re.compile(r"\beyJ[\w-]{6,2000}\.[\w-]+(?:\.[\w-]*)?"), GONE),
-    # Headers, as text, as a dict's repr or as JSON. Up to the closing quote, or the end of the line.
+    # Headers as text, as the repr of a dict or as JSON, up to the closing quote or the end of the line.
     (
         re.compile(
             r"\b((?:Proxy-)?Authorization|Signature-Input|Signature|(?:Set-)?Cookie)"
@@ -135,7 +139,7 @@ SECRETS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def redact(text: str) -> str:
-    """`text` without private keys, credentials, signatures and URL queries. What is no secret stays."""
+    """Replace private keys, credentials, signatures and URL queries in `text` by ``[redacted]``."""
     if "@" in text:
         text = _ADDRESSES.sub(_without_user, text)
     for pattern, replacement in SECRETS:
@@ -143,16 +147,16 @@ def redact(text: str) -> str:
     return _WORD.sub(_without_query, text)
 
 
-# A password that is not percent-encoded may hold any character: the last @ is the one in front of the host.
+# A password that is not percent-encoded may contain any character, so the last @ is the one before the host.
 _ADDRESSES = re.compile(r"[^\s\"<>]+")
 _USER = re.compile(r"://[^/?#:@]*[:@]")
 
 
 def _without_user(word: re.Match[str]) -> str:
-    """A word without the user and password of an address.
+    """Remove the user and password of an address in a word.
 
-    What has a colon before the first slash may be a password with a slash: then all is taken up to the last
-    @, although it may be a port, and the @ part of a path.
+    After a colon before the first slash, everything up to the last @ is removed, because a password may
+    contain slashes. This may remove a port and a part of the path too.
     """
     text = word[0]
     end = text.rfind("@")
@@ -165,35 +169,35 @@ _REQUEST_TARGET = re.compile(r"(?:^|[(=:])/")
 
 
 def _without_query(word: re.Match[str]) -> str:
-    """A word without what stands behind the question mark of a URL or a request target.
+    """Remove the query of a URL or of a request target in a word.
 
-    Word by word, because one pattern for all of it takes quadratic time on hostile text.
+    It is called for each word, because one pattern for the whole text takes quadratic time on hostile text.
     """
     address, mark, query = word[0].partition("?")
     secret = query and ("://" in address or ("=" in query and _REQUEST_TARGET.search(address)))
     return f"{address}{mark}{GONE}" if secret else word[0]
 
 
-# An escape sequence (CSI, OSC and its like, two-character ones), whole, so that no letters of it remain.
+# A complete terminal escape sequence (CSI, OSC and similar, two-character), so that no part of it remains.
 _ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
     r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
     r"|\x1b[ -/]*[0-~]?"
 )
 _SPACES = re.compile(r"[\t\n\r\v\f\x1c-\x1f\x85\u2028\u2029]+")
-# Control characters, zero-width and bidirectional marks, lone surrogates, the byte order mark.
+# Control characters, zero-width and bidirectional marks, unpaired surrogates, the byte order mark.
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0e-\x1b\x7f-\x9f\u00ad\u061c\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff]"
 )
 
 
 def printable(text: str) -> str:
-    """`text` on one line, fit for a terminal: no escape sequences, control characters or bidi marks."""
+    """Return `text` on one line and without escape sequences, control characters and bidirectional marks."""
     return _UNPRINTABLE.sub("", _SPACES.sub(" ", _ESCAPES.sub("", text)))
 
 
 def one_line(text: str, *, limit: int = 2000) -> str:
-    """`text` redacted, on one line, at most `limit` characters: for errors, whatever they quote."""
+    """Return `text` redacted and on one line of at most `limit` characters, for use in error messages."""
     line = printable(redact(text)).strip()
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
@@ -202,15 +206,15 @@ def one_line(text: str, *, limit: int = 2000) -> str:
 
 
 class Stream(Protocol):
-    """Where log lines go: a text file, or anything that writes like one."""
+    """The destination of log lines: a text file, or an object with the same methods."""
 
     def write(self, text: str, /) -> object: ...
     def flush(self) -> object: ...
 
 
 def logger(name: str = "harvester") -> "BoundLogger":
-    """A structured logger over the standard library's `name`. Made on demand, nothing is configured."""
-    import structlog  # here and below: an export that has nothing to say does without
+    """Return a structured logger on top of the standard library's logger `name`. Configures nothing."""
+    import structlog  # imported late: a run without log lines need not load it
 
     bound: BoundLogger = structlog.wrap_logger(
         logging.getLogger(name),
@@ -225,7 +229,7 @@ def logger(name: str = "harvester") -> "BoundLogger":
 
 
 def say(event: str, fields: Mapping[str, Any], *, name: str = "harvester") -> None:
-    """Log one event at the level that `LEVELS` gives it."""
+    """Log an event at its level in `LEVELS`."""
     level = LEVELS.get(event, logging.INFO)
     if logging.getLogger(name).isEnabledFor(level):
         logger(name).log(level, event, **fields)
@@ -234,7 +238,7 @@ def say(event: str, fields: Mapping[str, Any], *, name: str = "harvester") -> No
 def once(
     event: str, on_event: Callable[[str, Mapping[str, Any]], None]
 ) -> Callable[[str, Mapping[str, Any]], None]:
-    """`on_event`, but it hears of `event` once, however many worker processes find it out."""
+    """Wrap `on_event` so that it is called only once with `event`, even if many worker processes send it."""
     told = False
 
     def hear(name: str, fields: Mapping[str, Any]) -> None:
@@ -247,10 +251,14 @@ def once(
 
 
 def configure(level: str, stream: Stream, json: bool) -> None:
-    """Send the log lines of harvester and of the libraries beneath to `stream`, redacted.
+    """Send the log lines of harvester and of the libraries to `stream`, redacted.
 
-    `level` is debug, info, warning or error, and holds for harvester; the libraries are heard from
-    warnings up. `json` writes one JSON object a line, else text. Calling it again replaces the former.
+    Calling it again replaces the former configuration.
+
+    Args:
+        level: debug, info, warning or error, for harvester. Of the libraries, warnings and errors are logged.
+        stream: the destination.
+        json: write one JSON object per line instead of text.
     """
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_LateFormatter(json))
@@ -263,7 +271,7 @@ def configure(level: str, stream: Stream, json: bool) -> None:
 
 
 class _LateFormatter(logging.Formatter):
-    """Made once there is a line to write."""
+    """A formatter that imports structlog for its first line: a run without log lines need not load it."""
 
     def __init__(self, json: bool) -> None:
         super().__init__()
@@ -293,13 +301,13 @@ def _formatter(json: bool) -> "ProcessorFormatter":
             structlog.processors.format_exc_info,
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, _redacted, render],
-        # The exception is rendered above, where it still passes the redaction.
+        # `format_exc_info` above has already rendered the exception, so that it passes the redaction.
         use_get_message=True,
     )
 
 
 def _to_record(_: Any, __: str, event: MutableMapping[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    # Our fields travel in one attribute: a field called `message` or `name` must not clash with the record's.
+    # Put all fields into one attribute: a field named `message` or `name` would clash with the record's own.
     kept = {key: event.pop(key) for key in ("exc_info", "stack_info", "stacklevel") if key in event}
     return (event.pop("event"),), {**kept, "extra": {"fields": dict(event)}}
 
@@ -309,14 +317,14 @@ def _from_record(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
 
 
 def _redacted(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """structlog processor: every string that leaves, however deep, without secrets or escapes."""
+    """structlog processor: remove secrets and escape sequences from all strings, also from nested ones."""
     return {
         key: value if key == "exc_info" else _clean_field(key, value, lines=key == "exception")
         for key, value in event.items()
     }
 
 
-# Fields and mapping keys whose value is secret whatever it looks like.
+# Names of fields and mapping keys whose values are always redacted.
 _SECRET_KEYS = re.compile(r"authorization|signature|cookie|token|passphrase|password|secret|ssh_?key$", re.I)
 
 

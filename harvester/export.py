@@ -11,11 +11,9 @@ from harvester.errors import BadInput
 from harvester.events import one_line
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, RunContext
-from harvester.known import check_selection
+from harvester.known import check_selection, is_first_run
 from harvester.labels.extract import Extractor
 from harvester.output.mending import check_mended, mend_state
-from harvester.output.planfile import is_free_for, read_header, recorded_digests
-from harvester.output.purpose import Purpose
 from harvester.output.target import Target
 from harvester.plan_sources import FromListing
 from harvester.run import Run
@@ -55,7 +53,7 @@ async def export(
     reader = partial(Extractor, job.selection, job.format, functions=functions)
     reader(job.project.ontology)
     async with stopping_when(observer.stopping, job.limits.max_duration) as stopping:
-        if await in_thread(_is_new, target, job.purpose):
+        if await in_thread(is_first_run, target, job.purpose):
             # Before anything is made: what is misspelt leaves nothing behind.
             check = partial(check_selection, session, job.project, job.selection, observer.on_event)
             await stopping.cut_short(partial(in_thread, check, abandon_on_cancel=True))
@@ -74,18 +72,8 @@ async def export(
                 await in_thread(check_mended, target, run.manifest)
                 return await in_thread(run.summary)
             await run.harvest_parts()
-            await run.harvest_parts()
             if await run.look_for_drift(settle=settle):
                 await run.harvest_parts()
             await run.write_manifest()
             await in_thread(check_mended, target, run.manifest)
             return await in_thread(run.summary)
-
-
-def _is_new(store: Target, purpose: Purpose) -> bool:
-    """Whether nothing is there to go on with. Makes nothing."""
-    if not store.is_there():
-        return True
-    store.ensure()
-    header = read_header(store)
-    return is_free_for(store, header, purpose) if header else not recorded_digests(store)

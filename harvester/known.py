@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from harvester.errors import BadInput, did_you_mean
 from harvester.events import one_line
 from harvester.labels.ontology import Ontology, read_ontology
+from harvester.output.planfile import is_free_for, read_header, recorded_digests
+from harvester.output.purpose import Purpose
+from harvester.output.target import Target
 from harvester.plan.planned import listed_rows
 from harvester.settings import Selection
 
@@ -17,6 +20,15 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 _MOST_SHOWN = 10  # of what there is, where nothing of it is close to what is wanted
+
+
+def is_first_run(target: Target, purpose: Purpose) -> bool:
+    """Return whether `target` holds nothing that a run could go on with. Creates nothing. Blocking."""
+    if not target.is_there():
+        return True
+    target.ensure()
+    header = read_header(target)
+    return is_free_for(target, header, purpose) if header else not recorded_digests(target)
 
 
 def check_selection(

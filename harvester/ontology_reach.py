@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from harvester.expression import Where
-from harvester.filters import ServerSide, asked_with, server_side
+from harvester.filters import ServerSide, request_selection, server_side
 from harvester.labels.objects import RANGE_SHAPES
 from harvester.labels.ontology import read_ontology
 from harvester.labels.ontology_changes import OntologyDifferences, Root
@@ -201,7 +201,7 @@ def _is_sent(change: _RootChange, asked: ServerSide) -> bool:
 def _asked(structure: bytes | None, reach: Reach) -> ServerSide:
     ontology = read_ontology(structure)
     return server_side(
-        asked_with(reach.selection, reach.format),
+        request_selection(reach.selection, reach.format),
         object_features=ontology.object_features,
         classification_features=ontology.classification_features,
     )

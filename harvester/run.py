@@ -291,7 +291,7 @@ class Run:
         manifest = build_manifest(
             self._plan,
             commits,
-            harvester=version("harvester"),
+            harvester=version("encord-harvester"),
             sdk=version("encord"),
             drift=self._drift,
             run=facts,

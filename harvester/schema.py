@@ -1,8 +1,8 @@
-"""The schema of what is written: kinds of record, and for each kind its keys and their types.
+"""The schema of the output: kinds of record, and for each kind its keys and their types.
 
-The keys of a line stand in the order of the annotations below, always all of them; `None` (JSON null) means
-that a key does not apply. The tuples of keys are derived from the annotations, so each key is named once.
-This module imports nothing of harvester.
+A line always has all keys of its kind, in the order of the annotations below. `None` (JSON null) means that a
+key does not apply. The tuples of keys are derived from the annotations, so each key is named once. This
+module imports no other module of harvester.
 """
 
 from collections.abc import Mapping
@@ -10,14 +10,15 @@ from typing import Annotated, Any, Literal, TypedDict, get_args
 
 import msgspec
 
-# Raised whenever a key is added, removed or changes its meaning. It is also the format of a target.
+# Increased whenever a key is added, removed or changes its meaning. It is also the format version of a
+# target.
 SCHEMA_VERSION = 2
 
 Kind = Literal["objects", "classifications", "units", "rows"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
-# The kinds written where the user names none: into a target, and where nothing is kept (standard output,
-# `records`, `stream`).
+# The kinds that are written by default: FILE_KINDS into a target, STREAM_KINDS to standard output and by
+# `records` and `stream`.
 FILE_KINDS: tuple[Kind, ...] = ("objects", "classifications", "units")
 STREAM_KINDS: tuple[Kind, ...] = ("objects", "classifications")
 
@@ -27,7 +28,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 Outcome = Literal["harvested", "unlabelled", "filtered", "failed"]
 OUTCOMES: tuple[str, ...] = get_args(Outcome)
 
-# What a user should know about a label row that was harvested: `NoteLine.note`.
+# Peculiarities of a harvested label row that a user should know of: `NoteLine.note`.
 NOTES = (
     "stale",
     "surrogates_replaced",
@@ -41,7 +42,7 @@ NOTES = (
 Failure = Literal["forbidden", "gone", "unreadable", "too_large", "left_out", "unavailable"]
 FAILURES: tuple[Failure, ...] = get_args(Failure)
 
-# Pairs of first and last, both included. Unit: frames, milliseconds, nanoseconds or characters, by data type.
+# Pairs of first and last, both included, in frames, milliseconds, nanoseconds or characters by the data type.
 Ranges = list[list[float]]
 
 
@@ -54,10 +55,11 @@ class OptionItem(TypedDict):
 
 
 class AnswerItem(TypedDict):
-    """One answer. Nested answers follow the one that they are nested in, in the same flat list.
+    """The answer to one attribute. Nested answers follow their parent in the same flat list.
 
-    `parent` is the feature hash of the option that it is nested in. Of `options`, `text` and `number` one
-    is not `None`; a number beyond 64 bits or a double stands in `text`.
+    `parent` is the feature hash of the option that the attribute is nested under. One of `options`, `text`
+    and `number` has the answer, the others are `None`. A number that fits neither in 64 bits nor in a double
+    is in `text`.
     """
 
     name: str
@@ -85,14 +87,14 @@ class SliceItem(TypedDict):
 
 
 class DroppedCounts(TypedDict):
-    """Records of a unit that filters dropped; `None` for a kind that is not written."""
+    """The number of records of a unit that filters dropped, `None` for a kind that is not written."""
 
     objects: int | None
     classifications: int | None
 
 
 class RecordHead(TypedDict):
-    """What a record says of its place, after its `kind`. The same for all records of one place."""
+    """The keys of a record after `kind` that say where it is: label row, data unit or space, and frame."""
 
     label_hash: str
     branch_name: str | None
@@ -123,10 +125,10 @@ class _UnitKind(TypedDict):
 
 
 class ObjectRecord(_ObjectKind, RecordHead):
-    """One object on one frame, image, page or space; or one range object.
+    """One object on one frame, image, page or space, or one object on ranges.
 
-    `object` is the server's own JSON. `until` is the last moment at which an object of an event-based scene
-    is present. `ranges` are those of a range object.
+    `object` is the object as sent by the server. `until` is the last moment, in nanoseconds, at which the
+    record holds, in an event-based scene. Only objects on ranges have `ranges`.
     """
 
     object: dict[str, Any]
@@ -142,9 +144,10 @@ class ObjectRecord(_ObjectKind, RecordHead):
 
 
 class ClassificationRecord(_ClassificationKind, RecordHead):
-    """One classification on a label row or on one of its spaces. `classification` is the server's own JSON.
+    """One classification on a label row or on one of its spaces.
 
-    `reviews` is `None` unless they were asked for.
+    `classification` is the classification as sent by the server. `reviews` is `None` unless reviews were
+    selected.
     """
 
     classification: dict[str, Any]
@@ -157,10 +160,10 @@ class ClassificationRecord(_ClassificationKind, RecordHead):
 
 
 class UnitRecord(_UnitKind, RecordHead):
-    """What a label row says of one of its data units or spaces, with records on it or without.
+    """One data unit or space of a label row, even if no record is on it.
 
-    `objects` and `classifications` count the records kept of it; `None` for a kind that is not written.
-    `fps` is in frames a second, `duration` in seconds.
+    `objects` and `classifications` are the numbers of its written records, `None` for a kind that is not
+    written. `fps` is in frames per second, `duration` in seconds.
     """
 
     mime_type: str | None
@@ -175,7 +178,7 @@ class UnitRecord(_UnitKind, RecordHead):
 
 
 class RowRecord(TypedDict):
-    """One label row: what the listing says of it, and all of it as sent."""
+    """One label row: `metadata` is its item of the listing, `row` the label row, both as sent."""
 
     kind: Literal["row"]
     metadata: dict[str, Any] | None
@@ -186,7 +189,7 @@ Record = ObjectRecord | ClassificationRecord | UnitRecord | RowRecord
 
 
 class NoteLine(TypedDict):
-    """A line of ``notes-*.ndjson``: what a user should know about a label row that was harvested."""
+    """A line of ``notes-*.ndjson``: a peculiarity of a harvested label row that a user should know of."""
 
     label_hash: str
     data_title: str | None
@@ -195,7 +198,7 @@ class NoteLine(TypedDict):
 
 
 class FailedLine(TypedDict):
-    """A line of ``failed-*.ndjson``: a label row that could not be harvested, and why."""
+    """A line of ``failed-*.ndjson``: a label row that could not be harvested, and the reason."""
 
     label_hash: str
     branch_name: str | None
@@ -209,7 +212,7 @@ class FailedLine(TypedDict):
 class ListingLine(TypedDict):
     """A line of ``listing.ndjson.zst``: a label row as it was last listed, and its outcome.
 
-    `client_metadata` is JSON text.
+    `client_metadata` is JSON as text.
     """
 
     label_hash: str | None

@@ -1,9 +1,8 @@
-"""What the user asked for: frozen, validated once, when it is made.
+"""The settings of a run: immutable, and validated when they are made.
 
-`Selection` and `Format` decide the bytes of an export; they are stored in its plan, and a target made
-with others is refused. `Connection` and `Limits` decide how it is fetched; they never change a byte.
-This module is also the only one that reads the environment (credentials; the command line's flags name
-their own variables).
+`Selection` and `Format` determine the content of an export. They are stored in its plan, and a target that
+was made with others is refused. `Connection` and `Limits` determine how it is fetched, and never change the
+output. This is also the only module that reads environment variables.
 """
 
 import os
@@ -26,7 +25,7 @@ Transport = Literal["pooled", "sdk"]
 Compression = Literal["gzip", "zstd"]
 Engine = Literal["local", "dask"]
 
-# The platform's own words, as the SDK's enums spell them; a test holds them to the SDK.
+# The platform's values, spelled as in the SDK's enums. A test compares them with the SDK.
 TASK_STATUSES = ("QUEUED", "ASSIGNED", "IN_REVIEW", "RETURNED", "COMPLETED")
 LABEL_STATUSES = (
     "NOT_LABELLED",
@@ -71,10 +70,10 @@ SHAPES = (
 
 
 class Connection(msgspec.Struct, frozen=True, kw_only=True):
-    """How to reach the API. Holds no secret but `bearer_token`, and is never stored.
+    """How to connect to the API. May contain secrets, and is never stored.
 
-    `ssh_key` is the text of a private key, as from ENCORD_SSH_KEY; `ssh_key_file` a path to one.
-    Timeouts are in seconds; `request_deadline` bounds a whole call, however slowly bytes trickle.
+    `ssh_key` is the text of a private key, as in ENCORD_SSH_KEY, and `ssh_key_file` the path to one. Timeouts
+    are in seconds. `request_deadline` limits the time of a whole call, even if bytes keep arriving slowly.
     """
 
     domain: str = DEFAULT_DOMAIN
@@ -101,12 +100,13 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Selection(msgspec.Struct, frozen=True, kw_only=True):
-    """Which rows and which records. Three places, cheapest first: the server, the listing, the record.
+    """Which label rows and which records are wanted.
 
-    A field that holds several strings takes one string alone, too: ``Selection(names="Car")``.
+    It is applied in three places, the cheapest first: by the server's list call, to the listing, and to each
+    record. A field for several strings also accepts a single one: ``Selection(names="Car")``.
     """
 
-    # Asked of the server's list call.
+    # Applied by the server's list call.
     task_statuses: tuple[str, ...] = ()
     edited_before: str | None = None
     edited_after: str | None = None
@@ -119,11 +119,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     shadow_data_state: str | None = None
     data_hashes: tuple[str, ...] = ()
     label_hashes: tuple[str, ...] = ()
-    # Chosen from the listing.
+    # Applied to the listing.
     data_types: tuple[str, ...] = ()
     datasets: tuple[str, ...] = ()
     label_statuses: tuple[str, ...] = ()
-    # Chosen record by record.
+    # Applied to each record.
     shapes: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     feature_hashes: tuple[str, ...] = ()
@@ -133,7 +133,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     manual: bool | None = None
     where: str | None = None
     filters: tuple[str, ...] = ()
-    # Asked along with each label row.
+    # Requested with each label row.
     include_reviews: bool = False
     include_archived: bool = False
     signed_urls: bool = False
@@ -164,16 +164,17 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         if self.min_confidence is not None:
             _within("minimum confidence", self.min_confidence, 0, 1)
         if self.where is not None:
-            from harvester.expression import Where  # only here: filters know the settings
+            from harvester.expression import Where  # imported here to avoid an import cycle
 
             Where(self.where)
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """What is written, and how it is cut.
+    """What is written, and how it is divided into parts.
 
-    `emit` names the kinds of record; one may stand alone: ``Format(emit="objects")``. `None` means the
-    default of where the records go: see `for_files` and `for_streams`.
+    `emit` are the kinds of record; a single one may be given as a string: ``Format(emit="objects")``. `None`
+    means the default for where the records go, see `for_files` and `for_streams`. `rows_per_part` is the
+    number of label rows in a part.
     """
 
     emit: tuple[Kind, ...] | None = None
@@ -196,24 +197,26 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of record that are written: `emit`, or those of a stream where it is `None`."""
+        """Return the kinds of record that are written: `emit`, or the default of a stream if it is `None`."""
         return STREAM_KINDS if self.emit is None else self.emit
 
     def for_files(self) -> "Format":
-        """Return this format with the kinds named that are written into a target."""
+        """Return this format with `emit` set. The default is that of a target."""
         return msgspec.structs.replace(self, emit=FILE_KINDS) if self.emit is None else self
 
     def for_streams(self) -> "Format":
-        """Return this format with the kinds named that are written where nothing is kept."""
+        """Return this format with `emit` set. The default is that of standard output and of streams."""
         return msgspec.structs.replace(self, emit=STREAM_KINDS) if self.emit is None else self
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """How hard to ask. `None` means: find out by itself.
+    """Limits on the load and on the duration, and where parts are harvested.
 
-    `max_rps` is in requests a second, `max_memory` in bytes in flight, `max_duration` in seconds.
-    `engine` is where parts are harvested: by `processes` of this machine, or by the Dask cluster whose
-    scheduler's address is `scheduler`.
+    `None` means that there is no limit for `max_duration`, and that a good value is found automatically for
+    the others. `concurrency` is the number of requests in flight, `max_rps` in requests per second,
+    `bundle_size` in label rows per request, `max_memory` in bytes of requests in flight, `max_duration` in
+    seconds, and `max_attempts` per label row. `engine` is where parts are harvested: in `processes` of this
+    machine, or on the Dask cluster whose scheduler has the address `scheduler`.
     """
 
     concurrency: int | None = None
@@ -246,19 +249,22 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def in_this_process(self) -> bool:
-        """Whether parts are harvested in the process that was asked to."""
+        """Return whether parts are harvested in the current process."""
         return self.engine == "local" and self.processes == 1
 
 
 def flag_from_environment(flag: str, environ: Mapping[str, str] = os.environ) -> str | None:
-    """The value of a flag's own variable: HARVESTER_EDITED_AFTER for ``--edited-after``; None if unset."""
+    """Return the value of a flag's environment variable, or None if it is not set or empty.
+
+    The variable of ``--edited-after`` is HARVESTER_EDITED_AFTER.
+    """
     return environ.get("HARVESTER_" + flag.lstrip("-").replace("-", "_").upper()) or None
 
 
 def check_text(what: str, given: str) -> None:
-    """Raise BadInput where `given`, what the system handed to this process, holds bytes that are no text.
+    """Raise BadInput if `given`, an argument or environment variable, has bytes that are not valid text.
 
-    `what` names it in the message, which does not quote it.
+    `what` names it in the message, which does not quote the value.
     """
     try:
         given.encode()
@@ -268,13 +274,14 @@ def check_text(what: str, given: str) -> None:
 
 
 def connection_from_environment(environ: Mapping[str, str] = os.environ, **given: Any) -> Connection:
-    """A `Connection` of the fields `given`, and of the environment's where they leave something open.
+    """Make a `Connection` from the fields `given`. Missing ones are taken from environment variables.
 
-    Credentials, first found: a key file given, HARVESTER_BEARER_TOKEN, ENCORD_SSH_KEY_FILE, ENCORD_SSH_KEY;
-    HARVESTER_SSH_KEY_PASSPHRASE opens the key. Also ENCORD_DOMAIN and REQUESTS_CA_BUNDLE.
+    Credentials are the first that are set of: those in `given`, HARVESTER_BEARER_TOKEN, ENCORD_SSH_KEY_FILE,
+    ENCORD_SSH_KEY. HARVESTER_SSH_KEY_PASSPHRASE decrypts the key. ENCORD_DOMAIN and REQUESTS_CA_BUNDLE are
+    also read.
 
     Raises:
-        BadInput: a value is out of range, or the domain is no https URL.
+        BadInput: a value is out of range, or the domain is not an https URL.
     """
     names = {"domain": "ENCORD_DOMAIN", "ca_bundle": "REQUESTS_CA_BUNDLE"}
     if not given.keys() & {"ssh_key_file", "ssh_key", "bearer_token"}:
@@ -295,7 +302,7 @@ def connection_from_environment(environ: Mapping[str, str] = os.environ, **given
     return Connection(**{**found, **given})
 
 
-# Where each kind of object store may be told to be.
+# The environment variables that set the address of each kind of object store.
 _STORE_ENDPOINTS = {
     "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
     "gs": ("GOOGLE_BASE_URL",),
@@ -304,17 +311,19 @@ _STORE_ENDPOINTS = {
 
 
 def object_store_plain_http(scheme: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether the environment puts the object stores of a kind (``s3``) at an http address of this machine.
+    """Return whether the environment sets an http address of this machine for object stores of a `scheme`.
+
+    Schemes are ``s3``, ``gs`` and ``az``.
 
     Raises:
-        BadInput: it puts them at an http address elsewhere.
+        BadInput: the address is an http address of another machine.
     """
     plain = [is_plain_http(variable, environ.get(variable, "")) for variable in _STORE_ENDPOINTS[scheme]]
     return any(plain)
 
 
 def object_store_ca_bundle(environ: Mapping[str, str] = os.environ) -> bytes | None:
-    """The certificates that AWS_CA_BUNDLE names, for a store behind an authority of one's own."""
+    """Return the certificates in the file AWS_CA_BUNDLE, for stores with a private authority, or None."""
     path = environ.get("AWS_CA_BUNDLE")
     if not path:
         return None
@@ -325,10 +334,10 @@ def object_store_ca_bundle(environ: Mapping[str, str] = os.environ) -> bytes | N
 
 
 def strings(field: str, given: object) -> tuple[str, ...]:
-    """Return `given`, one string or several, as a tuple. The strings of a set come sorted.
+    """Return one or several strings as a tuple. The strings of a set are sorted.
 
     Raises:
-        BadInput: it is something else; the message names the `field`.
+        BadInput: `given` is something else; the message names the `field`.
     """
     if isinstance(given, str):
         return (given,)
@@ -342,12 +351,12 @@ def strings(field: str, given: object) -> tuple[str, ...]:
 
 
 def check_kinds(kinds: Iterable[str]) -> None:
-    """Raise BadInput where one of `kinds` is no kind of record."""
+    """Raise BadInput if one of `kinds` is not a kind of record."""
     _one_of("record kind", kinds, KINDS)
 
 
 def _make_tuples(settings: msgspec.Struct) -> None:
-    """Make tuples of the fields of `settings` that are declared as such, whatever they were given as."""
+    """Convert the fields of `settings` that are declared as tuples to tuples."""
     for field, declared in get_type_hints(type(settings)).items():
         given, types = getattr(settings, field), (declared, *get_args(declared))
         if any(get_origin(type_) is tuple for type_ in types) and not (given is None and type(None) in types):
@@ -361,7 +370,7 @@ def _one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
 
 
 def _within(what: str, value: float | None, low: float, high: float) -> None:
-    # Written so that NaN fails too.
+    # `not low <= value` instead of `value < low`, so that NaN is rejected too.
     if value is not None and not low <= value <= high:
         raise BadInput(f"{what.replace('_', ' ')} must be from {low:,} to {high:,}, not {value}")
 

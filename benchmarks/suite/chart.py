@@ -27,7 +27,7 @@ def draw(report: SuiteReport, path: Path) -> None:
     try:
         import matplotlib
     except ModuleNotFoundError as error:
-        raise BadInput("matplotlib is missing: pip install 'harvester[charts]'") from error
+        raise BadInput("matplotlib is missing: pip install 'encord-harvester[charts]'") from error
     from matplotlib.figure import Figure as Picture
 
     panels = _panels(report)

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-_LIBRARIES = ("harvester", "encord", "anyio", "msgspec", "orjson", "deflate", "isal", "urllib3")
+_LIBRARIES = ("encord", "anyio", "msgspec", "orjson", "deflate", "isal", "urllib3")
 
 
 def machine() -> dict[str, Any]:
@@ -19,7 +19,7 @@ def machine() -> dict[str, Any]:
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "versions": {name: version(name) for name in _LIBRARIES},
+        "versions": {"harvester": version("encord-harvester")} | {name: version(name) for name in _LIBRARIES},
         "load": os.getloadavg()[0],
     }
 

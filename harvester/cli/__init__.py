@@ -236,5 +236,5 @@ def _show_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        print(f"harvester {version('harvester')}")
+        print(f"harvester {version('encord-harvester')}")
         raise typer.Exit()

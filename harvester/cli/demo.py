@@ -15,7 +15,7 @@ from harvester.cli.connect import connected
 from harvester.cli.export import run
 from harvester.cli.look import status_table
 from harvester.cli.screen import Screen
-from harvester.errors import BadInput
+from harvester.errors import BadInput, how_to_install
 from harvester.settings import Connection, Format, Limits, Selection
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def demo(*, rows: Rows = 5000, output: Output = Path("demo-out")) -> None:
     try:
         from harvester.simulator import Simulator, WorldSpec
     except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing: pip install 'harvester[simulator]'") from error
+        raise BadInput(f"{error.name} is missing: {how_to_install('simulator')}") from error
     console = Screen().listen()
     with Simulator(WorldSpec(rows=rows)) as simulator:
         _clear(output, simulator.project_hash)

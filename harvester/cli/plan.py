@@ -147,7 +147,7 @@ def prediction_table(found: Mapping[str, Any]) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("an export will take", no_wrap=True)
     table.add_column("about", justify="right", no_wrap=True, style="bold")
-    table.add_column("95 % between", justify="right", no_wrap=True, style="dim")
+    table.add_column("likely between", justify="right", no_wrap=True, style="dim")
     lines: list[tuple[str, Any, Any]] = [
         ("requests", found["requests"], count),
         ("label rows, as JSON", found["label_bytes"], values.show_bytes),

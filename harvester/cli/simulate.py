@@ -11,7 +11,7 @@ import typer
 
 from harvester.cli import screen as on
 from harvester.cli import values
-from harvester.errors import BadInput
+from harvester.errors import BadInput, how_to_install
 
 Rows = Annotated[int, typer.Option("--rows", metavar="NUMBER", min=0, help="Data units of the project.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", help="Another seed, another project.")]
@@ -82,7 +82,7 @@ def simulate(
         from harvester.simulator import Faults, WorldSpec
         from harvester.simulator.server import Options, serve
     except ModuleNotFoundError as exc:
-        raise BadInput(f"{exc.name} is missing: pip install 'harvester[simulator]'") from exc
+        raise BadInput(f"{exc.name} is missing: {how_to_install('simulator')}") from exc
 
     flags = {"rate": rate, "burst": burst, "max_rows": max_rows}
     flags |= {"latency": values.duration(latency) or None, "jitter": values.duration(jitter) or None}

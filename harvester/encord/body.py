@@ -1,6 +1,6 @@
-"""Reads one answer's body, undone of its compression, within the caps on size and ratio.
+"""Read and decompress the body of an answer, within limits on its size and its compression ratio.
 
-However large, a body is held once: it is decompressed piece by piece into the one buffer that is kept.
+A body is in memory once, however large it is: it is decompressed piece by piece into one buffer.
 """
 
 import struct
@@ -10,29 +10,31 @@ from collections.abc import Iterable, Iterator
 import deflate
 import urllib3
 
-PIECE = 1024**2  # bytes: what is held besides the body itself
-# Bytes of a body that is unpacked in one go, which is quicker; answers to bundles are smaller.
+PIECE = 1024**2  # bytes read at once: the memory needed in addition to the body itself. Chosen
+# Largest body, in bytes, that is decompressed in one step, which is faster. Answers to bundles are smaller.
+# Chosen.
 _AT_ONCE = 8 * 1024**2
-# gzip reaches at most 1032:1, and only on one byte repeated; labels stay far below.
+# Decompression bombs: deflate reaches at most 1032:1, and only for one byte repeated. Label data stays far
+# below.
 _HIGHEST_RATIO = 1000
-_BITE = 16 * 1024  # compressed bytes
-_RATIO_MATTERS_FROM = 10 * 1024**2
+_BITE = 16 * 1024  # compressed bytes that are decompressed between two checks of the ratio. Chosen
+_RATIO_MATTERS_FROM = 10 * 1024**2  # bytes of output; a smaller body does no harm. Chosen
 _GZIP = ("gzip", "x-gzip")
-_GZIP_TAIL = struct.Struct("<II")  # of the content: its CRC-32, and its size
+_GZIP_TAIL = struct.Struct("<II")  # CRC-32 and size of the content (RFC 1952)
 
 
 class AnswerTooLarge(Exception):
-    """The body is larger than allowed, or is made to explode."""
+    """The body is larger than allowed, or is a decompression bomb."""
 
 
 class BrokenAnswer(Exception):
-    """The body ends too early, or is damaged, or is not the API's."""
+    """The body is truncated, damaged, or does not come from the API. A retry may help."""
 
 
 class UnreadableAnswer(Exception):
-    """The body came whole and is no JSON, or is nested too deep: one of its rows makes it so.
+    """The body is complete, but it is not valid JSON or is nested too deeply: one of its rows is corrupt.
 
-    `body` is what came, if that may tell more.
+    `body` holds the body if it may help to find the fault.
     """
 
     def __init__(self, message: str, body: bytes | bytearray = b"") -> None:
@@ -41,11 +43,11 @@ class UnreadableAnswer(Exception):
 
 
 class RedirectRefused(Exception):
-    """The server answered with a redirect; its request was signed for nobody else."""
+    """The server answered with a redirect. It is not followed: the request is signed for this server."""
 
 
 class TunnelRefused(Exception):
-    """The proxy will not open a tunnel to the server: `status` is its answer to CONNECT."""
+    """The proxy refuses to open a tunnel to the server. `status` is its HTTP status for CONNECT."""
 
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{status} {reason}".strip())
@@ -53,15 +55,15 @@ class TunnelRefused(Exception):
 
 
 class TunnelFailed(Exception):
-    """The proxy could not open a tunnel to the server just now."""
+    """The proxy failed to open a tunnel to the server. A retry may help."""
 
 
 def read_body(response: urllib3.BaseHTTPResponse, limit: int) -> tuple[bytes | bytearray, int]:
-    """The body, and its size as it came over the network; the connection is then free for the next call.
+    """Return the decompressed body, and its size in bytes on the network. Then release the connection.
 
     Raises:
-        AnswerTooLarge: it has more than `limit` bytes.
-        BrokenAnswer: its compression is damaged, or cut short.
+        AnswerTooLarge: the body has more than `limit` bytes.
+        BrokenAnswer: the compressed data are damaged or truncated.
         urllib3.exceptions.HTTPError: the connection broke, timed out, or ended before the body did.
     """
     try:
@@ -85,25 +87,25 @@ def read_body(response: urllib3.BaseHTTPResponse, limit: int) -> tuple[bytes | b
 
 
 def encoding_of(response: urllib3.BaseHTTPResponse) -> str:
-    """What the body is encoded with, "" for nothing."""
+    """Return the content encoding of the body; "" if there is none."""
     return response.headers.get("Content-Encoding", "").strip().lower()
 
 
 def wire_pieces(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-    """The body in pieces as it comes over the network."""
+    """Yield the body as it arrives, in pieces, still compressed."""
     while piece := response.read(PIECE, decode_content=False):
         yield piece
 
 
 def unpacked(sent: bytes, encoding: str, *, limit: int) -> bytes | bytearray:
-    """A body of at most `PIECE` bytes undone of `encoding`. Raises as `read_body`."""
+    """Decompress a body of at most `PIECE` bytes. Raises what `read_body` raises."""
     if encoding in _GZIP and (plain := _one_member(sent, limit)) is not None:
         return plain
     return _joined(decoded((sent,), encoding, limit=limit))
 
 
 def decoded(pieces: Iterable[bytes], encoding: str, *, limit: float) -> Iterator[bytes]:
-    """`pieces` undone of `encoding`, in pieces. Raises as `read_body`."""
+    """Yield the decompressed `pieces`. Raises what `read_body` raises."""
     if encoding in ("", "identity"):
         plain = iter(pieces)
     elif encoding in _GZIP:
@@ -119,7 +121,10 @@ def decoded(pieces: Iterable[bytes], encoding: str, *, limit: float) -> Iterator
 
 
 def _one_member(sent: bytes, limit: int) -> bytearray | None:
-    """What a gzip stream of one small member holds; None if it is anything else, or damaged."""
+    """Decompress a small gzip stream of one member in one step. Return None for anything else.
+
+    The caller then decompresses it piece by piece, which handles all cases and reports errors.
+    """
     if len(sent) < _GZIP_TAIL.size:
         return None
     checksum, size = _GZIP_TAIL.unpack(sent[-_GZIP_TAIL.size :])
@@ -129,13 +134,14 @@ def _one_member(sent: bytes, limit: int) -> bytearray | None:
         plain = deflate.gzip_decompress(sent, size)
     except deflate.DeflateError:
         return None
-    # It stops after the first member: the tail must be that one's. (Where the first and the last are alike,
-    # the first passes for all: a piece of a JSON object, which shows as unreadable.)
+    # libdeflate decodes the first gzip member only; the CRC and size at the end of the stream must match it.
+    # (If the first and the last of several members are equal, this takes the first for the whole. Its content
+    # is then a fragment of JSON, which is reported as unreadable.)
     return plain if len(plain) == size and deflate.crc32(plain) == checksum else None
 
 
 class _CountedPieces:
-    """Pieces passed on and counted."""
+    """Pass on pieces, and count their bytes."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
@@ -161,7 +167,7 @@ def _joined(pieces: Iterator[bytes]) -> bytes | bytearray:
 
 
 def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """All members of a gzip stream; what follows the last one and is no member is ignored, as gzip does."""
+    """Decompress all members of a gzip stream. Ignore data after the last one, as the gzip program does."""
     member = _member()
     begun = ended = False
     taken = given = 0
@@ -170,7 +176,7 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
         while rest and not ended:
             if member.eof:
                 if not rest.startswith(b"\x1f"):
-                    ended = True  # but read on: the connection is to be used again
+                    ended = True  # read the rest nevertheless, so that the connection can be reused
                     break
                 member = _member()
             begun = True
@@ -190,7 +196,7 @@ def _gunzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _bites(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """`pieces` cut small, so that a ratio is seen before all of a piece is unpacked."""
+    """Yield `pieces` in smaller parts, so that the ratio is checked before much is decompressed."""
     for piece in pieces:
         for start in range(0, len(piece), _BITE):
             yield piece[start : start + _BITE]

@@ -1,4 +1,4 @@
-"""What is behind an exception: libraries wrap one in another, and some say with a text what they mean."""
+"""Find the cause of an exception: libraries wrap exceptions, and some tell the cause only in a text."""
 
 import re
 import ssl
@@ -9,13 +9,13 @@ from encord import exceptions as sdk
 
 from harvester.encord.body import BrokenAnswer, TunnelFailed, TunnelRefused, UnreadableAnswer
 
-# The words of Python's http.client for any answer to CONNECT but 200: it raises a bare OSError.
+# http.client raises a plain OSError with this text for any answer to CONNECT other than 200.
 _NO_TUNNEL = re.compile(r"Tunnel connection failed: (\d{3})(.*)", re.S)
-_BUSY = (408, 425, 429)  # of the statuses from 400 to 499, those that another attempt may mend
+_BUSY = (408, 425, 429)  # the statuses from 400 to 499 for which a retry may help
 
 
 def chain_of(error: BaseException) -> list[BaseException]:
-    """`error` and what caused it, also where libraries keep the cause among the arguments."""
+    """Return `error` and its causes, including those that libraries keep in `reason` or in the arguments."""
     chain: list[BaseException] = []
     new: list[object] = [error]
     while new:
@@ -27,7 +27,7 @@ def chain_of(error: BaseException) -> list[BaseException]:
 
 
 def cause_of(error: Exception) -> BaseException:
-    """The exception that says most: of a wrapped one, what it wraps."""
+    """Return the exception that tells most about the cause of `error`: usually the innermost one."""
     chain = chain_of(error)
     for cause in chain:
         if isinstance(cause, ssl.SSLCertVerificationError):

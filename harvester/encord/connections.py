@@ -1,7 +1,8 @@
-"""Kept-alive connections: one TLS handshake each, the CA bundle loaded once, a deadline over every call.
+"""Persistent connections: one TLS handshake for many calls, one CA bundle, a deadline for each call.
 
-The SDK opens a new connection for each call and loads the CA bundle anew: 50 ms of CPU a call. What it
-honours of the environment is honoured here, by asking requests as the SDK does.
+The SDK opens a new connection for each call and loads the CA bundle each time, which costs about 50 ms of CPU
+per call (docs/wire-format.md). Proxy and CA bundle are taken from the environment in the same way as by the
+SDK: with `requests`.
 """
 
 import base64
@@ -31,15 +32,20 @@ from harvester.addresses import Proxy, checked_proxy
 from harvester.errors import BadInput
 from harvester.settings import Connection
 
-# No more calls than this are ever in flight (settings.Limits), so that no connection is ever thrown away.
+# Size of the connection pool: the highest number of calls in flight that settings.Limits allows, so that the
+# pool never discards a connection.
 _MOST_CONNECTIONS = 1024
 
 
 class Connections:
-    """Connections to one domain, opened as they are needed. Safe to use from many threads."""
+    """Connections to one domain, opened when needed. Thread-safe."""
 
     def __init__(self, connection: Connection) -> None:
-        """Raises BadInput where the CA bundle or the proxy cannot be used. Connects to nothing yet."""
+        """Load the CA bundle and choose the proxy; connect to nothing yet.
+
+        Raises:
+            BadInput: the CA bundle or the proxy cannot be used.
+        """
         self._connection = connection
         self._context = _tls_context(connection.ca_bundle or _of_environment(connection.domain)["verify"])
         self._pool, self._absolute = self._pool_for(proxy_for(connection.domain))
@@ -54,14 +60,14 @@ class Connections:
         *,
         read_timeout: float | None = None,
     ) -> urllib3.BaseHTTPResponse:
-        """Sends one request, and gives the answer with its body still to be read, as it came.
+        """Send one request. Return the answer, whose body must still be read, and is not decompressed.
 
-        No retries, no redirects, no other host than the domain's. `read_timeout` is in seconds, between
-        bytes; all of the call is bounded by the connection's `request_deadline`.
+        There are no retries and no redirects. `read_timeout` is the longest time between two bytes, in
+        seconds; the whole call must end within the connection's `request_deadline`.
 
         Raises:
             urllib3.exceptions.HTTPError: no answer came.
-            BadInput: `url` is of another host.
+            BadInput: `url` names another host than that of the domain.
         """
         parts = urlsplit(url)
         if _origin(parts) != self._origin:
@@ -83,11 +89,11 @@ class Connections:
         )
 
     def close(self) -> None:
-        """Closes the connections that are idle; the others close when their calls end."""
+        """Close the idle connections. The others are closed when their calls end."""
         self._pool.close()
 
     def _pool_for(self, proxy: Proxy | None) -> tuple[urllib3.HTTPConnectionPool, bool]:
-        """The pool, and whether a request names the whole URL (plain http through a proxy)."""
+        """Return the pool, and whether a request must name the whole URL (for plain http through a proxy)."""
         common: dict[str, Any] = {"maxsize": _MOST_CONNECTIONS, "block": False, "ssl_context": self._context}
         if proxy is None:
             manager = urllib3.PoolManager(**common)
@@ -111,16 +117,17 @@ class Connections:
 
 
 def proxy_for(domain: str) -> Proxy | None:
-    """The proxy that requests takes from the environment for `domain`; None where it takes none.
+    """Return the proxy that `requests` takes from the environment for `domain`, or None.
 
-    Raises BadInput where its address cannot be parsed.
+    Raises:
+        BadInput: its address cannot be parsed.
     """
     address = _proxy_address(domain)
     return checked_proxy(urlsplit(domain).scheme, address) if address else None
 
 
 def check_sdk_settings(connection: Connection) -> None:
-    """Raises BadInput if the untouched SDK would not take the CA bundle that was given, or not the proxy."""
+    """Raise BadInput if the unmodified SDK would not use the given CA bundle, or could not use the proxy."""
     proxy = proxy_for(connection.domain)
     if proxy is not None:
         _check_sdk_proxy(proxy, _proxy_address(connection.domain) or "")
@@ -148,9 +155,9 @@ def _check_sdk_proxy(proxy: Proxy, address: str) -> None:
 
 
 def _authorization(proxy: Proxy) -> dict[str, str]:
-    """The header with the user and password of the proxy's address, which urllib3 leaves out.
+    """Return the header with the user and password of the proxy's address; urllib3 does not send it.
 
-    In Latin-1, as requests and urllib3 write it, and in UTF-8 where that does not have the characters.
+    They are encoded in Latin-1, as requests and urllib3 do, or in UTF-8 if Latin-1 lacks a character.
     """
     user, password = get_auth_from_url(proxy.address)
     if not user:
@@ -165,7 +172,7 @@ def _is_latin(text: str) -> bool:
 
 
 def _of_environment(domain: str) -> Mapping[str, Any]:
-    """What requests takes of the environment for `domain`: `verify` and `proxies`."""
+    """Return the settings that `requests` takes from the environment for `domain`: `verify` and `proxies`."""
     return requests.Session().merge_environment_settings(domain, {}, None, None, None)
 
 
@@ -178,7 +185,10 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
 
 
 def _tls_context(verify: object) -> ssl.SSLContext:
-    """A context that verifies, against the bundle or directory `verify`, or requests' own for True."""
+    """Return a TLS context that verifies certificates.
+
+    `verify` is a CA bundle or a directory of certificates; True: the bundle of `requests`.
+    """
     bundle = Path(verify if isinstance(verify, str | Path) else DEFAULT_CA_BUNDLE_PATH)
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     context.sslsocket_class = _BoundedTLSSocket
@@ -194,8 +204,8 @@ def _tls_context(verify: object) -> ssl.SSLContext:
     return context
 
 
-# A read timeout bounds the silence between two bytes, so a server that trickles blocks for ever. These
-# sockets know when their call must be over, and wait for no byte longer than until then.
+# A read timeout limits only the time between two bytes, so a server that sends a byte now and then could
+# block a call for ever. These sockets know the deadline of their call, and wait for no byte beyond it.
 
 
 def _now() -> float:
@@ -203,7 +213,7 @@ def _now() -> float:
 
 
 class _Bounded:
-    """What a socket is that knows when its call `ends`."""
+    """Mixin for a socket whose reads end at a deadline: `ends`, in seconds of the monotonic clock."""
 
     ends = math.inf
 
@@ -218,7 +228,7 @@ class _Bounded:
         return received
 
     def settimeout(self: Any, value: float | None) -> None:
-        if value != self.gettimeout():  # a system call, which lets another thread take over
+        if value != self.gettimeout():  # avoid a system call, because it releases the GIL to another thread
             super().settimeout(value)  # type: ignore[misc]  # likewise
 
 
@@ -229,10 +239,11 @@ class _BoundedTLSSocket(_Bounded, ssl.SSLSocket): ...
 
 
 def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnection]:
-    """`base` with each of its calls bounded by the `request_deadline` from the moment it is sent.
+    """Return a subclass of `base` in which each call must end `request_deadline` seconds after it is sent.
 
-    A request is sent in one piece, and under the timeout that most answers are read under: each system call
-    lets another thread take over, and in an export of single rows that is much of what a call costs.
+    To save system calls, a request is sent in one piece, and with the same timeout with which most answers
+    are read. Each system call releases the GIL to another thread; in an export of single rows such switches
+    are a large part of the cost of a call.
     """
 
     class BoundedConnection(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses

@@ -1,6 +1,6 @@
-"""What both transports call of the SDK, with the arguments that they give.
+"""Check that the SDK has the functions that both transports call, and accepts our arguments.
 
-A call that the SDK does not take would fail for every row, each time with the same TypeError.
+Otherwise every row would fail with the same TypeError. This reports it once, before the run begins.
 """
 
 import inspect
@@ -23,7 +23,7 @@ _TIMEOUTS = ("connect_timeout", "read_timeout", "write_timeout")
 
 
 def check_calls() -> None:
-    """Raises BadInput if the SDK does not take the calls that every transport makes."""
+    """Raise BadInput if the SDK does not accept the calls that both transports make."""
     try:
         calls = list(_calls())
     except AttributeError as error:
@@ -36,7 +36,7 @@ def check_calls() -> None:
 
 
 def _calls() -> Iterator[tuple[Callable[..., Any], int, tuple[str, ...]]]:
-    """Each call, how many arguments it is given by their place, and the names of the others."""
+    """Yield each function, the number of positional arguments, and the names of keyword arguments."""
     bundled = ServerSide.__struct_fields__
     single = tuple(name for name in bundled if name not in BUNDLED_ONLY)
     yield RequestsSettings, 0, ("max_retries", "connection_retries", *_TIMEOUTS)

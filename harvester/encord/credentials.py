@@ -1,7 +1,7 @@
-"""The key, checked before the SDK sees it.
+"""Load and check the private key before the SDK gets it.
 
-The SDK puts the whole private key into the error for one that is not Ed25519; so it only ever gets a key
-that is. No message here holds any of the key's text.
+If a key is not Ed25519, the SDK puts the whole private key into its error message. So the SDK only ever gets
+keys that were checked here. No message of this module contains any part of a key.
 """
 
 import os
@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 from harvester.errors import CredentialsRefused, KeyLocked
 from harvester.settings import Connection
 
-_LARGEST_KEY = 64 * 1024  # an Ed25519 key has 400 bytes: a larger file is another kind of file
+_LARGEST_KEY = 64 * 1024  # bytes. An Ed25519 key has about 400: a larger file is something else
 _READABLE_BY_OTHERS = 0o077
 
 
 class BearerToken(str):
-    """A token to be sent as it is; a type of its own, so that it is never taken for a key's text."""
+    """A bearer token. A type of its own, so that it cannot be confused with the text of a key."""
 
     __slots__ = ()
 
@@ -32,11 +32,12 @@ Credentials = Ed25519PrivateKey | BearerToken
 
 
 def load_credentials(connection: Connection) -> Credentials:
-    """The private key or the token to sign requests with: the key file first, then the key's text.
+    """Return the first that is given of: the key file, the text of the key, the bearer token.
 
     Raises:
-        KeyLocked: it needs a passphrase.
-        CredentialsRefused: there is none, or it cannot be used; the message says why, and the remedy.
+        KeyLocked: the key needs a passphrase.
+        CredentialsRefused: there are no credentials, or they cannot be used. The message says why, and what
+            to do.
     """
     if connection.ssh_key_file is not None:
         path = _expanded(connection.ssh_key_file)
@@ -65,7 +66,8 @@ def _expanded(path: Path) -> Path:
 
 def _read_key_file(path: Path) -> bytes:
     try:
-        # A directory opens read-only too; its kind and mode are asked of what was opened, not of the name.
+        # Check the opened file instead of the path, which could be replaced in between. (A directory can be
+        # opened, too.)
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
     except OSError as error:
         reason = (
@@ -87,14 +89,14 @@ def _read_key_file(path: Path) -> bytes:
 
 
 def _private_key(text: bytes, passphrase: str | None, name: str) -> Ed25519PrivateKey:
-    """`text` as an Ed25519 private key. `name` is what messages call it."""
+    """Parse `text` as an Ed25519 private key. `name` is what error messages call it."""
     _check_kind(text, name)
     load = load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in text else load_pem_private_key
     password = passphrase.encode() if passphrase else None
     try:
         key = load(text, password=password)
     except (ValueError, TypeError, UnsupportedAlgorithm) as error:
-        # The library's own words are not passed on, nor is its error chained: either may quote the key.
+        # Neither quote nor chain the library's error: both may contain parts of the key.
         raise _refusal(error, password, name) from None
     if not isinstance(key, Ed25519PrivateKey):
         raise CredentialsRefused(f"{name} is not an Ed25519 key: make one with `ssh-keygen -t ed25519`")
@@ -129,6 +131,6 @@ def _why_not(error: Exception, words: str, password: bytes | None, name: str) ->
         return f"{name} has no passphrase, but one was given"
     if password is not None and any(word in words for word in ("password", "checksum", "decrypt", "padding")):
         return f"the passphrase does not open {name}"
-    if password is not None:  # one wrong passphrase in 256 gives bytes that look decrypted, but are no key
+    if password is not None:  # about 1 in 256 wrong passphrases seems to decrypt, but yields no valid key
         return f"the passphrase does not open {name}, or {name} is damaged"
     return f"{name} is damaged: it cannot be read as a private key"

@@ -1,4 +1,7 @@
-"""The v1 envelope: ``{"status": 200, "response": ...}``, and the label rows in it."""
+"""Read the v1 envelope, ``{"status": 200, "response": ...}``, and the label rows in it.
+
+See docs/wire-format.md.
+"""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,12 +14,13 @@ from encord.http.v2.error_utils import handle_error_response
 from harvester.encord.body import BrokenAnswer, UnreadableAnswer
 from harvester.fetch.source import RowsResponse
 from harvester.labels.json_paths import paths_of, where
-from harvester.labels.records import CHUNK
-from harvester.labels.surrogates import is_no_text, with_pairs_only
+from harvester.labels.records import LARGE_ROW_BYTES
+from harvester.labels.surrogates import has_invalid_text, replace_unpaired_surrogates
 from harvester.labels.text import has_line_break
 from harvester.labels.wire import LabelRow, Row
 
-# Bytes. What is larger than a bundle should be holds giant rows, which are written without being held twice.
+# Bytes. An answer larger than this contains large rows. Those stay in their raw form, because decoding them
+# would hold them in memory twice. Chosen: four times the target size of a bundle.
 _MOST_AT_ONCE = 8 * 1024**2
 
 _NULL = msgspec.Raw(b"null")
@@ -45,7 +49,7 @@ class _OfAny(msgspec.Struct):
 
 
 class _Detail(msgspec.Struct):
-    """What an error says that did not come in an envelope."""
+    """The text of an error that came without an envelope."""
 
     message: Any = None
     detail: Any = None
@@ -61,14 +65,20 @@ _decode_detail = msgspec.json.Decoder(_Detail).decode
 def rows_of(
     body: bytes | bytearray, wire_bytes: int, *, many: bool, as_sent: bool, context: RequestContext
 ) -> RowsResponse | None:
-    """The label rows in `body`, slices of it; None where the envelope holds nothing.
+    """Return the label rows in `body`, or None if the envelope is empty.
 
-    Where they need not be `as_sent`, and are as usual, they are read along with the envelope.
+    Rows in raw form are slices of `body`. Unless they are needed `as_sent`, ordinary rows are decoded
+    together with the envelope, which saves a second pass.
+
+    Args:
+        wire_bytes: size of the body on the network.
+        many: whether several rows were requested, so that the response is a list.
+        context: passed on to the SDK's exceptions.
 
     Raises:
-        EncordException: the envelope reports an error; named by the SDK.
-        UnreadableAnswer: it is whole, and no JSON.
-        BrokenAnswer: it is cut short, or no envelope at all.
+        EncordException: the envelope reports an error. The SDK chooses the exception class.
+        UnreadableAnswer: the body is complete, but not valid JSON.
+        BrokenAnswer: the body is truncated, or not an envelope.
     """
     if not as_sent and (rows := _skeletons(body, many=many)):
         return RowsResponse(rows=rows, wire_bytes=wire_bytes, body_bytes=len(body))
@@ -76,7 +86,7 @@ def rows_of(
         try:
             envelope = _decode_many(body)
         except (msgspec.MsgspecError, RecursionError):
-            pass  # an error, or unreadable: looked at below
+            pass  # an error message or unreadable: handled below
         else:
             if envelope.status == 200:
                 return RowsResponse(rows=envelope.response, wire_bytes=wire_bytes, body_bytes=len(body))
@@ -97,11 +107,11 @@ def rows_of(
 def _with_pairs_only(
     body: bytes | bytearray, wire_bytes: int, *, many: bool, context: RequestContext
 ) -> RowsResponse | None:
-    """The rows in `body` with U+FFFD in place of unpaired surrogate escapes; None where there are none.
+    """Replace unpaired surrogate escapes in `body` by U+FFFD, and return its rows. None if there are none.
 
-    Raises as `rows_of`, which cannot read `body` as it is.
+    For a body that `rows_of` cannot read. Raises what that raises.
     """
-    readable = with_pairs_only(body)
+    readable = replace_unpaired_surrogates(body)
     if readable == body:
         return None
     answer = rows_of(readable, wire_bytes, many=many, as_sent=True, context=context)
@@ -111,7 +121,11 @@ def _with_pairs_only(
 
 
 def _replaced(rows: Sequence[Row], readable: bytes, body: memoryview) -> Iterator[tuple[int, str]]:
-    """Which of `rows`, slices of `readable` in their order, are not as they are in `body`, and where."""
+    """Yield the index of each row that was changed, and where in it.
+
+    `rows` are slices of `readable`, in order. Compare each with the same bytes of `body`: replacing keeps the
+    length.
+    """
     end = 0
     for place, row in enumerate(rows):
         assert not isinstance(row, LabelRow)
@@ -119,12 +133,12 @@ def _replaced(rows: Sequence[Row], readable: bytes, body: memoryview) -> Iterato
         start = readable.find(view, end)
         end = start + len(view)
         if body[start:end] != view:
-            yield place, where(paths_of(body[start:end], is_no_text))
+            yield place, where(paths_of(body[start:end], has_invalid_text))
 
 
 def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
-    """The rows of an answer in which nothing is odd; else none: then it is looked at step by step."""
-    if len(body) > (_MOST_AT_ONCE if many else CHUNK):
+    """Decode all rows at once. Return [] if anything is unusual: then they are read step by step."""
+    if len(body) > (_MOST_AT_ONCE if many else LARGE_ROW_BYTES):
         return []
     try:
         if has_line_break(body):
@@ -138,7 +152,7 @@ def _skeletons(body: bytes | bytearray, *, many: bool) -> list[LabelRow]:
 
 
 def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.Raw:
-    """What a v1 envelope holds. Raises as `rows_of`."""
+    """Return the response in a v1 envelope. Raises what `rows_of` raises."""
     try:
         envelope = _decode_any(body)
     except RecursionError as error:
@@ -146,7 +160,8 @@ def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.
     except msgspec.ValidationError as error:
         raise BrokenAnswer("the answer is no JSON object") from error
     except msgspec.DecodeError as error:
-        # Cut short, its end is missing; but where an object that came whole is malformed, a row in it is.
+        # Does not end in '}': truncated, so retry. Ends in '}' but does not parse: one row is corrupt, so
+        # split.
         if bytes(body[:1]) != b"{" or not bytes(body[-64:]).rstrip().endswith(b"}"):
             raise BrokenAnswer("the answer is no JSON") from error
         raise UnreadableAnswer(f"the answer is no valid JSON ({error})", body) from error
@@ -156,11 +171,11 @@ def response_of(body: bytes | bytearray, *, context: RequestContext) -> msgspec.
 
 
 def raise_for_status(status: int, headers: Any, body: bytes | bytearray, context: RequestContext) -> None:
-    """Raises what the SDK calls an HTTP status that came without an envelope.
+    """Raise the exception for an HTTP status that came without an envelope.
 
     Raises:
-        EncordException: named by the SDK, if the API itself answered.
-        BrokenAnswer: something in front of the API did.
+        EncordException: the API itself answered. The SDK chooses the exception class.
+        BrokenAnswer: something in front of the API answered (a proxy, a load balancer).
     """
     try:
         found = _decode_detail(body)
@@ -173,7 +188,7 @@ def raise_for_status(status: int, headers: Any, body: bytes | bytearray, context
 
 
 def is_envelope(body: bytes | bytearray) -> bool:
-    """Whether `body` is an object that has a status of its own."""
+    """Return whether `body` is a JSON object with a field `status`."""
     try:
         return bytes(_decode_any(body).status) != b"null"
     except (msgspec.MsgspecError, RecursionError):
@@ -183,7 +198,7 @@ def is_envelope(body: bytes | bytearray) -> bool:
 def _raise_error(envelope: _OfAny, context: RequestContext) -> None:
     code, payload = msgspec.json.decode(envelope.response), msgspec.json.decode(envelope.payload)
     if code == ["MULTI_LABEL_LIMIT_ERROR"]:
-        # The SDK trips over a payload that is a text, and makes 100 of a limit that is not named.
+        # The SDK fails if the payload is a string, and assumes a limit of 100 if the server tells none.
         named = payload.get("maximum_labels_allowed") if isinstance(payload, dict) else None
         payload = {"maximum_labels_allowed": named}
     check_error_response(code, context, payload)

@@ -1,7 +1,7 @@
-"""Every foreign exception and status becomes one of ours here, by one table.
+"""Translate the exceptions of the SDK and other libraries to our own errors, with one table.
 
-What an error means depends on what was asked: where a single row is refused, that row is skipped; where
-a bundle is too large, fewer rows are asked for; where the project is refused, the run stops.
+The meaning of an error depends on what was requested: if a single row is refused, it is skipped; if a bundle
+is too large, it is split; if the project is refused, the run stops.
 """
 
 import ssl
@@ -33,16 +33,16 @@ from harvester.errors import (
     TooMuchAsked,
     Unavailable,
 )
-from harvester.labels.json_paths import first_no_json
+from harvester.labels.json_paths import first_invalid_number
 from harvester.schema import Failure
 
 Asked = Literal["row", "rows", "project"]
 
-# One of our errors; or the code of a SkipRow.
+# One of our error classes, or the failure code of a SkipRow.
 Meaning = type[HarvesterError] | Failure
 
-# The first line that an exception is an instance of: what it becomes where a row, several rows, or
-# anything else (the project, its listing) was asked for.
+# The first line whose class the exception is an instance of counts. The columns are its meaning if one row,
+# several rows, or anything else (the project, its listing) was requested.
 _TABLE: tuple[tuple[type[BaseException], Meaning, Meaning, type[HarvesterError]], ...]
 _TABLE = (
     # exception                          one row             several rows        the project
@@ -74,7 +74,7 @@ _TABLE = (
     (urllib3.exceptions.HTTPError,       Unavailable,        Unavailable,        Unavailable),
     (requests.RequestException,          Unavailable,        Unavailable,        Unavailable),
     (OSError,                            Unavailable,        Unavailable,        Unavailable),
-    # The SDK's own parsers trip over an answer that is not what they expect.
+    # The SDK's parsers raise arbitrary exceptions for an answer that they do not expect.
     (Exception,                          Unavailable,        Unavailable,        Unavailable),
 )  # fmt: skip
 
@@ -82,7 +82,14 @@ _TABLE = (
 def translate(
     error: Exception, *, asked: Asked, operation: str, route: Route, row: str | None = None
 ) -> HarvesterError:
-    """What `error` means for a caller that asked for `asked` by way of `route`."""
+    """Return our error for `error`.
+
+    Args:
+        asked: what was requested; it selects the column of the table.
+        operation: name of the SDK's function, for messages.
+        route: how the server was reached, for messages.
+        row: label hash, if a single row was requested.
+    """
     if isinstance(error, HarvesterError):
         error.operation, error.row = error.operation or operation, error.row or row
         return error
@@ -102,7 +109,7 @@ def translate(
         maximum = getattr(error, "maximum_labels_allowed", None)
         known["maximum"] = maximum if isinstance(maximum, int) and maximum > 0 else None
     message = message_of(error, cause, route)
-    if asked == "row" and isinstance(cause, UnreadableAnswer) and (found := first_no_json(cause.body)):
+    if asked == "row" and isinstance(cause, UnreadableAnswer) and (found := first_invalid_number(cause.body)):
         message = f"the label row is no valid JSON: {found[0]} at {in_row(found[1])}"
     if asked == "project" and isinstance(cause, sdk.AuthorisationError):
         message += (
@@ -112,19 +119,20 @@ def translate(
 
 
 def unreadable(error: Exception) -> bytes | bytearray:
-    """The body of an answer that came whole and is no JSON, where `error` says so and has it; else b""."""
+    """Return the body if `error` is about a complete answer that is not valid JSON; otherwise b""."""
     cause = cause_of(error)
     return cause.body if isinstance(cause, UnreadableAnswer) else b""
 
 
 def in_row(path: str) -> str:
-    """Where in its label row `path` leads, which leads there in an answer for one row."""
+    """Convert a JSON path in an answer with one row to the path in that label row."""
     return path.removeprefix("response").removeprefix("[0]").removeprefix(".")
 
 
 def never_connected(error: HarvesterError) -> bool:
-    """Whether `error` means that nobody was there to be asked: an unknown host, a closed port, a proxy that
-    is asked over TLS and does not speak it.
+    """Return whether `error` means that there was no connection.
+
+    That is an unknown host, a closed port, or a proxy whose address says https but which does not speak TLS.
     """
     chain = chain_of(error)
 
@@ -136,10 +144,10 @@ def never_connected(error: HarvesterError) -> bool:
 
 
 def parse_retry_after(value: str | None, date: str | None = None) -> float | None:
-    """Seconds that a Retry-After header names, as a number or as a date; None for garbage.
+    """Return the seconds of a Retry-After header, a number or a date (RFC 9110); None if it is invalid.
 
-    A date counts from the answer's own `date` where that can be read, so that the clocks' difference
-    does not matter.
+    A date is compared with the answer's own Date header (`date`) if that is valid, so that a difference
+    between the two clocks does not matter.
     """
     if value is None:
         return None

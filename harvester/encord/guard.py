@@ -1,7 +1,8 @@
-"""The read-only guard: what may be sent, decided before a byte of it is.
+"""The read-only guard: refuse every request that does not only read, before anything is sent.
 
-The v1 endpoint takes reads and writes alike as POST; `query_method` in the body tells them apart. The
-SDK's `initialise_labels()` on a row without labels sends PUT there, which creates a label row.
+At the v1 endpoint both reads and writes are POST requests; `query_method` in the body tells which it is. For
+example, the SDK's `initialise_labels()` sends the method PUT for a row without labels, which creates a label
+row.
 """
 
 import re
@@ -23,10 +24,10 @@ _decode_query = msgspec.json.Decoder(_CallHead).decode
 
 
 def check_v1(body: str | bytes) -> None:
-    """Lets a v1 request body through if it reads label rows or their listing.
+    """Check that the body of a v1 request reads label rows or their listing.
 
     Raises:
-        Stop: it would do anything else, or does not say what it would do.
+        Stop: it does anything else, or does not say what it does.
     """
     try:
         query = _decode_query(body)
@@ -37,7 +38,7 @@ def check_v1(body: str | bytes) -> None:
 
 
 def check_v2(method: str | None, target: str) -> None:
-    """Lets a v2 request through if it is a GET, or the one POST that reads.
+    """Check that a v2 request is a GET, or the one POST that reads.
 
     Raises:
         Stop: it is anything else.

@@ -1,4 +1,4 @@
-"""The label rows of one project, as the fetching side asks for them, with our errors only."""
+"""Fetch the label rows of one project through the SDK. Raises only our own errors."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,15 +17,15 @@ from harvester.fetch.source import RowsResponse
 from harvester.filters import ServerSide, server_side
 from harvester.labels.json_paths import paths_of, where
 from harvester.labels.ontology import read_ontology
-from harvester.labels.surrogates import is_no_text, with_pairs_only
+from harvester.labels.surrogates import has_invalid_text, replace_unpaired_surrogates
 from harvester.settings import Selection
 
-# Options that the SDK's bundled call has and its single one has not.
+# Options of the SDK's `get_label_rows` that its `get_label_row` lacks.
 BUNDLED_ONLY = ("include_archived",)
 
 
 class ProjectLabelRows:
-    """`fetch.source.LabelRows` over the SDK's `get_label_row` and `get_label_rows`."""
+    """Implements `fetch.source.LabelRows` with the SDK's `get_label_row` and `get_label_rows`."""
 
     def __init__(
         self,
@@ -36,13 +36,14 @@ class ProjectLabelRows:
         route: Route,
         check_access: Callable[[], object],
     ) -> None:
-        """Label rows by way of two clients.
+        """Fetch with two clients of the SDK.
 
         Args:
-            single, bundle: answer their call with one `RowsResponse`, or with the SDK's own rows.
-            options: what is asked along with each row.
+            single: client for `get_label_row`. It returns one `RowsResponse`, or the SDK's own rows.
+            bundle: client for `get_label_rows`, likewise.
+            options: which parts of each row are requested.
             route: how the server is reached, for messages.
-            check_access: raises CredentialsRefused where the project itself may not be read any more.
+            check_access: raises CredentialsRefused if the project itself may not be read any more.
         """
         self._single = single
         self._bundle = bundle
@@ -55,13 +56,14 @@ class ProjectLabelRows:
         self._check_access = check_access
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
-        """One label row: by a bundled call of one where the single call cannot be asked for all of it."""
+        """Fetch one label row, with the bundled call if the single call lacks an option that is needed."""
         return self.get_label_rows([label_hash]) if self._bundled_only else self._get_alone(label_hash)
 
     def get_left_out(self, label_hash: str) -> RowsResponse:
-        """A label row that bundled calls leave out: the single call says why, or brings it.
+        """Fetch a label row that bundled calls leave out, with the single call: its error tells the reason.
 
-        Where it brings less than is asked for, it serves for the reason only, and the row is left out.
+        If the single call lacks an option that is needed, its row would be incomplete. Then only its error is
+        of use, and without one the row is reported as left out.
         """
         answer = self._get_alone(label_hash)
         if self._bundled_only:
@@ -82,7 +84,7 @@ class ProjectLabelRows:
         )
 
     def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
-        """Several label rows in one call."""
+        """Fetch several label rows in one call."""
         return self._ask(
             lambda: self._bundle.get_label_rows(list(label_hashes), **self._bundle_options),
             asked="rows" if len(label_hashes) > 1 else "row",
@@ -99,14 +101,14 @@ class ProjectLabelRows:
             if asked == "row" and (answer := _parsed_with_pairs_only(error)):
                 return answer
             if isinstance(error, AuthorisationError):
-                self._check_access()  # one row is refused, or every one
+                self._check_access()  # is only this row refused, or the whole project?
             raise faults.translate(
                 error, asked=asked, operation=operation, route=self._route, row=row
             ) from error
 
 
 def options_for(project: ProjectInfo, selection: Selection) -> ServerSide:
-    """What is asked along with each row of `project`: what `selection` needs and nothing else."""
+    """Return the parts of each row to request: what `selection` needs, and nothing else."""
     ontology = read_ontology(project.ontology)
     return server_side(
         selection,
@@ -120,18 +122,19 @@ def _as_answer(found: Any) -> RowsResponse:
         return found[0]
     if isinstance(found, RowsResponse):
         return found
-    # The SDK has parsed these: integers beyond 64 bits are floats, fields of tomorrow are gone.
+    # With the plain transport the SDK has parsed the rows: integers beyond 64 bits have become floats, and
+    # fields that this version of the SDK does not know are lost.
     rows = [orjson.dumps(row) for row in (found if isinstance(found, list) else [found])]
     return RowsResponse(rows=list(rows), wire_bytes=0, body_bytes=sum(map(len, rows)))
 
 
 def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
-    """The row that the SDK's own parser failed on with `error` for an unpaired surrogate escape; else None.
+    """Return the row that the SDK's parser refused for an unpaired surrogate escape, otherwise None.
 
-    What our parser reads has its surrogates replaced where it is read, see `envelope.rows_of`.
+    Only the plain transport needs this. Our own parser replaces surrogates itself, see `envelope.rows_of`.
     """
     sent = bytes(faults.unreadable(error))
-    readable = with_pairs_only(sent)
+    readable = replace_unpaired_surrogates(sent)
     if readable == sent:
         return None
     try:
@@ -139,6 +142,6 @@ def _parsed_with_pairs_only(error: Exception) -> RowsResponse | None:
         (row,) = parsed if isinstance(parsed, list) else [parsed]
         answer = _as_answer(LabelRow(row))  # type: ignore[no-untyped-call]  # the SDK's
     except (ValueError, TypeError, KeyError):
-        return None  # it is no label row for other reasons, too: the error says so
-    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, is_no_text)))}
+        return None  # it has other faults, too: let the caller report `error`
+    answer.replaced = {0: where(map(faults.in_row, paths_of(sent, has_invalid_text)))}
     return answer

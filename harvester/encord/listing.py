@@ -1,7 +1,7 @@
-"""The listing of a project: one answer as large as the project, spooled and read in pieces.
+"""Read the listing of a project in constant memory: one answer that is as large as the project.
 
-The list call has no paging. Its body goes to an unnamed temporary file as it comes over the network, and
-is split into its items a window at a time, so that a million rows take no more memory than a thousand.
+The list call has no paging. Its body is written to an unnamed temporary file as it arrives, and then split
+into its items one window at a time, so that a million rows need no more memory than a thousand.
 """
 
 import hashlib
@@ -29,24 +29,25 @@ from harvester.encord.body import (
 )
 from harvester.encord.responses import raise_unless_envelope, refuse_redirect
 from harvester.errors import CannotFinishNow
-from harvester.labels.surrogates import with_pairs_only
+from harvester.labels.surrogates import replace_unpaired_surrogates
 
-_SMALL = 256 * 1024  # bytes: an answer up to here is read whole at once, an error always is
+# Bytes. An answer up to this size is checked as a whole at once. All error messages are smaller. Chosen.
+_SMALL = 256 * 1024
 _START = re.compile(rb'"response"\s*:\s*\[')
 _FIRST_KEY = re.compile(rb'\s*(\{\s*"(?:[^"\\]|\\.)*"\s*:)')
 _BETWEEN = re.compile(rb"\s*,\s*")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_GUESSES = 8
-_LARGEST_ITEM = 64 * PIECE
+_GUESSES = 8  # positions tried for the start of an item before the slow way. Chosen
+_LARGEST_ITEM = 64 * PIECE  # bytes of one listed row; it limits the memory. Chosen
 
 _scanner = json.JSONDecoder(strict=False)
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 class Spool:
-    """A listing on disk, in a file without a name that is gone when it is closed, or we are.
+    """A listing on disk, in an unnamed file that vanishes when it is closed, or when the process ends.
 
-    Read by one reader at a time.
+    It may be read several times, but by one reader at a time.
     """
 
     _digest: str | None = None
@@ -56,15 +57,18 @@ class Spool:
         self._encoding = encoding
 
     def __iter__(self) -> Iterator[list[msgspec.Raw]]:
-        """The listed rows, some at a time, each with its JSON as sent.
+        """Yield lists of rows, each as its JSON as sent.
 
         Raises:
-            BrokenAnswer, AnswerTooLarge: as `body.read_body`.
+            BrokenAnswer, AnswerTooLarge: as `body.read_body` does.
         """
         return split(self._body())
 
     def digest(self) -> str | None:
-        """The sha256 of the body, whose compression may be another each time. Raises likewise."""
+        """Return the SHA-256 of the decompressed body. (Equal listings may be compressed differently.)
+
+        Reads the file only if it has not been read to its end before. Raises as iteration does.
+        """
         if self._digest is None:
             deque(self._body(), maxlen=0)
         return self._digest
@@ -85,7 +89,7 @@ class Spool:
 
 
 def read_listing(response: urllib3.BaseHTTPResponse, context: RequestContext) -> Spool:
-    """Spools the answer; errors, which are small, are raised as for label rows."""
+    """Write the answer to a temporary file. Errors are raised as for label rows."""
     refuse_redirect(response)
     if response.status != 200:
         body, _ = read_body(response, 64 * PIECE)
@@ -106,7 +110,8 @@ def _pieces_of(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _spooled(pieces: Iterable[bytes]) -> IO[bytes]:
-    # Unbuffered, so that a full disk shows where it is written to; pieces are large. Closed by the spool.
+    # Unbuffered, so that a full disk is reported by the write itself; pieces are large. The Spool closes the
+    # file.
     file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
     try:
         for piece in pieces:
@@ -128,7 +133,10 @@ def _write(file: IO[bytes], piece: bytes) -> None:
 
 
 def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
-    """A spool that holds no error: what is small is read at once, while asking again may help."""
+    """Return the spool, after a check that it holds no error.
+
+    A small answer is checked as a whole, now, because the caller can still repeat the request.
+    """
     try:
         file.seek(0)
         start = b""
@@ -137,7 +145,7 @@ def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
             if len(start) > _SMALL:
                 break
         else:
-            envelope.response_of(with_pairs_only(start), context=context)
+            envelope.response_of(replace_unpaired_surrogates(start), context=context)
         return Spool(file, encoding)
     except BaseException:
         file.close()
@@ -148,14 +156,18 @@ def _checked(file: IO[bytes], encoding: str, context: RequestContext) -> Spool:
 
 
 def split(pieces: Iterable[bytes], *, window: int = PIECE) -> Iterator[list[msgspec.Raw]]:
-    """The items of the array ``response`` in a v1 envelope that comes in `pieces`, some at a time.
+    """Yield lists of the items in the array ``response`` of a v1 envelope, which arrives in `pieces`.
 
-    A window is cut where an item seems to start, and decoded as an array: JSON is read from the left
-    in one way only, so what decodes was cut between two items, and what does not was not.
+    A full JSON parse would need the whole array in memory. Instead, cut the buffer where an item seems to
+    start, and decode the part before the cut as an array. JSON has exactly one reading from the left, so if
+    the part decodes, the cut was between two items; otherwise try another cut.
+
+    Args:
+        window: bytes to collect before a cut.
 
     Raises:
-        BrokenAnswer: there is no such array, or it does not end.
-        AnswerTooLarge: one of its items is unreasonably large.
+        BrokenAnswer: there is no such array, or it is truncated.
+        AnswerTooLarge: an item is larger than 64 MiB.
     """
     pieces = iter(pieces)
     head, buffer = _head(pieces)
@@ -180,7 +192,7 @@ def split(pieces: Iterable[bytes], *, window: int = PIECE) -> Iterator[list[msgs
 
 
 def _head(pieces: Iterator[bytes]) -> tuple[bytes, bytes]:
-    """The envelope up to the array's bracket, and what follows it."""
+    """Return the envelope up to and including the opening bracket of the array, and the data that follow."""
     buffer = b""
     for piece in pieces:
         buffer += piece
@@ -192,7 +204,11 @@ def _head(pieces: Iterator[bytes]) -> tuple[bytes, bytes]:
 
 
 def _take(buffer: bytes, marker: bytes) -> tuple[list[msgspec.Raw], bytes]:
-    """The items that are whole in `buffer`, all but the last, and the rest, which starts with an item."""
+    """Return the complete items in `buffer` except the last one, and the rest, which starts with an item.
+
+    `marker` is the text with which the first item begins, up to its first key: most items begin in the same
+    way.
+    """
     start = len(buffer)
     for _ in range(_GUESSES):
         start = buffer.rfind(marker, 1, start)
@@ -205,8 +221,8 @@ def _take(buffer: bytes, marker: bytes) -> tuple[list[msgspec.Raw], bytes]:
 
 
 def _take_one_by_one(buffer: bytes) -> tuple[list[msgspec.Raw], bytes]:
-    """As `_take`, where items do not start alike: slower, and sure."""
-    text = buffer.decode("latin-1")  # one character a byte, so that positions are the same
+    """Do what `_take` does by parsing item after item: slower, but it does not matter how items begin."""
+    text = buffer.decode("latin-1")  # one character per byte, so that positions stay the same
     end = after = 0
     while True:
         try:
@@ -222,7 +238,7 @@ def _take_one_by_one(buffer: bytes) -> tuple[list[msgspec.Raw], bytes]:
 
 
 def _end(buffer: bytes) -> tuple[list[msgspec.Raw], bytes]:
-    """The last items, and the envelope from behind the array's closing bracket on."""
+    """Return the last items, and the envelope after the closing bracket of the array."""
     bracket = len(buffer)
     for _ in range(8 * _GUESSES):
         bracket = buffer.rfind(b"]", 0, bracket)
@@ -235,12 +251,13 @@ def _end(buffer: bytes) -> tuple[list[msgspec.Raw], bytes]:
 
 
 def _items(inside: bytes) -> list[msgspec.Raw] | None:
-    """The items of an array with `inside` between its brackets; None if that is not how it is cut."""
+    """Decode the text between the brackets of an array. Return None if it is not valid: a wrong cut."""
     found = _decoded(inside)
     if found is not None or not _SURROGATE.search(inside):
         return found
-    # One odd title must not hide all other rows: cut where the same text without it is cut.
-    readable = with_pairs_only(inside)
+    # An unpaired surrogate in one title must not make the whole listing unreadable: decode a copy of the same
+    # length in which it is replaced, and cut the original text at the same positions.
+    readable = replace_unpaired_surrogates(inside)
     found, at = _decoded(readable), 0
     for place, item in enumerate(found or ()):
         at = readable.index(bytes(item), at)
@@ -257,7 +274,7 @@ def _decoded(inside: bytes) -> list[msgspec.Raw] | None:
 
 
 def _comma_before(buffer: bytes, start: int) -> int:
-    """Where the comma before `start` is, 0 if something else is there."""
+    """Return the position of the comma before `start`; 0 if there is something else."""
     at = start - 1
     while at > 0 and buffer[at] in b" \t\r\n":
         at -= 1
@@ -265,7 +282,7 @@ def _comma_before(buffer: bytes, start: int) -> int:
 
 
 def _check_envelope(envelope_alone: bytes) -> None:
-    """Holds an envelope, of which the array has been emptied, to what a success looks like."""
+    """Check that an envelope, with its array emptied, reports success."""
     response = envelope.response_of(envelope_alone, context=RequestContext())
     if bytes(response).translate(None, b" \t\r\n") != b"[]":
         raise BrokenAnswer("the listing is no list of rows")

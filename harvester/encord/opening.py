@@ -1,6 +1,6 @@
-"""Where a session is opened. The SDK is imported here and not before.
+"""Open a session. The SDK is imported here, and not earlier.
 
-It takes half a second, and has no business in the answer to a mistake, such as a key that cannot be used, or
+Its import takes about half a second. It is not needed to report a mistake, such as an unusable key, nor
 on the scheduler of a cluster.
 """
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def open_session(connection: Connection) -> "Session":
-    """A session with checked credentials. Asks nothing of the server yet. Blocking.
+    """Return a session with checked credentials. Sends nothing to the server yet. Blocking.
 
     Raises:
         CredentialsRefused, BadInput: as `Session.open`.

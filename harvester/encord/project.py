@@ -1,12 +1,12 @@
-"""What there is to know of a project. Apart from the session, so that it costs no import of the SDK."""
+"""Facts about a project. A module of its own, so that using it does not import the SDK."""
 
 import msgspec
 
 
 class ProjectInfo(msgspec.Struct, frozen=True):
-    """A project, as far as an export is concerned.
+    """What an export needs to know about a project.
 
-    `ontology` is the JSON of the ontology's editor structure, as sent; None in a mere list of projects.
+    `ontology` is the JSON of the ontology's editor structure as sent; None in a list of projects.
     """
 
     project_hash: str

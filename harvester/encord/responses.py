@@ -1,4 +1,4 @@
-"""Reads an answer: its status, its body, the envelope in it."""
+"""Read an answer: its status, its body, and the envelope in it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,15 +10,15 @@ from harvester.encord import envelope
 from harvester.encord.body import RedirectRefused, read_body
 from harvester.fetch.source import RowsResponse
 
-# Makes what the caller wants of an answer, whose body is still to be read.
+# Reads the body of an answer, and returns what the caller needs of it.
 Read = Callable[[urllib3.BaseHTTPResponse, RequestContext], Any]
 
-# HTTP statuses that come from in front of the API's own error handling, whatever the body says.
+# HTTP statuses that come from a proxy or load balancer in front of the API. The body does not matter then.
 _STATUS_SAYS_ALL = (413, 429)
 
 
 def reads_rows(max_bytes: int, *, many: bool, as_sent: bool) -> Read:
-    """Reads a v1 answer of label rows into one `RowsResponse`, as `envelope.rows_of` does."""
+    """Return a function that reads a v1 answer of label rows, see `envelope.rows_of` for the arguments."""
 
     def read(response: urllib3.BaseHTTPResponse, context: RequestContext) -> RowsResponse | None:
         refuse_redirect(response)
@@ -32,14 +32,14 @@ def reads_rows(max_bytes: int, *, many: bool, as_sent: bool) -> Read:
 def raise_unless_envelope(
     response: urllib3.BaseHTTPResponse, body: bytes | bytearray, context: RequestContext
 ) -> None:
-    """Raises what the HTTP status means, where it and not the v1 envelope tells of the error."""
+    """Raise the exception for the HTTP status, unless the body is a v1 envelope, which has its own status."""
     status = response.status
     if status in _STATUS_SAYS_ALL or (status >= 400 and not envelope.is_envelope(body)):
         envelope.raise_for_status(status, response.headers, body, context)
 
 
 def refuse_redirect(response: urllib3.BaseHTTPResponse) -> None:
-    """Raises RedirectRefused if the server sends us elsewhere."""
+    """Raise RedirectRefused if the answer is a redirect."""
     if 300 <= response.status < 400:
         response.close()
         raise RedirectRefused(f"HTTP status {response.status}")

@@ -1,7 +1,7 @@
-"""The SDK's clients: they sign reads and refuse all else, and retry nothing by themselves.
+"""Configure the SDK's clients: they sign reads only, refuse everything else, and do not retry by themselves.
 
-Only what the SDK shows its users, or has not moved in years; what else the pooled transport stands on is
-in `transport`, which is not imported where the user takes the SDK as it is.
+This module uses only public or long stable parts of the SDK. The internals that the pooled transport needs
+are used in `transport` only, which is not imported with ``--transport sdk``.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,25 +25,25 @@ from harvester.encord import faults, guard
 from harvester.encord.body import PIECE
 from harvester.encord.connections import check_sdk_settings
 from harvester.encord.credentials import BearerToken
-from harvester.labels.surrogates import with_pairs_only
+from harvester.labels.surrogates import replace_unpaired_surrogates
 from harvester.settings import Connection, Selection
 
-PROJECT = "project"  # the resource type that a project's requests name
-_ITEMS_AT_ONCE = 1000
+PROJECT = "project"  # the resource type in requests about a project
+_ITEMS_AT_ONCE = 1000  # rows per list of a parsed listing. Chosen
 
 T = TypeVar("T")
 
 
 class Listing(Protocol):
-    """The rows that the server lists, each with its JSON as sent, some at a time.
+    """The rows that the server lists: an iterable of lists of rows, each row as its JSON as sent.
 
-    Iterating begins with the first of them each time; one iterator at a time.
+    It may be iterated several times, but by one iterator at a time.
     """
 
     def __iter__(self) -> Iterator[list[msgspec.Raw]]: ...
 
     def digest(self) -> str | None:
-        """A digest of all that the server sent; None where that is not known."""
+        """Return a digest of what the server sent; None if that is not known any more."""
 
 
 class Transport(Protocol):
@@ -52,21 +52,21 @@ class Transport(Protocol):
     api: ApiClient
 
     def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
-        """What the SDK's `list_label_rows` gives for `options`, as JSON."""
+        """Return what the SDK's `list_label_rows` returns for `options`, as JSON."""
 
     def label_rows(
         self, project_hash: str, *, as_sent: bool
     ) -> tuple[EncordClientProject, EncordClientProject]:
-        """Clients of one project: for `get_label_row`, and for `get_label_rows`.
+        """Return two clients of one project: for `get_label_row`, and for `get_label_rows`.
 
-        What they answer may be read already, but not where it is wanted `as_sent`.
+        The rows that they return may be decoded already, unless they are needed `as_sent`.
         """
 
     def close(self) -> None: ...
 
 
 class _ReadsOnly:
-    """What is not a read is never signed, and nothing is sent without having been signed."""
+    """Mixin that signs reads only. Unsigned requests are never sent, so this makes the client read-only."""
 
     def define_headers(self, resource_id: str | None, resource_type: str | None, data: str) -> dict[str, Any]:
         guard.check_v1(data)
@@ -90,7 +90,7 @@ class _GuardedBearer(_ReadsOnly, BearerConfig):
 
 
 def sdk_config(connection: Connection, credentials: Ed25519PrivateKey | BearerToken) -> Config:
-    """The SDK's configuration: it signs reads and refuses all else, and retries nothing by itself."""
+    """Return the SDK's configuration: it signs reads only, and does not retry."""
     settings = RequestsSettings(
         max_retries=0,
         connection_retries=0,
@@ -104,12 +104,12 @@ def sdk_config(connection: Connection, credentials: Ed25519PrivateKey | BearerTo
 
 
 def is_date_signed(request: requests.PreparedRequest) -> bool:
-    """Whether the request's signature covers its date: v2's does, v1's does not, a token has none."""
+    """Return whether the date is signed: in v2 requests it is; with v1 or a bearer token it is not."""
     return "Signature-Input" in request.headers
 
 
 def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]:
-    """The arguments of the SDK's `list_label_rows`, as its own `list_label_rows_v2` gives them."""
+    """Return the arguments for the SDK's `list_label_rows`, the same as its `list_label_rows_v2` passes."""
     statuses = [AnnotationTaskStatus(status) for status in selection.task_statuses]
     state = selection.shadow_data_state
     return {
@@ -131,10 +131,10 @@ def list_options(selection: Selection, *, with_metadata: bool) -> dict[str, Any]
 
 
 class PlainTransport:
-    """The SDK untouched: a connection a call, everything parsed, the listing held in memory."""
+    """The unmodified SDK: one connection per call, everything parsed, the whole listing in memory."""
 
     def __init__(self, connection: Connection, config: Config) -> None:
-        """Raises BadInput where the SDK would not take the CA bundle that was given, or not the proxy."""
+        """Raise BadInput if the SDK would not use the given CA bundle, or could not use the proxy."""
         check_sdk_settings(connection)
         self._config = config
         self.api: ApiClient = _DatingApiClient(config)
@@ -145,7 +145,7 @@ class PlainTransport:
             return nullcontext(_Parsed(client.list_label_rows(**options)))
         except RequestException as error:
             sent = bytes(faults.unreadable(error))
-            if with_pairs_only(sent) == sent:
+            if replace_unpaired_surrogates(sent) == sent:
                 raise
             return nullcontext(_Unparsed(sent))
 
@@ -163,7 +163,7 @@ class PlainTransport:
 
 
 class _DatingApiClient(ApiClient):
-    """Leaves with each error what tells of a wrong clock, see `faults.translate`."""
+    """Adds the server's date to each error, so that the message can tell that a clock is wrong."""
 
     @staticmethod
     def _handle_error(response: requests.Response, context: Any) -> None:
@@ -176,7 +176,7 @@ class _DatingApiClient(ApiClient):
 
 
 class _ListingQuerier(Querier):
-    """Leaves the listing's items the JSON that they were; where that is not asked for, they are parsed."""
+    """Querier that skips the SDK's model parsing for listings, which would lose unknown fields."""
 
     @staticmethod
     def _parse_response(response_type: type[T], item: Any) -> Any:
@@ -184,7 +184,7 @@ class _ListingQuerier(Querier):
 
 
 class _Parsed:
-    """A listing that the SDK has parsed: its items are written again, and what was sent is gone."""
+    """A listing that the SDK has parsed. Its items are serialised again, because the text as sent is lost."""
 
     def __init__(self, rows: Iterable[Any]) -> None:
         self._rows = rows
@@ -201,13 +201,14 @@ class _Parsed:
 
 
 class _Unparsed:
-    """A listing that the SDK's parser has refused for an unpaired surrogate escape: its items as sent."""
+    """A listing that the SDK's parser refused because of an unpaired surrogate escape: its items as sent."""
 
     def __init__(self, sent: bytes) -> None:
         self._sent = sent
 
     def __iter__(self) -> Iterator[list[msgspec.Raw]]:
-        # Only here: it stands on the SDK's internals, and other listings come without.
+        # Imported here only, because that module uses internals of the SDK, which are needed in this rare
+        # case only.
         from harvester.encord.listing import split
 
         return split(self._sent[at : at + PIECE] for at in range(0, len(self._sent), PIECE))

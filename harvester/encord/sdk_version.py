@@ -1,4 +1,4 @@
-"""Which SDK harvester knows, and what the user is told of another. Does without the SDK itself."""
+"""The SDK version that harvester is made for, and the errors for other versions. Does not import the SDK."""
 
 from importlib import metadata
 

@@ -1,4 +1,4 @@
-"""One open session with the platform: its projects, their listings, their label rows."""
+"""An open session with the platform: find projects, list their rows, fetch their label rows."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,13 +34,13 @@ from harvester.errors import (
 )
 from harvester.events import say
 from harvester.fetch.source import LabelRows
-from harvester.filters import asked_with
+from harvester.filters import request_selection
 from harvester.settings import Connection, Format, Selection
 
-# Calls before the first label row are asked again here; who fetches label rows does it by himself.
-# Their waits sum to three quarters of a minute: a server that is restarted is waited for.
+# Attempts for all calls except those for label rows, which are retried by harvester/fetch/retry.py. The waits
+# between them sum to about 45 seconds: enough for a server that restarts.
 _ATTEMPTS = 9
-_LONGEST_WAIT = 60.0  # seconds: a server that asks for more is not waited for before anything is done
+_LONGEST_WAIT = 60.0  # seconds. If Retry-After is longer, the run ends, because nothing is done yet. Chosen
 _PROJECTS_TO_SUGGEST_FROM = 1000
 _MOST_CANDIDATES = 10
 
@@ -48,7 +48,7 @@ T = TypeVar("T")
 
 
 class _ProjectFields(BaseDTO):
-    """As much of a project as is needed: what else the platform adds or changes does not matter here."""
+    """The fields of a project that are needed. Changes of other fields by the platform do no harm."""
 
     project_hash: str
     title: str
@@ -57,7 +57,7 @@ class _ProjectFields(BaseDTO):
 
 
 class _WorkflowFields(BaseDTO):
-    """The workflow of a project, None where it has none."""
+    """The workflow of a project; None if it has none."""
 
     workflow: dict[str, Any] | None = None
 
@@ -82,21 +82,21 @@ class _PageQuery(BaseDTO):
 
 
 class _OntologyFields(BaseDTO):
-    """As much of an ontology as is needed. `as_sent` is the editor structure's JSON."""
+    """The fields of an ontology that are needed."""
 
     editor: dict[str, Any]
     _sent: bytes | None = PrivateAttr(default=None)
 
     @classmethod
     def from_json(cls, answer: bytes) -> "_OntologyFields":
-        """The same from the bytes of an answer, which are kept: parsing loses the spelling of numbers."""
+        """Parse an answer and keep the JSON of `editor`: parsing loses how numbers were written."""
         read = cls.from_dict(orjson.loads(answer))
         read._sent = bytes(msgspec.json.decode(answer, type=_OntologyResponse).editor)
         return read
 
     @property
     def as_sent(self) -> bytes:
-        """Written anew where the transport hands on what it has parsed."""
+        """Return the JSON of `editor` as sent; serialised again if the transport keeps no JSON."""
         return orjson.dumps(self.editor) if self._sent is None else self._sent
 
 
@@ -105,21 +105,21 @@ class _OntologyResponse(msgspec.Struct):
 
 
 class Session:
-    """Reads, and cannot write. Blocking, and safe to use from many threads."""
+    """A read-only session. All methods block, and are thread-safe."""
 
     def __init__(self, connection: Connection, transport: Transport) -> None:
         self._connection = connection
         self._transport = transport
         self._route = Route(connection.domain, proxy_for(connection.domain))
-        self._answered = False
+        self._answered = False  # whether the server has answered any call
 
     @classmethod
     def open(cls, connection: Connection, credentials: Credentials | None = None) -> "Session":
-        """A session with `credentials`, or else the connection's. Asks nothing of the server yet.
+        """Return a session with `credentials`, by default those of the connection. Sends no request yet.
 
         Raises:
             CredentialsRefused: there are no credentials, or they cannot be used.
-            BadInput: the CA bundle or the proxy cannot be used, or the SDK is not one that we know.
+            BadInput: the CA bundle or the proxy cannot be used, or this version of the SDK is unknown.
         """
         check_calls()
         config = sdk_config(connection, credentials or load_credentials(connection))
@@ -128,19 +128,19 @@ class Session:
 
     @property
     def connection(self) -> Connection:
-        """What the session was opened with."""
+        """Return the connection settings of the session."""
         return self._connection
 
     def projects(self) -> list[ProjectInfo]:
-        """The projects that the credentials may read, without their ontologies."""
+        """Return the projects that the credentials may read, without their ontologies."""
         return self._ask("list_projects", lambda: [_info(project) for project in self._listed(None)])
 
     def find_project(self, wanted: str) -> ProjectInfo:
-        """The project with the hash or exact title `wanted`, with its ontology.
+        """Return the project with the hash or exact title `wanted`, with its ontology.
 
         Raises:
-            BadInput: there is none, or several have the title; the message lists them.
-            CredentialsRefused: the credentials are refused, or may not read it.
+            BadInput: there is no such project, or several have the title; the message lists them.
+            CredentialsRefused: the credentials are refused, or do not allow reading the project.
         """
         project = self._by_hash(wanted) if _is_hash(wanted) else None
         project = project or self._by_title(wanted)
@@ -150,36 +150,37 @@ class Session:
         return msgspec.structs.replace(_info(project), ontology=ontology.as_sent)
 
     def stages(self, project: ProjectInfo) -> list[str]:
-        """The titles of the workflow's stages; none where the platform does not tell them."""
+        """Return the titles of the workflow's stages; empty if the platform does not provide them."""
         path = f"projects/{project.project_hash}"
-        found = self._if_told("get_project", lambda: self._get(path, _WorkflowFields).workflow or {})
+        found = self._if_available("get_project", lambda: self._get(path, _WorkflowFields).workflow or {})
         stages = (found or {}).get("stages") or ()
         return [stage["title"] for stage in stages if stage.get("title")]
 
     def branches(self, project: ProjectInfo) -> list[str]:
-        """The names of the branches, ``main`` among them; none where the platform does not tell them."""
+        """Return the names of the branches, ``main`` first; empty if the platform does not provide them."""
         path = f"projects/{project.project_hash}/branches"
-        found = self._if_told(
+        found = self._if_available(
             "list_branches", lambda: [one.name for one in self._pages(path, _PageQuery(), _BranchFields)]
         )
         return ["main", *(name for name in found if name != "main")] if found is not None else []
 
     def datasets(self, project: ProjectInfo) -> dict[str, str]:
-        """The titles of the datasets by their hashes; none where the platform does not tell them."""
+        """Return the titles of the datasets by hash; empty if the platform does not provide them."""
         path = f"projects/{project.project_hash}/datasets"
-        found = self._if_told("list_datasets", lambda: self._get(path, _DatasetsResponse).results)
+        found = self._if_available("list_datasets", lambda: self._get(path, _DatasetsResponse).results)
         return {dataset.dataset_hash: dataset.title for dataset in found or ()}
 
     @contextmanager
     def listing(
         self, project: ProjectInfo, selection: Selection, format: Format = Format()
     ) -> Iterator[Listing]:
-        """All rows that the server lists for `selection`, labelled or not, with what `format` needs of them.
+        """Open the listing of all rows in `selection`, labelled or not, with the fields that `format` needs.
 
-        Memory stays flat, but for `transport="sdk"`, where the SDK holds them all.
+        Needs constant memory, except with `transport="sdk"`: the SDK keeps the whole listing in memory.
 
         Raises:
-            CannotFinishNow: the listing cannot be had, or read, now. Also while it is read.
+            CannotFinishNow: the listing cannot be fetched or read at present. Also raised by iterating over
+                it.
         """
         with_metadata = selection.client_metadata or "rows" in format.kinds
         options = list_options(selection, with_metadata=with_metadata)
@@ -191,22 +192,22 @@ class Session:
     def label_rows(
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
     ) -> LabelRows:
-        """The label rows of `project`, with what `selection` and `format` need and nothing else.
+        """Return the source of label rows of `project`, with the parts that `selection` and `format` need.
 
-        `as_sent` wants each row's JSON even where no row records are emitted.
+        With `as_sent`, each row comes as its JSON, even if no row records are written.
         """
         as_sent = as_sent or "rows" in format.kinds
         single, bundle = self._transport.label_rows(project.project_hash, as_sent=as_sent)
         return ProjectLabelRows(
             single,
             bundle,
-            options_for(project, asked_with(selection, format)),
+            options_for(project, request_selection(selection, format)),
             route=self._route,
             check_access=lambda: self._may_read(project.project_hash),
         )
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Close the connections."""
         self._transport.close()
 
     # -- projects ---------------------------------------------------------------------------------
@@ -218,7 +219,7 @@ class Session:
         return self._pages("projects", ProjectFilterParams(title_eq=title), _ProjectFields)
 
     def _pages(self, path: str, query: Any, result_type: type[T]) -> Iterator[T]:
-        """Page after page. The SDK's own iterator never ends where the last page's token is ''."""
+        """Yield the items of all pages. (The SDK's iterator never ends if the last page's token is ''.)"""
         while True:
             page = self._transport.api.get(path, query, Page[result_type])  # type: ignore[valid-type]  # as the SDK does
             yield from page.results
@@ -227,7 +228,7 @@ class Session:
             query.page_token = page.next_page_token
 
     def _may_read(self, project_hash: str) -> None:
-        """Raises CredentialsRefused if the project is refused; where that cannot be learnt, nothing."""
+        """Raise CredentialsRefused if the project may not be read. Do nothing if that cannot be found out."""
         try:
             self._translating("get_project", lambda: self._get(f"projects/{project_hash}", _ProjectFields))
         except CredentialsRefused:
@@ -239,7 +240,7 @@ class Session:
         try:
             return self._ask("get_project", lambda: self._get(f"projects/{wanted}", _ProjectFields))
         except BadInput:
-            return None  # not known: a title may look like a hash
+            return None  # there is no such hash: it may be a title that looks like one
 
     def _by_title(self, wanted: str) -> _ProjectFields:
         found = self._ask("list_projects", lambda: list(self._listed(wanted)))
@@ -262,12 +263,12 @@ class Session:
     # -- faults -----------------------------------------------------------------------------------
 
     def _ask(self, operation: str, call: Callable[[], T]) -> T:
-        """`call`, asked again a few times where that may help; what still fails then stops the run."""
+        """Return what `call` returns, with retries if they may help. If it still fails, the run must end."""
         again = tenacity.Retrying(
             stop=tenacity.stop_after_attempt(_ATTEMPTS),
             wait=_wait,
-            retry=tenacity.retry_if_exception(self._worth_asking_again),
-            before_sleep=_tell,
+            retry=tenacity.retry_if_exception(self._should_retry),
+            before_sleep=_report_retry,
             reraise=True,
         )
         try:
@@ -276,14 +277,15 @@ class Session:
         except Retry as error:
             raise _stop(error) from error
 
-    def _if_told(self, operation: str, call: Callable[[], T]) -> T | None:
-        """`_ask`, but None where the platform refuses it or has no such call: an export can do without."""
+    def _if_available(self, operation: str, call: Callable[[], T]) -> T | None:
+        """Do as `_ask`, but return None if the platform refuses the call or lacks it. For optional facts."""
         try:
             return self._ask(operation, call)
         except (BadInput, CredentialsRefused):
             return None
 
     def _translating(self, operation: str, call: Callable[[], T]) -> T:
+        """Return what `call` returns; translate its exceptions to our errors."""
         try:
             answer = call()
         except Exception as error:
@@ -291,13 +293,14 @@ class Session:
         self._answered = True
         return answer
 
-    def _worth_asking_again(self, error: BaseException) -> bool:
+    def _should_retry(self, error: BaseException) -> bool:
         if not isinstance(error, Retry) or (not self._answered and faults.never_connected(error)):
-            return False  # nobody there from the start: a wrong address; later it is an outage
+            # No connection at the start: probably a wrong address, so do not retry. Later it is an outage.
+            return False
         return (error.retry_after or 0) <= _LONGEST_WAIT
 
     def _once(self, operation: str, call: Callable[[], T]) -> T:
-        """`call`, which is not asked again: where it fails, it stops the run."""
+        """Return what `call` returns, without retries. If it fails, the run must end."""
         try:
             return self._translating(operation, call)
         except Retry as error:
@@ -305,7 +308,7 @@ class Session:
 
 
 class _TranslatedListing:
-    """A listing, each of whose reads goes through `reading`, which names what goes wrong."""
+    """A listing whose reads go through `reading`, which translates exceptions to our errors."""
 
     def __init__(self, listing: Listing, reading: Callable[[Callable[[], Any]], Any]) -> None:
         self._listing = listing
@@ -322,7 +325,7 @@ class _TranslatedListing:
 
 
 def _pooled_transport() -> Callable[[Connection, Config], Transport]:
-    """Imported late: if what it stands on is gone from the SDK, the plain transport still works."""
+    """Import the pooled transport late: if the SDK lacks an internal it needs, the plain one still works."""
     try:
         from harvester.encord.transport import PooledTransport
     except (ImportError, AttributeError) as error:
@@ -347,7 +350,7 @@ def _stop(error: Retry) -> CannotFinishNow:
     return CannotFinishNow(error.message, operation=error.operation, trace_id=error.trace_id)
 
 
-def _tell(state: tenacity.RetryCallState) -> None:
+def _report_retry(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
     say("request.retried", {"operation": state.args[0], "error": str(error), "seconds": state.upcoming_sleep})
 
@@ -358,4 +361,5 @@ _jitter = tenacity.wait_exponential(multiplier=0.5, max=10) + tenacity.wait_rand
 def _wait(state: tenacity.RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     named = error.retry_after if isinstance(error, Retry) else None
-    return max(named or 0.0, float(_jitter(state)))  # a Retry-After of 0 is no leave to hammer
+    # Wait for the backoff even if Retry-After is 0.
+    return max(named or 0.0, float(_jitter(state)))

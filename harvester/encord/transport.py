@@ -1,8 +1,8 @@
-"""Under the SDK's own calls: it builds and signs a request and names its errors, we carry the bytes.
+"""The pooled transport: the SDK builds and signs requests, persistent connections carry them.
 
-`get_label_row`, `get_label_rows` and `list_label_rows` of the SDK's project client run unchanged; its
-`Querier` and `ApiClient` are replaced by ones that send over kept-alive connections and do not parse
-what label rows hold. `check_sdk` holds the internals that this stands on to what they were.
+The SDK's `get_label_row`, `get_label_rows` and `list_label_rows` run unchanged. Its `Querier` and `ApiClient`
+are replaced by subclasses that use persistent connections and do not parse the content of label rows. This
+depends on internals of the SDK; `check_sdk` refuses a version in which they have changed.
 """
 
 import inspect
@@ -32,17 +32,17 @@ from harvester.encord.sdk_version import unknown_sdk
 from harvester.errors import HarvesterError
 from harvester.settings import Connection
 
-# A v2 answer is parsed whole, and the largest is an ontology.
+# Bytes. A v2 answer is parsed as a whole, in memory; the largest one is an ontology. Chosen.
 _LARGEST_V2_ANSWER = 256 * 1024**2
 
 T = TypeVar("T")
 
 
 class PooledTransport:
-    """The SDK's calls over one set of connections, their answers left as they are."""
+    """Send the SDK's calls over one pool of connections, and keep the JSON of their answers."""
 
     def __init__(self, connection: Connection, config: Config) -> None:
-        """Raises BadInput where the CA bundle or the proxy cannot be used, or the SDK is not known."""
+        """Raise BadInput if the CA bundle or the proxy cannot be used, or the SDK is unknown."""
         check_sdk()
         self._connection = connection
         self._config = config
@@ -50,7 +50,8 @@ class PooledTransport:
         self.api: ApiClient = PooledApiClient(config, self._connections)
 
     def listing(self, project_hash: str, options: dict[str, Any]) -> AbstractContextManager[Listing]:
-        # The server makes all of a listing before it sends the first byte.
+        # The server prepares the whole listing before it sends the first byte: allow all of the deadline for
+        # that.
         client: Any = self._client(
             project_hash, read_listing, many=True, read_timeout=self._connection.request_deadline
         )
@@ -80,9 +81,10 @@ class PooledTransport:
 
 
 class PooledQuerier(Querier):
-    """The SDK's v1 requests over kept-alive connections, each answer made into one item by `read`.
+    """Send the SDK's v1 requests over persistent connections; `read` turns each answer into one object.
 
-    The SDK's getters hand on that item as it is: the single one, or the only one of its list.
+    `_execute` returns that object (in a one-element list for calls that return lists). The SDK passes it
+    through unchanged, because `_parse_response` is the identity here.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class PooledQuerier(Querier):
 
 
 class PooledApiClient(ApiClient):
-    """The SDK's v2 requests over kept-alive connections."""
+    """Send the SDK's v2 requests over persistent connections."""
 
     def __init__(self, config: Config, connections: Connections) -> None:
         super().__init__(config)
@@ -152,7 +154,8 @@ class PooledApiClient(ApiClient):
             answer, _ = read_body(response, _LARGEST_V2_ANSWER)
             if response.status != 200:
                 envelope.raise_for_status(response.status, response.headers, answer, context)
-            from_json = getattr(result_type, "from_json", None)  # of ours, where the bytes themselves matter
+            # Our own result types may have `from_json`, if they need the JSON as sent.
+            from_json = getattr(result_type, "from_json", None)
             return from_json(answer) if from_json else result_type.from_dict(orjson.loads(answer))
 
         return _carry(
@@ -164,7 +167,7 @@ class PooledApiClient(ApiClient):
 
 
 def _context(domain: str, headers: Mapping[str, Any]) -> RequestContext:
-    """What the SDK's errors carry to be found again on the server."""
+    """Return the context for the SDK's exceptions. Its trace id identifies the request on the server."""
     trace_id = str(headers.get(HEADER_CLOUD_TRACE_CONTEXT) or "").partition("/")[0]
     return RequestContext(trace_id=trace_id or None, domain=domain)
 
@@ -176,7 +179,7 @@ def _carry(
     *,
     date_signed: bool = False,
 ) -> Any:
-    """What `read` makes of the answer. An error carries what `faults.translate` wants to know of it."""
+    """Send a request and read its answer. Add to an exception what `faults.translate` needs to know."""
     response = None
     try:
         response = send()
@@ -184,7 +187,7 @@ def _carry(
     except HarvesterError:
         raise
     except Exception as error:
-        # The SDK keeps Retry-After of one status only, and in whole seconds; here all of it goes along.
+        # The SDK keeps Retry-After for one status only, and in whole seconds. Keep the header itself for all.
         known: dict[str, Any] = {"context": context, "date_signed": date_signed}
         if response is not None:
             known["retry_after_header"] = response.headers.get("Retry-After")
@@ -208,7 +211,7 @@ _INTERNALS: Mapping[Callable[..., Any], tuple[str, ...]] = {
 
 
 def check_sdk() -> None:
-    """Raises BadInput if an internal of the SDK that the pooled transport stands on has moved."""
+    """Raise BadInput if a function of the SDK that the pooled transport overrides or calls has changed."""
     for internal, known in _INTERNALS.items():
         if tuple(inspect.signature(internal).parameters) != known:
             raise unknown_sdk(f"{internal.__qualname__} has changed")

@@ -1,4 +1,4 @@
-"""What the user is told of a fault, in one line."""
+"""Write error messages for the user, in one line: what is wrong, and what to do."""
 
 import re
 import ssl
@@ -21,9 +21,10 @@ from harvester.encord.body import (
 from harvester.encord.causes import chain_of
 from harvester.events import one_line
 
-_LONGEST_MESSAGE = 300
+_LONGEST_MESSAGE = 300  # characters that are quoted from a library or the server. Chosen
 
-# Where the SDK's words for refused credentials turn to what may be done: our own message says that.
+# In the SDK's message for refused credentials, its advice begins here. It is cut off: our message has its
+# own.
 _HINT = " You might also be seeing this because"
 # OpenSSL's X509_V_ERR_*, as in `SSLCertVerificationError.verify_code`.
 _WRONG_TIME = {9: "is not valid yet", 10: "has expired"}
@@ -31,7 +32,7 @@ _WRONG_TIME = {9: "is not valid yet", 10: "has expired"}
 
 @dataclass(frozen=True)
 class Route:
-    """How requests reach the server: errors name what may be wrong with it."""
+    """How requests reach the server, for messages that name what to check."""
 
     domain: str
     proxy: Proxy | None = None
@@ -41,9 +42,10 @@ class Route:
 
 
 def message_of(error: Exception, cause: BaseException, route: Route) -> str:
-    """One line for the user. Libraries' own words are kept short, and out of the common cases.
+    """Return the message for `error`: our own text in common cases, else a shortened one of the library.
 
-    `cause` is what of `error` says most. Transports leave with it what `_clocks_differ` reads.
+    `cause` is the innermost cause, see `causes.cause_of`. The transports add to `error` what `_clocks_differ`
+    needs.
     """
     message = _of_cause(cause, route, proxy_failed=_proxy_failed(error, route))
     clocks = _clocks_differ(error)
@@ -53,13 +55,13 @@ def message_of(error: Exception, cause: BaseException, route: Route) -> str:
 
 
 def _proxy_failed(error: Exception, route: Route) -> bool:
-    """Whether it is the proxy that could not be reached, and not what is behind it."""
+    """Return whether the proxy itself could not be reached, rather than the server behind it."""
     wrapped = any(isinstance(each, urllib3.exceptions.ProxyError) for each in chain_of(error))
     return wrapped and route.proxy is not None
 
 
 def _clocks_differ(error: Exception) -> str | None:
-    """What to do where the clocks differ, and `error` is of a request with a signed date; else None."""
+    """Return advice if the request's date was signed and the clocks differ, otherwise None."""
     if not getattr(error, "date_signed", False):
         return None
     differ = difference(http_date(getattr(error, "date_header", None)))
@@ -141,6 +143,6 @@ def _of_tunnel(cause: TunnelRefused | TunnelFailed, route: Route) -> str:
 
 
 def _last_words(cause: BaseException) -> str:
-    """What the system or OpenSSL says, without numbers and places of theirs."""
+    """Return the text of the innermost cause, without error numbers and source positions."""
     words = str(chain_of(cause)[-1]).rpartition(": ")[2]
     return re.sub(r"^(\[Errno -?\d+|[A-Z_]+)\] | \(_ssl\.c:\d+\)$", "", words) or type(cause).__name__

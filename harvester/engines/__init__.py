@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from harvester.errors import BadInput
+from harvester.errors import BadInput, how_to_install
 
 
 def cluster() -> Any:
@@ -14,5 +14,5 @@ def cluster() -> Any:
     try:
         from harvester.engines import dask
     except ModuleNotFoundError as error:
-        raise BadInput(f"the engine dask needs {error.name}: pip install 'harvester[dask]'") from error
+        raise BadInput(f"the engine dask needs {error.name}: {how_to_install('dask')}") from error
     return dask

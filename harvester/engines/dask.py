@@ -4,8 +4,8 @@ Dask schedules: it picks the worker, and gives the parts of a worker that is los
 only submitted, a few for each thread of the cluster, so that a plan of any size is no load on the
 scheduler, and taken note of as they come back. What runs on the workers is `harvester.engines.dask_worker`.
 
-The pacers of the workers need not know of each other: each finds the server's limit, and together they
-share it. Limits that the user set are divided among the worker processes there are at the start; then
+The rate controllers of the workers need not know of each other: each finds the server's limit, and together
+they share it. Limits that the user set are divided among the worker processes there are at the start; then
 those alone get parts, so that nothing that joins later makes them more.
 """
 
@@ -126,10 +126,10 @@ async def _workers(client: Client, address: str, within: float = _TO_CONNECT) ->
 
 async def _check_packages(client: Client) -> None:
     """Scheduler and workers can read a task at all; the versions are compared where one is run."""
-    found: Any = await cast(Awaitable[Any], client.get_versions(packages=["harvester"]))
+    found: Any = await cast(Awaitable[Any], client.get_versions(packages=["encord-harvester"]))
     for who, theirs in {"the scheduler": found["scheduler"], **found["workers"]}.items():
-        if not theirs["packages"].get("harvester"):
-            raise BadInput(f"{who} lacks the package harvester: install it there, as here")
+        if not theirs["packages"].get("encord-harvester"):
+            raise BadInput(f"{who} lacks the package encord-harvester: install it there, as here")
 
 
 class _Tasks:

@@ -35,7 +35,7 @@ from harvester.part import Work
 from harvester.settings import Connection, connection_from_environment
 
 # What decides the bytes of a part, so that no worker may have another version.
-PACKAGES = ("harvester", "orjson", "msgspec", "zstandard")
+PACKAGES = ("encord-harvester", "orjson", "msgspec", "zstandard")
 
 # Settings that are in no task.
 SECRETS = ("ssh_key", "ssh_key_passphrase", "bearer_token")

@@ -1,7 +1,8 @@
-"""Runs whole parts in worker processes of this machine, each with its own loop, connections and pacer.
+"""Runs whole parts in worker processes of this machine, each with an event loop, connections and a rate
+controller of its own.
 
-The pacers need not know of each other: each finds the server's limit, and together they share it. Limits
-that the user set are divided among them.
+The rate controllers need not know of each other: each finds the server's limit, and together they share it.
+Limits that the user set are divided among them.
 """
 
 import subprocess

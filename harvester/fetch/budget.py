@@ -1,8 +1,8 @@
-"""A bound on the bytes in flight: what is being asked for, and what waits to be taken in order.
+"""Limit the bytes in memory: of answers that are being fetched, and of results that wait for earlier ones.
 
-Who wants to ask for rows reserves what they may weigh. Once the answer is read, the reservation shrinks
-to the lines that came of it, and ends when they are taken. A reservation is never added to later, so a
-bundle that has one can always be finished.
+Before a bundle is fetched, the estimated size of its answer and results is reserved. When the answer has been
+read, the reservation shrinks to the size of the results; it ends when the consumer has taken them. A
+reservation never has to grow, so a bundle that has one can always be finished: this rules out deadlocks.
 """
 
 from collections.abc import Callable
@@ -12,22 +12,22 @@ import anyio
 
 
 class ByteBudget:
-    """`total` bytes shared by the streams of one pool; each has an `Account`.
+    """A budget of `total` bytes, shared by the streams of one pool; each stream has an `Account`.
 
-    Going over the total is allowed in one case: nothing is being asked for, and a stream that holds
-    nothing wants to begin. Only so can a bundle heavier than the whole budget be had, and streams that
-    are taken one after the other cannot starve each other. The excess is one bundle at most.
+    The total may be exceeded in one case: no bundle is being fetched, and a stream without any reservation
+    wants its first. Otherwise a bundle larger than the whole budget could never be fetched, and results that
+    wait in one stream could block another stream for ever. The excess is at most one bundle.
     """
 
     def __init__(self, total: int) -> None:
         self.total = total
         self.used = 0
-        self._asking = 0
-        self._waiting: list[_Waiter] = []
+        self._asking = 0  # reservations whose answer is still being fetched
+        self._waiting: list[_Waiting] = []
         self._ranks = count(1)
 
     def account(self) -> "Account":
-        """A new stream's account; earlier ones go before it, here and at the gate."""
+        """Return the account of a new stream. Earlier streams go first, here and at the rate limiter."""
         return Account(self, next(self._ranks))
 
     def _fits(self, account: "Account", size: int) -> bool:
@@ -42,8 +42,13 @@ class ByteBudget:
         self._asking += 1
         return hold
 
-    def _serve(self) -> None:
-        """Grants what fits, in line. Streams that hold nothing come first: what they wait for heads them."""
+    def _grant(self) -> None:
+        """Grant waiting reservations in priority order, as long as they fit.
+
+        Streams without a reservation go first: they are blocked on their first bundle, and starving them
+        would deadlock. A large reservation is not overtaken by smaller ones behind it, so it does not starve
+        either.
+        """
         for waiter in sorted(self._waiting, key=lambda one: (bool(one.account.holds), one.account.rank)):
             size = waiter.need()
             if not self._fits(waiter.account, size):
@@ -54,7 +59,7 @@ class ByteBudget:
 
 
 class Account:
-    """What one stream holds of the budget."""
+    """The reservations of one stream. Streams with a lower `rank` were begun earlier, and go first."""
 
     def __init__(self, budget: ByteBudget, rank: int) -> None:
         self.holds: set[Hold] = set()
@@ -62,19 +67,23 @@ class Account:
         self._budget = budget
 
     async def reserve(self, need: Callable[[], int]) -> "Hold":
-        """Waits until `need()` bytes are free. It is asked anew each time: what is learnt changes it."""
+        """Wait until `need()` bytes are free, and reserve them.
+
+        `need` is called again at each attempt, because the estimate improves while the request waits.
+        """
         budget = self._budget
         if not budget._waiting and budget._fits(self, size := need()):
             return budget._hold(self, size)
-        waiter = _Waiter(self, need)
+        waiter = _Waiting(self, need)
         budget._waiting.append(waiter)
-        budget._serve()
+        budget._grant()
         try:
             await waiter.granted.wait()
         except BaseException:
+            # Cancelled: leave the queue, or give back a reservation that was granted in the meantime.
             if waiter.hold is None:
                 budget._waiting.remove(waiter)
-                budget._serve()
+                budget._grant()
             else:
                 waiter.hold.release()
             raise
@@ -82,13 +91,13 @@ class Account:
         return waiter.hold
 
     def close(self) -> None:
-        """Gives back all that the stream holds."""
+        """Release all reservations of the stream."""
         for hold in tuple(self.holds):
             hold.release()
 
 
 class Hold:
-    """A reservation: first for a request and its answer, then for the lines that came of it."""
+    """A reservation of `size` bytes: first for an answer and its results, then only for the results."""
 
     __slots__ = ("_account", "_asking", "size")
 
@@ -98,28 +107,28 @@ class Hold:
         self._asking = True
 
     def settle(self, size: int) -> None:
-        """Asking is over; `size` bytes of lines remain, waiting to be taken."""
+        """Change the reservation to the `size` in bytes of the results: the answer itself has been freed."""
         if self in self._account.holds:
             self._end_asking()
             self._account._budget.used += size - self.size
             self.size = size
-            self._account._budget._serve()
+            self._account._budget._grant()
 
     def release(self) -> None:
-        """Gives back all of it. Doing so again does nothing."""
+        """End the reservation. Safe to call again."""
         if self in self._account.holds:
             self._end_asking()
             self._account.holds.remove(self)
             self._account._budget.used -= self.size
-            self._account._budget._serve()
+            self._account._budget._grant()
 
     def _end_asking(self) -> None:
         self._account._budget._asking -= self._asking
         self._asking = False
 
 
-class _Waiter:
-    """Someone in line for the budget."""
+class _Waiting:
+    """A reservation that waits for free bytes."""
 
     __slots__ = ("account", "granted", "hold", "need")
 

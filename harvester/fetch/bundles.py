@@ -1,6 +1,6 @@
-"""How many rows a call asks for, how a failing bundle is cut, whether an answer holds what was asked for.
+"""Decide how many rows one call requests, how a failing bundle is split, and which rows an answer holds.
 
-Pure decisions: values in, values out.
+Pure functions of values: no waiting, no clock, no network.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,51 +10,53 @@ import msgspec
 
 from harvester.labels.wire import PlanRow
 
-# The platform advises 1000 rows a call at most.
+# Rows per call. The platform's documentation recommends at most 1000.
 MOST_ROWS = 1000
-# An answer of this size costs far more to send than to ask for; a larger one only takes more memory: with
-# twice as much, an export of 300,000 rows took 50 MB more.
+# Target size of an answer, in bytes. At this size the overhead of a call is small against the transfer; more
+# would only need more memory (measured: with twice the size, an export of 300,000 rows took 50 MB more).
 TARGET_BYTES = 2 * 1024**2
-# Answers that take longer do not grow; much longer ones, or failures after so long, come near time-outs.
+# Target duration of a call, in seconds. After a longer one bundles do not grow. After a much longer one, or a
+# failure after this time, they shrink, because a larger bundle might run into a timeout. Chosen.
 TARGET_SECONDS = 5.0
-_TOO_LONG = 4 * TARGET_SECONDS
-# A body is held once, with the skeletons of its rows, which weigh up to a third of it; and at first we think
-# that the lines made of it weigh as much.
+_TOO_LONG_SECONDS = 4 * TARGET_SECONDS
+# Memory per byte of the answer: the body itself and its decoded rows, which take up to a third of it. At
+# first the results are assumed to be as large as the body; the real ratio is learned from answers.
 _BODY = 1.35
 _INFLATION = _BODY + 1
-# A mean of the last rows: a single answer replaces half of it at most, for one odd bundle is not the rule;
-# and a quarter at least where rows are heavier than thought, for memory is at stake.
+# The mean size of a row is a moving average over about this many rows. One answer counts for half of it at
+# most, because a single odd bundle is not the rule; and, if its rows are larger than expected, for a quarter
+# at least, because too low an estimate risks memory. Chosen.
 _ROWS_REMEMBERED = 50
-_MOST_LEARNT = 0.5
-_LEAST_LEARNT_UP = 0.25
+_MAX_LEARNT = 0.5
+_MIN_LEARNT_UP = 0.25
 
 
 class BundleSizer:
-    """Learns from answers how many rows to ask for at once.
+    """Learn from answers how many rows to request at once.
 
-    It starts with one row, for nobody knows what a row weighs, and doubles with each answer up to the
-    target size. After a bundle that was too much it halves, and from there on grows by single rows, so
-    that a limit which the server does not name is met now and then, not with every other bundle.
+    It starts with one row, because the size of rows is unknown, and doubles with each answer up to the target
+    size. After a bundle that was too large it halves, and then grows by single rows only: a limit that the
+    server does not tell is then exceeded now and then, not by every second bundle.
 
     Args:
-        cap: rows at most, as the user says; later also as the server says.
-        max_memory: bytes that may be in flight.
-        row_bytes: what a row weighed on average in an earlier run; the start is at full size then.
+        cap: upper limit of rows per bundle, set by the user. Lowered if the server tells its own maximum.
+        max_memory: bytes that all bundles together may hold.
+        row_bytes: mean size of a row in an earlier run. If given, bundles start at full size.
     """
 
     def __init__(self, *, cap: int = MOST_ROWS, max_memory: int, row_bytes: float | None = None) -> None:
         self.cap = cap
         self._target = min(TARGET_BYTES, max_memory // 8)  # several bundles and their lines fit at once
-        self._unknown = max_memory // 2
+        self._unknown = max_memory // 2  # bytes to reserve as long as the size of rows is unknown
         self._most = 1 if row_bytes is None else MOST_ROWS
-        self._careful_from = 2 * MOST_ROWS
+        self._careful_from = 2 * MOST_ROWS  # rows from which on bundles grow one by one; at first never
         self._mean = row_bytes
-        self._deviation = (row_bytes or 0.0) / 2  # rows differ; how much shows soon
+        self._deviation = (row_bytes or 0.0) / 2  # mean deviation of row sizes; a first guess, soon corrected
         self._inflation = _INFLATION
 
     @property
     def size(self) -> int:
-        """Rows to ask for in the next bundle."""
+        """Return the number of rows for the next bundle."""
         most = min(self.cap, self._most)
         if self._mean is not None:
             most = min(most, int(self._target / self._row_bytes))
@@ -62,58 +64,71 @@ class BundleSizer:
 
     @property
     def _row_bytes(self) -> float:
-        """What a row weighs, on the heavy side."""
+        """Return a high estimate of the size of a row: mean plus deviation, in bytes."""
         return max(1.0, (self._mean or 0.0) + self._deviation)
 
     def footprint(self, rows: int) -> int:
-        """Bytes that asking for so many rows may hold. Half of the budget as long as nothing is known."""
+        """Return the bytes to reserve for `rows` rows. Before the first answer: half of the budget."""
         return self._unknown if self._mean is None else int(rows * self._row_bytes * self._inflation)
 
     def answered(self, rows: int, body_bytes: int, line_bytes: int, took: float) -> None:
-        """An answer of `rows` rows came after `took` seconds: its body's bytes, and those of its lines."""
+        """Learn from an answer to a request for `rows` rows.
+
+        Args:
+            body_bytes: size of the decompressed body.
+            line_bytes: size of the results made from it.
+            took: seconds from sending the request to the end of extraction.
+        """
         row_bytes = body_bytes / rows
         inflation = _BODY + line_bytes / max(1, body_bytes)
         if self._mean is None:
             self._mean = row_bytes
         else:
-            share = min(_MOST_LEARNT, rows / _ROWS_REMEMBERED)
+            share = min(_MAX_LEARNT, rows / _ROWS_REMEMBERED)
             if row_bytes > self._mean + self._deviation:
-                share = max(share, _LEAST_LEARNT_UP)
+                share = max(share, _MIN_LEARNT_UP)
             self._deviation += share * (abs(row_bytes - self._mean) - self._deviation)
             self._mean += share * (row_bytes - self._mean)
             self._inflation += share * (inflation - self._inflation)
-        if took > _TOO_LONG:
+        if took > _TOO_LONG_SECONDS:
             self._shrink(rows)
         elif took <= TARGET_SECONDS and rows == self._most:
             self._most = min(MOST_ROWS, 2 * rows if 2 * rows <= self._careful_from else rows + 1)
 
     def too_much(self, rows: int, maximum: int | None) -> None:
-        """The server would not send `rows` rows at once; it may have named its `maximum`, which is kept."""
+        """Learn that the server refused to send `rows` rows at once; `maximum` rows, if it told its limit."""
         if maximum is not None:
             self.cap = max(1, min(self.cap, maximum))
         else:
             self._shrink(rows)
 
     def failed(self, rows: int, took: float) -> None:
-        """A request failed after `took` seconds. A quick failure says nothing of the bundle's size."""
+        """Learn that a request failed after `took` seconds. A quick failure says nothing about the size."""
         if took > TARGET_SECONDS:
             self._shrink(rows)
 
     def _shrink(self, rows: int) -> None:
-        # By the size of the bundle that failed: those sent along with it are the same finding.
+        # Relative to the bundle that failed, not to the present size: other bundles that were in flight with
+        # it fail for the same reason, and must not shrink the size again.
         self._most = self._careful_from = min(self._most, max(1, rows // 2))
 
 
-# A row fails after this many answers without it. For the last of them it is asked for alone.
+# A row is reported as failed after this many answers without it. The last of these is a request for that row
+# alone, by a call whose error tells why it is missing. Chosen.
 MOST_LEFT_OUT = 3
 
 
 class Batch(msgspec.Struct):
-    """Rows of a bundle that are asked for together: all of them at first, parts of it after a failure.
+    """Rows that are requested together: at first a whole bundle; after a failure, a part of it.
 
-    `places` says where in the bundle each row stands. `spent` counts the requests for this batch that
-    count, `before` those for the larger ones that it was cut from, `left_out` the answers without it.
-    `asked_again` is set where the rows came, but were older than listed.
+    Attributes:
+        rows: the rows.
+        places: the position of each row in the bundle.
+        before: attempts for the larger batches from which this one was split.
+        spent: attempts for this batch. A refused request, and one that failed during an outage, is no
+            attempt.
+        left_out: answers that did not hold these rows.
+        asked_again: whether the rows are requested again because they were older than listed.
     """
 
     rows: Sequence[PlanRow]
@@ -125,22 +140,22 @@ class Batch(msgspec.Struct):
 
     @property
     def attempts(self) -> int:
-        """Requests that asked for these rows."""
+        """Return the attempts for these rows, in batches of any size."""
         return self.before + self.spent
 
     @property
     def asks_why(self) -> bool:
-        """Whether the answer is to say why earlier ones left out the one row that this is."""
+        """Return whether to use the call whose error tells why the (single) row was left out."""
         return self.left_out == MOST_LEFT_OUT - 1
 
     def cut(self, at_most: int | None = None) -> "list[Batch]":
-        """Halves, or pieces of `at_most` rows where that is less."""
+        """Split the batch into halves, or into parts of `at_most` rows if that is less."""
         count = len(self.rows)
         size = max(1, min(at_most or count, (count + 1) // 2))
         return [self.part(range(start, min(start + size, count))) for start in range(0, count, size)]
 
     def part(self, chosen: Sequence[int]) -> "Batch":
-        """The rows at the positions `chosen`, to be asked for on their own."""
+        """Return a new batch of the rows at the positions `chosen` of this one."""
         return Batch(
             [self.rows[i] for i in chosen],
             [self.places[i] for i in chosen],
@@ -151,30 +166,36 @@ class Batch(msgspec.Struct):
 
 
 class FoundRows(msgspec.Struct):
-    """Which row of an answer is the one asked for: `at[i]` for the i-th, None where it was left out."""
+    """Where the requested rows are in an answer.
+
+    Attributes:
+        at: for each requested row its index in the answer; None if the answer does not hold it.
+        foreign: number of rows in the answer that were not requested.
+    """
 
     at: list[int | None]
     foreign: int
 
     @property
     def missing(self) -> list[int]:
-        """Positions of the rows that were left out."""
+        """Return the positions of the rows that the answer does not hold."""
         return [i for i, found in enumerate(self.at) if found is None]
 
     def runs(self, places: Sequence[int]) -> Iterator[list[tuple[int, int]]]:
-        """The rows that are there, each as the i-th asked for and its place in the answer.
+        """Yield groups of rows in the answer that are consecutive in the bundle, according to `places`.
 
-        Those come together whose `places` follow one another.
+        Each row is a pair: its position in the request, and its index in the answer.
         """
         there = ((i, found) for i, found in enumerate(self.at) if found is not None)
+        # Within a group of consecutive places, place minus counter is constant.
         for _, run in groupby(enumerate(there), key=lambda pair: places[pair[1][0]] - pair[0]):
             yield [row for _, row in run]
 
 
 def find_asked(asked: Sequence[str], answered: Iterable[str | None]) -> FoundRows:
-    """Finds the label hashes `asked` for among those of an answer, which has them in any order.
+    """Find the requested label hashes (`asked`) among those of an answer, which may be in any order.
 
-    Of duplicates the first counts; `foreign` counts the rows that were not asked for.
+    If the answer holds a row twice, the first one counts.
     """
     first: dict[str | None, int] = {}
     for place, label_hash in enumerate(answered):

@@ -1,8 +1,8 @@
-"""Label rows that are older than their listing says: the server answered from a copy of before the last edit.
+"""Find label rows that are older than their listing: the server answered from a stale copy.
 
-What is compared are two texts of the server's, each row's own `last_edited_at` and its listing's, as moments
-in UTC cut to seconds. They are written by different parts of the platform, and may mean different things:
-where too many of the first rows are older, that is so, and nothing is concluded from it.
+A row's own `last_edited_at` is compared with the one in its listing item, in UTC and in whole seconds. Both
+come from the server, but from different parts of it, which may define the time differently. If too many of
+the first rows look older, that is the case, and no row is treated as stale.
 """
 
 import re
@@ -13,22 +13,28 @@ import msgspec
 
 from harvester.labels.wire import LabelRow, PlanRow, Row
 
-# If more than this share of the first rows is older than listed, the two stamps mean different things.
-_FIRST_ROWS = 200
-_MOST_OLDER = 0.05
+# If more than this share of the first rows is older than listed, the two times have different meanings.
+# Chosen.
+_SAMPLE_ROWS = 200
+_MAX_OLDER = 0.05
 
 _MONTHS = {
     "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
     "Jul": "07", "Aug": "08", "Sep": "09", "Oct": "10", "Nov": "11", "Dec": "12",
 }  # fmt: skip
 _UTC = ("UTC", "GMT", "+0000")
-_SHORTEST = len("2023-02-09 14:12:03")
+_MIN_LENGTH = len("2023-02-09 14:12:03")
 
 
 class Clocks:
-    """Whether the stamps of label rows and of their listing can be compared.
+    """Decide whether the edit times of label rows and of their listing can be compared.
 
-    Only the event loop's thread calls `answered`; any thread may read `differ`.
+    Call `answered` only in the event loop's thread; any thread may read `differ`.
+
+    Attributes:
+        differ: whether the two times have different meanings.
+        rows: number of rows compared so far, up to _SAMPLE_ROWS.
+        older: how many of them were older than listed.
     """
 
     def __init__(self) -> None:
@@ -36,20 +42,20 @@ class Clocks:
         self.rows = self.older = 0
 
     def answered(self, rows: int, older: Sequence[int]) -> bool:
-        """Count a first answer: its number of rows, and the positions of those that are older than listed.
+        """Count an answer to a first request: its number of rows, and the positions of the older ones.
 
-        Returns True for the answer that shows that the clocks differ, once.
+        Return True once: for the answer that shows that the times differ.
         """
-        room = _FIRST_ROWS - self.rows
+        room = _SAMPLE_ROWS - self.rows
         if room <= 0 or self.differ:
             return False
         self.rows += min(rows, room)
         self.older += sum(place < room for place in older)
-        self.differ = self.older > _MOST_OLDER * _FIRST_ROWS
+        self.differ = self.older > _MAX_OLDER * _SAMPLE_ROWS
         return self.differ
 
     def told(self) -> dict[str, object]:
-        """Return the fields of the warning."""
+        """Return the fields of the event `rows.clocks_differ`."""
         return {
             "older": self.older,
             "of": self.rows,
@@ -59,9 +65,9 @@ class Clocks:
 
 
 def older_rows(planned: Sequence[PlanRow], at: Sequence[int | None], rows: Sequence[Row]) -> dict[int, str]:
-    """Which of the `planned` rows are older than listed, by their place, and what both sides say.
+    """Return which of the `planned` rows are older than listed: their positions, with the text of the note.
 
-    `at` says where in `rows` each of them is, `None` for one that did not come.
+    `at` holds for each planned row its index in `rows`, or None if the answer does not hold it.
     """
     older = {}
     for place, found in enumerate(at):
@@ -69,7 +75,7 @@ def older_rows(planned: Sequence[PlanRow], at: Sequence[int | None], rows: Seque
             continue
         row, listed = rows[found], planned[place].last_edited_at
         own = row.last_edited_at if isinstance(row, LabelRow) else edited_at(row)
-        # Nearly always the same text: nothing is parsed then.
+        # The two texts are nearly always equal: then nothing has to be parsed.
         if own != listed and isinstance(own, str) and listed:
             before, since = moment(own), moment(listed)
             if before is not None and since is not None and before < since:
@@ -80,10 +86,10 @@ def older_rows(planned: Sequence[PlanRow], at: Sequence[int | None], rows: Seque
 
 
 def moment(text: str) -> datetime | None:
-    """The moment that a date text of the platform means, in UTC, cut to seconds; `None` for anything else.
+    """Parse a date of the platform. Return it in UTC and in whole seconds, or None if it is not a date.
 
-    The forms are ``Thu, 09 Feb 2023 14:12:03 UTC`` (or GMT) and ISO 8601 with a time; without a zone they
-    are in UTC.
+    The platform uses two forms: ``Thu, 09 Feb 2023 14:12:03 UTC`` (or GMT), and ISO 8601 with a time. A date
+    without a zone is in UTC.
     """
     try:
         if "," in text:
@@ -91,7 +97,7 @@ def moment(text: str) -> datetime | None:
             if len(zone) > 1 or (zone and zone[0] not in _UTC):
                 return None
             text = f"{year}-{_MONTHS[month]}-{day:0>2}T{time}"
-        if len(text) < _SHORTEST:
+        if len(text) < _MIN_LENGTH:
             return None
         found = datetime.fromisoformat(text)
         found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
@@ -105,16 +111,17 @@ class _LastEdited(msgspec.Struct):
 
 
 _decode = msgspec.json.Decoder(_LastEdited).decode
-# The platform puts it among the first fields, behind texts: then nothing more of the row need be read for it.
-_AMONG_FIRST = re.compile(
+# A shortcut: the platform writes `last_edited_at` among the first fields, after strings and nulls only. If
+# this pattern matches the first _EARLY_BYTES bytes, the rest of the row does not have to be parsed.
+_EARLY_FIELD = re.compile(
     rb'\s*\{(?:\s*"[^"\\]*"\s*:\s*(?:"[^"\\]*"|null)\s*,)*?\s*"last_edited_at"\s*:\s*"([^"\\]*)"'
 )
-_FIRST_BYTES = 1024
+_EARLY_BYTES = 1024
 
 
 def edited_at(row: msgspec.Raw | bytes | bytearray | memoryview) -> str | int | float | None:
-    """The `last_edited_at` of a label row as sent; `None` where it says none, or is no JSON object."""
-    if first := _AMONG_FIRST.match(memoryview(row)[:_FIRST_BYTES]):
+    """Return the `last_edited_at` of a label row as sent; None if it has none, or is not a JSON object."""
+    if first := _EARLY_FIELD.match(memoryview(row)[:_EARLY_BYTES]):
         return first[1].decode(errors="replace")
     try:
         return _decode(row).last_edited_at

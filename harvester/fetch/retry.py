@@ -1,9 +1,12 @@
-"""When a failed request is sent again, after how long, and when to give up.
+"""Decide whether a failed request is sent again, after which time, and when to give up.
 
-Three things keep retries from hammering a server. A request that was refused waits at the gate, which
-knows the server's pace, and costs no attempt. A transient failure waits longer each time, at random, and
-all of them together are held to a share of the requests by the retry budget. When failures come in a
-row the pacer's breaker opens: then nothing is counted and everyone waits, however long that takes.
+Three mechanisms protect the server from retries. A refused request (429) waits at the rate limiter and costs
+no attempt. After a transient failure a request waits for a random time that doubles with each attempt
+(exponential backoff with jitter), and the retry budget limits all retries together to a share of the
+requests. After several failures in a row the breaker opens: then no attempt is counted, and all requests wait
+until the server is up.
+
+See docs/rate-control.md.
 """
 
 import random
@@ -17,16 +20,24 @@ from harvester.fetch.bundles import Batch
 
 T = TypeVar("T")
 
+# Upper end of the random wait, in seconds: after the first failure, and at most. The lower end is half of it.
+# Chosen.
 _FIRST_WAIT = 0.5
 _LONGEST_WAIT = 30.0
-# A bundle gets a second try before it is cut: most failures pass. Its parts are under suspicion, and get one.
+# Attempts for a bundle before it is split, because most failures are transient. Its parts get one attempt
+# each before they are split again: one of them probably holds the row that fails. Chosen.
 _BUNDLE_ATTEMPTS = 2
 
 
 class RetryBudget:
-    """A token bucket: retries are a `share` of the requests, and `floor` a second in any case.
+    """A token bucket that limits the retries of all requests together.
 
-    Where it is empty, retries are not given up but wait for their share.
+    If it is empty, a retry is not dropped but waits for its token.
+
+    Args:
+        share: tokens added by each request, so that at most this share of the requests are retries.
+        floor: tokens added per second in any case.
+        depth: most tokens that can be saved.
     """
 
     def __init__(self, *, share: float = 0.1, floor: float = 1.0, depth: float = 10.0) -> None:
@@ -37,11 +48,11 @@ class RetryBudget:
         self._at: float | None = None
 
     def requested(self) -> None:
-        """A request was sent."""
+        """Note that a request was sent."""
         self._tokens = min(self._depth, self._tokens + self._share)
 
     def take(self, now: float) -> float:
-        """Takes a retry's token; in how many seconds it may be used."""
+        """Take the token of one retry. Return the seconds after which it may be used."""
         passed = 0.0 if self._at is None else now - self._at
         self._at = now
         self._tokens = min(self._depth, self._tokens + passed * self._floor) - 1
@@ -49,12 +60,13 @@ class RetryBudget:
 
 
 class RetryPolicy:
-    """Sends batches until they are answered or given up.
+    """Send batches until they are answered or given up.
 
     Args:
-        max_attempts: requests that count, for a row on its own.
-        broken: whether the breaker is open.
-        on_retry: told of each failure that is tried again: batch, error, seconds until then.
+        max_attempts: attempts for a single row; see `Batch.spent` for which requests count.
+        broken: returns whether the breaker is open.
+        on_retry: called before each retry with the batch, the error and the seconds until the retry.
+        now, sleep: the clock and the way to wait; tests replace them.
     """
 
     def __init__(
@@ -77,14 +89,15 @@ class RetryPolicy:
         self._sleep = sleep
 
     async def __call__(self, ask: Callable[[Batch], Awaitable[T]], batch: Batch) -> T:
-        """What `ask(batch)` returns. Raises its last error once the batch is given up.
+        """Return what `ask(batch)` returns, after retries. Raise its last error when the batch is given up.
 
-        `ask` adds to `batch.spent` what counts.
+        `ask` must add 1 to `batch.spent` for each request that counts as an attempt.
         """
         while True:
             try:
                 return await ask(batch)
             except (RateLimited, Unavailable) as error:
+                # A refused request is never given up: it says nothing about the rows.
                 if isinstance(error, Unavailable) and batch.spent >= self._limit(batch):
                     raise
                 wait = self._wait(batch, error)
@@ -92,17 +105,19 @@ class RetryPolicy:
             await self._sleep(wait)
 
     def _limit(self, batch: Batch) -> int:
+        """Return the number of attempts for this batch: few while it can still be split."""
         if len(batch.rows) == 1:
             return self._max_attempts
         return min(_BUNDLE_ATTEMPTS, self._max_attempts) if not batch.before else 1
 
     def is_last(self, batch: Batch) -> bool:
-        """Whether the row in `batch`, alone and failed before, is given up if it fails once more."""
+        """Return whether `batch` is a single row that is given up if it fails once more."""
         return len(batch.rows) == 1 and 0 < batch.spent == self._max_attempts - 1
 
     def _wait(self, batch: Batch, error: RateLimited | Unavailable) -> float:
+        """Return the seconds until the next attempt."""
         if isinstance(error, RateLimited) or self._broken():
-            return 0.0  # the gate makes it wait
+            return 0.0  # it waits at the rate limiter instead
         longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** max(0, batch.spent - 1))
         return max(
             self._rng.uniform(longest / 2, longest), error.retry_after or 0.0, self.budget.take(self._now())

@@ -1,4 +1,4 @@
-"""The seam to whatever label rows come from: blocking calls."""
+"""The interface to a source of label rows, such as the platform (harvester/encord/label_rows.py)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -9,15 +9,16 @@ from harvester.labels.wire import Row
 
 
 class RowsResponse(msgspec.Struct):
-    """What one call brought.
+    """The answer to one call.
 
-    `rows` holds the label rows in any order: the JSON of each as sent; or their skeletons, where the JSON is
-    not needed and holds nothing unusual. Both may be slices of one buffer, which is kept as long as one of
-    them. `wire_bytes` is the size of the body on the network, 0 where that is not known; `body_bytes` its
-    size after decompression.
-
-    `replaced` says of rows, by their place in `rows`, where U+FFFD stands in place of an unpaired surrogate
-    escape, which is no text.
+    Attributes:
+        rows: the label rows, in any order. Each is its JSON as sent, or a decoded `LabelRow` if the JSON
+            itself is not needed and holds nothing unusual. They may share one buffer, which stays in memory
+            as long as one of them does.
+        wire_bytes: size of the body on the network; 0 if unknown.
+        body_bytes: size of the body after decompression.
+        replaced: for rows in which U+FFFD replaces unpaired surrogate escapes (which are not valid text): the
+            positions of these, as text. The key is the row's index in `rows`.
     """
 
     rows: Sequence[Row]
@@ -27,17 +28,17 @@ class RowsResponse(msgspec.Struct):
 
 
 class LabelRows(Protocol):
-    """The label rows of one project. Blocking, and safe to call from many threads.
+    """The label rows of one project. All methods block, and are thread-safe.
 
-    Both methods raise only errors of `harvester.errors`: a Retry where asking again may help, SkipRow
-    where the row (or one row of the bundle) cannot be fetched, Stop where no row can.
+    They raise only errors of `harvester.errors`: a Retry if a retry may help, SkipRow if the row (or one row
+    of the bundle) cannot be fetched, Stop if no row of the project can be fetched.
     """
 
     def get_label_row(self, label_hash: str) -> RowsResponse:
-        """One label row. The answer may lack it, as one to several rows may."""
+        """Fetch one label row. The answer may lack it: the caller must check."""
 
     def get_label_rows(self, label_hashes: Sequence[str]) -> RowsResponse:
-        """Several label rows in one call. The answer may lack some or bring others: the caller checks."""
+        """Fetch several label rows. The answer may lack some or hold others: the caller must check."""
 
     def get_left_out(self, label_hash: str) -> RowsResponse:
-        """Fetch a label row that bundled answers leave out, by the call whose error says why."""
+        """Fetch a label row that other answers left out, with a call whose error tells why it is missing."""

@@ -1,6 +1,6 @@
-"""Choosing records: pure. The filters, the chain, what each needs and what the server can do for it."""
+"""Filters over records: built-in ones, an expression, the user's functions, and those of the server."""
 
 from harvester.filters.chain import Chain
-from harvester.filters.pushdown import ServerSide, asked_with, server_side
+from harvester.filters.pushdown import ServerSide, request_selection, server_side
 
-__all__ = ["Chain", "ServerSide", "asked_with", "server_side"]
+__all__ = ["Chain", "ServerSide", "request_selection", "server_side"]

@@ -1,4 +1,4 @@
-"""The filters that come with harvester, each with the fields of the record that it needs."""
+"""The built-in filters over records. Each names the fields of the record that it reads."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -10,9 +10,10 @@ BOTH = ("objects", "classifications")
 
 
 class RecordFilter(NamedTuple):
-    """A filter over records: which `kinds` it concerns, which fields it `needs`, which records it `keeps`.
+    """A built-in filter over records.
 
-    It is asked of many at a time, and says of each whether it keeps it: that is quicker than one by one.
+    `kinds` are the kinds of records that it applies to, and `needs` the fields that it reads. `keeps` takes
+    the fields of many records and returns for each whether it is kept: one call per record would be slower.
     """
 
     name: str
@@ -24,13 +25,13 @@ class RecordFilter(NamedTuple):
 def builtin_filters(
     selection: Selection, feature_names: Mapping[str, str], feature_shapes: Mapping[str, str]
 ) -> list[RecordFilter]:
-    """The filters that `selection` asks for, in the order in which they are tried.
+    """Return the filters that `selection` asks for, in the order in which they are applied.
 
-    `feature_names` and `feature_shapes` are the ontology's by feature hash. The names win over the copies in
-    a record, the shapes stand in where a record says none.
+    `feature_names` and `feature_shapes` are the names and shapes in the ontology by feature hash. A name in
+    the ontology overrides the one in a record. A shape in the ontology is used if a record has none.
 
-    A shape is a property of objects: the shape filter leaves classifications alone. As for the SDK, an
-    absent confidence counts as 1 and an absent ``manualAnnotation`` as made by hand.
+    Only objects have shapes, so the shape filter does not apply to classifications. As in the SDK, a missing
+    confidence counts as 1, and a missing ``manualAnnotation`` as true (made by hand).
     """
     shapes, names = frozenset(selection.shapes), frozenset(selection.names)
     features, authors = frozenset(selection.feature_hashes), frozenset(selection.authors)
@@ -84,7 +85,7 @@ def builtin_filters(
 
 
 def _approved(label: Fields) -> bool:
-    """Whether the last review, in the order sent, approved the label."""
+    """Return whether the last review, in the order sent, approved the label."""
     if not label.reviews:
         return False
     last = label.reviews[-1]

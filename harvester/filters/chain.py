@@ -1,4 +1,4 @@
-"""The chain: a record is kept if every filter keeps it, and dropped by the first that refuses it."""
+"""The filter chain: keeps a record if every filter keeps it, else counts it for the first that does not."""
 
 from collections.abc import Collection, Mapping
 from itertools import compress
@@ -19,9 +19,9 @@ Label = TypeVar("Label")
 class Chain:
     """The filters over records of one kind. Holds no state, so it may be used from many threads.
 
-    The built-in filters come first: they look at a few fields only. Then the expression, which looks at
-    what it names. The user's own functions get the whole record, decoded, in the order in which they were
-    named.
+    The cheapest come first: the built-in filters, which read a few fields; then the expression of
+    ``--where``, which reads the keys that it names; then the user's functions in the given order, which get
+    the whole decoded record.
     """
 
     def __init__(
@@ -32,9 +32,12 @@ class Chain:
         feature_shapes: Mapping[str, str],
         functions: Mapping[str, OwnFilter] | None = None,
     ) -> None:
-        """`functions` are filters of `selection` that are at hand and need no import, by their names.
+        """Make the filters of `selection` for records of one `kind`.
 
-        Raises BadInput where a function of `selection.filters` does not import, or the expression is none.
+        `feature_names` and `feature_shapes` are those of the ontology by feature hash. `functions` are
+        filters by name, used instead of importing the filters that `selection` names.
+
+        Raises BadInput if a function of `selection.filters` cannot be imported, or the expression is invalid.
         """
         self._kind = kind
         filters = builtin_filters(selection, feature_names, feature_shapes)
@@ -51,19 +54,19 @@ class Chain:
 
     @property
     def fields(self) -> Collection[str]:
-        """The fields that the expression reads of these records."""
+        """Return the fields of these records that the expression reads."""
         return self._where.fields if self._where is not None else ()
 
     def reads(self, key: str) -> bool:
-        """Whether the expression reads this key of a record."""
+        """Return whether the expression reads this key of a record."""
         return self._where is not None and key in self._where.reads
 
-    def sift(
+    def filter(
         self, labels: list[Label], fields: list[Any], dropped: dict[str, int]
     ) -> tuple[list[Label], list[Any]]:
-        """Those of `labels` that the built-in filters keep, and their `fields` (see `Fields`).
+        """Return those of `labels` that the built-in filters keep, and their `fields` (see `Fields`).
 
-        The rest is counted in `dropped`, by the first filter that refuses it.
+        The others are counted in `dropped`, under the name of the first filter that does not keep them.
         """
         for name, _, _, keeps in self._builtin:
             kept = keeps(fields)
@@ -72,18 +75,26 @@ class Chain:
                 dropped[name] += len(kept) - len(labels)
         return labels, fields
 
-    def refused_by(self, record: bytes, label_hash: str | None, lacking: set[str]) -> str | None:
-        """The expression or the path of the first of the user's functions that refuses `record` (its line).
+    def dropped_by(self, record: bytes, label_hash: str | None, lacking: set[str]) -> str | None:
+        """Return the name of the first filter that drops a record, or None if all keep it.
 
-        None where all keep it. What the expression reads and the record has is taken out of `lacking`.
+        Only the expression and the user's functions are applied, since the built-in filters came before.
+
+        Args:
+            record: the line of the record.
+            label_hash: of its label row, for messages.
+            lacking: fields that the expression reads and that no record has had. Those that this record has
+                are removed.
 
         Raises:
-            BadInput: a function raised, or the expression makes no sense here; the message names the row.
+            BadInput: a function raised, or the expression does not apply to this record; the message names
+            the
+                row.
         """
         if self._where is not None and not self._where.matches(record, label_hash, lacking):
             return Where.name
         for path, keeps in self._own:
-            # Decoded anew for each: a function that changes its record cannot mislead the next one.
+            # Decoded again for each function, since a function may change its record.
             decoded = msgspec.json.decode(record)
             try:
                 kept = keeps(decoded)

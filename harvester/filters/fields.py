@@ -1,4 +1,4 @@
-"""What filters look at: a few fields of an object or classification, decoded only where a filter asks."""
+"""The fields of objects and classifications that filters read. Only those that a filter needs are decoded."""
 
 from collections.abc import Iterable
 from typing import Any, Protocol
@@ -7,14 +7,14 @@ import msgspec
 
 
 class Review(msgspec.Struct, frozen=True):
-    """One review of a label, as far as the decision goes."""
+    """The decision of one review of a label. The server sends it in one of two fields."""
 
     approved: bool | None = None
     status: str | None = None
 
 
 class Fields(Protocol):
-    """The fields of an object or classification. Only those that were asked for are there."""
+    """The fields of an object or classification. An instance has only those that its decoder was made for."""
 
     shape: str | None
     name: str | None
@@ -33,16 +33,16 @@ _TYPES: dict[str, Any] = {
     "created_by": str | None,
     "manual_annotation": bool | None,
     "reviews": list[Review] | None,
-    # Not for filters: what the extractor itself looks at.
+    # Not read by filters, but by the extractor itself.
     "object_hash": str | None,
     "event": str | None,
 }
 
 
 def fields_decoder(names: Iterable[str]) -> msgspec.json.Decoder[Any]:
-    """A decoder of an object's or classification's JSON that reads the fields `names` and skips the rest.
+    """Return a decoder for the JSON of an object or classification that reads only the fields in `names`.
 
-    A field that is missing is None. Raises what msgspec raises, where the JSON has other types.
+    A missing field is None. The decoder raises msgspec.ValidationError if a field has another type.
     """
     wanted = [(name, _TYPES[name], None) for name in sorted(names)]
     return msgspec.json.Decoder(msgspec.defstruct("Fields", wanted, rename="camel", gc=False))

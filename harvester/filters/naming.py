@@ -1,9 +1,10 @@
-"""Names of filter functions: an export stores them, so that another filter is refused when it goes on.
+"""Names of filter functions. An export stores them, and refuses to be resumed with other filters.
 
 A function that can be imported is named by its path. Any other is named by a digest of what it does: its
 bytecode, its constants, and the values that it captured. The same source gives the same name in another
-process, as long as both run the same minor version of Python: bytecode may change with it. Only of plain
-values can text say all that they are, so functions that depend on others are refused.
+process if both run the same minor version of Python, since bytecode may change between versions. Functions
+that depend on other than plain values are refused, because only plain values can be described completely as
+text.
 """
 
 import dis
@@ -17,16 +18,16 @@ from typing import Any
 
 from harvester.errors import BadInput
 
-_DIGITS = 16  # of the digest: 64 bits, plenty to tell one user's filters apart
+_DIGITS = 16  # hexadecimal digits of the digest in a name: 64 bits, enough to distinguish one user's filters
 _DIGEST_NAME = re.compile(rf"\w+-[0-9a-f]{{{_DIGITS}}}'*")
-# Types of which all values are written as Python source by `repr`, and are equal if that is.
+# Types whose values are equal if, and only if, their `repr` is equal.
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), type(...), slice)
-_SCRIPTS = ("__main__", "__mp_main__")  # other modules in each process
+_SCRIPTS = ("__main__", "__mp_main__")  # module names that mean another module in each process
 _READS_GLOBAL = frozenset(("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS"))
 
 
 class _NotPlainError(Exception):
-    """A value is not plain, so that no text says all of it. `where` is the way to it, from the inside out."""
+    """A value is not plain, so text cannot describe it. `where` is the path to it, innermost part first."""
 
     def __init__(self, problem: str, where: tuple[str, ...] = ()) -> None:
         super().__init__(f"{' of '.join(where) or 'it'} is {problem}")
@@ -35,18 +36,19 @@ class _NotPlainError(Exception):
 
 
 def shown_name(function: Callable[..., object]) -> str:
-    """Return a name of any callable for messages; several may share one."""
+    """Return a name of any callable for messages. It is not unique."""
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
 
 
 def stored_name(function: Callable[..., object]) -> str:
-    """Return the name of a filter function that tells it from others, in any process.
+    """Return a name that identifies a filter function in any process.
 
-    It is ``module:qualname`` where that imports this very function, else a digest: ``lambda-3f2a...``.
+    It is ``module:qualname`` if importing that gives this function, else a digest: ``lambda-3f2a...``.
 
     Raises:
-        BadInput: it is an object that can be called, or it depends on values that are not plain: other than
+        BadInput: `function` is a callable object, or it depends on values that are not plain. Plain values
+        are
             strings, bytes, numbers, booleans, None, and tuples and frozensets of these.
     """
     if path := _import_path(function):
@@ -64,25 +66,28 @@ def stored_name(function: Callable[..., object]) -> str:
 
 
 def is_digest(name: str) -> bool:
-    """Return whether `stored_name` gave that name to a function that cannot be imported."""
+    """Return whether a name is a digest: `stored_name` gives one to functions that cannot be imported."""
     return _DIGEST_NAME.fullmatch(name) is not None
 
 
 def _import_path(value: object) -> str | None:
-    """Return ``module:qualname`` of a value that other processes find there, if any. Imports nothing."""
+    """Return the ``module:qualname`` at which other processes find a value, or None. Imports nothing."""
     module, qualname = getattr(value, "__module__", None), getattr(value, "__qualname__", None)
     if not isinstance(module, str) or not isinstance(qualname, str) or module in _SCRIPTS:
         return None
     found: object = sys.modules.get(module)
     for attribute in qualname.split("."):
         found = getattr(found, attribute, None)
-    # A class method is made anew each time that it is looked up, and is equal then.
+    # Each lookup of a class method makes a new object, which is equal but not identical.
     same = found is value or (isinstance(value, MethodType) and found == value)
     return f"{module}:{qualname}" if same else None
 
 
 def _callable(function: object, within: tuple[object, ...] = ()) -> str:
-    """Return text that says what a callable does. `within`: the functions that read it as a global."""
+    """Return text that describes what a callable does.
+
+    `within` are the functions that are being described, and that read this one as a global.
+    """
     if path := _import_path(function):
         return path
     if isinstance(function, partial):
@@ -134,7 +139,7 @@ def _global(value: object, within: tuple[object, ...]) -> str:
 
 
 def _code(code: CodeType) -> str:
-    """Return text for all of `code` that decides what it does: not its file, lines and own name."""
+    """Return text for everything in `code` that affects what it does: not its file, lines and own name."""
     facts = (
         code.co_code, code.co_exceptiontable, code.co_flags,
         code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount,
@@ -144,12 +149,12 @@ def _code(code: CodeType) -> str:
 
 
 def _plain(value: object) -> str:
-    """Return text that is the same for equal plain values only, and in every process."""
+    """Return text that is equal if, and only if, the plain values are equal, in every process."""
     if type(value) in _PLAIN:
         return repr(value)
     if type(value) is tuple:
         return f"({','.join(map(_plain, value))},)"
-    if type(value) is frozenset:  # in an order of its own in each process
+    if type(value) is frozenset:  # sorted, because its order differs from process to process
         return f"{{{','.join(sorted(map(_plain, value)))}}}"
     if type(value) is CodeType:
         return _code(value)
@@ -157,7 +162,7 @@ def _plain(value: object) -> str:
 
 
 def _at(where: str, describe: Callable[[Any], str], value: object) -> str:
-    """Return what `describe` says of `value`, which stands `where`: the error for one not plain names it."""
+    """Return `describe(value)`. If the value is not plain, the error says that it is at `where`."""
     try:
         return describe(value)
     except _NotPlainError as error:

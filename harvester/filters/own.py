@@ -1,7 +1,7 @@
-"""The user's own filters: `package.module:callable`, called with the record that would be written.
+"""The user's own filters: functions named `package.module:callable` that are called with each record.
 
 Label rows are read in several threads, so a filter is called from several threads at once, with the records
-of different label rows in no order. It must not depend on what it was called with before.
+of different label rows in no particular order. Its result must not depend on earlier calls.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from harvester.errors import BadInput
 from harvester.events import one_line
 from harvester.filters.naming import is_digest
 
-# Gets a record, decoded; what it returns is true if the record is kept.
+# Called with a decoded record. The record is kept if the result is true.
 OwnFilter = Callable[[Any], object]
 
 
@@ -21,7 +21,8 @@ def load_filter(path: str) -> OwnFilter:
     """Import the function that `path` names.
 
     Raises:
-        BadInput: `path` is not written ``package.module:callable``, does not import, or is no function.
+        BadInput: `path` does not have the form ``package.module:callable``, cannot be imported, or is not
+            callable.
     """
     if is_digest(path):
         raise BadInput(
@@ -33,7 +34,7 @@ def load_filter(path: str) -> OwnFilter:
         raise BadInput(f"filter {path!r}: write it package.module:callable")
     try:
         module = importlib.import_module(module_name)
-    except Exception as exc:  # whatever the user's module does while it is imported
+    except Exception as exc:  # importing runs the user's code, which may raise anything
         raise BadInput(f"filter {path!r}: {module_name} does not import: {one_line(repr(exc))}") from exc
     try:
         function = reduce(getattr, attribute.split("."), module)

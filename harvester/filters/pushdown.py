@@ -1,4 +1,4 @@
-"""What the server can do for the filters, so that what they would drop is not even sent."""
+"""Filters that the server can apply, so that records which would be dropped are not even sent."""
 
 import msgspec
 
@@ -7,10 +7,10 @@ from harvester.settings import Format, Selection
 
 
 class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
-    """The options of the label row call that `selection` asks for, under the SDK's argument names.
+    """The options of the label row call, under the SDK's argument names.
 
-    None asks for everything. `include_archived` is an argument of the bundled call alone. The filters still
-    look at what comes: a server that ignores an option costs time, never a wrong record.
+    None means everything. Only the bundled call has the argument `include_archived`. The filters are applied
+    to the answer all the same: a server that ignores an option costs time, but gives no wrong record.
     """
 
     include_object_feature_hashes: frozenset[str] | None = None
@@ -20,18 +20,19 @@ class ServerSide(msgspec.Struct, frozen=True, kw_only=True):
     get_signed_url: bool = False
 
 
-def asked_with(selection: Selection, format: Format) -> Selection:
-    """What to ask for label rows with: where rows are emitted, nothing may be left out of them."""
+def request_selection(selection: Selection, format: Format) -> Selection:
+    """Return the selection for requesting label rows. If row records are written, rows must be complete."""
     return msgspec.structs.replace(selection, feature_hashes=()) if "rows" in format.kinds else selection
 
 
 def server_side(
     selection: Selection, *, object_features: frozenset[str], classification_features: frozenset[str]
 ) -> ServerSide:
-    """What to ask the server for. The ontology's feature hashes say what a hash that is named stands for.
+    """Return the options of the label row call for a selection.
 
-    A hash that the ontology does not know could be either, and then nothing is narrowed: the server may
-    refuse a hash of the wrong sort.
+    The ontology's feature hashes say whether a selected hash is an object or a classification. If one is
+    unknown to the ontology, no hash is sent: it could be either, and the server may refuse one of the wrong
+    kind.
     """
     named = frozenset(selection.feature_hashes)
     narrow = named and named <= object_features | classification_features

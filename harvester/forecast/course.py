@@ -6,13 +6,13 @@ from statistics import fmean, quantiles
 import msgspec
 
 from harvester.fetch.bundles import MOST_ROWS, BundleSizer
-from harvester.fetch.in_flight import START
-from harvester.fetch.pace import FIRST, FIRST_UNDER_WAY
 from harvester.fetch.pool import MOST_IN_FLIGHT
+from harvester.fetch.rate.concurrency import START_LIMIT
+from harvester.fetch.rate.request_rate import START_IN_FLIGHT, START_RATE
 from harvester.settings import Limits
 
-# By what the pace grows in a round trip (see `harvester.fetch.pace.RAMP`), where nothing is refused; where
-# the user said how many may be in flight; and by what the number in flight does.
+# Growth per round trip while nothing is refused (see `RAMP` in `harvester.fetch.rate.request_rate`): of the
+# request rate; of the request rate if the user set the concurrency; and of the number in flight.
 _GROWTH, _TOLD_GROWTH, _FLIGHT_GROWTH = 2 ** (1 / 7), 2 ** (1 / 2), 2 ** (1 / 2)
 _ROUND_TRIPS = 100  # in which all has grown that will
 _SHORTEST = 1e-3  # seconds: what a call takes at least
@@ -52,7 +52,10 @@ def course(
     most = min(rate or float("inf"), limits.max_rps or float("inf"))
     most_in_flight = limits.concurrency or MOST_IN_FLIGHT
     growth = _GROWTH if limits.concurrency is None else _TOLD_GROWTH
-    pace, in_flight = max(FIRST, FIRST_UNDER_WAY / max(calls.latency, _SHORTEST)), min(START, most_in_flight)
+    pace, in_flight = (
+        max(START_RATE, START_IN_FLIGHT / max(calls.latency, _SHORTEST)),
+        min(START_LIMIT, most_in_flight),
+    )
     left, row_bytes, row_lines = float(rows), body_bytes / max(1, rows), line_bytes / max(1, rows)
     requests = seconds = 0.0
     for _ in range(_ROUND_TRIPS):

@@ -12,7 +12,7 @@ from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.forecast.course import CallCost, cost_of
 from harvester.labels.extract import NOTHING_KNOWN, Harvest, Known, RowByRow
-from harvester.labels.places import FRAME_TYPES
+from harvester.labels.locations import FRAME_TYPES
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.output.compression import compressor
@@ -140,7 +140,7 @@ async def look_at(
                 for kind, file in packing.items():
                     file.add(outcome.lines[kind])
     packed = {kind: file.ratio() for kind, file in packing.items()}
-    rate = pool.pacer.rate if counters.refused else None
+    rate = pool.controller.rate if counters.refused else None
     return Sample(looks, packed, counters, cost_of(times.calls), rate)
 
 

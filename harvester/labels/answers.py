@@ -1,8 +1,10 @@
-"""Answers: the lists of `object_answers`, `object_actions` and `classification_answers`, in one fixed shape.
+"""Answer serialiser: writes the answer lists of a label row in one fixed form.
 
-On the wire, the answer to an attribute nested under an option is a sibling of its parent's, tied to it only
-through the ontology; a checklist may come as one dict an option; order means nothing. Here answers stand in
-ontology order, depth first, each with the option that it is nested in; see `harvester.schema.AnswerItem`.
+A label row has such lists in `object_answers`, `object_actions` and `classification_answers`. As sent by the
+server, a list is flat and in no particular order: the answer to an attribute that is nested under an option
+stands beside the answer to its parent attribute, and only the ontology says that they belong together. A
+checklist may be sent as one item per option. The output is in ontology order, depth first, and each item
+names the option that it is nested under; see `harvester.schema.AnswerItem`.
 """
 
 import math
@@ -18,7 +20,8 @@ Key = TypeVar("Key")
 
 NULL = b"null"
 _RAW_NULL = msgspec.Raw(NULL)
-# Bounds of a `Written` cache: how many lists, and the bytes of one, as sent and as written. 16 MB at most.
+# Bounds of an `AnswerCache`: the number of answer lists, and the bytes of one list, as sent plus as written.
+# Together they limit a cache to 16 MB.
 _CACHED_LISTS = 4096
 _CACHED_BYTES = 4096
 
@@ -27,14 +30,15 @@ _ITEM = (
     b'"options":%b,"text":%b,"number":%b,"ranges":%b}'
 )
 _MANUAL = (b"true", b"false", NULL)
-# Characters. A number that has no more, all of them digits, is within 64 bits.
+# Characters. An integer of at most this many digits always fits in 64 bits.
 _SHORT_NUMBER = 18
-# Characters of the longest 64-bit integer, with its sign. Python reads no integer of thousands of digits.
+# Characters of the longest 64-bit integer, with its sign. Checked before int() is called, because Python
+# raises ValueError for integers of more than 4,300 digits.
 _LONGEST_INTEGER = 20
 
 
 class Answer(msgspec.Struct, rename="camel", gc=False):
-    """One answer as sent. `range` and `space_id` are there on dynamic answers only."""
+    """One answer as sent by the server. Only dynamic answers have `range` and `space_id`."""
 
     name: msgspec.Raw = _RAW_NULL
     value: msgspec.Raw = _RAW_NULL
@@ -46,7 +50,11 @@ class Answer(msgspec.Struct, rename="camel", gc=False):
 
 
 class AnswerList(NamedTuple):
-    """The JSON list of some answers; `as_text` if one has a form that fits nowhere, and stands in `text`."""
+    """Answers as a JSON list, ready to be written.
+
+    `as_text` is true if at least one answer has a form that harvester does not know. The key `text` of that
+    item then holds the answer as sent, as JSON text.
+    """
 
     json: bytes
     as_text: bool = False
@@ -63,26 +71,27 @@ _decode_answers = msgspec.json.Decoder(list[Answer] | None).decode
 _decode_options = msgspec.json.Decoder(list[_ChosenOption]).decode
 _encode = msgspec.json.encode
 
-# The answered attributes by the attribute and option that they are nested under; None, None for roots.
+# (parent attribute, parent option) -> the answered attributes nested under it, all by feature hash. The key
+# of attributes that are not nested is (None, None).
 _ByParent = dict[tuple[str | None, str | None], list[str]]
-# Chosen options by feature hash as JSON (without one: by their own JSON).
+# Feature hash as JSON -> chosen option. The key of an option without a feature hash is its whole JSON.
 _Chosen = dict[bytes, _ChosenOption]
 
 NO_ANSWERS = AnswerList(b"[]")
 
 
-class AnswerWriter:
-    """Turns answers as sent into answers as written, by an ontology. Safe to use from many threads."""
+class AnswerSerialiser:
+    """Serialises answer lists in the order and with the names of an ontology. Thread-safe."""
 
     def __init__(self, ontology: Ontology) -> None:
         self._attributes = ontology.attributes
 
-    def static(self, answers: JSON) -> AnswerList:
-        """A list of answers (or null) as sent, as the JSON list to write."""
-        return self.written(_decode_answers(answers) or ())
+    def serialise_static(self, answers: JSON) -> AnswerList:
+        """Return the JSON list to write for a list of static answers (or null) as sent."""
+        return self.serialise(_decode_answers(answers) or ())
 
     def in_ontology_order(self, actions: msgspec.Raw) -> list[Answer]:
-        """A list of dynamic answers (or null) as sent, decoded; unknown ones last."""
+        """Decode a list of dynamic answers (or null), in ontology order. Unknown attributes come last."""
         last = len(self._attributes)
         return sorted(
             _decode_answers(actions) or (),
@@ -93,10 +102,11 @@ class AnswerWriter:
             ),
         )
 
-    def written(self, answers: Iterable[Answer], ranges: JSON = NULL) -> AnswerList:
-        """The JSON list of `answers`, each with these `ranges`.
+    def serialise(self, answers: Iterable[Answer], ranges: JSON = NULL) -> AnswerList:
+        """Return the JSON list of `answers`, each with the same `ranges`.
 
-        A later answer to a text, number or radio replaces an earlier one; checklists are unioned.
+        If an attribute is answered more than once, the last answer wins. For a checklist, the options of all
+        its answers are united.
         """
         known: dict[str, list[Answer]] = {}
         unknown: list[Answer] = []
@@ -111,8 +121,8 @@ class AnswerWriter:
             by_parent.setdefault((attribute.parent, attribute.parent_option), []).append(feature)
         items = _Items(ranges)
         self._add_below((None, None), known, by_parent, items)
-        # What is left is nested under an option that is not chosen. It is kept, like what the ontology does
-        # not know.
+        # The remaining answers are nested under options that are not chosen. They are written all the same,
+        # like answers to attributes that the ontology does not know: an export must not lose data.
         while by_parent:
             self._add_below(next(iter(by_parent)), known, by_parent, items)
         for answer in unknown:
@@ -131,7 +141,7 @@ class AnswerWriter:
             nested_in = NULL if attribute.parent_option is None else _encode(attribute.parent_option)
             chosen = _chosen(given if attribute.type == "checklist" else given[-1:])
             if chosen is None and attribute.type == "checklist":
-                for answer in given:  # one of them is odd: none is left out
+                for answer in given:  # one of them is no list of options: write each of them on its own
                     items.add(answer, attribute.name, nested_in, _chosen([answer]))
                 continue
             chosen = chosen and _in_ontology_words(attribute, chosen)
@@ -143,7 +153,7 @@ class AnswerWriter:
 
 
 class _Items:
-    """The items of one list in the making."""
+    """Collects the items of one answer list. `as_text` has the meaning that it has in `AnswerList`."""
 
     def __init__(self, ranges: JSON) -> None:
         self.written: list[bytes] = []
@@ -151,11 +161,11 @@ class _Items:
         self._ranges = ranges
 
     def add(self, answer: Answer, name: JSON, parent: bytes, chosen: _Chosen | None) -> None:
-        """Adds an answer. `chosen` are its options, None where it is no list of options."""
+        """Add an item. `chosen`: the chosen options, or None if the answer is not a list of options."""
         value, manual, answers = bytes(answer.value), bytes(answer.manual_annotation), bytes(answer.answers)
         options = text = number = NULL
         if not (_is_text(name) and _is_text(value) and manual in _MANUAL):
-            # Not one of the forms that the platform has: all of it, as JSON text.
+            # An unknown form: write the whole answer as JSON text, so that nothing is lost.
             text, self.as_text = _as_text(_encode(answer)), True
             name, value, manual = (
                 name if _is_text(name) else NULL,
@@ -176,34 +186,35 @@ class _Items:
         )
 
 
-class Written(dict[Key, AnswerList]):
-    """Cache: answers as sent to answers as written. The same recur on thousands of labels. Bounded.
+class AnswerCache(dict[Key, AnswerList]):
+    """Bounded cache: answers as sent -> answers as written. The same answers recur on thousands of labels.
 
-    Safe to use from many threads: each step is atomic, and threads that race do the same work twice.
+    Safe to use from many threads: each operation on the dictionary is atomic. If two threads miss the same
+    key at the same time, both serialise it, with the same result.
     """
 
     def keep(self, key: Key, sent: bytes, written: AnswerList) -> None:
-        """Remembers what was written for `sent`, which is (in) the `key`, unless they are long."""
+        """Add an entry, unless it is too long for the cache. `sent` are the bytes that `key` is made of."""
         if len(sent) + len(written.json) <= _CACHED_BYTES:
             if len(self) >= _CACHED_LISTS:
                 self.clear()
             self[key] = written
 
 
-class StaticAnswers(Written[bytes]):
-    """A list of static answers (or null) as sent, to what is written for it, which is found here or made."""
+class StaticAnswerCache(AnswerCache[bytes]):
+    """Cache: a list of static answers (or null) as sent -> its JSON list as written. A miss serialises it."""
 
-    def __init__(self, writer: AnswerWriter) -> None:
-        self._writer = writer
+    def __init__(self, serialiser: AnswerSerialiser) -> None:
+        self._serialiser = serialiser
 
     def __missing__(self, sent: bytes) -> AnswerList:
-        written = self._writer.static(sent)
+        written = self._serialiser.serialise_static(sent)
         self.keep(sent, sent, written)
         return written
 
 
 def _chosen(given: Iterable[Answer]) -> _Chosen | None:
-    """The chosen options of all that is `given`; None if one of them is no list of options."""
+    """Return the chosen options of all answers in `given`, or None if one of them is no list of options."""
     chosen: _Chosen = {}
     for answer in given:
         options = _options(answer.answers)
@@ -226,13 +237,13 @@ def _options(answers: msgspec.Raw) -> list[_ChosenOption] | None:
 
 
 def _is_option(option: _ChosenOption) -> bool:
-    """Whether all of it is text, and it says anything at all."""
+    """Return whether each field of an option is text or null, and at least one is text."""
     fields = (option.name, option.value, option.feature_hash)
     return all(map(_is_text, fields)) and any(bytes(field) != NULL for field in fields)
 
 
 def _in_ontology_words(attribute: Attribute, chosen: _Chosen) -> _Chosen:
-    """`chosen` in ontology order and with the ontology's names; what it does not know stays, last."""
+    """Return `chosen` in ontology order and with the ontology's names. Unknown options come last, as sent."""
     known = {
         option.feature: _ChosenOption(
             msgspec.Raw(option.name), msgspec.Raw(option.value), msgspec.Raw(option.feature)
@@ -253,13 +264,13 @@ def _options_json(chosen: _Chosen) -> bytes:
 
 
 def _is_text(sent: JSON) -> bool:
-    """Whether this JSON is a text, or null."""
+    """Return whether this JSON value is a text or null."""
     start = bytes(memoryview(sent)[:1])
     return start in (b'"', b"n")
 
 
 def _is_number(sent: bytes) -> bool:
-    """Whether this JSON is a number that readers of 64-bit integers and of doubles take."""
+    """Return whether this JSON value is a number that fits in a 64-bit integer or a double."""
     if not sent or sent[:1] not in b"-0123456789":
         return False
     if len(sent) <= _SHORT_NUMBER and sent.isdigit():
@@ -270,5 +281,5 @@ def _is_number(sent: bytes) -> bool:
 
 
 def _as_text(sent: bytes) -> bytes:
-    """JSON as a JSON text."""
+    """Return JSON as a JSON text: quoted and escaped."""
     return _encode(sent.decode())

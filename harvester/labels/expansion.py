@@ -1,4 +1,4 @@
-"""Placements frame by frame: one line for each frame, made only as it is written."""
+"""Expands the ranges of a placement to frames, for ``--per-frame``. Lines are made while they are written."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain, compress, islice
@@ -7,18 +7,19 @@ import msgspec
 
 from harvester.labels.wire import Ranges
 
-# Frames that a placement is expanded to where the number of frames is not known (46 hours at 60 a second).
+# The most frames that a placement is expanded to if the number of frames is not known: 46 hours at 60 frames
+# per second. It bounds the number of lines that a wrong range can cause.
 MOST_FRAMES = 10_000_000
-# Lines that are made at once: the most that are in memory.
+# Lines that are made in one step, and thus the most lines of a placement in memory.
 AT_ONCE = 1000
 
-Spans = list[tuple[int, int]]  # of frames, both ends included, in order
+Spans = list[tuple[int, int]]  # ranges of frames, both ends included, sorted, without overlap
 
 _decode_ranges = msgspec.json.Decoder(Ranges).decode
 
 
 class Expansion(msgspec.Struct, frozen=True):
-    """The frames that a placement is expanded to; `cut` if it has others, which are left out."""
+    """The frames that a placement is expanded to. `cut` is true if frames of its ranges were left out."""
 
     spans: Spans
     cut: bool
@@ -31,12 +32,12 @@ class Expansion(msgspec.Struct, frozen=True):
 
 
 def expanded(ranges: bytes, number_of_frames: int | None) -> Expansion | None:
-    """The frames of `ranges`; None where these are no frames.
+    """Return the frames of `ranges`, or None if these are not pairs of whole numbers.
 
     Args:
-        ranges: a JSON list of pairs.
-        number_of_frames: of the data: what lies beyond is cut. None where it is not known: the first
-            `MOST_FRAMES` are taken.
+        ranges: a JSON list of pairs of first and last frame, both included.
+        number_of_frames: of the data; later frames are left out. If None, it is not known, and the first
+            `MOST_FRAMES` are used.
     """
     spans = _spans(ranges)
     if spans is None:
@@ -48,7 +49,12 @@ def expanded(ranges: bytes, number_of_frames: int | None) -> Expansion | None:
 
 
 def expanded_on(ranges: bytes, frames: Iterable[int]) -> Expansion | None:
-    """Those of `frames`, the only ones there are, that are in `ranges`; None where these are no frames."""
+    """Return those of `frames` that are in `ranges`, or None if these are not pairs of whole numbers.
+
+    Args:
+        ranges: a JSON list of pairs of first and last frame, both included.
+        frames: the numbers of all frames of the data.
+    """
     spans = _spans(ranges)
     if spans is None:
         return None
@@ -68,7 +74,7 @@ def _spans(ranges: bytes) -> Spans | None:
 
 
 def _merged(spans: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """Sorted spans, those that overlap or touch as one."""
+    """Merge sorted spans that overlap or are adjacent."""
     current: tuple[int, int] | None = None
     for start, end in spans:
         if current is not None and start <= current[1] + 1:
@@ -91,12 +97,12 @@ def _first(spans: Spans, most: int) -> Iterator[tuple[int, int]]:
 
 
 class FrameLines:
-    """The lines of one placement, which differ in the frame only. A `harvester.labels.records.LineSeries`.
+    """The lines of one placement, which differ only in the frame. A `harvester.labels.records.LineSeries`.
 
     Args:
-        before, after: what stands before and after the frame's number in each line.
-        frames: which frames.
-        kept: for each of them whether it has a line; None: all have one.
+        before, after: the bytes before and after the frame number in each line.
+        frames: the frames of the placement.
+        kept: one byte per frame, 1 if the frame has a line, else 0. None: each frame has a line.
     """
 
     def __init__(self, before: bytes, after: bytes, frames: Expansion, kept: bytearray | None = None) -> None:
@@ -122,7 +128,7 @@ class FrameLines:
 
 
 def _digits(spans: Spans) -> int:
-    """Digits of all numbers in `spans`, none of which is negative."""
+    """Return the total number of digits of all frame numbers in `spans`, none of which is negative."""
     total = 0
     for start, end in spans:
         low = start

@@ -1,4 +1,8 @@
-"""Label rows -> records. Pure, and on bytes: what is copied is never parsed into Python objects."""
+"""The extractor: turns label rows into the lines of records.
+
+Pure: no files, no network. It works on bytes: objects and classifications are copied as sent, and are never
+parsed into Python objects as a whole. That keeps it fast, and numbers and unknown keys exactly as sent.
+"""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
@@ -7,13 +11,13 @@ import msgspec
 from harvester.errors import SkipRow
 from harvester.filters import Chain
 from harvester.filters.own import OwnFilter
-from harvester.labels.answers import AnswerWriter
+from harvester.labels.answers import AnswerSerialiser
 from harvester.labels.classifications import ClassificationReader
+from harvester.labels.locations import Locations
 from harvester.labels.notes import Note, Remark, Remarks
 from harvester.labels.objects import ObjectReader
 from harvester.labels.ontology import Ontology, read_ontology
-from harvester.labels.places import Places
-from harvester.labels.records import CHUNK, Lines, Sheet, completed, row_ends, row_head
+from harvester.labels.records import LARGE_ROW_BYTES, LineBuffer, Lines, completed, row_ends, row_head
 from harvester.labels.text import has_line_break
 from harvester.labels.units import UnitReader
 from harvester.labels.wire import LabelRow, PlanRow, Row, SentRow
@@ -22,16 +26,17 @@ from harvester.settings import Format, Selection
 _decode_row = msgspec.json.Decoder(LabelRow).decode
 
 
-# Notes on label rows that were made before the rows are read, by label hash.
+# Label hash -> notes on that label row which were made before the row was read.
 Known = Mapping[str, Iterable[Remark]]
 NOTHING_KNOWN: Known = {}
 
 
 class Harvest(msgspec.Struct):
-    """The result of reading label rows. For each kind: lines, rows with lines, and counts of records.
+    """The result of extracting some label rows, by kind of record.
 
-    `notes` is what a user should know about these rows. `lacking` are the fields that the expression of
-    ``--where`` reads and that no record of these rows had.
+    `lines` are the lines to write and `rows` the number of label rows that have lines. `seen`, `written` and
+    `dropped` count records; `dropped` counts by filter name. `notes` are the notes on these rows. `lacking`
+    are the fields that the expression of ``--where`` reads and that no record of these rows had.
     """
 
     lines: dict[str, Lines]
@@ -44,7 +49,7 @@ class Harvest(msgspec.Struct):
 
 
 class Extractor:
-    """Reads label rows, chooses their records, and writes these as lines. Safe to use from many threads."""
+    """Extracts and filters the records of label rows, and serialises them as lines. Thread-safe."""
 
     def __init__(
         self,
@@ -53,15 +58,19 @@ class Extractor:
         ontology: bytes | None,
         functions: Mapping[str, OwnFilter] | None = None,
     ) -> None:
-        """`ontology` is the JSON of the project's editor structure, None where it is not at hand.
+        """Make an extractor.
 
-        `functions` are filters that `selection` names, but that are given here instead of imported.
+        Args:
+            selection: which records are wanted, and which optional values they hold.
+            format: which kinds of records are written, and how.
+            ontology: the JSON of the project's editor structure, None if it is not available.
+            functions: filter functions by name, used instead of importing the filters that `selection` names.
 
         Raises:
-            BadInput: a filter of `selection` does not import, or `ontology` is none.
+            BadInput: a filter of `selection` cannot be imported, or `ontology` is not a valid ontology.
         """
         known = read_ontology(ontology)
-        writer = AnswerWriter(known)
+        serialiser = AnswerSerialiser(known)
         self._signed_urls = selection.signed_urls
         self._emit = format.kinds
         chains = {
@@ -70,67 +79,73 @@ class Extractor:
         }
         self.filters = {kind: chain.names for kind, chain in chains.items() if kind in format.kinds}
         self._fields = frozenset[str]().union(*(chain.fields for chain in chains.values()))
-        self._objects = ObjectReader(chains["objects"], writer, known)
+        self._objects = ObjectReader(chains["objects"], serialiser, known)
         self._classifications = ClassificationReader(
             chains["classifications"],
-            writer,
+            serialiser,
             known,
             per_frame=format.per_frame,
             with_reviews=selection.include_reviews or chains["classifications"].reads("reviews"),
         )
         self._units = UnitReader(format.kinds, signed_urls=selection.signed_urls)
-        self._finders = _finders(writer, known, emitted=format.kinds) if "units" in format.kinds else []
+        self._finders = _finders(serialiser, known, emitted=format.kinds) if "units" in format.kinds else []
 
     def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
-        """The records of one label row: as sent, or its skeleton where no rows are emitted.
+        """Return the records of one label row.
 
-        `known`: notes on it that were made before.
+        Args:
+            row: the label row as sent, or its skeleton. Row records can only be made from the row as sent.
+            planned: its row of the plan.
+            known: notes that were made before, by label hash.
 
         Raises:
-            SkipRow: the row cannot be read: no JSON, or of a form that no label row has.
+            SkipRow: the row is not valid JSON, or does not have the form of a label row.
             BadInput: one of the user's own filters failed.
         """
-        sheets, notes = self._sheets(), list[Note]()
-        return _harvest(sheets, [self._add(sheets, row, planned, known, notes)], notes)
+        buffers, notes = self._new_buffers(), list[Note]()
+        return _harvest(buffers, [self._add(buffers, row, planned, known, notes)], notes)
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
     ) -> Iterator[tuple[int, Harvest | SkipRow]]:
         """Read label rows. Yield (number of rows, their `Harvest`), or (1, the error) for an unreadable one.
 
-        Raises BadInput as `extract`.
+        The records of consecutive readable rows come in one `Harvest`. Raises BadInput like `extract`.
         """
-        sheets, sizes, notes = self._sheets(), list[int](), list[Note]()
+        buffers, sizes, notes = self._new_buffers(), list[int](), list[Note]()
         for row, planned in rows:
             try:
-                sizes.append(self._add(sheets, row, planned, known, notes))
+                sizes.append(self._add(buffers, row, planned, known, notes))
             except SkipRow as error:
                 if sizes:
-                    yield len(sizes), _harvest(sheets, sizes, notes)
+                    yield len(sizes), _harvest(buffers, sizes, notes)
                 yield 1, error
-                sheets, sizes, notes = self._sheets(), [], []
+                buffers, sizes, notes = self._new_buffers(), [], []
         if sizes:
-            yield len(sizes), _harvest(sheets, sizes, notes)
+            yield len(sizes), _harvest(buffers, sizes, notes)
 
-    def _sheets(self) -> dict[str, Sheet]:
-        return {kind: Sheet(self.filters.get(kind, ()), self._fields) for kind in self._emit}
+    def _new_buffers(self) -> dict[str, LineBuffer]:
+        return {kind: LineBuffer(self.filters.get(kind, ()), self._fields) for kind in self._emit}
 
     def _add(
-        self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, known: Known, notes: list[Note]
+        self, buffers: dict[str, LineBuffer], sent: Row, planned: PlanRow, known: Known, notes: list[Note]
     ) -> int:
-        """Reads a row into `sheets`, or, with SkipRow, nothing of it. Returns its bytes, 0 for a skeleton."""
-        marks = [sheet.mark() for sheet in sheets.values()]
+        """Add the records of a row to `buffers`, and return its size in bytes (0 for a skeleton).
+
+        If it raises SkipRow, everything that was added of this row has been removed again.
+        """
+        marks = [buffer.mark() for buffer in buffers.values()]
         remarks = Remarks()
         try:
-            size = self._read(sheets, sent, planned, remarks)
+            size = self._read(buffers, sent, planned, remarks)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, SkipRow) as exc:
-            for sheet, mark in zip(sheets.values(), marks, strict=True):
-                sheet.back_to(mark)
+            for buffer, mark in zip(buffers.values(), marks, strict=True):
+                buffer.back_to(mark)
             if isinstance(exc, SkipRow):
                 raise
             raise SkipRow(_reason(exc), operation="extract", row=planned.label_hash) from exc
-        for sheet, mark in zip(sheets.values(), marks, strict=True):
-            sheet.count_row(mark)
+        for buffer, mark in zip(buffers.values(), marks, strict=True):
+            buffer.count_row(mark)
         if known:
             for remark in known.get(planned.label_hash or "", ()):
                 remarks.add(*remark)
@@ -138,55 +153,64 @@ class Extractor:
             notes += remarks.notes(planned)
         return size
 
-    def _read(self, sheets: dict[str, Sheet], sent: Row, planned: PlanRow, remarks: Remarks) -> int:
+    def _read(self, buffers: dict[str, LineBuffer], sent: Row, planned: PlanRow, remarks: Remarks) -> int:
         row, skeleton = (b"", sent) if isinstance(sent, LabelRow) else _on_one_line(sent)
         _compare(skeleton, planned, remarks)
         skeleton = completed(skeleton, planned)
-        if skeleton.label_hash != planned.label_hash:  # a repeated key, or the answer to another question
+        if skeleton.label_hash != planned.label_hash:  # a repeated key in the JSON, or not the requested row
             raise SkipRow("the label row says it is another one", operation="extract", row=planned.label_hash)
         head, data_type = row_head(skeleton), (skeleton.data_type or "").lower()
-        places = Places(skeleton, signed_urls=self._signed_urls, width=planned.width, height=planned.height)
+        locations = Locations(
+            skeleton, signed_urls=self._signed_urls, width=planned.width, height=planned.height
+        )
         frames = planned.number_of_frames or None
-        for kind, sheet in sheets.items():
+        for kind, buffer in buffers.items():
             if kind == "objects":
-                self._objects.read(sheet, skeleton, data_type, head, places, remarks)
+                self._objects.read(buffer, skeleton, data_type, head, locations, remarks)
             elif kind == "classifications":
-                self._classifications.read(sheet, skeleton, data_type, head, places, remarks, frames)
+                self._classifications.read(buffer, skeleton, data_type, head, locations, remarks, frames)
             elif kind == "rows":
-                _add_row(sheet, row, planned)
-        if "units" in sheets:  # last, as they count the others
+                _add_row(buffer, row, planned)
+        if "units" in buffers:  # last, because a unit's record counts the other records on it
             for find in self._finders:
-                find(skeleton, data_type, places)
-            self._units.read(sheets["units"], skeleton, head, places, frames)
+                find(skeleton, data_type, locations)
+            self._units.read(buffers["units"], skeleton, head, locations, frames)
         return len(row)
 
 
 def _finders(
-    writer: AnswerWriter, ontology: Ontology, *, emitted: Collection[str]
-) -> list[Callable[[LabelRow, str, Places], None]]:
-    """What finds the spaces that only labels of a kind which is not `emitted` name: they are units, too."""
-    objects = ObjectReader(Chain("objects", Selection(), {}, {}), writer, ontology)
+    serialiser: AnswerSerialiser, ontology: Ontology, *, emitted: Collection[str]
+) -> list[Callable[[LabelRow, str, Locations], None]]:
+    """Return functions that read the labels of a row whose kind is not `emitted`, without writing them.
+
+    A space that only such a label names is a unit too, and `Locations` learns of it when the label is read.
+    """
+    objects = ObjectReader(Chain("objects", Selection(), {}, {}), serialiser, ontology)
     classifications = ClassificationReader(
-        Chain("classifications", Selection(), {}, {}), writer, ontology, per_frame=False, with_reviews=False
+        Chain("classifications", Selection(), {}, {}),
+        serialiser,
+        ontology,
+        per_frame=False,
+        with_reviews=False,
     )
 
-    def find_in_objects(row: LabelRow, data_type: str, places: Places) -> None:
-        objects.read(Sheet(), row, data_type, b"", places, Remarks())
+    def find_in_objects(row: LabelRow, data_type: str, locations: Locations) -> None:
+        objects.read(LineBuffer(), row, data_type, b"", locations, Remarks())
 
-    def find_in_classifications(row: LabelRow, data_type: str, places: Places) -> None:
-        classifications.read(Sheet(), row, data_type, b"", places, Remarks(), None)
+    def find_in_classifications(row: LabelRow, data_type: str, locations: Locations) -> None:
+        classifications.read(LineBuffer(), row, data_type, b"", locations, Remarks(), None)
 
     finders = {"objects": find_in_objects, "classifications": find_in_classifications}
     return [find for kind, find in finders.items() if kind not in emitted]
 
 
 class RowByRow(Extractor):
-    """An extractor that never joins the records of several label rows."""
+    """An extractor that never puts the records of several label rows into one `Harvest`."""
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
     ) -> Iterator[tuple[int, Harvest | SkipRow]]:
-        """As an extractor does, one row at a time."""
+        """Read label rows one at a time. Yields like `Extractor.extract_all`, always with 1 row."""
         for row, planned in rows:
             try:
                 yield 1, self.extract(row, planned, known)
@@ -195,11 +219,11 @@ class RowByRow(Extractor):
 
 
 def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
-    """Notes where a row, before anything is filled in, says of itself what its listing contradicts."""
+    """Add notes if a row contradicts its listing. Call it before missing values are filled in."""
     if planned.replaced_in:
         remarks.add("surrogates_replaced", planned.replaced_in)
     if planned.listed_twice:
-        remarks.add("listed_twice", "the first of its places in the plan counts")
+        remarks.add("listed_twice", "the first of its locations in the plan counts")
     for field, said, listed in (
         ("branch_name", row.branch_name, planned.branch_name),
         ("data_hash", row.data_hash, planned.data_hash),
@@ -209,23 +233,23 @@ def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
             remarks.add("unlike_listing", f"{field} {said}, listed as {listed}")
 
 
-def _harvest(sheets: dict[str, Sheet], sizes: list[int], notes: list[Note]) -> Harvest:
-    """What is on `sheets`, of rows of these sizes in bytes."""
-    giant = sum(sizes) if max(sizes) > CHUNK else 0
+def _harvest(buffers: dict[str, LineBuffer], sizes: list[int], notes: list[Note]) -> Harvest:
+    """Make the result of the records in `buffers`. `sizes` are the sizes of their label rows in bytes."""
+    large_rows = sum(sizes) if max(sizes) > LARGE_ROW_BYTES else 0
     return Harvest(
-        lines={kind: sheet.lines(giant) for kind, sheet in sheets.items()},
-        rows={kind: sheet.rows for kind, sheet in sheets.items()},
-        seen={kind: sheet.seen for kind, sheet in sheets.items()},
-        written={kind: sheet.written for kind, sheet in sheets.items()},
-        dropped={kind: sheet.dropped for kind, sheet in sheets.items()},
+        lines={kind: buffer.lines(large_rows) for kind, buffer in buffers.items()},
+        rows={kind: buffer.rows for kind, buffer in buffers.items()},
+        seen={kind: buffer.seen for kind, buffer in buffers.items()},
+        written={kind: buffer.written for kind, buffer in buffers.items()},
+        dropped={kind: buffer.dropped for kind, buffer in buffers.items()},
         notes=notes,
-        lacking=frozenset.intersection(*(frozenset(sheet.lacking) for sheet in sheets.values())),
+        lacking=frozenset.intersection(*(frozenset(buffer.lacking) for buffer in buffers.values())),
     )
 
 
 def _on_one_line(row: SentRow) -> tuple[SentRow, LabelRow]:
-    """A row on one line, and its skeleton."""
-    # Decoded first: only in valid JSON is a line break never part of a value.
+    """Return a label row without line breaks, and its skeleton."""
+    # Decode first: it proves that the JSON is valid, and in valid JSON line breaks are only between values.
     skeleton = _decode_row(row)
     if not has_line_break(row):
         return row, skeleton
@@ -233,17 +257,17 @@ def _on_one_line(row: SentRow) -> tuple[SentRow, LabelRow]:
     return row, _decode_row(row)
 
 
-def _add_row(sheet: Sheet, row: SentRow, planned: PlanRow) -> None:
+def _add_row(buffer: LineBuffer, row: SentRow, planned: PlanRow) -> None:
     if not len(row):
         raise TypeError("a row record is made of the row as sent, not of its skeleton")
     listed = bytes(planned.metadata) or b"null"
     if has_line_break(listed):
         listed = msgspec.json.format(listed, indent=-1)
-    sheet.keep_all(*row_ends(listed), [row])
+    buffer.add(*row_ends(listed), [row])
 
 
 def _reason(exc: Exception) -> str:
-    """Why a row cannot be read: the place, and nothing of the row's content."""
+    """Return why a row cannot be read. The text names a position and never quotes the row's content."""
     if isinstance(exc, UnicodeDecodeError):
         return "the label row is no valid UTF-8"
     if isinstance(exc, RecursionError):

@@ -1,4 +1,7 @@
-"""Where in a JSON text something stands, as a path that a user can follow: for texts that no parser takes."""
+"""Find the paths of strings and words in a JSON text, also in one that is invalid and that no parser accepts.
+
+The paths are for messages, so that a user finds the value in question.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -6,23 +9,25 @@ from itertools import islice
 
 import msgspec
 
-from harvester.labels.surrogates import as_text
+from harvester.labels.surrogates import replace_invalid_text
 
-_NAMED = 3  # paths that a sentence names; the others are counted
-_LONGEST = 200  # characters of a path, which may be made of keys that are texts of any length
+_NAMED = 3  # the number of paths that a message names; further ones are only counted
+_LONGEST = 200  # the most characters of a path in a message; keys may have any length
 
-# Possessive, so that the size of a text costs no memory: a whole string, a bracket, a sign, a word.
+# A token: a whole string, a bracket, a colon or comma, or a word such as a number. Possessive quantifiers, so
+# that long strings need no memory for backtracking.
 _TOKEN = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[{}\[\],:]|[^\s"{}\[\],:]++', re.S)
 _NOT_JSON = (b"NaN", b"Infinity", b"-Infinity")
 _MAY_HOLD_NOT_JSON = re.compile(rb"\b(?:NaN|Infinity)\b")
 
 
 def paths_of(json: bytes | bytearray | memoryview, odd: Callable[[bytes], bool]) -> Iterator[str]:
-    """The paths, such as ``data_units.x.labels.objects[3]``, of the strings, keys and words that are `odd`.
+    """Yield the paths, such as ``data_units.x.labels.objects[3]``, of the tokens for which `odd` is true.
 
-    `odd` gets each as it stands in `json`, strings with their quotes. A key's path ends with the key.
+    `odd` is called with each string, key, number and word as in `json`, strings with their quotes. The path
+    of a key ends with that key.
     """
-    path: list[bytes | int] = []  # of each open object or list the key, or the index, that is read
+    path: list[bytes | int] = []  # for each open object its current key, for each open list its current index
     at_key = False
     for found in _TOKEN.finditer(json):
         token = found[0]
@@ -47,15 +52,15 @@ def paths_of(json: bytes | bytearray | memoryview, odd: Callable[[bytes], bool])
 
 
 def where(paths: Iterable[str]) -> str:
-    """A phrase that names the first of `paths` and counts the others; "" where there is none."""
+    """Return a phrase that names the first paths and counts the others, or "" if there are no paths."""
     paths = iter(paths)
     named = ", ".join(islice(paths, _NAMED))
     more = sum(1 for _ in paths)
     return f"{named} and {more:,} more" if more else named
 
 
-def first_no_json(json: bytes | bytearray) -> tuple[str, str] | None:
-    """The first NaN or infinity in `json`, which are no JSON, and its path; None without one."""
+def first_invalid_number(json: bytes | bytearray) -> tuple[str, str] | None:
+    """Return the first NaN or infinity in `json` and its path, or None. JSON has no such numbers."""
     if not _MAY_HOLD_NOT_JSON.search(json):
         return None
     word = b""
@@ -76,6 +81,6 @@ def _shown(path: list[bytes | int]) -> str:
 
 def _text(key: bytes) -> str:
     try:
-        return msgspec.json.decode(as_text(key), type=str)
+        return msgspec.json.decode(replace_invalid_text(key), type=str)
     except msgspec.MsgspecError:
         return key.decode(errors="replace")

@@ -1,13 +1,13 @@
-"""Notes: what a user should know of a label row that was harvested."""
+"""Notes: peculiarities of a harvested label row that a user should know of."""
 
 import msgspec
 
 from harvester.labels.wire import PlanRow
 from harvester.schema import NOTES
 
-_NAMED = 3  # places that a note names; all are counted
+_NAMED = 3  # the number of details that a note quotes; further ones are only counted
 
-# What is noted of a row: which note, and the detail.
+# One thing to note about a row: (kind of note, detail).
 Remark = tuple[str, str]
 
 
@@ -24,22 +24,22 @@ class Remarks:
     """Collects the notes on one row while it is read."""
 
     def __init__(self) -> None:
-        self._places: dict[str, dict[str, None]] = {}
+        self._details: dict[str, dict[str, None]] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._places)
+        return bool(self._details)
 
     def add(self, note: str, where: str) -> None:
-        """Add a place to a note. A place that is there already is not added again."""
-        self._places.setdefault(note, {})[where] = None
+        """Add a detail to a kind of note; `where` says what in the row it is about. Repeats are ignored."""
+        self._details.setdefault(note, {})[where] = None
 
     def notes(self, row: PlanRow) -> list[Note]:
-        """The notes on `row`, in the order of the schema, one of each kind."""
+        """Return the notes on `row`: at most one of each kind, in the order of `harvester.schema.NOTES`."""
         found = []
         for note in NOTES:
-            if places := self._places.get(note):
-                named = ", ".join(list(places)[:_NAMED])
-                more = len(places) - _NAMED
+            if details := self._details.get(note):
+                named = ", ".join(list(details)[:_NAMED])
+                more = len(details) - _NAMED
                 detail = f"{named} and {more:,} more" if more > 0 else named
                 found.append(Note(row.label_hash or "", row.data_title, note, detail))
         return found

@@ -1,4 +1,4 @@
-"""The ontology as the reader of labels needs it: names, attribute order, nesting, global classifications."""
+"""Reads a project's ontology: names, order and nesting of attributes, global classifications."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from harvester.errors import BadInput
 
 
 class OptionNode(msgspec.Struct, rename="camel"):
-    """An option as the ontology has it, with the attributes that are nested under it."""
+    """An option in the ontology's JSON, with the attributes that are nested under it."""
 
     feature_node_hash: str = ""
     label: str = ""
     value: str = ""
-    archived: Any = None  # true or false; what else it may be one day must not stop an export
+    archived: Any = None  # a boolean today; any type is accepted, so that a change stops no export
     options: list[AttributeNode] | None = None
 
 
 class AttributeNode(msgspec.Struct, rename="camel"):
-    """An attribute as the ontology has it."""
+    """An attribute in the ontology's JSON."""
 
     feature_node_hash: str = ""
     name: str = ""
@@ -32,7 +32,7 @@ class AttributeNode(msgspec.Struct, rename="camel"):
 
 
 class ObjectNode(msgspec.Struct, rename="camel"):
-    """An object as the ontology has it."""
+    """An object class in the ontology's JSON."""
 
     feature_node_hash: str = ""
     name: str = ""
@@ -42,7 +42,7 @@ class ObjectNode(msgspec.Struct, rename="camel"):
 
 
 class ClassificationNode(msgspec.Struct, rename="camel"):
-    """A classification as the ontology has it: name and archived flag are those of its attribute."""
+    """A classification in the ontology's JSON. Its name is that of its first attribute."""
 
     feature_node_hash: str = ""
     archived: Any = None
@@ -51,14 +51,14 @@ class ClassificationNode(msgspec.Struct, rename="camel"):
 
 
 class Structure(msgspec.Struct):
-    """An ontology's editor structure, as far as it is looked at."""
+    """The parts of an ontology's editor structure that harvester reads."""
 
     objects: list[ObjectNode] | None = None
     classifications: list[ClassificationNode] | None = None
 
 
 class Option(msgspec.Struct, frozen=True):
-    """An option of a radio or checklist: name, value and feature hash, each as JSON."""
+    """An option of a radio or checklist: its name, value and feature hash, each as JSON."""
 
     name: bytes
     value: bytes
@@ -66,7 +66,12 @@ class Option(msgspec.Struct, frozen=True):
 
 
 class Attribute(msgspec.Struct, frozen=True):
-    """An attribute: its place in ontology order, its name as JSON, and the option it is nested under."""
+    """An attribute of the ontology.
+
+    `order` is its position in ontology order, depth first. `name` is JSON. `options` are its options by
+    feature hash. `parent` and `parent_option` are the feature hashes of the attribute and the option that it
+    is nested under, None for attributes that are not nested.
+    """
 
     order: int
     name: bytes
@@ -77,7 +82,7 @@ class Attribute(msgspec.Struct, frozen=True):
 
 
 class Ontology(msgspec.Struct, frozen=True):
-    """An ontology by feature hash. `known` is False where the project's ontology is not at hand."""
+    """An ontology, with its parts by feature hash. `known` is false if no ontology was available."""
 
     known: bool
     attributes: dict[str, Attribute]
@@ -89,10 +94,10 @@ class Ontology(msgspec.Struct, frozen=True):
 
 
 def read_structure(structure: bytes | None) -> Structure:
-    """Reads the JSON of an ontology's editor structure; an empty one where it is not at hand.
+    """Parse the JSON of an ontology's editor structure. None gives an empty structure.
 
     Raises:
-        BadInput: `structure` is no ontology.
+        BadInput: `structure` is not a valid ontology.
     """
     try:
         return msgspec.json.decode(structure, type=Structure) if structure is not None else Structure()
@@ -101,12 +106,12 @@ def read_structure(structure: bytes | None) -> Structure:
 
 
 def read_ontology(structure: bytes | None) -> Ontology:
-    """Reads the JSON of an ontology's editor structure. Unknown shapes, types and fields pass by.
+    """Read the JSON of an ontology's editor structure. Unknown shapes, types and fields are accepted.
 
-    Names: an object's own; a classification's is that of its root attribute, as in the label editor.
+    As in the label editor, the name of a classification is that of its first attribute.
 
     Raises:
-        BadInput: `structure` is no ontology.
+        BadInput: `structure` is not a valid ontology.
     """
     read = read_structure(structure)
     objects, classifications = read.objects or [], read.classifications or []
@@ -131,7 +136,7 @@ def read_ontology(structure: bytes | None) -> Ontology:
 
 
 def _attributes(roots: Iterable[AttributeNode], first: int) -> dict[str, Attribute]:
-    """`roots` and all that is nested under their options, in ontology order, numbered from `first`."""
+    """Return `roots` and all attributes nested under them, in ontology order, numbered from `first`."""
     found: dict[str, Attribute] = {}
     for attribute, parent, parent_option in _walk(roots, None, None):
         found[attribute.feature_node_hash] = Attribute(

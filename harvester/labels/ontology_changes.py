@@ -1,7 +1,8 @@
-"""What differs between two ontologies, by feature hash, as far as it can show in a record. Pure.
+"""Compares two ontologies, by feature hash. Only differences that records can show are found. Pure.
 
-An object or classification is compared with all that is below it: attributes, options, nested attributes, and
-their order. Its own position among the others, its colour and id and what is required show in no record.
+An object or classification is compared together with everything below it: attributes, options, nested
+attributes, and their order. Its own position, its colour, its id and its required flags are ignored, because
+no record shows them.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -21,9 +22,10 @@ RootKind = Literal["objects", "classifications"]
 
 
 class ChangedNode(msgspec.Struct, frozen=True, kw_only=True):
-    """An object, classification, attribute or option that has changed, and how.
+    """An object, classification, attribute or option that has changed.
 
-    `name` is what it is called now (or was, where it is gone), `was` its former name where that was another.
+    `name` is its current name, or its last name if it was removed. `was` is its former name if it was
+    renamed. `how` lists the changes, such as ``added`` or ``renamed``.
     """
 
     feature_hash: str
@@ -37,7 +39,11 @@ class ChangedNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Root(NamedTuple):
-    """An object or classification: what of it can show in a record. `compared` holds all of it."""
+    """An object or classification: everything about it that records can show.
+
+    Two of them are equal if `compared` is equal. `nodes` are the node itself and the nodes below it by
+    feature hash, `features` all feature hashes in it.
+    """
 
     kind: RootKind
     name: str
@@ -63,8 +69,8 @@ Roots = dict[str, Root]  # by feature hash
 class OntologyDifferences(msgspec.Struct, frozen=True):
     """The objects and classifications that differ between two ontologies.
 
-    `before` and `now` hold those of each ontology that differ, by feature hash; one is in one of them only
-    where it was added or removed.
+    `before` and `now` hold the differing ones as they are in each ontology, by feature hash. One that was
+    added is only in `now`, one that was removed only in `before`.
     """
 
     before: Roots
@@ -72,11 +78,14 @@ class OntologyDifferences(msgspec.Struct, frozen=True):
 
     @property
     def roots(self) -> list[str]:
-        """The feature hashes of the objects and classifications that differ."""
+        """Return the feature hashes of the objects and classifications that differ."""
         return list({**self.before, **self.now})
 
     def roots_of(self) -> dict[str, frozenset[str]]:
-        """For each feature hash in what differs, down to options: the roots that it is or was below."""
+        """Return, for each feature hash in the differing roots (down to options), the roots that contain it.
+
+        Both ontologies count: a node that was moved has its former and its present root.
+        """
         found: dict[str, frozenset[str]] = {}
         for roots in (self.before, self.now):
             for root_hash, root in roots.items():
@@ -85,15 +94,15 @@ class OntologyDifferences(msgspec.Struct, frozen=True):
         return found
 
     def changed_nodes(self, wanted: Container[str]) -> list[ChangedNode]:
-        """What has changed in those objects and classifications that are `wanted`."""
+        """Return the changed nodes in the objects and classifications with the feature hashes in `wanted`."""
         return list(_changed(_nodes(self.before, wanted), _nodes(self.now, wanted)))
 
 
 def ontology_differences(before: bytes | None, now: bytes | None) -> OntologyDifferences:
-    """What differs between two ontologies, each the JSON of an editor structure, None: there was none.
+    """Compare two ontologies. Each is the JSON of an editor structure, or None if there was none.
 
     Raises:
-        BadInput: one of them is no ontology.
+        BadInput: one of them is not a valid ontology.
     """
     olds, news = _roots(before), _roots(now)
     return OntologyDifferences(
@@ -119,7 +128,7 @@ def _changed(before: Mapping[str, _Node], now: Mapping[str, _Node]) -> Iterator[
         old, new = before.get(feature), now.get(feature)
         if old is None or new is None:
             there = now if old is None else before
-            if node.parent is None or _is_kept(node.parent, before, now):  # else its parent is named
+            if node.parent is None or _is_kept(node.parent, before, now):  # else naming the parent is enough
                 yield ChangedNode(
                     feature_hash=feature, name=node.name, how=("added" if there is now else "removed",)
                 )
@@ -176,7 +185,7 @@ def _object(thing: ObjectNode) -> Root:
 
 def _classification(thing: ClassificationNode) -> Root:
     attributes, own, is_global = thing.attributes or [], thing.feature_node_hash, thing.level == "global"
-    # Users see a classification and its first attribute as one: so they are one node here.
+    # The label editor shows a classification and its first attribute as one, so they are one node here.
     first, others = attributes[0] if attributes else AttributeNode(), attributes[1:]
     archived = thing.archived is True or first.archived is True
     facts = ("classification", is_global, first.feature_node_hash, *_facts(first))

@@ -1,4 +1,4 @@
-"""How the lines of records are put together from ready-made bytes, and what is counted of them."""
+"""Line buffers: put the lines of records together from pieces of bytes, and count the records."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, repeat
@@ -9,25 +9,28 @@ import msgspec
 from harvester.labels.values import JSON
 from harvester.labels.wire import LabelRow, PlanRow, SentRow
 
-# Bytes. A label row of more is a large row: its lines are joined in chunks of this size, not all at once.
-CHUNK = 1024**2
+# Bytes. A larger label row is a large row: its lines are joined in chunks, not all at once.
+LARGE_ROW_BYTES = 1024**2
+# Bytes of a chunk of joined lines.
+JOIN_CHUNK_BYTES = 1024**2
 
 _encode = msgspec.json.encode
 
 
 class LineSeries(Protocol):
-    """Many lines that differ in little: made as they are taken, so that they never lie in memory together."""
+    """Many similar lines, made while they are iterated over, so that they are never all in memory."""
 
     def __len__(self) -> int:
-        """Bytes of all its lines."""
+        """Return the size of all lines in bytes."""
 
     def __iter__(self) -> Iterator[bytes]: ...
 
 
 class Lines(msgspec.Struct):
-    """The lines of one kind that rows give: `size` bytes for the file, in chunks to be taken once.
+    """The lines of one kind of record from some label rows.
 
-    `held` bytes of these lie in memory now; the rest is made as it is taken.
+    `size` is their size in bytes. `chunks` can be iterated over once. `held` bytes of the lines are in memory
+    now; the rest is made during the iteration.
     """
 
     size: int
@@ -38,15 +41,16 @@ class Lines(msgspec.Struct):
         return b"".join(self.chunks)
 
 
-# The state of a sheet before a row was read.
+# The state of a buffer before a row was read.
 _Mark = tuple[int, int, int, int, dict[str, int], set[str]]
 
 
-class Sheet:
-    """Buffer of the lines of one kind, with counts of the records that were seen, written and dropped.
+class LineBuffer:
+    """Buffer of the lines of one kind of record, with the counts of these records.
 
-    `rows` counts the label rows that have lines. `lacking` are the fields that the expression of ``--where``
-    reads and that none of the records so far had.
+    `pieces` are parts of lines, which are joined once, for many rows at a time. `rows` counts the label rows
+    that have lines. `seen`, `written` and `dropped` count records; `dropped` counts by filter name. `lacking`
+    are the fields that the expression of ``--where`` reads and that no record so far had.
     """
 
     def __init__(self, filters: tuple[str, ...] = (), fields: Iterable[str] = ()) -> None:
@@ -58,14 +62,14 @@ class Sheet:
         self.lacking = set(fields)
         self._series = 0
 
-    def keep_all(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
-        """Keeps records that differ in what was `sent` only."""
+    def add(self, before: bytes, after: bytes, sent: Sequence[SentRow]) -> None:
+        """Add one record for each of `sent`, which is put between `before` and `after`."""
         self.seen += len(sent)
         self.written += len(sent)
         self.pieces += chain.from_iterable(zip(repeat(before), sent, repeat(after), strict=False))
 
-    def keep_series(self, series: LineSeries, lines: int) -> None:
-        """Keeps that many `lines`, which are not made yet."""
+    def add_series(self, series: LineSeries, lines: int) -> None:
+        """Add a series of `lines` lines. They are counted as written, not as seen."""
         self.written += lines
         self.pieces.append(series)
         self._series += 1
@@ -90,14 +94,14 @@ class Sheet:
         """Count the row that was read since `mark`, if it has lines."""
         self.rows += len(self.pieces) > mark[0]
 
-    def lines(self, giant: int) -> Lines:
-        """Return the lines. `giant`: bytes of all label rows, where one of them is a large row, else 0.
+    def lines(self, large_rows: int) -> Lines:
+        """Return the lines. `large_rows`: bytes of all label rows if one of them is large, else 0.
 
-        The lines of a large row are joined chunk by chunk while they are written, if they have more bytes
-        than the rows: so the rows and all of their lines are never in memory together. The lines of a
-        `LineSeries` are always made chunk by chunk.
+        Lines are usually joined at once. If there is a large row, and the lines have more bytes than the
+        label rows, they are joined chunk by chunk while they are written: so the label rows and all their
+        lines are never in memory together. The lines of a `LineSeries` are always made chunk by chunk.
         """
-        if self._series or (giant and sum(map(len, self.pieces)) > giant):
+        if self._series or (large_rows and sum(map(len, self.pieces)) > large_rows):
             held = sum(len(piece) for piece in self.pieces if _is_made(piece))
             return Lines(sum(map(len, self.pieces)), _joined(self.pieces), held)
         lines = b"".join(self.pieces)  # type: ignore[arg-type]  # no series among them
@@ -112,7 +116,7 @@ def _joined(pieces: Iterable[SentRow | LineSeries]) -> Iterator[bytes]:
     chunk = bytearray()
     for piece in _cut(pieces):
         chunk += piece
-        if len(chunk) >= CHUNK:
+        if len(chunk) >= JOIN_CHUNK_BYTES:
             yield bytes(chunk)
             chunk.clear()
     yield bytes(chunk)
@@ -122,15 +126,16 @@ def _cut(pieces: Iterable[SentRow | LineSeries]) -> Iterator[SentRow]:
     for piece in pieces:
         if not isinstance(piece, bytes | bytearray | memoryview | msgspec.Raw):
             yield from piece
-        elif len(piece) <= CHUNK:
+        elif len(piece) <= JOIN_CHUNK_BYTES:
             yield piece
         else:
             view = memoryview(piece)
-            yield from (view[start : start + CHUNK] for start in range(0, len(view), CHUNK))
+            starts = range(0, len(view), JOIN_CHUNK_BYTES)
+            yield from (view[start : start + JOIN_CHUNK_BYTES] for start in starts)
 
 
 def completed(row: LabelRow, planned: PlanRow) -> LabelRow:
-    """Return the row, with what it does not say of itself as the listing says it. `row` is not changed."""
+    """Return the row with its missing values filled in from the listing. `row` itself is not changed."""
     if (
         row.label_hash
         and row.branch_name is not None
@@ -154,7 +159,7 @@ def completed(row: LabelRow, planned: PlanRow) -> LabelRow:
 
 
 def row_head(row: LabelRow) -> bytes:
-    """The keys that all records of a row share, ``label_hash`` to ``data_type``; ends in a comma."""
+    """Return the keys that all records of a row share, ``label_hash`` to ``data_type``, ending in a comma."""
     fields = {
         "label_hash": row.label_hash,
         "branch_name": row.branch_name,
@@ -168,5 +173,5 @@ def row_head(row: LabelRow) -> bytes:
 
 
 def row_ends(metadata: JSON) -> tuple[bytes, bytes]:
-    """What stands before and after the label row in a row record."""
+    """Return the bytes before and after the label row in a row record. `metadata` is the listing item."""
     return b'{"kind":"row","metadata":%b,"row":' % metadata, b"}\n"

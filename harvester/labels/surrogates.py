@@ -1,26 +1,31 @@
-"""JSON text that stands for no text: unpaired surrogates, and bytes that are no UTF-8."""
+"""Replaces unpaired surrogate escapes and invalid UTF-8 in JSON by U+FFFD.
+
+JSON may contain escapes such as ``\\ud800`` that are only half of a UTF-16 pair (RFC 8259, section 8.2). They
+are not characters, so strict readers reject the whole text.
+"""
 
 import re
 
-# Escapes one by one, so that a backslash that is itself escaped begins none.
+# Matches each escape as a whole, so that the second backslash of an escaped backslash is not taken for the
+# beginning of an escape. Group 1 is an unpaired surrogate.
 _ESCAPE = re.compile(
     rb"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.S
 )
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
-def with_pairs_only(json: bytes | bytearray) -> bytes:
-    """`json`, as long as before, with U+FFFD in place of each escaped surrogate that is half a pair."""
+def replace_unpaired_surrogates(json: bytes | bytearray) -> bytes:
+    """Replace each unpaired surrogate escape by the escape of U+FFFD. The length does not change."""
     if not _SURROGATE.search(json):
         return bytes(json)
     return _ESCAPE.sub(lambda escape: rb"\ufffd" if escape[1] else escape[0], json)
 
 
-def as_text(json: bytes) -> bytes:
-    """`json` with U+FFFD in place of all that stands for no text."""
-    return with_pairs_only(json.decode(errors="replace").encode())
+def replace_invalid_text(json: bytes) -> bytes:
+    """Replace unpaired surrogate escapes and invalid UTF-8 by U+FFFD."""
+    return replace_unpaired_surrogates(json.decode(errors="replace").encode())
 
 
-def is_no_text(json: bytes) -> bool:
-    """Whether `json` holds what stands for no text."""
-    return not (json.isascii() and b"\\" not in json) and as_text(json) != json
+def has_invalid_text(json: bytes) -> bool:
+    """Return whether `json` has an unpaired surrogate escape or invalid UTF-8."""
+    return not (json.isascii() and b"\\" not in json) and replace_invalid_text(json) != json

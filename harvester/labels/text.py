@@ -1,17 +1,19 @@
-"""A JSON text, before anything in it is looked at: is it text at all, and does it stand on one line?"""
+"""Checks on the bytes of a whole JSON text: valid UTF-8, and line breaks."""
 
 import codecs
 
 from harvester.labels.wire import SentRow
 
-# Bytes that are looked at in one step. They stay in the processor's cache: 64 KB take a fifth longer.
+# Bytes that are decoded in one step. So many stay in the processor's cache; with 64 KB it takes a fifth
+# longer.
 _STEP = 8 * 1024
 
 
 def has_line_break(json: SentRow) -> bool:
-    """Whether a JSON text has a line break, which in JSON stands between values only.
+    """Return whether a JSON text has a line break. In valid JSON, one can only be between values.
 
-    Raises UnicodeDecodeError where it is no UTF-8: what is skipped while decoding is not checked there.
+    Raises UnicodeDecodeError if the text is not valid UTF-8. msgspec does not check values that it skips or
+    keeps raw, so they are checked here.
     """
     if isinstance(json, bytes | bytearray) and json.isascii():
         return b"\n" in json or b"\r" in json

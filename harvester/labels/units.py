@@ -1,9 +1,9 @@
-"""Units: one line for each data unit and space of a label row, with records on it or without."""
+"""Writes unit records: one line for each data unit and space of a label row, even if no record is on it."""
 
 import msgspec
 
-from harvester.labels.places import IMAGE_SPACES, Place, Places, frame_number
-from harvester.labels.records import Sheet
+from harvester.labels.locations import IMAGE_SPACES, Location, Locations, frame_number
+from harvester.labels.records import LineBuffer
 from harvester.labels.values import JSON, NULL, integer, number, rate, seconds, size, text, whole
 from harvester.labels.wire import FrameLabels, LabelRow
 
@@ -19,7 +19,7 @@ _RAW_NULL = msgspec.Raw(NULL)
 
 
 class _Slice(msgspec.Struct, gc=False):
-    """What a row says of one DICOM slice or one image of a sequence, under any of the names met."""
+    """One DICOM slice or one image of a sequence. The platform uses different keys for the same value."""
 
     dicom_instance_uid: msgspec.Raw = _RAW_NULL
     instance_uid: msgspec.Raw = _RAW_NULL
@@ -38,47 +38,55 @@ _decode_slice = msgspec.json.Decoder(_Slice).decode
 
 
 class UnitReader:
-    """Writes what label rows say of their units, and how many records there are of each.
+    """Writes the unit records of label rows, with the counts of objects and classifications on each unit.
 
     Args:
-        kinds: the other kinds that are written: only their records are counted.
-        signed_urls: whether links to the data go into the records.
+        kinds: the kinds of records that are written. Only these are counted, the counts of others are null.
+        signed_urls: write links to the data into the records.
     """
 
     def __init__(self, kinds: tuple[str, ...], *, signed_urls: bool) -> None:
         self._counted = tuple(kind in kinds for kind in ("objects", "classifications"))
         self._signed_urls = signed_urls
 
-    def read(self, sheet: Sheet, row: LabelRow, head: bytes, places: Places, frames: int | None) -> None:
-        """Adds a line for each unit of `row`, whose objects and classifications have been read.
+    def read(
+        self, buffer: LineBuffer, row: LabelRow, head: bytes, locations: Locations, frames: int | None
+    ) -> None:
+        """Add a line for each unit of `row`. Its objects and classifications must have been read before.
 
-        `head` is the row's part of a line, `frames` how many the listing says that the data has.
+        Args:
+            buffer: the line buffer of units.
+            row: the skeleton of the label row.
+            head: the keys that all records of the row share, see `harvester.labels.records.row_head`.
+            locations: the data units and spaces of the row, with their counts.
+            frames: the number of frames according to the listing, None if it does not say.
         """
-        several = len(places.units) > 1
-        for place in places.all():
-            count = 1 if several and place.space_id is None else number_of_frames(place, frames)
+        several = len(locations.units) > 1
+        for location in locations.all():
+            count = 1 if several and location.space_id is None else number_of_frames(location, frames)
             numbers = (
-                place.objects, place.classifications, place.dropped_objects, place.dropped_classifications
+                location.objects, location.classifications, location.dropped_objects,
+                location.dropped_classifications
             )  # fmt: skip
             counts = [
                 whole(one) if counted else NULL
                 for one, counted in zip(numbers, self._counted * 2, strict=True)
             ]
-            mime_type, fps, duration, sequence = _said(place)
+            mime_type, fps, duration, sequence = _media_values(location)
             line = _UNIT % (
-                head, place.head, mime_type, fps, duration, whole(count), sequence,
-                self._slices(place), *counts,
+                head, location.head, mime_type, fps, duration, whole(count), sequence,
+                self._slices(location), *counts,
             )  # fmt: skip
-            sheet.keep_all(line, b"", [b""])
+            buffer.add(line, b"", [b""])
 
-    def _slices(self, place: Place) -> bytes:
-        if place.space is not None:
+    def _slices(self, location: Location) -> bytes:
+        if location.space is not None:
             slices = [
-                (frame, one, one.data_link) for frame, one in enumerate(_listed_slices(place.space.frames))
+                (frame, one, one.data_link) for frame, one in enumerate(_listed_slices(location.space.frames))
             ]
-        elif place.unit is not None and place.space_id is None:
-            links = _links(place.unit.data_links)
-            found = _frame_metadata(place)
+        elif location.unit is not None and location.space_id is None:
+            links = _links(location.unit.data_links)
+            found = _frame_metadata(location)
             frames = sorted({*found, *range(len(links))})
             slices = [
                 (frame, found.get(frame, _Slice()), links[frame] if frame < len(links) else _RAW_NULL)
@@ -103,45 +111,45 @@ class UnitReader:
         )
 
 
-def number_of_frames(place: Place, listed: int | None) -> int | None:
-    """Return how many frames the data of a place has; None if neither the row nor the listing says it.
+def number_of_frames(location: Location, listed: int | None) -> int | None:
+    """Return the number of frames of a location, or None if neither the row nor the listing has it.
 
-    `listed` is what the listing says of the whole row: it holds for a row's only data unit.
+    `listed` is the number of frames of the row according to the listing. It applies to its only data unit.
     """
-    space = place.space
+    space = location.space
     if space is None:
-        return None if place.space_id is not None else listed
+        return None if location.space_id is not None else listed
     if space.space_type in IMAGE_SPACES:
         return 1
-    for said in (space.number_of_frames, space.number_of_pages):
-        if (count := integer(said)) != NULL:
+    for sent in (space.number_of_frames, space.number_of_pages):
+        if (count := integer(sent)) != NULL:
             return int(count) or None
     return len(_listed_slices(space.frames)) or None
 
 
-def _said(place: Place) -> tuple[bytes, bytes, bytes, bytes]:
-    """MIME type, frames a second, duration in seconds, sequence."""
-    if (space := place.space) is not None:
+def _media_values(location: Location) -> tuple[bytes, bytes, bytes, bytes]:
+    """Return MIME type, frames per second, duration in seconds, and sequence, each as JSON."""
+    if (space := location.space) is not None:
         duration = number(space.data_duration)
         duration = seconds(space.duration_ms) if duration == NULL else duration
         return NULL, rate(space.data_fps), duration, NULL
-    if (unit := place.unit) is None or place.space_id is not None:
+    if (unit := location.unit) is None or location.space_id is not None:
         return NULL, NULL, NULL, NULL
-    return text(unit.data_type), rate(unit.data_fps), number(unit.data_duration), whole(place.sequence)
+    return text(unit.data_type), rate(unit.data_fps), number(unit.data_duration), whole(location.sequence)
 
 
 def _listed_slices(frames: msgspec.Raw) -> list[_Slice]:
-    """The frames that a space lists; none where it lists them in a form that is not known."""
+    """Return the frames that a space lists, or an empty list if their form is not known."""
     try:
         return _decode_slices(frames)
     except msgspec.ValidationError:
         return []
 
 
-def _frame_metadata(place: Place) -> dict[int, _Slice]:
-    """What a unit says of its slices beside their labels, by frame."""
+def _frame_metadata(location: Location) -> dict[int, _Slice]:
+    """Return the metadata of a data unit's slices by frame. It is sent beside the labels of the frame."""
     found = {}
-    labels = place.unit.labels if place.unit else None
+    labels = location.unit.labels if location.unit else None
     for key, value in labels.items() if isinstance(labels, dict) else ():
         if isinstance(value, FrameLabels) and bytes(value.metadata) != NULL:
             frame = frame_number(key)
@@ -161,5 +169,5 @@ def _links(sent: msgspec.Raw) -> list[msgspec.Raw]:
 
 
 def _first(*values: JSON) -> bytes:
-    """The first of some values that is a text; null if none is."""
+    """Return the first of `values` that is a text, or null if none is."""
     return next((found for value in values if (found := text(value)) != NULL), NULL)

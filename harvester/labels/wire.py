@@ -1,4 +1,4 @@
-"""The wire as msgspec structs: the parts of the API's JSON that we look into, and no more."""
+"""The API's JSON as msgspec structs. They have only the keys that harvester reads."""
 
 import re
 from typing import Any
@@ -7,16 +7,17 @@ import msgspec
 
 
 class WorkflowStage(msgspec.Struct, frozen=True):
-    """The stage of the workflow that a row's task is in."""
+    """The workflow stage of a row's task."""
 
     title: str | None = None
 
 
 class ListedRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of the listing, as far as planning needs it. Unknown fields pass by.
+    """An item of the listing, with the fields that planning needs. Unknown fields are ignored.
 
-    What only describes the row may have any type: an odd value of it must not stop an export. `replaced_in`
-    is ours, and no server's: where U+FFFD stands in place of what is no text.
+    Fields that only describe the row accept any type, because an unexpected value in them must not stop an
+    export. `replaced_in` is not sent by the server, but set by harvester: the paths at which U+FFFD replaced
+    invalid text, see `harvester.labels.surrogates`.
     """
 
     data_hash: str
@@ -46,13 +47,14 @@ NO_METADATA = msgspec.Raw(b"null")
 class PlanRow(msgspec.Struct, frozen=True):
     """A row of the frozen plan.
 
-    The keys of a line of the listing (`harvester.schema.ListingLine`) come first and in its order, so that
-    the row's JSON up to its `outcome` is the beginning of that line. `outcome` is decided while planning for
-    rows that are never asked for: ``unlabelled`` (no label yet) or ``filtered`` (the listing rules it out).
-    `stage` is the title of its task's stage in the workflow. `client_metadata` is JSON text, kept only where
-    it was asked for. `listed_twice` is set where the server lists the label row more than once. `metadata`
-    is the listing item as sent, kept only where row records are emitted, and `replaced_in` where in it U+FFFD
-    stands in place of what is no text.
+    The fields up to `outcome` are the keys of a line of the listing (`harvester.schema.ListingLine`), in the
+    same order. The row's JSON up to its `outcome` is therefore the beginning of that line.
+
+    `outcome` is set while planning, for rows that are never fetched: ``unlabelled`` (no label yet) or
+    ``filtered`` (excluded by a filter on the listing). `stage` is the title of the workflow stage of its
+    task. `client_metadata` is JSON text, only kept if the selection asks for it. `listed_twice` is true if
+    the server lists the label row more than once. `metadata` is the listing item as sent, only kept if row
+    records are written. `replaced_in` are the paths in it at which U+FFFD replaced invalid text.
     """
 
     label_hash: str | None
@@ -79,17 +81,18 @@ class PlanRow(msgspec.Struct, frozen=True):
 
 
 _OUTCOME = b',"outcome":'
-# How the JSON of most rows ends: they are asked for, and no metadata is kept.
+# The end of the JSON of most rows: those that are fetched, without metadata. A shortcut for `split_outcome`.
 _USUAL_END = b"".join(msgspec.json.encode(PlanRow(None, None, "", "")).partition(_OUTCOME)[1:])
 
 
 def split_outcome(line: bytes) -> tuple[bytes, str | None]:
-    """The JSON of a `PlanRow` up to the comma before its `outcome`, and the outcome.
+    """Return the JSON of a `PlanRow` up to the comma before its `outcome`, and the outcome.
 
-    All values before it are texts, in which a quote is escaped, numbers or null: so the first is the one.
+    It looks for the first ``,"outcome":``. That is safe: all values before it are numbers, null or texts, and
+    in a text the quotes would be escaped.
 
     Raises:
-        ValueError: it is no such JSON.
+        ValueError: `line` is not the JSON of a `PlanRow`.
     """
     if line.endswith(_USUAL_END):
         return line[: -len(_USUAL_END)], None
@@ -108,26 +111,27 @@ SentRow = bytes | bytearray | memoryview | msgspec.Raw
 
 _NULL = msgspec.Raw(b"null")
 
-# Inclusive at both ends: frames, milliseconds, characters or nanoseconds, by the data type.
+# Pairs of first and last, both included, in frames, milliseconds, characters or nanoseconds by the data type.
 Ranges = list[tuple[int | float, int | float]]
 
 
 class FrameLabels(msgspec.Struct, gc=False):
-    """The labels of one frame, page, image or place, each as sent."""
+    """The labels of one frame, page, image or space, each as sent."""
 
     objects: list[msgspec.Raw] | None = None
     classifications: list[msgspec.Raw] | None = None
     metadata: msgspec.Raw = _NULL  # of a DICOM slice
 
 
-# `{"objects": [..], "classifications": [..]}`, or frames by key; empty in every way met, and `[]` and null.
+# `{"objects": [..], "classifications": [..]}`, or labels by frame. The server sends no labels in several
+# ways: `{}`, `[]`, null, and empty values.
 Labels = (
     dict[str, FrameLabels | list[msgspec.Raw] | str | int | float | bool | None] | list[msgspec.Raw] | None
 )
 
 
 class DataUnit(msgspec.Struct):
-    """A data unit: an image, a video, a file. What is raw is copied, and may have any form."""
+    """A data unit: an image, a video, a file. Raw fields accept any value, since they are only copied."""
 
     data_hash: str | None = None
     data_title: str | None = None
@@ -143,14 +147,14 @@ class DataUnit(msgspec.Struct):
 
 
 class SpaceFile(msgspec.Struct):
-    """The file that a space shows."""
+    """The file of a space."""
 
     file_name: str | None = None
     data_link: str | None = None
 
 
 class SceneInfo(msgspec.Struct):
-    """Which image or point cloud of a scene a space is."""
+    """Identifies the image or point cloud of a scene that a space is."""
 
     stream_id: str | None = None
     start_frame: int | float | str | None = None
@@ -159,7 +163,7 @@ class SceneInfo(msgspec.Struct):
 
 
 class Space(msgspec.Struct):
-    """A space: a part of a group, scene or layered image with labels of its own."""
+    """A space: a part of a group, scene or layered image that has labels of its own."""
 
     space_type: str | None = None
     labels: Labels = None
@@ -177,25 +181,26 @@ class Space(msgspec.Struct):
 
 
 class Scene(msgspec.Struct, rename="camel"):
-    """What a scene row says of its scene. Continuous ones hold events, not frames."""
+    """The scene of a row. Continuous (event-based) scenes have events at nanoseconds instead of frames."""
 
     is_continuous: bool | None = None
 
 
 class SpaceRange(msgspec.Struct):
-    """Where on a space an object or classification stands. The range of an `html` space is no range."""
+    """The ranges of an object or classification on a space. Those of an `html` space are of another form."""
 
     type: str | None = None
     range: msgspec.Raw = _NULL
 
 
-# Objects of their own, so that a key that was not sent is told from others without a look at its bytes.
+# Defaults that are compared by identity (`is`), so that a missing key is recognised without reading any
+# bytes.
 NO_NUMBER = msgspec.Raw(b"null")
 NO_RANGE = msgspec.Raw(b"null")
 
 
 class ObjectAnswer(msgspec.Struct, rename="camel", gc=False):
-    """An entry of `object_answers`: static answers; for range data also the object itself."""
+    """An entry of `object_answers`: the static answers of an object, and for objects on ranges the object."""
 
     classifications: msgspec.Raw = msgspec.Raw(b"[]")
     object_number: msgspec.Raw = NO_NUMBER
@@ -205,13 +210,16 @@ class ObjectAnswer(msgspec.Struct, rename="camel", gc=False):
 
 
 class ObjectActions(msgspec.Struct, gc=False):
-    """An entry of `object_actions`: dynamic answers."""
+    """An entry of `object_actions`: the dynamic answers of an object."""
 
     actions: msgspec.Raw = msgspec.Raw(b"[]")
 
 
 class LabelRow(msgspec.Struct):
-    """A label row's skeleton: everything that is copied stays raw, and what is read in two ways, too."""
+    """The skeleton of a label row: a decoded row in which everything that is only copied stays raw bytes.
+
+    `object_answers` is raw too, because it is decoded in two ways; see `harvester.labels.objects`.
+    """
 
     label_hash: str | None = None
     branch_name: str | None = None
@@ -230,7 +238,7 @@ class LabelRow(msgspec.Struct):
 
 
 class ClassificationAnswer(msgspec.Struct, rename="camel"):
-    """An entry of `classification_answers`; it is copied whole, this is where it stands."""
+    """An entry of `classification_answers`, with the keys that are read. The entry is copied as sent."""
 
     feature_hash: str | None = None
     reviews: msgspec.Raw = _NULL
@@ -240,7 +248,7 @@ class ClassificationAnswer(msgspec.Struct, rename="camel"):
 
 
 class ClassificationCopy(msgspec.Struct, rename="camel", gc=False):
-    """A frame-level copy of a classification."""
+    """A copy of a classification in the labels of a frame."""
 
     classification_hash: str | None = None
     feature_hash: str | None = None
@@ -257,15 +265,15 @@ _FIRST = re.compile(rb'\s*\{\s*"label_hash"\s*:\s*"([0-9A-Za-z_-]+)"')
 _FIRST_BYTES = 128
 
 
-# One of an answer: its JSON, or read already.
+# A row of an answer of the server: as sent, or already decoded.
 Row = SentRow | LabelRow
 
 
 def label_hash_of(row: Row) -> str | None:
-    """The label hash that a row says it has; None where it says none or is no JSON object."""
+    """Return the label hash in a row, or None if it has none or is not a JSON object."""
     if isinstance(row, LabelRow):
         return row.label_hash
-    # The platform puts it first: then nothing more of the row need be read for it.
+    # The platform sends it as the first key, so usually the rest of the row need not be read.
     if first := _FIRST.match(memoryview(row)[:_FIRST_BYTES]):
         return first[1].decode()
     try:

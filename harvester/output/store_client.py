@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from urllib.parse import urlsplit
 
 from harvester.clock import difference, this_clock
-from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError
+from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, how_to_install
 from harvester.events import one_line
 from harvester.output.layout import check_size
 from harvester.settings import object_store_ca_bundle, object_store_plain_http
@@ -76,7 +76,7 @@ class Objects:
         try:
             import obstore
         except ModuleNotFoundError as error:
-            raise BadInput(f"{address} needs more than is here: pip install 'harvester[cloud]'") from error
+            raise BadInput(f"{address} needs more than is here: {how_to_install('cloud')}") from error
         self._obstore = obstore
         self.address = address
         self._impatient = store or self._open(retries=1)

@@ -12,7 +12,7 @@ import msgspec
 
 from harvester.errors import CannotFinishNow
 from harvester.labels.json_paths import paths_of, where
-from harvester.labels.surrogates import as_text, is_no_text
+from harvester.labels.surrogates import has_invalid_text, replace_invalid_text
 from harvester.labels.wire import NO_METADATA, ListedRow, PlanRow
 from harvester.plan.listing_filter import ListingFilter
 from harvester.plan.order import Order, plan_order, sorted_lines
@@ -47,12 +47,12 @@ def listed_rows(listing: Items) -> Iterator[tuple[ListedRow, msgspec.Raw]]:
 
 def _read_as_text(decode: Callable[[bytes], ListedRow], item: msgspec.Raw) -> tuple[ListedRow, msgspec.Raw]:
     """A listed row with U+FFFD for what stands for no text: an odd title must not stop an export."""
-    readable = as_text(bytes(item))
+    readable = replace_invalid_text(bytes(item))
     try:
         row = decode(readable)
     except msgspec.DecodeError as error:
         raise CannotFinishNow(f"the listing holds a row that cannot be read: {error}") from error
-    found = where(f"listing {path}" for path in paths_of(memoryview(item), is_no_text))
+    found = where(f"listing {path}" for path in paths_of(memoryview(item), has_invalid_text))
     return msgspec.structs.replace(row, replaced_in=found), msgspec.Raw(readable)
 
 
@@ -138,6 +138,6 @@ def _text(listed: object) -> str | None:
 
 def _json_text(json: msgspec.Raw) -> str | None:
     """JSON of the listing as text on one line; None for null. What is no text is U+FFFD."""
-    text = as_text(bytes(json)).decode()
+    text = replace_invalid_text(bytes(json)).decode()
     # In JSON a line break stands between tokens only: a space says the same.
     return None if text == "null" else text.replace("\r", " ").replace("\n", " ")

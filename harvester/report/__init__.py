@@ -1,1 +1,1 @@
-"""What an export holds, in numbers and on one page. Read from the target alone, in one pass."""
+"""The report: statistics of an export as JSON and as a page. It reads the target only, in one pass."""

@@ -1,4 +1,4 @@
-"""The report's charts: SVG that stands inside the page and takes its colours and type from there."""
+"""The charts of the report, as SVG that is embedded in the page and uses its colours and font."""
 
 import io
 import re
@@ -10,12 +10,12 @@ from harvester.report.numbers import GRID, SMALLEST, Boxes, Frames
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Colours that stand for the page's own, which follow the reader's light or dark scheme.
+# Placeholder colours -> CSS variables of the page, which follow the reader's light or dark scheme.
 _COLOURS = {"#0a0b01": "--ink", "#0a0b02": "--faint", "#0a0b03": "--line", "#0a0b04": "--accent"}
 _INK, _FAINT, _LINE, _ACCENT = _COLOURS
 _STYLE: Any = {
-    "svg.fonttype": "none",  # text stays text: searched, selected, read aloud
-    "svg.hashsalt": "harvester",  # the same numbers give the same bytes
+    "svg.fonttype": "none",  # keep text as text, so that it can be searched, selected and read aloud
+    "svg.hashsalt": "harvester",  # fixed, so that equal numbers give equal bytes
     "font.size": 11,
     "text.color": _INK,
     "axes.edgecolor": _LINE,
@@ -36,18 +36,18 @@ _STYLE: Any = {
 
 
 class Shape(NamedTuple):
-    """The shape of a chart that takes the page's whole width: its type is as large as the page's."""
+    """The shape of a chart of the full page width. At `size`, its text is as large as that of the page."""
 
     name: str
     size: tuple[float, float]  # inches
-    ticks: int
+    ticks: int  # the most labels on the horizontal axis
 
 
 SHAPES = (Shape("broad", (11, 3.2), 12), Shape("narrow", (4.6, 3.0), 6))
 
 
 def positions(boxes: Boxes) -> str:
-    """Where the boxes' centres are, as on the image: a darker cell has more."""
+    """Draw a heat map of the positions of box centres on the image."""
 
     def draw(axes: "Axes") -> None:
         _cells(axes, boxes.positions)
@@ -60,7 +60,7 @@ def positions(boxes: Boxes) -> str:
 
 
 def sizes(boxes: Boxes) -> str:
-    """How wide and high the boxes are, logarithmic: a darker cell has more."""
+    """Draw a heat map of the widths and heights of boxes, with logarithmic axes."""
 
     def draw(axes: "Axes") -> None:
         _cells(axes, boxes.sizes)
@@ -68,7 +68,7 @@ def sizes(boxes: Boxes) -> str:
         ticks = [GRID * i / decades for i in range(decades + 1)]
         labels = [f"{SMALLEST * 10**i * 100:g} %" for i in range(decades + 1)]
         axes.set_xticks(ticks, labels)
-        axes.set_yticks(ticks, ["", *labels[1:]])  # the corner's stands under it
+        axes.set_yticks(ticks, ["", *labels[1:]])  # the label of the corner is on the other axis
         axes.set_xlabel("width, of the image's")
         axes.set_ylabel("height, of the image's")
 
@@ -76,7 +76,7 @@ def sizes(boxes: Boxes) -> str:
 
 
 def objects_a_frame(frames: Frames, shape: Shape) -> str:
-    """How many frames have how many objects."""
+    """Draw a histogram of the number of objects on a frame."""
 
     def draw(axes: "Axes") -> None:
         bins = frames.histogram
@@ -92,7 +92,7 @@ def objects_a_frame(frames: Frames, shape: Shape) -> str:
 
 
 def pace(points: list[tuple[float, int]], shape: Shape) -> str:
-    """Rows harvested over time."""
+    """Draw the number of harvested rows over time. `points`: pairs of seconds since the start and rows."""
 
     def draw(axes: "Axes") -> None:
         seconds, rows = zip((0.0, 0), *points, strict=True)
@@ -123,7 +123,7 @@ def _thousands(axes: "Axes") -> None:
 
 
 def _cells(axes: "Axes", counts: list[list[int]]) -> None:
-    """A heat map of one colour, the denser the more; so it reads on light and on dark ground."""
+    """Draw a heat map in one colour whose opacity grows with the count, for light and dark backgrounds."""
     from matplotlib.collections import PatchCollection
     from matplotlib.colors import to_rgba
     from matplotlib.patches import Rectangle
@@ -131,7 +131,7 @@ def _cells(axes: "Axes", counts: list[list[int]]) -> None:
     most = max(max(row) for row in counts) or 1
     filled = [(x, y, count) for y, row in enumerate(counts) for x, count in enumerate(row) if count]
     patches = [Rectangle((x + 0.04, y + 0.04), 0.92, 0.92) for x, y, _ in filled]
-    # The square root, so that what is rare is seen beside what is frequent.
+    # The square root makes rare cells visible beside frequent ones.
     colours = [to_rgba(_ACCENT, 0.06 + 0.94 * (count / most) ** 0.5) for *_, count in filled]
     axes.add_collection(PatchCollection(patches, facecolors=colours, linewidths=0))
     axes.set_xlim(0, GRID)
@@ -141,7 +141,7 @@ def _cells(axes: "Axes", counts: list[list[int]]) -> None:
 
 
 def _svg(name: str, draw: Callable[["Axes"], None], size: tuple[float, float], said: str) -> str:
-    """What `draw` draws, `size` inches large, as an SVG element that `said` describes."""
+    """Return a chart as an SVG element. `size` is in inches, and `said` describes it for screen readers."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -156,7 +156,7 @@ def _svg(name: str, draw: Callable[["Axes"], None], size: tuple[float, float], s
 
 def _inlined(svg: str, name: str, said: str) -> str:
     svg = svg[svg.index("<svg") :]
-    # Several charts share one page: its ids are theirs alone.
+    # Several charts are on one page, so prefix the ids to keep them unique.
     svg = re.sub(r'(\bid="|url\(#|href="#)', rf"\1{name}-", svg)
     for colour, variable in _COLOURS.items():
         svg = svg.replace(colour, f"var({variable})")
@@ -166,5 +166,5 @@ def _inlined(svg: str, name: str, said: str) -> str:
         svg,
         count=1,
     )
-    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)  # the page's own
+    svg = re.sub(r"font-family: [^;\"]*;? ?", "", svg)  # use the font of the page
     return svg.replace("xlink:href", "href")

@@ -1,4 +1,4 @@
-"""Reads object and classification records, as far as the report looks into them."""
+"""Reads and counts object and classification records for the report."""
 
 import json
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from harvester.report.tally import (
     AnswerCounts,
     BoxTally,
     FrameTally,
-    Given,
+    GivenAnswer,
     ReviewTally,
     ValueCounts,
 )
@@ -22,7 +22,7 @@ from harvester.report.tally import (
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
 _NONE = msgspec.Raw(b"null")
 
-# Whether the records of a label row, given by its hash and its branch, no longer count.
+# Takes (label hash, branch name); returns whether the records of that label row are void.
 IsVoid = Callable[[tuple[str, str]], bool]
 
 
@@ -67,12 +67,16 @@ class _CountedClassification(_CountedRecord, gc=False):
     answers: msgspec.Raw = _NONE
 
 
-_decode_answers = msgspec.json.Decoder(list[Given] | None).decode
+_decode_answers = msgspec.json.Decoder(list[GivenAnswer] | None).decode
 _decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
 
 
 class LabelTally(ABC):
-    """Counts the records of one kind. One row's labels are told apart, so that each counts once."""
+    """Counts the records of one kind, and the distinct labels in them.
+
+    A label may have many records, one per frame. The records of a label row follow one another, so only the
+    labels of the current row are remembered.
+    """
 
     _decoder: "msgspec.json.Decoder[Any]"
 
@@ -81,22 +85,22 @@ class LabelTally(ABC):
         self._by_name, self._by_data_type, self._by_author = ValueCounts(), ValueCounts(), ValueCounts()
         self._by_hand = self._automated = 0
         self._answers, self._reviews = AnswerCounts(), ReviewTally()
-        self._names: dict[str, str] = {}  # of classes that are told apart by feature hash
+        self._names: dict[str, str] = {}  # feature hash -> name of the class
         self._row: tuple[str | None, str | None] | None = None
         self._seen: set[str | None] = set()
 
     @abstractmethod
     def _add(self, record: Any) -> None:
-        """Counts one record. Raises msgspec's errors where its form is unknown."""
+        """Count one record. Raises msgspec.ValidationError if its form is unknown."""
 
     def _count(self, record: _CountedRecord, label: _Label, name: str | None, answers: msgspec.Raw) -> bool:
-        """Counts one record; whether its label is met for the first time."""
+        """Count one record. Return whether it is the first record of its label."""
         if (row := (record.label_hash, record.branch_name)) != self._row:
             self._row, self._seen = row, set()
         label_id = label.object_hash or label.classification_hash
         new = label_id is None or label_id not in self._seen
         if new:
-            # First what may fail: a record that cannot be read counts as that alone.
+            # Decode before counting: a record that cannot be read must only be counted as unread.
             given, reviews = _decode_answers(answers) or [], _decode_reviews(label.reviews) or []
             self._seen.add(label_id)
             self._answers.add(name, given)
@@ -112,7 +116,11 @@ class LabelTally(ABC):
         return new
 
     def read(self, lines: Iterable[bytes], is_void: IsVoid | None = None) -> int:
-        """Counts the records that are not void; gives how many there are. ValueError: a line is no JSON."""
+        """Count the records that are not void. Return the number of lines, including void ones.
+
+        Raises:
+            ValueError: a line is not valid JSON.
+        """
         decode, read = self._decoder.decode, 0
         for line in lines:
             read += 1
@@ -126,13 +134,14 @@ class LabelTally(ABC):
                 self._unread += 1
                 self._records += 1
             except msgspec.DecodeError:
-                # msgspec refuses lone surrogates, which the grammar allows; what is no JSON fails here too.
+                # msgspec rejects unpaired surrogates, which the JSON grammar allows; json accepts them. It
+                # raises ValueError if the line is not JSON at all.
                 whole = json.dumps(json.loads(line), ensure_ascii=False).encode(errors="replace")
                 read += self.read([whole], is_void) - 1
         return read
 
     def labels(self) -> Labels:
-        """What was counted."""
+        """Return the counts."""
         return Labels(
             records=self._records,
             distinct=self._distinct,
@@ -176,8 +185,8 @@ class ObjectTally(LabelTally):
 class ClassificationTally(LabelTally):
     """Counts classification records.
 
-    A record says its class's name on its answers only. Those without any are called like the others of
-    their feature hash.
+    The name of the class is only in the answers of a record. A record without answers gets the name of other
+    records with the same feature hash.
     """
 
     def __init__(self) -> None:

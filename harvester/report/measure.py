@@ -1,4 +1,4 @@
-"""One pass over an export: its frozen listing, then every file of records that its manifest lists."""
+"""Computes the numbers of the report in one pass: over the frozen listing, then over the files of records."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -13,7 +13,7 @@ from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target
 from harvester.report.labels import ClassificationTally, LabelTally, ObjectTally
-from harvester.report.numbers import Brought, Labels, Numbers
+from harvester.report.numbers import HistoryEntry, Labels, Numbers
 from harvester.report.outcomes import failures, rows_by_field
 from harvester.settings import Selection
 
@@ -21,12 +21,14 @@ Generation = tuple[Target, Manifest]
 
 
 def measure(target: Target) -> Numbers:
-    """The numbers of a finished export, as of its last sync. Blocking; memory does not grow with the records.
+    """Return the numbers of a finished export, as of its last sync.
+
+    Blocking. The memory that it needs does not grow with the number of records.
 
     Raises:
-        BadInput: there is no export.
+        BadInput: the target holds no export.
         Unsound: the export is not finished, or damaged.
-        TargetRefused: it is of a newer format.
+        TargetRefused: the export has a newer format.
     """
     name = one_line(target.name)
     what = f"{MANIFEST}: "
@@ -73,16 +75,16 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
     )
 
 
-def _history(manifest: Manifest, generations: list[Generation]) -> list[Brought]:
+def _history(manifest: Manifest, generations: list[Generation]) -> list[HistoryEntry]:
     changes = [{}, *(synced.changes for synced in manifest.generations)]
     return [
-        Brought(number, own.run.get("ended_at"), changes[number])
+        HistoryEntry(number, own.run.get("ended_at"), changes[number])
         for number, (_, own) in enumerate(generations)
     ]
 
 
 def _labels(target: Target, manifest: Manifest, generations: list[Generation]) -> dict[str, Labels]:
-    """What stands in the records that are live, by kind."""
+    """Return the statistics of the live records by kind."""
     tallies: dict[str, LabelTally] = {"objects": ObjectTally(), "classifications": ClassificationTally()}
     emit: tuple[str, ...] = manifest.options.kinds
     wanted = {kind: tally for kind, tally in tallies.items() if kind in emit}
@@ -103,7 +105,7 @@ def _check_sizes(folder: Target, manifest: Manifest) -> None:
 
 
 def _read(folder: Target, file: PartFile, read: Callable[[Iterator[bytes]], int]) -> None:
-    """Has a file's lines read. Raises Unsound where they are not as they were written."""
+    """Call `read` with the lines of a file. Raises Unsound if the file is damaged."""
     try:
         records = read(read_lines(folder, file.name))
     except (ValueError, RecursionError) as error:
@@ -113,7 +115,7 @@ def _read(folder: Target, file: PartFile, read: Callable[[Iterator[bytes]], int]
 
 
 def _records(generations: list[Generation]) -> dict[str, KindCounts]:
-    """What filters saw and dropped, by kind: in the export, and in each sync."""
+    """Return the record counts by kind: the sum over the export and all its syncs."""
     sums: dict[str, KindCounts] = {}
     for _, own in generations:
         for kind, counts in own.records.items():
@@ -122,7 +124,7 @@ def _records(generations: list[Generation]) -> dict[str, KindCounts]:
 
 
 def _chosen(selection: Selection) -> dict[str, object]:
-    """The fields of `selection` that choose something."""
+    """Return the fields of `selection` that are not at their defaults."""
     default = Selection()
     return {
         field: value

@@ -1,4 +1,4 @@
-"""The numbers of a report, as ``--json`` prints them."""
+"""The numbers of a report, in the form in which ``--json`` prints them."""
 
 from typing import Any
 
@@ -9,15 +9,15 @@ from harvester.output.manifest import RunFacts
 from harvester.output.purpose import Project
 from harvester.plan.drift import Drift
 
-# Raised whenever a number is removed or changes its meaning.
+# Increased whenever a number is removed or changes its meaning.
 SCHEMA_VERSION = 1
 
-GRID = 24  # cells of a box map along each side
-SMALLEST = 0.001  # side of a box, as a share of the image's, at the lower end of the size map
+GRID = 24  # the number of cells along each side of a box map
+SMALLEST = 0.001  # the smallest side of a box in the size map, as a share of the image's side
 
 
 class Share(msgspec.Struct, frozen=True):
-    """How often one value stands in the records, and on how many different objects or classifications."""
+    """One value: the number of records and of distinct objects or classifications that have it."""
 
     name: str
     records: int
@@ -25,10 +25,10 @@ class Share(msgspec.Struct, frozen=True):
 
 
 class Ranking(msgspec.Struct, frozen=True):
-    """The most frequent values, and how many more there are, all together.
+    """The most frequent values, and the sums over all `others`.
 
-    `folded` says that there were more different values than are told apart: `others` then counts those
-    that came late as one.
+    `folded` is true if there were more distinct values than are counted separately. The values beyond that
+    are then counted together as one.
     """
 
     top: list[Share]
@@ -39,7 +39,7 @@ class Ranking(msgspec.Struct, frozen=True):
 
 
 class Bin(msgspec.Struct, frozen=True):
-    """So many frames have `low` to `high` objects, inclusive."""
+    """The number of frames that have `low` to `high` objects, both included."""
 
     low: int
     high: int
@@ -47,7 +47,7 @@ class Bin(msgspec.Struct, frozen=True):
 
 
 class Frames(msgspec.Struct, frozen=True):
-    """How many objects stand on a frame, page, image or space that has any."""
+    """The number of objects on a frame, page, image or space, over all that have at least one."""
 
     frames: int
     mean: float
@@ -58,12 +58,12 @@ class Frames(msgspec.Struct, frozen=True):
 
 
 class Boxes(msgspec.Struct, frozen=True):
-    """Boxes, plain and rotatable, on each frame that they stand on.
+    """Boxes, plain and rotatable. A box counts once for each frame that it is on.
 
-    Coordinates are shares of the image's sides. `positions` counts their centres by cell, `GRID` rows from
-    the top of `GRID` cells from the left. `sizes` counts them by height (rows, from the smallest) and width
-    (cells, from the smallest), each from `SMALLEST` to 1 on a logarithmic scale. `outside` boxes reach over
-    the image's edge; `empty` ones have no area, and are in no size cell.
+    Coordinates are shares of the image's sides. `positions` counts the centres by cell: `GRID` rows from the
+    top, each of `GRID` cells from the left. `sizes` counts by height (rows) and width (cells), both from
+    `SMALLEST` to 1 on a logarithmic scale. `outside` counts boxes that extend beyond the image. `empty`
+    counts boxes without area, which are not in `sizes`.
     """
 
     boxes: int
@@ -74,7 +74,7 @@ class Boxes(msgspec.Struct, frozen=True):
 
 
 class Reviews(msgspec.Struct, frozen=True):
-    """Different objects by their last review."""
+    """The number of distinct objects or classifications by their last review."""
 
     approved: int = 0
     rejected: int = 0
@@ -83,9 +83,11 @@ class Reviews(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """An attribute that `unanswered` of the `asked` different objects or classifications do not answer.
+    """An attribute of a class for which answers are missing.
 
-    The records do not hold the ontology: an object is asked whatever another object of its class answers.
+    `asked` is the number of distinct objects or classifications of the class, `unanswered` the number of
+    those without an answer. The records do not contain the ontology, so an attribute counts as one of the
+    class if at least one object of the class answers it.
     """
 
     name: str
@@ -95,10 +97,11 @@ class Missing(msgspec.Struct, frozen=True):
 
 
 class MissingAnswers(msgspec.Struct, frozen=True):
-    """Where answers are missing, most first; `more` further pairs of class and attribute are left out.
+    """The attributes with missing answers, those with most first.
 
-    `asked` and `unanswered` are sums over all pairs. `silent` is the number of different objects or
-    classifications that answer nothing of what they are asked.
+    `more` is the number of further pairs of class and attribute, which are left out of `top`. `asked` and
+    `unanswered` are sums over all pairs. `silent` is the number of distinct objects or classifications that
+    answer none of the attributes of their class.
     """
 
     top: list[Missing]
@@ -109,9 +112,10 @@ class MissingAnswers(msgspec.Struct, frozen=True):
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True):
-    """Objects, or classifications. `distinct` counts each once, however many frames it stands on.
+    """The statistics of objects or of classifications.
 
-    `unread` records are of a form that the report does not know; they are in `records` alone.
+    `distinct` counts each object once, even if it is on many frames. `unread` counts records of a form that
+    the report does not know; they are included in `records`, but in no other number.
     """
 
     records: int
@@ -130,7 +134,7 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Outcomes(msgspec.Struct, frozen=True):
-    """What became of the rows that have one value in common."""
+    """The number of rows with one value of a listing field, by outcome."""
 
     name: str
     listed: int
@@ -141,7 +145,7 @@ class Outcomes(msgspec.Struct, frozen=True):
 
 
 class FailedSample(msgspec.Struct, frozen=True):
-    """A row that could not be had."""
+    """A row that could not be fetched or read."""
 
     label_hash: str
     data_title: str
@@ -150,16 +154,16 @@ class FailedSample(msgspec.Struct, frozen=True):
 
 
 class Failures(msgspec.Struct, frozen=True):
-    """Failed rows by kind of error, and the first of them."""
+    """The number of failed rows by error code, and the first of these rows."""
 
     by_error: dict[str, int]
     first: list[FailedSample]
 
 
-class Brought(msgspec.Struct, frozen=True):
-    """When the export (`generation` 0) or a sync ended, in UTC, and how many rows a sync changed, by how.
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """The end of the export (`generation` 0) or of a sync, and the changes of the sync.
 
-    `ended_at` is None where an older version has not noted it.
+    `ended_at` is in UTC, None if an older version did not record it. `changes` counts rows by kind of change.
     """
 
     generation: int
@@ -168,16 +172,17 @@ class Brought(msgspec.Struct, frozen=True):
 
 
 class Numbers(msgspec.Struct, frozen=True, kw_only=True):
-    """All of a report. `rows` are by outcome; `rows_by` by value of each listing field, then by outcome.
+    """All numbers of a report.
 
-    Of an export that was synced, rows and labels are as of its last sync, and `records`, `files` and `bytes`
-    those of the export and all of its syncs: what a later sync made void is still there.
+    `rows` counts rows by outcome. `rows_by` counts them by listing field, then by value, then by outcome.
 
-    `history` is the export and each of its syncs.
+    If the export was synced, rows and labels are as of the last sync. `records`, `files` and `bytes` are sums
+    over the export and all its syncs, since void records are still in the files. `history` has an entry for
+    the export and for each sync.
 
-    `objects` and `classifications` are None where the export does not have them. `run` is what the manifest
-    says of the run that ended the export, or its last sync; its `pace` are points of seconds and rows
-    harvested by then.
+    `objects` and `classifications` are None if the export does not have them. `run` is the manifest's entry
+    on the run that finished the export or its last sync. Its `pace` has pairs of seconds and rows harvested
+    until then.
     """
 
     schema: int = SCHEMA_VERSION
@@ -186,7 +191,7 @@ class Numbers(msgspec.Struct, frozen=True, kw_only=True):
     harvester: str
     digest: str
     syncs: int
-    history: list[Brought]
+    history: list[HistoryEntry]
     selection: dict[str, Any]
     files: int
     bytes: int

@@ -1,4 +1,4 @@
-"""Label rows by what the listing says of them, and what became of them."""
+"""Counts label rows by the fields of the listing and by outcome."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +16,7 @@ from harvester.output.target import Target
 from harvester.report.numbers import FailedSample, Failures, Outcomes
 from harvester.report.tally import MOST_KEYS, NONE, REST, ranked
 
-_SAMPLE = 100  # failed rows that are named
+_SAMPLE = 100  # the most failed rows that a report names
 
 _FIELDS: Mapping[str, Callable[[PlanRow], str | None]] = {
     "task_status": lambda row: row.task_status,
@@ -35,7 +35,7 @@ class _ListedFailure(msgspec.Struct):
 
 
 class _OutcomeCounts:
-    """Rows by the values of one listing field, and by outcome."""
+    """Counts rows by the values of one listing field, and by outcome."""
 
     def __init__(self) -> None:
         self._counts: dict[str, Counter[str]] = {}
@@ -56,11 +56,11 @@ class _OutcomeCounts:
 
 
 def rows_by_field(target: Target, manifest: Manifest) -> dict[str, list[Outcomes]]:
-    """The rows listed last, by the values of each field of the listing.
+    """Count the rows of the last listing by the values of each field, and by outcome.
 
     Raises:
         Unsound: the frozen listing is missing.
-        CannotFinishNow: it is damaged.
+        CannotFinishNow: the frozen listing is damaged.
     """
     tallies = {field: _OutcomeCounts() for field in _FIELDS}
     for row, outcome in _outcomes(target, manifest):
@@ -70,7 +70,7 @@ def rows_by_field(target: Target, manifest: Manifest) -> dict[str, list[Outcomes
 
 
 def failures(folder: Target, manifest: Manifest) -> Failures:
-    """The failed rows that a manifest, which is that of `folder`, lists."""
+    """Count the failed rows of a generation. `manifest` is the generation's own one, in `folder`."""
     errors, first = Counter[str](), list[FailedSample]()
     for file in manifest.parts:
         if file.kind == FAILED:
@@ -87,12 +87,12 @@ def _failed(folder: Target, name: str) -> Iterator[_ListedFailure]:
 
 
 def _outcomes(target: Target, manifest: Manifest) -> Iterator[tuple[PlanRow, str]]:
-    """The rows listed last, each with what became of it."""
+    """Yield the rows of the last listing, each with its outcome."""
     folder, header = last_listing(target)
     if header is None or (not manifest.generations and header.digest != manifest.plan):
         raise Unsound("its frozen listing is missing, damaged, or of another export")
     if manifest.generations:
-        # Both are sorted by label hash.
+        # Both the rows and the failed label hashes are sorted by label hash, so they are merged.
         failed = read_failed(folder)
         following = next(failed, None)
         for row in planfile.rows(folder, header):

@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing else: no script, no font, no network."""
+"""Renders the report as one self-contained HTML page: no script, no font, no network."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,18 +7,18 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
-from harvester.errors import BadInput
+from harvester.errors import BadInput, how_to_install
 from harvester.events import printable
 from harvester.report.numbers import Numbers, Ranking
 from harvester.schema import Failure
 
-_LONGEST = 160  # characters of a name
-_SHOWN = 15  # values of a ranking that stand on the page at once
-_LEAST_POINTS = 3  # of the run's pace, for a curve
+_LONGEST = 160  # the most characters of a name
+_SHOWN = 15  # values of a ranking that are visible at once; the others appear after a click
+_LEAST_POINTS = 3  # the fewest points of the run's pace for which its chart is drawn
 
 
 def write_page(numbers: Numbers) -> str:
-    """The whole page. Raises BadInput where what draws it is not installed."""
+    """Return the HTML of the page. Raises BadInput if a library that it needs is not installed."""
     try:
         from jinja2 import Environment, StrictUndefined
         from markupsafe import Markup
@@ -27,13 +27,13 @@ def write_page(numbers: Numbers) -> str:
 
         drawn = {name: Markup(chart) for name, chart in _charts(charts, numbers).items()}
     except ModuleNotFoundError as error:
-        raise BadInput(f"{error.name} is missing: pip install 'harvester[charts]'") from error
-    # Every value is escaped but the charts, which hold numbers alone.
+        raise BadInput(f"{error.name} is missing: {how_to_install('charts')}") from error
+    # All values are escaped, except the charts, which only contain numbers.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, auto_reload=False
     )
     filters = {"n": _number, "pct": _percent, "width": _width, "shown": _shown, "took": _took, "date": _date}
-    # Long names break where their words end; joining escapes them.
+    # Allow line breaks in long names after these characters. Markup.join escapes the parts.
     breakable = partial(re.split, r"(?<=[_@/.-])")
     environment.filters |= filters | {"breakable": lambda name: Markup("<wbr>").join(breakable(name))}
     template = environment.from_string(files(__package__).joinpath("page.html.j2").read_text("utf-8"))
@@ -50,7 +50,7 @@ def write_page(numbers: Numbers) -> str:
     )
 
 
-# What each code of a failed row means.
+# Code of a failed row -> its meaning, for the page.
 FAILURE_MEANS: Mapping[Failure, str] = {
     "forbidden": "The key may not read it.",
     "gone": "It was there when the project was listed.",
@@ -70,7 +70,7 @@ _FIELDS = {
 
 
 def _charts(charts: Any, numbers: Numbers) -> dict[str, str]:
-    """The charts that there is something for; those of the page's whole width in each shape."""
+    """Draw the charts that have data. Charts of the page's full width are drawn in each shape."""
     drawn = dict[str, str]()
     if (objects := numbers.objects) is not None:
         if objects.boxes is not None and objects.boxes.boxes:
@@ -84,12 +84,12 @@ def _charts(charts: Any, numbers: Numbers) -> dict[str, str]:
 
 
 def _in_each_shape(charts: Any, draw: Callable[[Any], str]) -> str:
-    """A chart in each shape, of which the page shows the one that fits its width."""
+    """Draw a chart in each shape. The page shows the one that fits its width."""
     return "".join(f'<div class="{shape.name}">{draw(shape)}</div>' for shape in charts.SHAPES)
 
 
 def _sections(numbers: Numbers, charts: Mapping[str, Any]) -> dict[str, str]:
-    """The sections that there is something to say in, with their titles."""
+    """Return the names and titles of the sections that are not empty."""
     kinds = _kinds(numbers)
     labels = [labels for _, labels in kinds]
     said: list[tuple[str, str, object]] = [("rows", "Label rows", True)]
@@ -114,7 +114,7 @@ def _kinds(numbers: Numbers) -> list[tuple[str, Any]]:
 
 
 def _dropped(numbers: Numbers) -> list[tuple[str, str, int, int]]:
-    """Kind, filter, records dropped, records seen."""
+    """Return (kind, filter, records dropped, records seen) for each filter."""
     return [
         (kind, name, dropped, counts.seen)
         for kind, counts in numbers.records.items()
@@ -123,7 +123,7 @@ def _dropped(numbers: Numbers) -> list[tuple[str, str, int, int]]:
 
 
 def _run(run: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """What the run says of itself; other versions may say less."""
+    """Return the facts about a run. Manifests of other versions may have fewer."""
     facts = []
     if seconds := run.get("seconds"):
         facts.append(("taken", _took(seconds), ""))
@@ -138,7 +138,10 @@ def _run(run: Mapping[str, Any]) -> list[tuple[str, str, str]]:
 
 
 def _cut(ranking: Ranking) -> dict[str, Any]:
-    """The values that stand on the page at once, those behind a click, and the sum of what is left out."""
+    """Split a ranking into the values that are visible at once and those that appear after a click.
+
+    `total` is the number of records over all values, at least 1.
+    """
     first = ranking.top[:_SHOWN]
     return {
         "first": first,
@@ -163,21 +166,21 @@ def _percent(part: float, whole: float) -> str:
 
 
 def _width(part: float, whole: float) -> str:
-    """The width of a bar in its track, which stands for the whole."""
+    """Return the width of a bar as a CSS percentage of its track."""
     return f"{part / whole * 100:.2f}%" if whole else "0"
 
 
 def _date(moment: str) -> str:
-    """``2024-06-01 12:30 UTC``, of a moment in UTC."""
+    """Return an ISO time in UTC as ``2024-06-01 12:30 UTC``."""
     return _shown(f"{moment[:10]} {moment[11:16]} UTC")
 
 
 def _shown(text: str) -> str:
-    """A name from the server: on one line, nothing that turns the text around it, not endless."""
+    """Return a name from the server on one line, shortened, and without bidirectional marks."""
     line = printable(text).strip()
     return (line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…") or "(blank)"
 
 
 def _took(seconds: float) -> str:
-    """``6.2 s``, ``2:14:05``."""
+    """Return a duration in seconds as ``6.2 s`` or ``2:14:05``."""
     return f"{seconds:.1f} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))

@@ -1,4 +1,4 @@
-"""Counts records as they pass. What is remembered is bounded, whatever the records hold."""
+"""Counters for a stream of records. Their memory is bounded, whatever the records contain."""
 
 import math
 from collections import Counter
@@ -22,19 +22,19 @@ from harvester.report.numbers import (
     Share,
 )
 
-MOST_KEYS = 10_000  # different values that are told apart
-TOP = 200  # values that the numbers name
-_BINS = 24
+MOST_KEYS = 10_000  # the most distinct values that are counted separately
+TOP = 200  # the most values that the numbers list
+_BINS = 24  # the most bins of a histogram, without the last one for larger values
 _EMPTY = (b"null", b'""', b"[]")
 _NULL = msgspec.Raw(b"null")
 _DECADES = -math.log10(SMALLEST)
 
-# A value that a record does not have, and what came after the last value that could be told apart.
+# The keys for a missing value, and for all distinct values after the first `MOST_KEYS`.
 NONE, REST = "(none)", "(others)"
 
 
-class Given(msgspec.Struct, gc=False):
-    """An answer to one attribute, in one of three fields: see `harvester.schema.AnswerItem`."""
+class GivenAnswer(msgspec.Struct, gc=False):
+    """An answer to one attribute. One of three fields has it, see `harvester.schema.AnswerItem`."""
 
     name: str | None = None
     options: msgspec.Raw = _NULL
@@ -43,19 +43,19 @@ class Given(msgspec.Struct, gc=False):
 
     @property
     def says_something(self) -> bool:
-        """Whether it is not empty."""
+        """Return whether the answer is not empty."""
         return not all(bytes(value) in _EMPTY for value in (self.options, self.text, self.number))
 
 
 class ValueCounts:
-    """How often each value of one field comes: in records, and on different labels."""
+    """Counts the values of one field: records, and distinct labels."""
 
     def __init__(self) -> None:
         self.records: dict[str, int] = {}
         self.distinct: dict[str, int] = {}
 
     def add(self, value: str | None, new: bool) -> None:
-        """One more record; `new`, if of a label not met before."""
+        """Count one record. `new`: true for the first record of a label."""
         key = value or NONE
         records = self.records
         if key in records:
@@ -68,7 +68,7 @@ class ValueCounts:
             self.distinct[key] = self.distinct.get(key, 0) + 1
 
     def ranking(self, names: Mapping[str, str] = MappingProxyType({})) -> Ranking:
-        """The most frequent first; those alike by name. `names` are what to call values that are hashes."""
+        """Return the values, the most frequent first, then by name. `names`: hash -> name to show instead."""
         ranked = sorted(
             (
                 Share(names.get(key, key), count, self.distinct.get(key, 0))
@@ -87,15 +87,15 @@ class ValueCounts:
 
 
 class AnswerCounts:
-    """Which attributes the labels of each class answer."""
+    """Counts which attributes the labels of each class answer."""
 
     def __init__(self) -> None:
         self._labels = Counter[str]()
         self._answered = Counter[tuple[str, str]]()
         self._silent = Counter[str]()
 
-    def add(self, name: str | None, answers: Iterable[Given]) -> None:
-        """One more label of the class `name`, with its answers."""
+    def add(self, name: str | None, answers: Iterable[GivenAnswer]) -> None:
+        """Count one label of the class `name`, with its answers."""
         key = name or NONE
         if key not in self._labels and len(self._labels) >= MOST_KEYS:
             key = REST
@@ -109,7 +109,10 @@ class AnswerCounts:
                 self._answered[pair] += answered
 
     def missing(self, names: Mapping[str, str] = MappingProxyType({})) -> MissingAnswers:
-        """The pairs of class and attribute that lack most answers first; `names` as in `ValueCounts`."""
+        """Return the pairs of class and attribute, those with most missing answers first.
+
+        `names`: feature hash -> name to show instead.
+        """
         pairs = [
             Missing(names.get(name, name), attribute, self._labels[name], self._labels[name] - answered)
             for (name, attribute), answered in self._answered.items()
@@ -126,13 +129,13 @@ class AnswerCounts:
 
 
 class ReviewTally:
-    """The last review of each label."""
+    """Counts labels by their last review."""
 
     def __init__(self) -> None:
         self._counts = Counter[str]()
 
     def add(self, reviews: list[Review]) -> None:
-        """One more label, with its reviews in the order sent."""
+        """Count one label. Its reviews are in the order sent."""
         self._counts[_decision(reviews)] += 1
 
     def reviews(self) -> Reviews:
@@ -149,7 +152,7 @@ def _decision(reviews: list[Review]) -> str:
 
 
 class BoxTally:
-    """Where boxes stand, and how large they are."""
+    """Counts the positions and sizes of boxes."""
 
     def __init__(self) -> None:
         self._boxes = self._outside = self._empty = 0
@@ -157,7 +160,7 @@ class BoxTally:
         self._sizes = [0] * GRID**2
 
     def add(self, x: float, y: float, w: float, h: float) -> None:
-        """One more box; its corner and sides as shares of the image's sides."""
+        """Count one box. Its top left corner and its sides are shares of the image's sides."""
         self._boxes += 1
         if not (x >= 0 and y >= 0 and x + w <= 1.000001 and y + h <= 1.000001):
             self._outside += 1
@@ -182,7 +185,7 @@ def _rows(cells: list[int]) -> list[list[int]]:
 
 
 class FrameTally:
-    """Objects a frame. The records of a frame follow one another."""
+    """Counts the objects on each frame. The records of a frame must follow one another."""
 
     def __init__(self) -> None:
         self._frame: object = None
@@ -190,7 +193,7 @@ class FrameTally:
         self._counts = Counter[int]()
 
     def add(self, frame: object) -> None:
-        """One more object on this frame."""
+        """Count one object on this frame."""
         if frame == self._frame:
             self._here += 1
         else:
@@ -226,7 +229,7 @@ def _quantile(counts: list[tuple[int, int]], wanted: float) -> int:
 
 
 def _histogram(counts: list[tuple[int, int]], high: int) -> list[Bin]:
-    """Bins of equal width up to `high`, and one for what is beyond."""
+    """Return bins of equal width up to `high`, and one bin for larger values."""
     if not counts:
         return []
     width = -(-high // _BINS)
@@ -239,5 +242,5 @@ def _histogram(counts: list[tuple[int, int]], high: int) -> list[Bin]:
 
 
 def ranked(counts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    """The largest first; those alike by name."""
+    """Sort counts, the largest first, then by name."""
     return dict(sorted(counts, key=lambda item: (-item[1], item[0])))

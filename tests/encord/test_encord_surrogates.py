@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from harvester.encord import envelope
 from harvester.fetch.source import RowsResponse
-from harvester.labels.json_paths import first_no_json, paths_of, where
-from harvester.labels.surrogates import is_no_text
+from harvester.labels.json_paths import first_invalid_number, paths_of, where
+from harvester.labels.surrogates import has_invalid_text
 
 CONTEXT = RequestContext(trace_id="t", domain="https://api.encord.com")
 TEXT = st.text(st.sampled_from('ab\\"/\ud800\udc00\ud83d\ude00é\n\ufffd'), max_size=6)
@@ -60,7 +60,7 @@ def test_rows_come_as_a_reader_that_replaces_would_have_them(rows: list[dict[str
         assert json.loads(came) == read_as_text(json.loads(before))
         assert len(came) == len(before.encode())
         assert (number in found.replaced) == (came != before.encode())
-    odd = [number for number, before in enumerate(sent) if is_no_text(before.encode())]
+    odd = [number for number, before in enumerate(sent) if has_invalid_text(before.encode())]
     assert sorted(found.replaced) == odd
 
 
@@ -79,7 +79,7 @@ def test_where_they_stood_goes_along(many: bool) -> None:
     """The first places by their paths, the rest counted; whole pairs and escaped backslashes are none."""
     found = answer(ROW, many=many)
     assert found.replaced == {0: f"{', '.join(PATHS[:3])} and 1 more"}
-    assert list(paths_of(ROW, is_no_text)) == PATHS
+    assert list(paths_of(ROW, has_invalid_text)) == PATHS
 
 
 def test_neighbours_stay_byte_for_byte() -> None:
@@ -95,7 +95,7 @@ def test_paths_are_counted_named_and_never_long() -> None:
     assert where([]) == ""
     assert where("ab") == "a, b"
     assert where(f"p{number}" for number in range(1003)) == "p0, p1, p2 and 1,000 more"
-    [path] = paths_of(b'{"%b":{"end":"\\ud800"}}' % (b"k" * 5000), is_no_text)
+    [path] = paths_of(b'{"%b":{"end":"\\ud800"}}' % (b"k" * 5000), has_invalid_text)
     assert len(path) == 201
     assert path.endswith("k.end")
 
@@ -114,7 +114,7 @@ def test_paths_are_counted_named_and_never_long() -> None:
 )
 def test_nan_and_infinity_are_found_outside_of_texts(sent: bytes, found: tuple[str, str] | None) -> None:
     """By the key that has it."""
-    assert first_no_json(sent) == found
+    assert first_invalid_number(sent) == found
 
 
 @given(st.binary(max_size=60) | st.text(st.sampled_from('{}[]",:\\ aN'), max_size=60).map(str.encode))

@@ -72,7 +72,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPat
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delattr("harvester.engines.dask")
     monkeypatch.setitem(sys.modules, "distributed", None)
-    with pytest.raises(BadInput, match=r"pip install 'harvester\[dask\]'"):
+    with pytest.raises(BadInput, match=r"pip install 'encord-harvester\[dask\]', or in a clone"):
         cluster()
 
 
@@ -106,11 +106,11 @@ async def test_a_machine_without_harvester_is_named() -> None:
 
     class Answering:
         async def get_versions(self, packages: list[str]) -> dict:
-            assert packages == ["harvester"]
-            lacking, there = ({"packages": {"harvester": found}} for found in (None, "9"))
+            assert packages == ["encord-harvester"]
+            lacking, there = ({"packages": {"encord-harvester": found}} for found in (None, "9"))
             return {"scheduler": there, "workers": {"tcp://one": there, "tcp://other": lacking}}
 
-    with pytest.raises(BadInput, match="tcp://other lacks the package harvester: install it there"):
+    with pytest.raises(BadInput, match="tcp://other lacks the package encord-harvester: install it there"):
         await dask._check_packages(Answering())
 
 

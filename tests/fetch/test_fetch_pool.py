@@ -334,7 +334,7 @@ async def test_refusals_cost_no_attempt_and_are_counted() -> None:
 
 
 async def test_no_request_is_sent_before_retry_after_is_over() -> None:
-    """It closes the gate for everyone."""
+    """It pauses all requests."""
     rows, at = plan(40), []
     source = FakeLabelRows(
         label_rows(rows),
@@ -606,7 +606,7 @@ async def test_nothing_is_held_once_the_streams_have_ended() -> None:
             await anext(stream)
         await anyio.sleep(10)
         assert pool._budget.used == 0
-        assert pool.pacer.wait(anyio.current_time()) == 0
+        assert pool.controller.wait(anyio.current_time()) == 0
         assert not pool._streams
 
 

@@ -10,9 +10,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from harvester.fetch.calls import SLACK
-from harvester.fetch.in_flight import InFlight
+from harvester.fetch.caller import DEADLINE_SLACK
 from harvester.fetch.pool import FailedRow
+from harvester.fetch.rate.concurrency import ConcurrencyLimit
 from harvester.labels.extract import Extractor, Harvest
 from harvester.labels.wire import PlanRow, Row
 from tests.fakes import FakeLabelRows
@@ -39,7 +39,10 @@ async def test_as_many_threads_ask_at_once_as_the_controller_lets() -> None:
             met.append(together.wait(LONG))
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
-    with anyio.fail_after(LONG), mock.patch.object(InFlight, "admits", lambda self, number: number < 64):
+    with (
+        anyio.fail_after(LONG),
+        mock.patch.object(ConcurrencyLimit, "admits", lambda self, number: number < 64),
+    ):
         async with a_pool(source, bundle_size=1, concurrency=64) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
     assert len(met) == 64
@@ -57,7 +60,9 @@ async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threa
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
     with anyio.fail_after(LONG):
-        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=0.05 - SLACK) as pool:
+        async with a_pool(
+            source, bundle_size=1, concurrency=1, request_deadline=0.05 - DEADLINE_SLACK
+        ) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
     assert not let_go.is_set()
 
@@ -72,7 +77,9 @@ async def test_a_row_that_always_hangs_is_failed(let_go: threading.Event) -> Non
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
     with anyio.fail_after(LONG):
-        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=0.05 - SLACK) as pool:
+        async with a_pool(
+            source, bundle_size=1, max_attempts=1, request_deadline=0.05 - DEADLINE_SLACK
+        ) as pool:
             outcomes = dict(await collect(pool, rows))
     failed = outcomes["row-0002"]
     assert isinstance(failed, FailedRow)

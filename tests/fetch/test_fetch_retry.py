@@ -69,7 +69,7 @@ def down(times: int) -> list[HarvesterError]:
     return [Unavailable("503") for _ in range(times)]
 
 
-async def test_a_refused_request_costs_no_attempt_and_waits_at_the_gate_only() -> None:
+async def test_a_refused_request_costs_no_attempt_and_waits_at_the_rate_limiter_only() -> None:
     """A hundred refusals, and it is asked again at once each time."""
     script, batch = Script([RateLimited("429", retry_after=7.0) for _ in range(100)]), one_row()
     assert await policy(max_attempts=1)(script, batch) == "answer"
@@ -123,7 +123,7 @@ async def test_other_errors_are_not_tried_again(error: HarvesterError) -> None:
     assert len(script.asked_at) == 1
 
 
-async def test_while_the_breaker_is_open_nothing_is_given_up_and_the_gate_makes_it_wait() -> None:
+async def test_while_the_breaker_is_open_nothing_is_given_up_and_the_rate_limiter_makes_it_wait() -> None:
     """Failures of trials do not count, however many there are."""
     script, batch = Script(down(50), counts=False), one_row()
     assert await policy(broken=lambda: True)(script, batch) == "answer"

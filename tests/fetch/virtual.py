@@ -1,6 +1,6 @@
-"""A discrete-event simulation of pacers and the server they share: minutes of traffic in milliseconds.
+"""A discrete-event simulation of controllers and the server they share: minutes of traffic in milliseconds.
 
-A request leaves when its pacer lets it, reaches the server after a part of its latency, is judged
+A request leaves when its controller lets it, reaches the server after a part of its latency, is judged
 there in order of arrival, and its answer is back when the latency is over. A refusal takes as long as
 an answer, which is the harder case: the longer it takes, the more requests are sent before it is heard.
 """
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from harvester.errors import CannotFinishNow
-from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.rate.controller import RateController, Ticket
 
 OK, REFUSED, FAILED = "ok", "refused", "failed"
 Judgement = tuple[str, float | None]
@@ -143,7 +143,7 @@ def thrashing(
 
 
 def simulate(
-    pacers: Sequence[Pacer],
+    controllers: Sequence[RateController],
     server: Server,
     *,
     seconds: float,
@@ -152,18 +152,18 @@ def simulate(
     uplink: tuple[float, float] = (0.1, 0.2),
     starts: Sequence[float] | None = None,
 ) -> list[Log]:
-    """Runs pacers that always have more to send against one server; one log for each pacer.
+    """Runs controllers that always have more to send against one server; one log for each controller.
 
     `uplink` is the part of a latency, from and to, that passes before the server judges the request.
     """
     latency = latency or spread()
-    logs = [Log() for _ in pacers]
-    wakes = [float("inf")] * len(pacers)  # the earliest wake-up that is under way, by pacer
+    logs = [Log() for _ in controllers]
+    wakes = [float("inf")] * len(controllers)  # the earliest wake-up that is under way, by controller
     events: list[tuple[float, int, int, Ticket | None, float, Judgement | None]] = []
     push, pop = heapq.heappush, heapq.heappop
     count = 0
     in_flight = 0
-    for index, start in enumerate(starts or [0.0] * len(pacers)):
+    for index, start in enumerate(starts or [0.0] * len(controllers)):
         push(events, (start, count, index, None, 0.0, None))
         wakes[index] = start
         count += 1
@@ -171,7 +171,7 @@ def simulate(
         now, _, index, ticket, back, judgement = pop(events)
         if now >= seconds:
             break
-        pacer, log = pacers[index], logs[index]
+        controller, log = controllers[index], logs[index]
         if ticket is None:
             if now != wakes[index]:
                 continue
@@ -186,19 +186,19 @@ def simulate(
             in_flight -= 1
             status, retry_after = judgement
             if status is OK:
-                pacer.succeeded(ticket, now)
+                controller.succeeded(ticket, now)
             elif status is REFUSED:
                 log.heard.append((now, status))
                 try:
-                    pacer.refused(ticket, now, retry_after)
+                    controller.refused(ticket, now, retry_after)
                 except CannotFinishNow as stop:
                     log.stopped = stop
                     break
             else:
                 log.heard.append((now, status))
-                pacer.failed(ticket, now, retry_after)
-        while (delay := pacer.wait(now)) == 0:
-            ticket = pacer.sent(now)
+                controller.failed(ticket, now, retry_after)
+        while (delay := controller.wait(now)) == 0:
+            ticket = controller.sent(now)
             log.sent.append(now)
             in_flight += 1
             took = latency(rng, in_flight)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from harvester.errors import BadInput
-from harvester.filters import asked_with, server_side
+from harvester.filters import request_selection, server_side
 from harvester.settings import Format, Selection
 from tests.labels.rows import (
     EVERYTHING,
@@ -285,10 +285,10 @@ def test_rows_that_are_emitted_are_not_narrowed() -> None:
     """What is written as it was sent is asked for whole; the filter then chooses among its objects."""
     named = Selection(feature_hashes=("car",), approved=True)
     for emit in (("rows",), ("objects", "rows")):
-        asked = server_side(asked_with(named, Format(emit=emit)), **FEATURES)
+        asked = server_side(request_selection(named, Format(emit=emit)), **FEATURES)
         assert asked.include_object_feature_hashes is None
         assert asked.include_reviews
-    assert asked_with(named, Format()) == named
+    assert request_selection(named, Format()) == named
 
 
 @pytest.mark.parametrize("hashes", [(), ("car", "unknown")])

@@ -21,14 +21,6 @@ VERBS = "cli"
 # What takes a setting each, because users give them one by one.
 SETTINGS = ("settings.py", "api.py", "__init__.py")
 
-CLASSES_TWICE: dict[str, str] = {}
-MODULES_TWICE: dict[str, str] = {}
-CIRCLES: dict[tuple[str, str], str] = {}
-MANY_PARAMETERS = {
-    "labels/classifications.py: _Reading.__init__": "made for each row, where one more value costs time",
-}
-LONG_FUNCTIONS: dict[str, str] = {}
-
 
 def _all_functions() -> list[Function]:
     return [function for module in modules() for function in functions(module)]
@@ -39,7 +31,7 @@ def test_no_class_name_has_two_meanings() -> None:
     names = [
         (name, module.path) for module in modules() if module.room != OTHER_SIDE for name in classes(module)
     ]
-    assert used_twice(names) == CLASSES_TWICE.keys()
+    assert not used_twice(names)
 
 
 def test_no_module_name_has_two_meanings() -> None:
@@ -49,7 +41,7 @@ def test_no_module_name_has_two_meanings() -> None:
         for module in modules()
         if module.room not in (OTHER_SIDE, VERBS) and module.name != "__init__.py"
     ]
-    assert used_twice(names) == MODULES_TWICE.keys()
+    assert not used_twice(names)
 
 
 def test_no_two_rooms_import_each_other() -> None:
@@ -61,7 +53,7 @@ def test_no_two_rooms_import_each_other() -> None:
         for other in imported_rooms(module)
     }
     circles = {tuple(sorted(arrow)) for arrow in arrows if arrow[::-1] in arrows}
-    assert circles == CIRCLES.keys()
+    assert not circles
 
 
 def test_no_function_takes_more_than_can_be_told_apart() -> None:
@@ -73,13 +65,13 @@ def test_no_function_takes_more_than_can_be_told_apart() -> None:
         and function.module.room not in (OTHER_SIDE, VERBS)
         and function.module.path not in SETTINGS
     }
-    assert found == MANY_PARAMETERS.keys()
+    assert not found
 
 
 def test_every_function_fits_on_a_screen() -> None:
     """The simulator's too."""
     found = {str(function) for function in _all_functions() if function.lines > MOST_FUNCTION_LINES}
-    assert found == LONG_FUNCTIONS.keys()
+    assert not found
 
 
 def test_every_module_can_be_read_at_a_sitting() -> None:

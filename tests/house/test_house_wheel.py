@@ -21,4 +21,4 @@ def test_the_extra_all_is_every_extra_of_a_user() -> None:
         "optional-dependencies"
     ]
     named = ",".join(name for name in extras if name not in ("all", "test", "lint"))
-    assert extras["all"] == [f"harvester[{named}]"]
+    assert extras["all"] == [f"encord-harvester[{named}]"]

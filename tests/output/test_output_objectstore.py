@@ -600,7 +600,7 @@ def test_a_private_authority_is_named_as_the_cloud_has_it(tmp_path: Path) -> Non
 def test_a_missing_extra_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what to install."""
     monkeypatch.setitem(sys.modules, "obstore", None)
-    with pytest.raises(BadInput, match=r"pip install 'harvester\[cloud\]'"):
+    with pytest.raises(BadInput, match=r"pip install 'encord-harvester\[cloud\]', or in a clone"):
         open_target("s3://labels/out")
 
 

@@ -145,4 +145,4 @@ def test_sampled_rows_are_asked_for_as_the_export_does(emit: tuple[str, ...], as
     """Where whole rows are emitted, the server leaves nothing out of them: they weigh what they will."""
     session = WorldSession(WorldSpec(rows=20))
     foreseen(session, sample=2, selection=Selection(feature_hashes=("abc",)), format=Format(emit=emit))
-    assert session.asked_with.feature_hashes == asked
+    assert session.request_selection.feature_hashes == asked

@@ -19,7 +19,7 @@ from harvester.errors import RateLimited
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import RowsResponse
-from harvester.filters import asked_with
+from harvester.filters import request_selection
 from harvester.forecast.forecast import Forecast, forecast
 from harvester.job import Job
 from harvester.labels.extract import Extractor
@@ -46,7 +46,7 @@ class WorldSession(FakeProject):
         )
         self.server = server or Unlimited()
         self.listings = 0
-        self.asked_with = Selection()
+        self.request_selection = Selection()
         self.before_answer = self._judge
         self._made: dict[str, bytes | None] = {}
 
@@ -64,7 +64,7 @@ class WorldSession(FakeProject):
     def label_rows(
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
     ) -> Self:
-        self.asked_with = asked_with(selection, format)
+        self.request_selection = request_selection(selection, format)
         return self
 
     def row(self, label_hash: str) -> bytes | None:

@@ -10,7 +10,7 @@ import pytest
 from harvester import cli
 from harvester.output.target import LocalTarget
 from harvester.report.measure import measure
-from harvester.report.numbers import Brought
+from harvester.report.numbers import HistoryEntry
 from harvester.report.page import FAILURE_MEANS, write_page
 from harvester.schema import FAILURES
 from harvester.settings import Selection
@@ -160,7 +160,7 @@ def test_the_page_says_when_the_export_ended(tmp_path: Path) -> None:
     page = write_page(measure(made(tmp_path / "dated", [row()], run=ended)))
     assert "exported 2024-06-01 12:30 UTC" in page
     numbers = measure(made(tmp_path / "older", [row()]))
-    assert numbers.history == [Brought(0, None, {})]
+    assert numbers.history == [HistoryEntry(0, None, {})]
     assert "exported" not in write_page(numbers)
 
 

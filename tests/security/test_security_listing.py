@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from harvester.encord.listing import _checked, _spooled, split
 from harvester.errors import CannotFinishNow
-from harvester.labels.surrogates import as_text, with_pairs_only
+from harvester.labels.surrogates import replace_invalid_text, replace_unpaired_surrogates
 from harvester.labels.wire import PlanRow
 from harvester.plan.order import rows_of
 from harvester.plan.planned import plan_lines
@@ -86,8 +86,8 @@ def test_what_is_no_listed_row_still_stops_the_export() -> None:
 def test_half_pairs_are_found_wherever_they_stand(text: str) -> None:
     """The same length, no half pair left, whole pairs and escaped backslashes untouched."""
     sent = json.dumps(text).encode()
-    mended = with_pairs_only(sent)
+    mended = replace_unpaired_surrogates(sent)
     assert len(mended) == len(sent)
     read = json.loads(sent)  # joins halves that came as a pair
     assert json.loads(mended) == "".join("\ufffd" if "\ud800" <= one <= "\udfff" else one for one in read)
-    assert msgspec.json.decode(as_text(sent)) == json.loads(mended)
+    assert msgspec.json.decode(replace_invalid_text(sent)) == json.loads(mended)

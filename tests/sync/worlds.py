@@ -13,7 +13,7 @@ from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
 from harvester.events import Counters
 from harvester.export import export
-from harvester.filters import ServerSide, asked_with
+from harvester.filters import ServerSide, request_selection
 from harvester.job import Job, Observer
 from harvester.live import live_records
 from harvester.output.compression import decompressed
@@ -63,7 +63,7 @@ class LiveWorld(FakeProject):
         self, project: ProjectInfo, selection: Selection, format: Format, *, as_sent: bool = False
     ) -> Self:
         # One export or sync runs at a time.
-        self.options = options_for(project, asked_with(selection, format))
+        self.options = options_for(project, request_selection(selection, format))
         return self
 
     def row(self, label_hash: str) -> bytes | None:

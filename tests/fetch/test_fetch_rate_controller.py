@@ -1,4 +1,4 @@
-"""The pacer's rules, one at a time."""
+"""The controller's rules, one at a time."""
 
 import random
 from collections.abc import Callable
@@ -7,37 +7,37 @@ from itertools import count, islice
 import pytest
 
 from harvester.errors import CannotFinishNow
-from harvester.fetch.admitted import LITTLE, MUCH, Admitted
-from harvester.fetch.in_flight import InFlight
-from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.rate.admitted import LITTLE, MUCH, AdmittedRate
+from harvester.fetch.rate.concurrency import ConcurrencyLimit
+from harvester.fetch.rate.controller import RateController, Ticket
 from tests.fetch.virtual import Outage, TokenBucket, Unlimited, simulate
 
 
-def pacer(**options: float) -> Pacer:
-    return Pacer(rng=random.Random(1), **options)
+def controller(**options: float) -> RateController:
+    return RateController(rng=random.Random(1), **options)
 
 
-def send(pacer: Pacer, now: float) -> tuple[Ticket, float]:
-    """Sends one request as soon as the pacer allows it; the ticket and the time."""
-    delay = pacer.wait(now)
+def send(controller: RateController, now: float) -> tuple[Ticket, float]:
+    """Sends one request as soon as the controller allows it; the ticket and the time."""
+    delay = controller.wait(now)
     while delay:
         now += delay
-        delay = pacer.wait(now)
+        delay = controller.wait(now)
     assert delay == 0
-    return pacer.sent(now), now
+    return controller.sent(now), now
 
 
-def sent_up_to(pacer: Pacer, now: float, end: float) -> list[Ticket]:
+def sent_up_to(controller: RateController, now: float, end: float) -> list[Ticket]:
     tickets = []
-    while (delay := pacer.wait(now)) is not None and now + delay < end:
+    while (delay := controller.wait(now)) is not None and now + delay < end:
         now += delay
-        tickets.append(pacer.sent(now))
+        tickets.append(controller.sent(now))
     return tickets
 
 
 def test_a_retry_after_holds_back_everybody() -> None:
     """Nothing is sent before the time that a refusal named, and requests leave after it."""
-    subject = pacer(concurrency=8)
+    subject = controller(concurrency=8)
     first, now = send(subject, 0.0)
     second, now = send(subject, now)
     subject.succeeded(first, 0.1)
@@ -48,7 +48,7 @@ def test_a_retry_after_holds_back_everybody() -> None:
 
 def test_a_shorter_retry_after_does_not_shorten_a_longer_one() -> None:
     """The longest of several pauses counts."""
-    subject = pacer(concurrency=8)
+    subject = controller(concurrency=8)
     first, now = send(subject, 0.0)
     second, _ = send(subject, now)
     subject.refused(first, 0.2, retry_after=7.0)
@@ -59,7 +59,7 @@ def test_a_shorter_retry_after_does_not_shorten_a_longer_one() -> None:
 @pytest.mark.parametrize("outcome", ["refused", "failed"])
 def test_a_pause_beyond_the_cap_ends_the_run(outcome: str) -> None:
     """A server that wants an hour is not waited for; the request counts as returned all the same."""
-    subject = pacer(concurrency=1, retry_after_cap=60.0)
+    subject = controller(concurrency=1, retry_after_cap=60.0)
     ticket, _ = send(subject, 0.0)
     with pytest.raises(CannotFinishNow, match="3600 s"):
         getattr(subject, outcome)(ticket, 1.0, 3600.0)
@@ -68,15 +68,15 @@ def test_a_pause_beyond_the_cap_ends_the_run(outcome: str) -> None:
 
 def test_a_failure_with_retry_after_holds_back_everybody() -> None:
     """503 with Retry-After pauses like 429 does."""
-    subject = pacer(concurrency=8)
+    subject = controller(concurrency=8)
     ticket, _ = send(subject, 0.0)
     subject.failed(ticket, 0.5, 5.0)
     assert send(subject, 0.5)[1] >= 5.5
 
 
-def refused_once() -> tuple[Pacer, list[Ticket]]:
-    """A pacer that has just met its first refusal, and the three requests sent after that one."""
-    subject = pacer(concurrency=64)
+def refused_once() -> tuple[RateController, list[Ticket]]:
+    """A controller that has just met its first refusal, and the three requests sent after that one."""
+    subject = controller(concurrency=64)
     *answered, refused, one, two, three = sent_up_to(subject, 0.0, 2.0)
     for ticket in answered:
         subject.succeeded(ticket, 2.0)
@@ -108,7 +108,7 @@ def test_places_of_refused_requests_stay_empty() -> None:
 @pytest.mark.parametrize("saved", [LITTLE, MUCH])
 def test_what_a_server_saves_up_in_a_pause_is_learned(saved: float) -> None:
     """From measures after pauses of a second: they are right soon, whichever kind of server it is."""
-    admitted = Admitted()
+    admitted = AdmittedRate()
     at, last = 0.0, 0
     for span in (4.0, 9.0, 6.0, 15.0):
         admitted.count_from(last, at)
@@ -125,7 +125,7 @@ def test_what_a_server_saves_up_in_a_pause_is_learned(saved: float) -> None:
 
 def test_a_pause_that_several_refusals_ask_for_counts_once() -> None:
     """Pauses that overlap are one, and one that began after the count did belongs to it."""
-    admitted = Admitted()
+    admitted = AdmittedRate()
     admitted.count_from(0, 10.0)
     admitted.shut(10.2, 14.2)
     admitted.shut(10.4, 14.4)
@@ -136,7 +136,7 @@ def test_a_pause_that_several_refusals_ask_for_counts_once() -> None:
 @pytest.mark.parametrize("rate", [0.5, 7.0, 300.0])
 def test_a_given_rate_is_never_passed(rate: float) -> None:
     """From any request on, never more leave than the rate and the time of one late timer allow."""
-    subject = pacer(max_rps=rate, concurrency=64)
+    subject = controller(max_rps=rate, concurrency=64)
     (log,) = simulate([subject], Unlimited(), seconds=40, rng=random.Random(2))
     for index, start in enumerate(log.sent):
         later = log.sent[-1]
@@ -146,7 +146,7 @@ def test_a_given_rate_is_never_passed(rate: float) -> None:
 
 def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() -> None:
     """Seven failures open it; pauses grow; one trial at a time; an answer closes it."""
-    subject = pacer(concurrency=64)
+    subject = controller(concurrency=64)
     answered, now = send(subject, 0.0)
     subject.succeeded(answered, now + 0.1)
     tickets = sent_up_to(subject, now + 0.1, 3.0)
@@ -174,7 +174,7 @@ def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() ->
 def test_after_an_outage_a_limit_that_is_known_is_gone_up_to_again() -> None:
     """From half of it, so that a server that has just come back is not met with all there is."""
     for seed in range(5):
-        subject = pacer(max_concurrency=64)
+        subject = controller(max_concurrency=64)
         server = Outage(TokenBucket(50, 50), 30, 40)
         (log,) = simulate([subject], server, seconds=60, rng=random.Random(seed))
         back = min(at for at in log.ok if at > 40) + 0.4  # by then the answer has come
@@ -184,7 +184,7 @@ def test_after_an_outage_a_limit_that_is_known_is_gone_up_to_again() -> None:
 
 def test_a_cancelled_trial_makes_way_for_the_next() -> None:
     """A trial that nobody waits for any more does not keep the breaker shut for ever."""
-    subject = pacer(concurrency=64)
+    subject = controller(concurrency=64)
     for ticket in sent_up_to(subject, 0.0, 1.0):
         subject.failed(ticket, 1.0)
     trial, now = send(subject, 1.0)
@@ -195,7 +195,7 @@ def test_a_cancelled_trial_makes_way_for_the_next() -> None:
 
 def test_failures_do_not_change_the_pace() -> None:
     """Single failures are no rate signal."""
-    subject = pacer(concurrency=64)
+    subject = controller(concurrency=64)
     ticket, now = send(subject, 0.0)
     rate = subject.rate
     subject.failed(ticket, now + 0.1)
@@ -205,7 +205,7 @@ def test_failures_do_not_change_the_pace() -> None:
 
 def test_no_more_are_in_flight_than_asked_for() -> None:
     """With two allowed the third waits, without a time, until one returns."""
-    subject = pacer(concurrency=2)
+    subject = controller(concurrency=2)
     first, now = send(subject, 0.0)
     _, now = send(subject, now)
     assert subject.wait(now + 10) is None
@@ -215,14 +215,14 @@ def test_no_more_are_in_flight_than_asked_for() -> None:
 
 def test_an_unlimited_server_gets_all_that_may_be_in_flight() -> None:
     """Without a number given, the limit grows to the most while latency stays."""
-    subject = pacer(max_concurrency=200)
+    subject = controller(max_concurrency=200)
     simulate([subject], Unlimited(), seconds=30, rng=random.Random(3))
     assert subject.limit_in_flight == 200
 
 
 def test_bundles_of_other_sizes_do_not_look_like_a_slower_server() -> None:
     """Latency is compared among bundles of like size only."""
-    limit = InFlight(64)
+    limit = ConcurrencyLimit(64)
     for index in range(2000):
         weight = 1 if index < 1000 else 100
         limit.admits(64)
@@ -249,7 +249,7 @@ ANSWERS: dict[str, Answers] = {
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 def test_a_server_that_bears_more_gets_more_whatever_came_first(answer: Answers) -> None:
     """Nothing of the first answers keeps the limit down for long."""
-    limit = InFlight(256)
+    limit = ConcurrencyLimit(256)
     for index in range(3000):
         limit.admits(256)
         limit.succeeded(*answer(index), index + 1, index + 2)
@@ -259,7 +259,7 @@ def test_a_server_that_bears_more_gets_more_whatever_came_first(answer: Answers)
 def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
     """Whatever the latency; once there is some to spare, the limit grows again."""
     cores, numbers = 0.5, count()
-    limit = InFlight(64, lambda: cores)
+    limit = ConcurrencyLimit(64, lambda: cores)
 
     def after(answers: int) -> float:
         for index in islice(numbers, answers):
@@ -276,7 +276,7 @@ def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
 
 def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
     """After refusals a server whose limit is gone is asked faster again."""
-    subject = pacer(concurrency=64)
+    subject = controller(concurrency=64)
     changes = [(20.0, 200.0)]
     (log,) = simulate([subject], TokenBucket(20, 20, changes=changes), seconds=60, rng=random.Random(4))
     assert log.refused

@@ -1,4 +1,4 @@
-"""What the pacer reaches against servers of every kind, in virtual time, over 20 seeds each.
+"""What the controller reaches against servers of every kind, in virtual time, over 20 seeds each.
 
 Medians hold the targets, or miss them by as much as is said here; so may the worst seed of the twenty.
 """
@@ -9,7 +9,7 @@ from statistics import median
 
 import pytest
 
-from harvester.fetch.pacing import Pacer
+from harvester.fetch.rate.controller import RateController
 from tests.fetch.virtual import (
     FixedWindow,
     Flaky,
@@ -34,17 +34,17 @@ def run(
     server: Callable[[random.Random], Server],
     *,
     seconds: float,
-    pacers: int = 1,
+    controllers: int = 1,
     latency: tuple[float, float] = FAR,
 ) -> Sequence[Log]:
     rng = random.Random(seed)
     return simulate(
-        [Pacer(rng=random.Random(seed * 100 + i), max_concurrency=64) for i in range(pacers)],
+        [RateController(rng=random.Random(seed * 100 + i), max_concurrency=64) for i in range(controllers)],
         server(rng),
         seconds=seconds,
         rng=rng,
         latency=spread(*latency),
-        starts=[rng.uniform(0, 2) if pacers > 1 else 0.0 for _ in range(pacers)],
+        starts=[rng.uniform(0, 2) if controllers > 1 else 0.0 for _ in range(controllers)],
     )
 
 
@@ -67,7 +67,7 @@ STEADY = {
 def test_a_steady_limit_is_used_up_and_hardly_ever_passed(
     server: Callable[[random.Random], Server], least: float, worst: float
 ) -> None:
-    """After its start, a pacer uses 98 % of the limit (97 % of one without burst), and 0.3 % is refused.
+    """After its start, a controller uses 98 % of the limit (97 % of one without burst), and 0.3 % is refused.
 
     Where there is no burst, each refusal's pause is lost: 95 % are used.
     """
@@ -97,8 +97,8 @@ def test_a_number_in_flight_that_the_user_names_costs_few_refusals_more() -> Non
     """The start is faster then: the first minute against an unknown limit has 1 % refused."""
     shares = []
     for seed in SEEDS:
-        pacer = Pacer(rng=random.Random(seed), concurrency=64)
-        (log,) = simulate([pacer], TokenBucket(RATE, RATE), seconds=60, rng=random.Random(seed))
+        controller = RateController(rng=random.Random(seed), concurrency=64)
+        (log,) = simulate([controller], TokenBucket(RATE, RATE), seconds=60, rng=random.Random(seed))
         shares.append(log.refused_share)
     assert median(shares) <= 0.01
     assert max(shares) <= 0.012
@@ -152,7 +152,7 @@ def test_four_processes_share_a_limit_without_talking() -> None:
     """97 % used, 2 % refused, and shares that are nearly equal."""
     used, refused, fair = [], [], []
     for seed in SEEDS:
-        logs = run(seed, lambda _: TokenBucket(RATE, RATE), seconds=150, pacers=4)
+        logs = run(seed, lambda _: TokenBucket(RATE, RATE), seconds=150, controllers=4)
         ok = [len(log.ok) for log in logs]
         out = sum(len(log.refused) for log in logs)
         used.append(sum(log.used(RATE, 10, 150) for log in logs))
@@ -182,7 +182,7 @@ def test_a_server_without_limit_is_not_held_back(latency: float, seconds: float,
     for seed in range(3):
         rng = random.Random(seed)
         (log,) = simulate(
-            [Pacer(rng=random.Random(seed), concurrency=64)],
+            [RateController(rng=random.Random(seed), concurrency=64)],
             Unlimited(),
             seconds=seconds,
             rng=rng,
@@ -195,7 +195,7 @@ def test_a_server_that_slows_down_under_load_gets_fewer_at_once() -> None:
     """A server that thrashes beyond 14 requests at once does twice what 64 fixed workers get from it."""
     for seed in SEEDS:
         (log,) = simulate(
-            [Pacer(rng=random.Random(seed), concurrency=64)],
+            [RateController(rng=random.Random(seed), concurrency=64)],
             Unlimited(),
             seconds=60,
             rng=random.Random(seed),

@@ -1,4 +1,4 @@
-"""The gate: who waits, in what order, and what a cancelled wait leaves behind. In virtual time."""
+"""The rate limiter: the order of requests, and cancelled waits. In virtual time."""
 
 import asyncio
 import random
@@ -10,9 +10,9 @@ import anyio
 import pytest
 
 from harvester.errors import CannotFinishNow
-from harvester.fetch.gate import Gate
-from harvester.fetch.in_flight import CoresUsed, cpu_seconds
-from harvester.fetch.pacing import Pacer, Ticket
+from harvester.fetch.rate.concurrency import CoresUsed, cpu_seconds
+from harvester.fetch.rate.controller import RateController, Ticket
+from harvester.fetch.rate.limiter import RateLimiter
 from tests.fetch.virtual_loop import VirtualLoop
 
 T = TypeVar("T")
@@ -22,15 +22,15 @@ def run_virtual(main: Callable[[], Awaitable[T]]) -> T:
     return anyio.run(main, backend_options={"loop_factory": VirtualLoop})
 
 
-def gate(concurrency: int = 1) -> Gate:
-    return Gate(Pacer(rng=random.Random(1), concurrency=concurrency))
+def limiter(concurrency: int = 1) -> RateLimiter:
+    return RateLimiter(RateController(rng=random.Random(1), concurrency=concurrency))
 
 
 def test_those_who_wait_are_let_in_in_order() -> None:
     """First come, first served, each as the one before returns."""
 
     async def main() -> list[int]:
-        subject, order = gate(), list[int]()
+        subject, order = limiter(), list[int]()
 
         async def one(number: int) -> None:
             ticket = await subject.enter()
@@ -46,11 +46,11 @@ def test_those_who_wait_are_let_in_in_order() -> None:
     assert run_virtual(main) == list(range(100))
 
 
-def test_a_cancelled_wait_leaves_the_gate_open_for_the_next() -> None:
+def test_a_cancelled_wait_leaves_the_limiter_free_for_the_next() -> None:
     """The first in line gives up; the second gets in when the place is free."""
 
     async def main() -> float:
-        subject = gate()
+        subject = limiter()
         ticket = await subject.enter()
         with anyio.move_on_after(1):
             await subject.enter()
@@ -65,7 +65,7 @@ def test_the_lowest_rank_is_let_in_first() -> None:
     """However long the others have waited; also where it comes back as soon as it was let in."""
 
     async def main() -> str:
-        subject, order = gate(), list[str]()
+        subject, order = limiter(), list[str]()
 
         async def stream(rank: int, name: str) -> None:
             for _ in range(3):
@@ -89,7 +89,7 @@ def test_a_wait_that_is_cancelled_as_its_turn_comes_costs_nobody_theirs() -> Non
     """Whether the answer that frees the place comes just before or just after."""
 
     async def main(cancelled_first: bool) -> float:
-        subject = gate()
+        subject = limiter()
         ticket = await subject.enter()
         waiting = asyncio.ensure_future(subject.enter())
         await anyio.sleep(1)
@@ -110,7 +110,7 @@ def test_a_wait_that_is_dropped_leaves_nothing_behind() -> None:
     """As when the loop's own end closes what still waits: nobody gets its ticket in its place."""
 
     async def main() -> None:
-        subject = gate()
+        subject = limiter()
         ticket = await subject.enter()
         waiting = subject.enter()
         waiting.send(None)
@@ -127,7 +127,7 @@ def test_a_pause_beyond_the_cap_is_raised_where_it_was_heard(outcome: str) -> No
     """The caller gets the error, and the place in flight is free again."""
 
     async def main() -> None:
-        subject = gate()
+        subject = limiter()
         ticket = await subject.enter()
         with pytest.raises(CannotFinishNow):
             getattr(subject, outcome)(ticket, 301.0)
@@ -140,7 +140,7 @@ def test_a_refusal_keeps_everybody_out_until_its_time() -> None:
     """Whoever is waiting already waits until Retry-After is over."""
 
     async def main() -> float:
-        subject = gate(concurrency=8)
+        subject = limiter(concurrency=8)
         start = anyio.current_time()
         ticket = await subject.enter()
         subject.refused(ticket, 5.0)

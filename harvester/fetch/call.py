@@ -1,6 +1,6 @@
-"""What a worker thread does: one blocking call, the check of its answer, and the reading of its rows.
+"""The work of a worker thread: make one blocking call, check its answer, and extract its rows.
 
-A label row's raw bytes never leave the thread: what comes back are the lines that were made of them.
+The raw bytes of label rows never leave the thread: it returns the output lines made from them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,11 +58,16 @@ class Span(msgspec.Struct):
 
 
 class Fetched(msgspec.Struct):
-    """What a call brought.
+    """The result of a call.
 
-    `missing` are the positions of rows that the answer left out, `older` those of rows that are older than
-    listed, and are not read yet: they are to be asked for again. `weight` is the size in bytes of the
-    lines that are held, `foreign` the number of rows that were not asked for.
+    Attributes:
+        spans: the outcomes of the rows that were extracted.
+        missing: positions (in the batch) of rows that the answer does not hold.
+        older: positions of rows that are older than listed. They are not extracted but requested again.
+        wire_bytes: size of the body on the network; 0 if unknown.
+        body_bytes: size of the decompressed body.
+        weight: bytes of memory that the extracted lines hold.
+        foreign: number of rows in the answer that were not requested.
     """
 
     spans: list[Span]
@@ -75,9 +80,13 @@ class Fetched(msgspec.Struct):
 
 
 class Call:
-    """One call, made in a worker thread. `abandoned` is set once its result is not needed any more.
+    """One call, to be run in a worker thread.
 
-    Without `clocks` no row is looked at for being older than listed.
+    Args:
+        clocks: decides whether rows can be compared with their listing; None: never compare.
+
+    Attributes:
+        abandoned: set by the event loop when the result is not needed any more. Extraction then stops early.
     """
 
     __slots__ = ("_batch", "_clocks", "_extractor", "_source", "abandoned")
@@ -92,18 +101,25 @@ class Call:
         self.abandoned = False
 
     def __call__(self) -> Fetched:
-        """Blocks until the answer is there and read. Raises what `LabelRows` raises, and Stop."""
+        """Block until the answer has arrived and its rows are extracted.
+
+        Raises what the methods of `LabelRows` raise, and Stop.
+        """
         asked = [row.label_hash or "" for row in self._batch.rows]
         answer = self._ask(asked)
         hashes = [label_hash_of(row) for row in answer.rows]
         if len(asked) == 1 and hashes == [None]:
-            hashes = [*asked]  # taken for the row asked for: reading it tells what is wrong with it
+            # A single row without a readable label hash must be the requested one: extracting it produces the
+            # error that says what is wrong with it.
+            hashes = [*asked]
         found = find_asked(asked, hashes)
         missing, older = found.missing, self._older(found, answer)
         known = _known(asked, found, answer, older)
         ask_again = [] if self._batch.asked_again else list(older)
+        # Do not extract rows that are requested again: their lines would be joined with those of their
+        # neighbours.
         for place in ask_again:
-            found.at[place] = None  # not read: what is read is joined with its neighbours
+            found.at[place] = None
         fetched = Fetched([], missing, ask_again, answer.wire_bytes, answer.body_bytes, 0, found.foreign)
         for run in found.runs(self._batch.places):
             fetched.spans += self._read(run, answer.rows, known)
@@ -113,28 +129,29 @@ class Call:
         return fetched
 
     def _older(self, found: FoundRows, answer: RowsResponse) -> Mapping[int, str]:
-        """Which rows are older than listed, by their position, and what is noted of that."""
+        """Return the rows that are older than listed: their positions, with the text of the note."""
         if self._clocks is None or self._clocks.differ:
             return {}
         return older_rows(self._batch.rows, found.at, answer.rows)
 
     def _ask(self, asked: list[str]) -> RowsResponse:
+        """Make the call that suits the number of rows."""
         if self._batch.asks_why:
             (label_hash,) = asked
             return self._source.get_left_out(label_hash)
         if len(asked) == 1:
             return self._source.get_label_row(asked[0])
-        # A row may stand in the plan twice; it is asked for once.
+        # The plan may hold a row twice; request it once.
         return self._source.get_label_rows(list(dict.fromkeys(asked)))
 
     def _read(self, run: list[tuple[int, int]], rows: Sequence[Row], known: Known) -> Iterator[Span]:
-        """Read the rows that `run` names (see `FoundRows.runs`); stop early if the call was abandoned."""
+        """Extract a group of consecutive rows (see `FoundRows.runs`); stop early if abandoned."""
         batch, begin = self._batch, 0
         wanted = takewhile(lambda _: not self.abandoned, ((rows[at], batch.rows[i]) for i, at in run))
         for count, outcome in self._extractor.extract_all(wanted, known):
             first, _ = run[begin]
             if isinstance(outcome, SkipRow):
-                # As a value: the exception's traceback would keep the answer's bytes alive.
+                # Not the exception itself: its traceback would keep the bytes of the answer in memory.
                 failed = FailedRow.of(batch.rows[first], outcome, batch.attempts + 1)
                 yield Span(batch.places[first], count, failed)
             else:
