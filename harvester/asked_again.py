@@ -117,8 +117,7 @@ def asked_again(
                 again.everything = bool(
                     again.ontology and again.ontology.rows is None and not again.kept_names
                 )
-            with closing(read_failed(folder_of(target, len(manifest.generations)))) as failed:
-                again.hashes.add_all(failed)
+            again.hashes.add_all(_failed(target, manifest, void))
             again.hashes.add_all(_noted_stale(target, manifest, void))
         yield again
 
@@ -127,6 +126,18 @@ def _kept_already(manifest: Manifest, ontology: bytes | None) -> bool:
     """Whether the last sync kept names though the ontology was the one that it is now."""
     last = manifest.generations[-1] if manifest.generations else None
     return last is not None and last.kept_names and last.ontology == describe_ontology(ontology)
+
+
+def _failed(target: Target, manifest: Manifest, void: Callable[[], Void]) -> Iterator[str]:
+    """The label rows that failed when they were asked for last: by the last sync, or when an earlier part
+    was mended.
+    """
+    last = len(manifest.generations)
+    for generation in range(last + 1):
+        with closing(read_failed(folder_of(target, generation))) as failed:
+            for label_hash in failed:
+                if generation == last or not void().holds_any(label_hash, generation):
+                    yield label_hash
 
 
 class _Note(msgspec.Struct):

@@ -13,6 +13,7 @@ from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, RunContext
 from harvester.known import check_selection, is_first_run
 from harvester.labels.extract import Extractor
+from harvester.output.mending import check_mended, mend_state
 from harvester.output.target import Target
 from harvester.plan_sources import FromListing
 from harvester.run import Run
@@ -57,7 +58,8 @@ async def export(
             check = partial(check_selection, session, job.project, job.selection, observer.on_event)
             await stopping.cut_short(partial(in_thread, check, abandon_on_cancel=True))
         await in_thread(target.ensure)
-        async with held(target.lock(), stopping):
+        async with held(target.lock, stopping):
+            await in_thread(mend_state, target, job.purpose)
             context = RunContext(session, job, observer, stopping)
             run = Run(context, target, FromListing(context), reader)
             await run.freeze_plan()
@@ -67,9 +69,11 @@ async def export(
             if retry_failed:
                 await run.reopen_failed()
             if run.complete and not settle:
+                await in_thread(check_mended, target, run.manifest)
                 return await in_thread(run.summary)
             await run.harvest_parts()
             if await run.look_for_drift(settle=settle):
                 await run.harvest_parts()
             await run.write_manifest()
+            await in_thread(check_mended, target, run.manifest)
             return await in_thread(run.summary)

@@ -25,21 +25,22 @@ from harvester.settings import Connection
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that a process needs to harvest parts of one export.
 
-    `target` is the address of the locked target, `folder` the folder in it that the parts belong to, or empty
-    (see `Target.opened_as`). `plan` is the digest of the frozen plan. `row_bytes` is the mean size of a label
-    row in an earlier run, in bytes, or None if unknown.
+    `target` names the place whose lock is held, `folder` what of it is the export's, if not all, and `token`
+    is the lock's (see `Target.opened_as`); `plan` is the digest of the frozen plan in there. `row_bytes` is
+    what a label row weighed on average in an earlier run, if that is known.
     """
 
     connection: Connection
     job: Job
     target: str
     folder: str = ""
+    token: str = ""
     plan: str
     row_bytes: float | None = None
 
     def open_target(self) -> Target:
-        """Return the target of the parts, in a process that does not hold the lock. Does no I/O yet."""
-        whole = open_target(self.target)
+        """Where the parts go, in a process that does not hold the lock itself. Touches nothing yet."""
+        whole = open_target(self.target, self.token)
         return whole.within(self.folder) if self.folder else whole
 
 

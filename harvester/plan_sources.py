@@ -20,7 +20,7 @@ import anyio.from_thread
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.asked_again import AskedAgain, asked_again
+from harvester.asked_again import AskedAgain, asked_again, hashes_on_disk
 from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.job import RunContext
@@ -38,10 +38,13 @@ from harvester.output.generations import (
     write_changed,
 )
 from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
+from harvester.output.lines import read_as
 from harvester.output.manifest import Manifest
+from harvester.output.mending import NEW_EXPORT
 from harvester.output.planfile import PlanHeader
+from harvester.output.repair import sound_file
 from harvester.output.target import Target
-from harvester.plan.changes import Step, SyncOptions, changes_between
+from harvester.plan.changes import Change, Step, SyncOptions, changes_between
 from harvester.plan.listing_filter import ListingFilter
 from harvester.plan.order import Order, label_order, plan_order, rows_of, sorted_lines
 from harvester.plan.planned import plan_lines
@@ -52,10 +55,12 @@ from harvester.stopping import while_wanted
 class PlanSource(Protocol):
     """A source of the rows of a plan.
 
-    `digest` is the digest of the listing that this run has frozen; None if it froze none, or the digest is
-    unknown. `row_bytes` is the mean size of a label row in an earlier run, in bytes; None if unknown.
+    `digest` is that of the listing that was frozen in this run, None where it was not or is not known.
+    `row_bytes` is what a label row weighed on average in an earlier run, if that is known. `is_bound`: a plan
+    that is lost must come out as it was, else the target is refused.
     """
 
+    is_bound: bool
     digest: str | None
     row_bytes: float | None
 
@@ -67,17 +72,14 @@ class PlanSource(Protocol):
 
 
 class FromListing:
-    """All listed rows.
+    """All rows that are listed. The plan itself is the frozen listing."""
 
-    The plan is itself the frozen listing, unless the target is a `generation`, the folder of a finished sync.
-    """
-
+    is_bound = True
     digest: str | None = None
     row_bytes: float | None = None
 
-    def __init__(self, context: RunContext, generation: Target | None = None) -> None:
+    def __init__(self, context: RunContext) -> None:
         self._context = context
-        self._generation = generation
 
     @asynccontextmanager
     async def rows(self) -> AsyncIterator[Iterator[bytes]]:
@@ -86,7 +88,47 @@ class FromListing:
             yield listing.lines
 
     def frozen(self, plan: PlanHeader) -> PlanHeader | None:
-        return planfile.read_header(self._generation, LISTED) if self._generation else plan
+        return plan
+
+
+class FromGeneration:
+    """The rows that a finished sync has fetched, as far as they are still listed: to mend what it brought.
+
+    The change feed names them. They come as the last sync listed them, so the plan of an earlier one may not
+    come out as it was; then its rows are harvested again.
+    """
+
+    is_bound = False
+    digest: str | None = None
+    row_bytes: float | None = None
+
+    def __init__(self, folder: Target, last: Target) -> None:
+        """`folder` is that of the generation, `last` that of the last one, which has the frozen listing."""
+        self._folder = folder
+        self._last = last
+
+    @asynccontextmanager
+    async def rows(self) -> AsyncIterator[Iterator[bytes]]:
+        with closing(self._fetched_rows()) as rows:
+            yield rows
+
+    def frozen(self, plan: PlanHeader) -> PlanHeader | None:
+        return planfile.read_header(self._folder, LISTED)
+
+    def _fetched_rows(self) -> Generator[bytes, None, None]:
+        folder, changed, listing = self._folder, read_changed(self._folder), read_listing(self._last)
+        if changed is None or listing is None or not all(sound_file(folder, file) for file in changed.feed):
+            raise Unsound(f"{one_line(folder.name)}: {NEW_EXPORT}: its plan is lost or damaged")
+        with hashes_on_disk() as fetched, sorter() as by_order:
+            for file in changed.feed:
+                for change in read_as(folder, file.name, Change):
+                    if change.change in ("added", "edited"):
+                        fetched.add(change.label_hash)
+            for line in planfile.lines(self._last, listing):
+                row = msgspec.json.decode(line, type=PlanRow)
+                if row.outcome is None and row.label_hash in fetched:
+                    by_order.add(plan_order(row), line)
+            yield from by_order
 
 
 class _NotListed(BadInput):
@@ -100,6 +142,7 @@ class FromChanges:
     the change feed.
     """
 
+    is_bound = True
     _listing: PlanHeader
 
     def __init__(self, context: RunContext, whole: Target, before: Manifest, options: SyncOptions) -> None:
@@ -211,10 +254,7 @@ class FromChanges:
 
     def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
         header = planfile.read_header(folder) if self.number == 1 else read_listing(folder)
-        if header is None:
-            raise Unsound(
-                f"{one_line(folder.name)}: what was listed last is lost; export into another directory"
-            )
+        assert header is not None  # the sync has checked that
         rows = planfile.rows(folder, header)
         return rows_of(sorted_lines(rows, label_order)) if self.number == 1 else rows
 

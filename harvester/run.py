@@ -36,7 +36,7 @@ from harvester.output.repair import Standing, reopen, repair
 from harvester.output.target import Target
 from harvester.part import Work
 from harvester.plan.drift import Comparison, Drift, compared, no_drift
-from harvester.plan_sources import FromListing, PlanSource, listed_again
+from harvester.plan_sources import FromGeneration, PlanSource, listed_again
 from harvester.stopping import while_wanted
 from harvester.summary import Summary
 
@@ -100,7 +100,7 @@ class Run:
             return await self._stopping.waited_for(
                 partial(
                     planfile.freeze, self._target, while_wanted(rows), self._job.purpose, found.ontology,
-                    known=found.known,
+                    known=found.known if self._source.is_bound else (),
                 )
             )  # fmt: skip
 
@@ -149,7 +149,7 @@ class Run:
 
     async def _harvest(self, missing: set[int]) -> None:
         session, job = self._context.session, self._job
-        name, folder = self._target.opened_as
+        name, folder, token = self._target.opened_as
         work = Work(
             connection=session.connection,
             job=msgspec.structs.replace(
@@ -157,6 +157,7 @@ class Run:
             ),
             target=name,
             folder=folder,
+            token=token,
             plan=self._plan.digest,
             row_bytes=self._source.row_bytes,
         )
@@ -196,11 +197,13 @@ class Run:
     async def mend_generations(self) -> None:
         """Harvest damaged parts of the generations of earlier syncs again."""
         mended = False
-        for number in range(1, await in_thread(generation_count, self._target) + 1):
+        count = await in_thread(generation_count, self._target)
+        last = folder_of(self._target, count)
+        for number in range(1, count + 1):
             folder = await in_thread(folder_of, self._target, number)
             observer = self._context.observer._replace(counters=Counters())
             context = self._context._replace(observer=observer)
-            run = Run(context, folder, FromListing(context, folder), self._reader)
+            run = Run(context, folder, FromGeneration(folder, last), self._reader)
             await run.freeze_plan()
             if not run.complete:
                 await run.harvest_parts()

@@ -5,6 +5,7 @@ thread that writes to a target is always waited for before the lock is released,
 run may begin to write.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
@@ -16,11 +17,13 @@ import anyio
 import anyio.from_thread
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.errors import CannotFinishNow, unwrapped
+from harvester.errors import CannotFinishNow, TargetRefused, unwrapped
 
 T = TypeVar("T")
 
-_LOOK_EVERY = 1000  # items between two checks for cancellation: a few milliseconds of work
+Lock = Callable[[Callable[[TargetRefused], None]], AbstractContextManager[None]]  # see `Target.lock`
+
+_LOOK_EVERY = 1000  # items: takes a few milliseconds, and looking costs nothing beside it
 
 
 class Stopping:
@@ -147,12 +150,42 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
 
 
 @asynccontextmanager
-async def held(lock: AbstractContextManager[None], stopping: Stopping) -> AsyncIterator[None]:
-    """Hold a blocking `lock`. Stop waiting for it when the run has to stop."""
+async def held(lock: Lock, stopping: Stopping) -> AsyncIterator[None]:
+    """Hold a blocking `lock`. Waiting for it ends when the run is to stop.
+
+    Raises:
+        TargetRefused: the lock was lost. What ran under it has been cancelled.
+    """
+    loop, lost = asyncio.get_running_loop(), _Lost()
+
+    def on_lost(error: TargetRefused) -> None:
+        loop.call_soon_threadsafe(lost.set, error)
+
     taken = ExitStack()
     try:
-        await stopping.waited_for(partial(taken.enter_context, lock))
-        yield
+        await stopping.waited_for(lambda: taken.enter_context(lock(on_lost)))
+        with unwrapped():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lost.raise_it)
+                yield
+                tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):
             await in_thread(taken.close)
+
+
+class _Lost:
+    """The loss of a lock, for a task that waits for it."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+        self._error: TargetRefused | None = None
+
+    def set(self, error: TargetRefused) -> None:
+        self._error = error
+        self._event.set()
+
+    async def raise_it(self) -> None:
+        await self._event.wait()
+        assert self._error is not None
+        raise self._error

@@ -16,9 +16,18 @@ from harvester.job import Job, Observer, OnEvent, RunContext
 from harvester.labels.extract import Extractor
 from harvester.outdated import mend_ontologies
 from harvester.output import planfile
-from harvester.output.generations import Changed, describe, drop_generation, drop_listing, read_changed
+from harvester.output.generations import (
+    Changed,
+    describe,
+    drop_generation,
+    drop_listing,
+    last_listing,
+    read_changed,
+)
+from harvester.output.layout import MANIFEST
 from harvester.output.listing_file import mend_listings
 from harvester.output.manifest import Generation, Manifest, read_manifest, with_generations, write_manifest
+from harvester.output.mending import check_mended, mend_state
 from harvester.output.purpose import Purpose, check_purpose
 from harvester.output.target import Target
 from harvester.plan.changes import OntologyChange, SyncOptions
@@ -87,7 +96,7 @@ async def sync(
     reader = partial(Extractor, job.selection, job.format, functions=functions)
     async with (
         stopping_when(observer.stopping, job.limits.max_duration) as stopping,
-        held(target.lock(), stopping),
+        held(target.lock, stopping),
     ):
         before = await in_thread(_finished, target, job)
         context = RunContext(session, job, observer, stopping)
@@ -129,12 +138,19 @@ def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
 
     Raises:
         BadInput: there is no export, or it was made with other filters.
+        Unsound: its plan is lost.
     """
     header = planfile.read_header(target)
+    if header is None and target.read(MANIFEST) is not None:
+        raise _plan_lost(target)
     if header is None:
         raise BadInput(f"{one_line(target.name)} holds no export that could be synced")
     _check_filters(target.name, header.selection.filters, filters)
     return header.purpose
+
+
+def _plan_lost(target: Target) -> Unsound:
+    return Unsound(f"{one_line(target.name)}: its plan is lost or damaged: run its export again")
 
 
 def _check_filters(target: str, held: Collection[str], given: Collection[str]) -> None:
@@ -169,7 +185,12 @@ def _finished(target: Target, job: Job) -> Manifest:
     if manifest is None:
         raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
     target.sweep()
-    if len(manifest.generations) > 1:  # the sync that should have dropped it may have been killed
+    mend_state(target, job.purpose)
+    check_mended(target, manifest)
+    _, frozen = last_listing(target)
+    if frozen is None or not (manifest.generations or planfile.intact(target, frozen)):
+        raise _plan_lost(target)
+    if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
         drop_listing(target, len(manifest.generations) - 1)
     manifest = mend_listings(target, manifest)
     mend_ontologies(target, manifest, job.project.ontology)

@@ -52,7 +52,8 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
         for problem in report.problems[:SHOWN] if not screen.json else ():
             console.print(Text.assemble("  ", on.title(str(problem))), soft_wrap=True)
         found = values.show_count(len(report.problems), "problem")
-        console.print(f"harvester: {directory}: {found}; run its export again to repair it", soft_wrap=True)
+        said = one_line(f"harvester: {directory}: {found}; {report.advice}")
+        console.print(Text(said), soft_wrap=True)
         raise typer.Exit(UNSOUND)
 
 

@@ -212,15 +212,20 @@ def _now() -> float:
     return time.monotonic()  # noqa: TID251  # a thread that blocks in a socket has no event loop's clock
 
 
+def _left(ends: float) -> float:
+    left = ends - _now()
+    if left <= 0:
+        raise TimeoutError("the call took longer than its deadline")
+    return left
+
+
 class _Bounded:
     """Mixin for a socket whose reads end at a deadline: `ends`, in seconds of the monotonic clock."""
 
     ends = math.inf
 
     def recv_into(self: Any, buffer: Any, *args: Any) -> int:
-        left = self.ends - _now()
-        if left <= 0:
-            raise TimeoutError("the call took longer than its deadline")
+        left = _left(self.ends)
         timeout = self.gettimeout()
         if timeout is None or left < timeout:
             self.settimeout(left)
@@ -239,7 +244,10 @@ class _BoundedTLSSocket(_Bounded, ssl.SSLSocket): ...
 
 
 def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnection]:
-    """Return a subclass of `base` in which each call must end `request_deadline` seconds after it is sent.
+    """Return a subclass of `base` whose calls must end within `request_deadline` seconds, with connecting.
+
+    After that nothing is sent, and the connection is closed. So no request is open when its caller stops
+    waiting for it.
 
     To save system calls, a request is sent in one piece, and with the same timeout with which most answers
     are read. Each system call releases the GIL to another thread; in an export of single rows such switches
@@ -248,20 +256,27 @@ def _bounded(base: type[HTTPConnection], limits: Connection) -> type[HTTPConnect
 
     class BoundedConnection(base):  # type: ignore[misc, valid-type]  # made once a pool, of the class the pool uses
         sock: Any
+        _ends: float | None = None  # of the call that the connection is made for
         _unsent: list[bytes] | None = None
 
-        def connect(self) -> None:
-            super().connect()
-            if type(self.sock) is socket.socket:
-                timeout = self.sock.gettimeout()
-                self.sock = _BoundedSocket(fileno=self.sock.detach())
-                self.sock.settimeout(timeout)
+        def _new_conn(self) -> socket.socket:
+            self._ends = _now() + limits.request_deadline
+            plain = super()._new_conn()
+            bounded = _BoundedSocket(fileno=plain.detach())
+            bounded.ends = self._ends
+            try:
+                bounded.settimeout(min(limits.connect_timeout, _left(self._ends)))
+            except TimeoutError:
+                bounded.close()
+                raise
+            return bounded
 
         def request(self, *args: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
-            self.sock.ends = _now() + limits.request_deadline
-            self.timeout = limits.read_timeout
+            self.sock.ends = self._ends or _now() + limits.request_deadline
+            self._ends = None
+            self.timeout = min(limits.read_timeout, _left(self.sock.ends))
             pieces: list[bytes] = []
             self._unsent = pieces
             try:

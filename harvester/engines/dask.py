@@ -5,8 +5,9 @@ a few parts for each thread of the cluster, which bounds the load on the schedul
 records their results. What runs on the workers is `harvester.engines.dask_worker`.
 
 The rate controllers of the workers need not know of each other: each finds the server's limit, and together
-they share it. Limits that the user set are divided among the worker processes there are at the start; then
-those alone get parts, so that nothing that joins later makes them more.
+they share it. Limits that the user set are divided among the worker processes there are at the start, at
+most one for each request in flight; then those alone get parts, so that nothing that joins later makes them
+more.
 """
 
 import secrets
@@ -22,7 +23,7 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.engines.local import Part, Reports, StopSignal
 from harvester.engines.messages import WorkerFailed, decoded, encoded, raise_ended
-from harvester.engines.processes import divided, with_limits
+from harvester.engines.processes import shares, with_limits
 from harvester.errors import BadInput, CannotFinishNow, unwrapped
 from harvester.events import once, one_line
 from harvester.labels.wire import PlanRow
@@ -37,7 +38,7 @@ with dask.config.set(
     from distributed.comm.core import CommClosedError
 
     from harvester.engines import dask_worker
-    from harvester.engines.dask_worker import Done
+    from harvester.engines.dask_worker import ClusterWork, Done
 
 _TO_CONNECT = 8.0  # seconds to wait for the scheduler to answer, and again for a first worker
 _WITHOUT_WORKERS = 60.0  # seconds without any worker after which the run gives up
@@ -66,9 +67,9 @@ async def run(
         client = await _connect(address, stack)
         threads = await _workers(client, address)
         await _check_packages(client)
-        share = _for_one_of(len(threads), work)
+        shared = _for_workers(sorted(threads), work)
         reports = reports._replace(on_event=once("rows.clocks_differ", reports.on_event))
-        tasks = _Tasks(client, share, threads, reports)
+        tasks = _Tasks(client, shared, threads, reports)
         try:
             with unwrapped():
                 await tasks.run(parts, stop)
@@ -80,17 +81,25 @@ async def run(
                 await in_thread(target.sweep)  # of workers that were lost
 
 
-def _for_one_of(workers: int, work: Work) -> Work:
+def _for_workers(addresses: Sequence[str], work: Work) -> ClusterWork:
+    given = work.job.limits
+    each = shares(given, len(addresses))
     limits = msgspec.structs.replace(
-        divided(work.job.limits, workers),
-        max_memory=work.job.limits.max_memory,  # of each worker process: it has a machine's, not this one's
+        each[0],
+        max_memory=given.max_memory,  # of each worker process: it has a machine's, not this one's
         engine="local",
         scheduler=None,
     )
     name = work.target if "://" in work.target else str(Path(work.target).absolute())
-    return msgspec.structs.replace(
+    work = msgspec.structs.replace(
         with_limits(work, limits), connection=dask_worker.without_secrets(work.connection), target=name
     )
+    if not (given.max_rps or given.concurrency):
+        return ClusterWork(work)
+    in_flight = [share.concurrency for share in each]
+    return ClusterWork(
+        work, dict(zip(addresses, in_flight, strict=False))
+    )  # those without a share get no parts
 
 
 async def _connect(address: str, stack: AsyncExitStack, within: float = _TO_CONNECT) -> Client:
@@ -135,12 +144,14 @@ async def _check_packages(client: Client) -> None:
 class _Tasks:
     """The parts of one run, as tasks."""
 
-    def __init__(self, client: Client, work: Work, threads: dict[str, int], reports: Reports) -> None:
+    def __init__(
+        self, client: Client, shared: ClusterWork, threads: dict[str, int], reports: Reports
+    ) -> None:
         self._client = client
-        self._work = encoded(work)
+        self._work = encoded(shared)
         self._versions = dask_worker.versions()
-        self._threads = threads
-        self._bound = sorted(threads) if work.job.limits.max_rps or work.job.limits.concurrency else None
+        self._bound = list(shared.workers) or None
+        self._threads = self._usable(threads)
         self._reports = reports
         self._name = f"harvester-{secrets.token_hex(8)}"
         self._under_way: dict[str, Future[Any]] = {}
@@ -171,6 +182,9 @@ class _Tasks:
     @property
     def _width(self) -> int:
         return _PARTS_A_THREAD * max(1, sum(self._threads.values()))
+
+    def _usable(self, threads: dict[str, int]) -> dict[str, int]:
+        return {name: threads[name] for name in self._bound or threads if name in threads}
 
     def _begin(self, part: int, rows: Sequence[PlanRow], completed: as_completed) -> None:
         future = self._client.submit(
@@ -218,7 +232,7 @@ class _Tasks:
         while True:
             await anyio.sleep(_LOOK)
             threads = dict(await self._client.nthreads())
-            self._threads = {name: threads[name] for name in self._bound or threads if name in threads}
+            self._threads = self._usable(threads)
             if self._threads:
                 seen = anyio.current_time()
             elif anyio.current_time() - seen > _WITHOUT_WORKERS:

@@ -25,6 +25,7 @@ from distributed.versions import get_package_info
 
 from harvester.engines.local import equipped, harvesting
 from harvester.engines.messages import Ended, Said, decoded, encoded, ended_by
+from harvester.engines.processes import with_limits
 from harvester.errors import BadInput, Stop
 from harvester.events import LEVELS, Counters
 from harvester.labels.wire import PlanRow
@@ -47,6 +48,24 @@ _ENDED = 1000  # ended exports that a worker remembers: no task of these may beg
 _TO_END = 3.0  # seconds for cancelled parts to delete their files
 
 
+class ClusterWork(msgspec.Struct, frozen=True):
+    """The work of all workers of a cluster.
+
+    `workers` are the only ones that get parts, by their addresses, each with its requests in flight (None: no
+    limit). Empty: all get parts.
+    """
+
+    work: Work
+    workers: dict[str, int | None] = {}
+
+    def of(self, address: str) -> Work:
+        """Return the work of one worker process, with its share of the limits."""
+        if not self.workers:
+            return self.work
+        limits = msgspec.structs.replace(self.work.job.limits, concurrency=self.workers[address])
+        return with_limits(self.work, limits)
+
+
 class Done(msgspec.Struct, frozen=True):
     """The result of a task: the commit of its part, or what ended it; neither if the part was not begun.
 
@@ -62,7 +81,8 @@ class Done(msgspec.Struct, frozen=True):
 def harvest(versions: dict[str, str | None], work: bytes, part: int, rows: bytes) -> bytes:
     """Harvest and commit a part: the task. Returns a `Done` as JSON; anything that it raises is a bug.
 
-    `versions` are the versions of `PACKAGES` on the machine that submits; `work` and `rows` are JSON.
+    `versions` are those of `PACKAGES` where the export was started. `work`, a `ClusterWork`, and `rows` are
+    JSON.
     """
     worker = get_worker()
     plugin = sync(worker.loop, _installed, worker)
@@ -99,6 +119,7 @@ class HarvestingPlugin(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         self._worker = worker
+        self._address = worker.contact_address or worker.address  # as the scheduler knows it
 
     async def teardown(self, worker: Worker) -> None:
         for export in list(self._exports):
@@ -114,7 +135,7 @@ class HarvestingPlugin(WorkerPlugin):
                 if name in self.ended:
                     return Done()
                 if name not in self._exports:
-                    self._exports[name] = _Export(versions, work)
+                    self._exports[name] = _Export(versions, work, self._address)
                 export = self._exports[name]
             future = self._running[key] = export.begin(part, rows)
             if self._released(key):  # before it was in there to be found
@@ -160,10 +181,10 @@ def export_of(key: str) -> str:
 class _Export:
     """A worker process's session, pool and loop, for one export."""
 
-    def __init__(self, versions: Mapping[str, str | None], encoded_work: bytes) -> None:
+    def __init__(self, versions: Mapping[str, str | None], encoded_work: bytes, address: str) -> None:
         """Blocking. Raises BadInput, CredentialsRefused: this worker cannot do it."""
         check_versions(versions)
-        self._work = work = decoded(encoded_work, Work)
+        self._work = work = decoded(encoded_work, ClusterWork).of(address)
         self._target = work.open_target()
         _check_target(self._target, work)
         self._counters, self._told = Counters(), Counters().snapshot()

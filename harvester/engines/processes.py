@@ -39,15 +39,23 @@ from harvester.settings import Limits
 _TO_END = 3.0  # seconds that a stopped worker has after the grace period, to send `Ended`
 
 
-def divided(limits: Limits, processes: int) -> Limits:
-    """Divide the requests a second, the requests in flight and the memory of `limits` among `processes`."""
-    return msgspec.structs.replace(
-        limits,
-        max_rps=limits.max_rps and limits.max_rps / processes,
-        concurrency=limits.concurrency and max(1, limits.concurrency // processes),
-        max_memory=max(16 * 1024**2, limits.max_memory // processes),
-        processes=1,
-    )
+def shares(limits: Limits, workers: int) -> list[Limits]:
+    """Divide `limits` among the `workers` that get work: at most one for each request in flight.
+
+    The requests in flight and a second of all shares add up to those of `limits`.
+    """
+    working = min(workers, limits.concurrency or workers)
+    each, more = divmod(limits.concurrency or 0, working)
+    return [
+        msgspec.structs.replace(
+            limits,
+            max_rps=limits.max_rps and limits.max_rps / working,
+            concurrency=limits.concurrency and each + (number < more),
+            max_memory=max(16 * 1024**2, limits.max_memory // working),
+            processes=1,
+        )
+        for number in range(working)
+    ]
 
 
 def with_limits(work: Work, limits: Limits) -> Work:
@@ -62,20 +70,20 @@ async def run(
     reports: Reports,
     stop: StopSignal,
 ) -> None:
-    """Harvest and commit `parts` in `work.job.limits.processes` processes. Stops as the local engine does.
+    """Harvests and commits `parts` in `work.job.limits.processes` processes, or fewer: see `shares`.
+
+    Stops as the local engine does.
 
     Raises:
         Stop: the error that ended a worker, unchanged.
         CannotFinishNow: a worker process was killed.
     """
-    processes = work.job.limits.processes
-    share = with_limits(work, divided(work.job.limits, processes))
     handed_out = _Parts(parts, stop.event)
     reports = reports._replace(on_event=once("rows.clocks_differ", reports.on_event))
     with unwrapped():
         async with anyio.create_task_group() as group:
-            for _ in range(processes):
-                worker = _Worker(share, handed_out, reports)
+            for share in shares(work.job.limits, work.job.limits.processes):
+                worker = _Worker(with_limits(work, share), handed_out, reports)
                 group.start_soon(worker.run, stop)
 
 

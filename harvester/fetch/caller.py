@@ -25,8 +25,11 @@ from harvester.labels.wire import PlanRow
 
 T = TypeVar("T")
 
-# Seconds added to the source's own deadline. The source should end its calls itself; only a call that hangs
-# is abandoned. Chosen.
+# The requests of a call, one after the other, at most: for the rows and, where one is refused, to see whether
+# the project may still be read. The source should end each at its own deadline; only a call that hangs is
+# abandoned, since its slot is then free while its connection may be open.
+_REQUESTS = 2
+# Seconds added to the deadlines of the requests. Chosen.
 DEADLINE_SLACK = 5.0
 # The run ends after this many seconds if the server has not answered at all since the start. An outage in the
 # middle of a run is waited out instead. Chosen.
@@ -39,7 +42,7 @@ class Caller:
     Args:
         retry: tells whether the next failure of a batch is its last, and holds the retry budget.
         on_event: called with the name of an event and its fields.
-        deadline: seconds after which the source should have ended a call by itself.
+        deadline: seconds after which the source should have ended each request by itself.
 
     Attributes:
         clocks: whether rows and their listing can be compared, see freshness.py.
@@ -63,7 +66,7 @@ class Caller:
         self._retry = retry
         self._counters = counters
         self._on_event = on_event
-        self._deadline = deadline + DEADLINE_SLACK
+        self._deadline = _REQUESTS * deadline + DEADLINE_SLACK
         self._threads = Threads()
         # The smallest row fetched so far, used as the health check: its size in bytes and its label hash.
         self._probe_row: tuple[float, str] | None = None

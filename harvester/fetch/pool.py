@@ -56,7 +56,7 @@ class Pool:
         on_event: called with the name and the fields of ``request.answered``, ``request.refused``,
             ``request.retried``, ``bundle.split``, ``answer.foreign``, ``row.failed``, ``rows.older`` and
             ``rows.clocks_differ``.
-        request_deadline: seconds after which the source should have ended a call by itself.
+        request_deadline: seconds after which the source should have ended each request by itself.
         row_bytes: mean size of a row in an earlier run, if known. Then bundles start at full size.
     """
 

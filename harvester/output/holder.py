@@ -4,6 +4,7 @@ import os
 import shlex
 import socket
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -36,35 +37,49 @@ class Holder(msgspec.Struct, frozen=True):
             host=socket.gethostname(),
             since=datetime.now(UTC).isoformat(timespec="seconds"),
             command=one_line(shlex.join(sys.argv), limit=300),
-            machine=_machine(),
-            started=_started(os.getpid()),
+            machine=_machine(_PROC),
+            started=_started(_PROC, os.getpid()) or "",
         )
 
     def __str__(self) -> str:
         return one_line(f"process {self.pid} on {self.host} since {self.since}: {self.command}")
 
-    def is_alive(self) -> bool | None:
-        """Return whether the process runs, or None if that cannot be seen from this machine."""
-        if not self.machine or self.machine != _machine():
+    def is_alive(
+        self, proc: Path = _PROC, send_signal: Callable[[int, int], object] = os.kill
+    ) -> bool | None:
+        """Return whether the process runs, or None if that cannot be seen from this machine.
+
+        Where `proc` hides the processes of other users (proc(5), ``hidepid``), `send_signal` tells whether
+        there is one with that number. It is then taken for the holder.
+        """
+        if not self.started or not self.machine or self.machine != _machine(proc):
             return None
-        return self.started == _started(self.pid)
+        if (started := _started(proc, self.pid)) is not None:
+            return started == self.started
+        try:
+            send_signal(self.pid, 0)  # kill(2): signal 0 only checks
+        except PermissionError:
+            return True
+        except (ProcessLookupError, OverflowError):
+            return False
+        return None
 
 
-def _machine() -> str:
+def _machine(proc: Path) -> str:
     """Return an id of this boot of this machine and of its process namespace, or "" if it is unknown."""
     try:
-        boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink(_PROC / 'self/ns/pid')}"
+        boot = (proc / "sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink(proc / 'self/ns/pid')}"
     except OSError:
         return ""
 
 
-def _started(pid: int) -> str:
-    """Return when a process started, in ticks since boot, or "" if it does not exist or is a zombie."""
+def _started(proc: Path, pid: int) -> str | None:
+    """Return when a process started, in ticks since boot, "" for a zombie, or None if it is not shown."""
     try:
         # proc(5): the name is in parentheses and may hold any character; of the fields after it, the first
         # is the state and the 20th the start time.
-        fields = (_PROC / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+        fields = (proc / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
         return "" if fields[0] in "ZX" else fields[19]
     except (OSError, IndexError):
-        return ""
+        return None

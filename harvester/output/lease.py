@@ -8,13 +8,17 @@ whether the process is alive.
 
 An owner that was only suspended must not continue to write after it wakes up. It therefore checks the lease
 before each write, and the write itself is conditional (see `harvester.output.objectstore`), so that it cannot
-overwrite an object that its successor has written.
+overwrite an object that its successor has written. The thread that renews the lease reports its loss, which
+ends the run.
+
+Each time that the lease is taken it gets a new token. The processes that work for its owner get the token
+with their work, and write only while the lease has that token.
 """
 
 import secrets
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -22,7 +26,7 @@ import anyio
 import anyio.from_thread
 import msgspec
 
-from harvester.errors import BadInput, CannotFinishNow, HarvesterError, TargetRefused
+from harvester.errors import BadInput, HarvesterError, TargetRefused
 from harvester.events import one_line, say
 from harvester.output.holder import Holder
 from harvester.output.layout import STATE
@@ -61,11 +65,32 @@ class Clock:
         threading.Event().wait(seconds)
 
 
+OnLost = Callable[[TargetRefused], None]
+
+
+def nobody_to_tell(error: TargetRefused) -> None:
+    """Do nothing about a lease that is lost: the next write raises the error."""
+
+
 class Lease:
-    """The lease of one target, as seen by one process. `renewal`: seconds between two renewals."""
+    """The lease of one target, as seen by one process.
+
+    Args:
+        token: of the owner that this process works for. "": for none; it may write while the lease is free.
+        renewal: seconds between two renewals.
+
+    Attributes:
+        token: of the owner, which is this process once it holds the lease.
+    """
 
     def __init__(
-        self, objects: Objects, name: str, *, clock: Clock | None = None, renewal: float = _RENEWAL
+        self,
+        objects: Objects,
+        name: str,
+        token: str = "",
+        *,
+        clock: Clock | None = None,
+        renewal: float = _RENEWAL,
     ) -> None:
         self._clock = clock or Clock()
         self._renewal = renewal
@@ -76,13 +101,15 @@ class Lease:
         self._version: UpdateVersion | None = None
         self._until = 0.0
         self._lost = False
-        self._for: str | None = None
+        self._released = False
+        self.token = token
 
     @contextmanager
-    def hold(self) -> Iterator[None]:
+    def hold(self, on_lost: OnLost) -> Iterator[None]:
         """Acquire the lease, and renew it until the context is left.
 
-        Waits for the lease of a dead owner to end.
+        Waits for the lease of a dead owner to end. `on_lost` is called, in a thread, when a renewal finds
+        that another process has taken over the lease.
 
         Raises:
             TargetRefused: another process holds the lease.
@@ -90,31 +117,34 @@ class Lease:
         """
         self._acquire()
         ended = threading.Event()
-        renewal = threading.Thread(target=self._keep_renewing, args=(ended,), name="lease", daemon=True)
-        renewal.start()
+        renewal = threading.Thread(
+            target=self._keep_renewing, args=(ended, on_lost), name="lease", daemon=True
+        )
         try:
             self._check_conditions()
+            renewal.start()
             yield
         finally:
             ended.set()
-            renewal.join()
+            if renewal.ident is not None:  # it was started
+                renewal.join()
             self._release()
 
     def assure(self) -> None:
         """Check that this process may write now, because it holds the lease or works for the owner.
 
         Raises:
-            TargetRefused: another process has taken over the lease.
+            TargetRefused: another process has taken over the lease, or this process has released it.
             CannotFinishNow: the lease cannot be renewed.
         """
-        if self._held is None:
-            return self._assure_same_holder()
         with self._mutex:
-            if not self._lost and self._clock.now() > self._until - _MARGIN:
-                self._renew()
-            if self._lost:
-                raise TargetRefused(f"{self._name} was taken over by {self._who()}")
-        return None
+            if self._released:
+                raise TargetRefused(f"{self._name} is no longer in the hands of this export, which has ended")
+            if self._held is not None:
+                if self._lost or self._clock.now() > self._until - _MARGIN:
+                    self._renew()
+                return
+        self._assure_same_owner()
 
     def _acquire(self) -> None:
         seen, since = None, 0.0
@@ -139,11 +169,24 @@ class Lease:
                 return self._write(taken, found[1] if found else None)
 
     def _check_conditions(self) -> None:
+        """Renew the lease once, then try writes whose conditions do not hold.
+
+        The version before the renewal is a wrong one in the form of every store.
+        """
+        stale = self._version
+        if stale:
+            self._renew()
+        if not stale or not (self._refuses(None) and self._refuses(stale)):
+            raise BadInput(
+                f"{self._name}: its store takes no conditional writes, which an export there needs"
+            )
+
+    def _refuses(self, wrong: "UpdateVersion | None") -> bool:
         try:
-            self._objects.put(LOCK, b"{}", over=None)
+            self._objects.put(LOCK, b"{}", over=wrong)
         except ObjectChanged:
-            return
-        raise BadInput(f"{self._name}: its store takes no conditional writes, which an export there needs")
+            return True
+        return False
 
     def _write(self, lock: _Lock, over: "UpdateVersion | None") -> None:
         """Write the object. Raises ObjectChanged if another process has written it since version `over`."""
@@ -155,42 +198,51 @@ class Lease:
             if found is None or found[0] != data:  # else the store repeated a request that had succeeded
                 raise
             version = found[1]
-        self._held, self._version, self._until, self._lost = lock, version, began + LEASE, False
+        self._held, self._version, self._until = lock, version, began + LEASE
+        self._lost = self._released = False
+        self.token = lock.token
 
     def _renew(self) -> None:
+        """Renew the lease. Raises TargetRefused if it is lost."""
         assert self._held is not None
-        try:
-            self._write(msgspec.structs.replace(self._held, beat=self._held.beat + 1), self._version)
-        except ObjectChanged:
-            self._lost = True
+        if not self._lost:
+            try:
+                self._write(msgspec.structs.replace(self._held, beat=self._held.beat + 1), self._version)
+            except ObjectChanged:
+                self._lost = True
+        if self._lost:
+            raise TargetRefused(f"{self._name} was taken over by {self._who()}")
 
-    def _keep_renewing(self, ended: threading.Event) -> None:
+    def _keep_renewing(self, ended: threading.Event, on_lost: OnLost) -> None:
         while not ended.wait(self._renewal):
-            with self._mutex, suppress(HarvesterError):  # the next write raises it, in `assure`
-                if not self._lost:
+            try:
+                with self._mutex:
                     self._renew()
+            except TargetRefused as error:
+                on_lost(error)
+                return
+            except HarvesterError:
+                pass  # the next renewal or the next write tries again
 
     def _release(self) -> None:
         assert self._held is not None
-        lost, held = self._lost, self._held
-        if not lost:
-            with suppress(ObjectChanged, HarvesterError):  # then the lease ends by itself
-                self._write(msgspec.structs.replace(held, beat=held.beat + 1, holder=None), self._version)
-        self._held = None
+        with self._mutex:
+            held = self._held
+            if not self._lost:
+                with suppress(ObjectChanged, HarvesterError):  # then the lease ends by itself
+                    self._write(msgspec.structs.replace(held, beat=held.beat + 1, holder=None), self._version)
+            self._held, self._released = None, True
 
-    def _assure_same_holder(self) -> None:
+    def _assure_same_owner(self) -> None:
         found = self._objects.get(LOCK)
         lock = _parse(found[0]) if found else None
-        token = lock.token if lock and lock.holder else ""
-        if self._for is None:
-            self._for = token
-        if self._for != token:
+        if self.token != (lock.token if lock and lock.holder else ""):
             raise TargetRefused(
                 f"{self._name} is no longer in the hands of the export that this process works for"
             )
 
     def _who(self) -> str:
-        with suppress(CannotFinishNow):
+        with suppress(HarvesterError):
             found = self._objects.get(LOCK)
             lock = _parse(found[0]) if found else None
             if lock and lock.holder:

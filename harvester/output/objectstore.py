@@ -18,7 +18,7 @@ from functools import partial
 from typing import BinaryIO
 
 from harvester.errors import CannotFinishNow
-from harvester.output.lease import Lease
+from harvester.output.lease import Lease, OnLost, nobody_to_tell
 from harvester.output.store_client import ObjectChanged, Objects, parse_address
 
 LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
@@ -27,12 +27,18 @@ _PIECES_AHEAD = 2  # pieces that wait for the upload thread, at most
 
 
 class ObjectStoreTarget:
-    """The objects below an address. Tests give their own `objects` and `lease`."""
+    """The objects below an address.
 
-    def __init__(self, name: str, *, objects: Objects | None = None, lease: Lease | None = None) -> None:
+    `token` is that of the lease's owner, if this process works for it. Tests give their own `objects` and
+    `lease`.
+    """
+
+    def __init__(
+        self, name: str, token: str = "", *, objects: Objects | None = None, lease: Lease | None = None
+    ) -> None:
         address = parse_address(name)
         self._objects = objects or Objects(address)
-        self._lease = lease or Lease(self._objects, str(address))
+        self._lease = lease or Lease(self._objects, str(address), token)
         self._folder = ""
 
     @property
@@ -40,8 +46,8 @@ class ObjectStoreTarget:
         return str(self._objects.address) + f"/{self._folder}".rstrip("/")
 
     @property
-    def opened_as(self) -> tuple[str, str]:
-        return str(self._objects.address), self._folder.rstrip("/")
+    def opened_as(self) -> tuple[str, str, str]:
+        return str(self._objects.address), self._folder.rstrip("/"), self._lease.token
 
     def is_there(self) -> bool:
         return True
@@ -55,8 +61,8 @@ class ObjectStoreTarget:
         inner._folder = self._key(folder) + "/"
         return inner
 
-    def lock(self) -> AbstractContextManager[None]:
-        return self._lease.hold()
+    def lock(self, on_lost: OnLost = nobody_to_tell) -> AbstractContextManager[None]:
+        return self._lease.hold(on_lost)
 
     def read(self, name: str) -> bytes | None:
         found = self._objects.get(self._key(name))

@@ -8,7 +8,7 @@ manifest name the digest of the plan that they belong to.
 
 import hashlib
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Set
+from collections.abc import Callable, Container, Iterable, Iterator, Set
 from contextlib import contextmanager
 from itertools import islice
 from typing import NamedTuple
@@ -31,10 +31,9 @@ from harvester.output.layout import (
     PLAN_ROWS,
     PLAN_ROWS_SETTLED,
     STATE,
-    parse_part,
 )
-from harvester.output.purpose import Project, Purpose, check_purpose, differs
-from harvester.output.target import Draft, Target
+from harvester.output.purpose import Project, Purpose, check_purpose, check_unclaimed, differs
+from harvester.output.target import Target
 from harvester.schema import Count
 from harvester.settings import Format, Selection
 
@@ -121,7 +120,7 @@ def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> 
     elif known:
         ontology = target.read(ONTOLOGY) or ontology  # if it is not the lost plan's, that will not be known
     else:
-        _check_unclaimed(target)
+        check_unclaimed(target)
     return TakenUp(None, known, ontology)
 
 
@@ -156,12 +155,11 @@ def freeze(
     """
     draft = target.create(rows_file)
     try:
-        header, described = _write_rows(draft, lines, purpose), describe_ontology(ontology)
-        header = _sealed(msgspec.structs.replace(header, rows_file=rows_file, ontology=described))
+        header = _write_rows(draft.write, lines, purpose, ontology, rows_file)
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
-                "choose another directory"
+                "a new export is needed: choose another directory"
             )
         draft.commit()
     except BaseException:
@@ -171,6 +169,13 @@ def freeze(
         target.put(ONTOLOGY, ontology)
     target.put(header_file, indented(header))
     return header
+
+
+def describe_rows(
+    lines: Iterable[bytes], purpose: Purpose, ontology: bytes | None = None, *, rows_file: str = PLAN_ROWS
+) -> PlanHeader:
+    """Return the header that `freeze` would write for these lines. Writes nothing. Blocking."""
+    return _write_rows(lambda data: None, lines, purpose, ontology, rows_file)
 
 
 def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> PlanHeader:
@@ -282,7 +287,13 @@ class _Recorded(msgspec.Struct):
     generations: list[msgspec.Raw] = []
 
 
-def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanHeader:
+def _write_rows(
+    write: Callable[[bytes], object],
+    lines: Iterable[bytes],
+    purpose: Purpose,
+    ontology: bytes | None,
+    rows_file: str,
+) -> PlanHeader:
     # One thread, a fixed level, pieces of fixed size and no content size: equal rows give equal bytes.
     compressor = zstandard.ZstdCompressor(
         level=_LEVEL, write_checksum=True, write_content_size=False
@@ -294,7 +305,7 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
         nonlocal size
         size += len(data)
         if data:
-            draft.write(data)
+            write(data)
 
     for line in lines:
         count += 1
@@ -311,7 +322,7 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
     hashed.update(piece)
     drain(compressor.compress(bytes(piece)))
     drain(compressor.flush())
-    return PlanHeader(
+    header = PlanHeader(
         version=FORMAT,
         project=purpose.project,
         selection=purpose.selection,
@@ -319,9 +330,11 @@ def _write_rows(draft: Draft, lines: Iterable[bytes], purpose: Purpose) -> PlanH
         rows=count,
         outcomes=dict(sorted(outcomes.items())),
         rows_sha256=hashed.hexdigest(),
-        ontology=None,
+        ontology=describe_ontology(ontology),
         bytes=size,
+        rows_file=rows_file,
     )
+    return _sealed(header)
 
 
 def _sealed(header: PlanHeader) -> PlanHeader:
@@ -346,7 +359,7 @@ def _mend_ontology(target: Target, header: PlanHeader, current: bytes | None) ->
         if describe_ontology(current) != header.ontology:
             raise TargetRefused(
                 f"{one_line(target.name)}: its {ONTOLOGY} is lost or damaged, and the project's ontology has "
-                "changed since; choose another directory"
+                "changed since; a new export is needed: choose another directory"
             )
         target.put(ONTOLOGY, current)
         return current
@@ -379,19 +392,3 @@ def _damage_named() -> Iterator[None]:
         yield
     except (*DAMAGE, ValueError, RecursionError) as error:
         raise CannotFinishNow(f"{PLAN_ROWS} is damaged: {one_line(str(error))}") from error
-
-
-def _check_unclaimed(target: Target) -> None:
-    """Refuse a target that has output files but no plan: they are not of this export, and would be
-    overwritten.
-
-    An exception is the ontology of a run that was killed before it wrote the plan's header: then the file of
-    the plan's rows exists.
-    """
-    begun = any(name in (PLAN_ROWS, PLAN_ROWS_SETTLED) for name, _ in target.names(STATE))
-    for name, _ in target.names():
-        if parse_part(name) or name == MANIFEST or (name == ONTOLOGY and not begun):
-            raise TargetRefused(
-                f"{one_line(target.name)} holds {name} but no plan that it belongs to; "
-                "choose another directory"
-            )

@@ -7,6 +7,8 @@ import msgspec
 from harvester.errors import TargetRefused
 from harvester.events import one_line
 from harvester.output.canonical import canonical
+from harvester.output.layout import MANIFEST, ONTOLOGY, PLAN_ROWS, PLAN_ROWS_SETTLED, STATE, parse_part
+from harvester.output.target import Target
 from harvester.settings import Format, Selection
 
 
@@ -45,6 +47,22 @@ def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
 def differs(held: Purpose, wanted: Purpose) -> bool:
     """Return whether the selection or the format differs."""
     return next(_differences(held, wanted), None) is not None
+
+
+def check_unclaimed(target: Target) -> None:
+    """Refuse a target that has output files but no plan: they are not of this export, and would be
+    overwritten.
+
+    An exception is the ontology of a run that was killed before it wrote the plan's header: then the file of
+    the plan's rows exists.
+    """
+    begun = any(name in (PLAN_ROWS, PLAN_ROWS_SETTLED) for name, _ in target.names(STATE))
+    for name, _ in target.names():
+        if parse_part(name) or name == MANIFEST or (name == ONTOLOGY and not begun):
+            raise TargetRefused(
+                f"{one_line(target.name)} holds {name} but no plan that it belongs to; "
+                "choose another directory"
+            )
 
 
 def _differences(held: Purpose, wanted: Purpose) -> Iterator[tuple[str, str, str]]:

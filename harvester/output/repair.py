@@ -66,14 +66,19 @@ def reopen(target: Target, parts: Iterable[int]) -> None:
 
 
 def sound_file(target: Target, file: PartFile | PlainFile) -> bool:
-    """Return whether the bytes of a file are those that were committed."""
-    hashed = hashlib.sha256()
+    """Return whether the bytes of a file are those that were committed, and can be read."""
     try:
-        with target.open(file.name) as stream:
-            while piece := stream.read(_PIECE):
-                hashed.update(piece)
+        return same_bytes(target, file)
     except (OSError, CannotFinishNow):
         return False
+
+
+def same_bytes(target: Target, file: PartFile | PlainFile) -> bool:
+    """Do as `sound_file` does, but raise CannotFinishNow or OSError if the file cannot be read."""
+    hashed = hashlib.sha256()
+    with target.open(file.name) as stream:
+        while piece := stream.read(_PIECE):
+            hashed.update(piece)
     return hashed.hexdigest() == file.sha256
 
 

@@ -208,6 +208,8 @@ class _Stream(io.RawIOBase):
 _CODE = re.compile(r"<Code>(\w{1,60})</Code>")
 _STATUS = re.compile(r"status code: (\d{3})")
 _BUCKET_MISSING = re.compile(r"NoSuchBucket|ContainerNotFound|specified bucket does not exist")
+# A store answers this to a condition (If-Match, If-None-Match) that it does not know, among others.
+_NOT_IMPLEMENTED = re.compile(r"status code: 501|<Code>NotImplemented</Code>")
 _NO_CREDENTIALS = re.compile(
     r"169\.254\.|/computeMetadata/|metadata\.google|MissingAccessKey|MissingSecretAccessKey|Missing.{0,20}[Cc]redential"
 )
@@ -242,6 +244,10 @@ def translate(address: Address, error: Exception) -> HarvesterError:
     what = _SCHEMES[address.scheme]
     if _BUCKET_MISSING.search(text):
         return BadInput(f"{address}: there is no such {what}")
+    if _NOT_IMPLEMENTED.search(text) or type(error).__name__ in ("NotImplementedError", "NotSupportedError"):
+        return BadInput(
+            f"{address}: its store does not do what an export there needs, such as conditional writes{called}"
+        )
     if _NO_ACCOUNT.search(text):
         return BadInput(f"{address}: the account is not named: set AZURE_STORAGE_ACCOUNT_NAME")
     if _WRONG_REGION.search(text):

@@ -23,6 +23,7 @@ from harvester.events import one_line
 from harvester.output.folders import FileSystem, Folders, check_regular, open_file, refuse_irregular
 from harvester.output.holder import Holder
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
+from harvester.output.lease import OnLost, nobody_to_tell
 from harvester.output.store_client import is_address
 
 
@@ -51,8 +52,11 @@ class Target(Protocol):
         """The name of the target in messages."""
 
     @property
-    def opened_as(self) -> tuple[str, str]:
-        """What another process opens: the name of the locked target, and the folder in it."""
+    def opened_as(self) -> tuple[str, str, str]:
+        """What another process opens, to work for this one while it holds the lock.
+
+        The name of the locked target, the folder in it, and the lock's token, "" if writes do not check it.
+        """
 
     def is_there(self) -> bool:
         """Whether there is such a place, or none has to be made."""
@@ -63,8 +67,11 @@ class Target(Protocol):
     def within(self, folder: str) -> "Target":
         """Return a folder of this target as a target. The lock of this target also covers it."""
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self, on_lost: OnLost = nobody_to_tell) -> AbstractContextManager[None]:
         """Hold the lock until the context is left or the process dies.
+
+        Where a lock can be lost, `on_lost` is called in another thread soon after that. From then on each
+        write raises TargetRefused, as it does once the lock has been released.
 
         Raises TargetRefused, naming the owner, if another process holds it.
         """
@@ -97,8 +104,10 @@ class Target(Protocol):
         """Delete the leftovers. Only under the lock."""
 
 
-def open_target(name: Path | str) -> Target:
+def open_target(name: Path | str, token: str = "") -> Target:
     """Return the target with the name that the user or another process gives. Does no input or output.
+
+    A process that works for the owner of the lock opens it with the owner's `token`, see `Target.opened_as`.
 
     Raises:
         BadInput: `name` is an address, but not of an object store that is supported here.
@@ -108,7 +117,7 @@ def open_target(name: Path | str) -> Target:
     if is_address(str(name)):
         from harvester.output.objectstore import ObjectStoreTarget
 
-        return ObjectStoreTarget(str(name))
+        return ObjectStoreTarget(str(name), token)
     return LocalTarget(name)
 
 
@@ -152,9 +161,9 @@ class LocalTarget:
         return str(self._root / self._folder)
 
     @property
-    def opened_as(self) -> tuple[str, str]:
+    def opened_as(self) -> tuple[str, str, str]:
         # The parent process holds the lock; its worker processes do not check it.
-        return str(self._root), self._folder
+        return str(self._root), self._folder, ""
 
     def is_there(self) -> bool:
         return os.path.exists(self._root)  # False where that cannot be told: `ensure` says why
@@ -171,7 +180,7 @@ class LocalTarget:
         return LocalTarget(self._root, files=self._files, folder=self._below(folder))
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, on_lost: OnLost = nobody_to_tell) -> Iterator[None]:
         folder, path = self._place(f"{STATE}/lock")
         with _translated(path, users_to_mend=True), self._folders.opened(folder, make=True) as opened:
             descriptor = open_file(path, opened, os.O_RDWR | os.O_CREAT)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Literal
 
 import msgspec
 
@@ -19,6 +20,8 @@ from harvester.output.layout import (
     MANIFEST,
     ONTOLOGY,
     PLAN,
+    PLAN_ROWS,
+    PLAN_ROWS_SETTLED,
     STATE,
     commit_name,
     generation_folder,
@@ -28,7 +31,6 @@ from harvester.output.layout import (
 from harvester.output.lines import check_file
 from harvester.output.listing_file import differs, in_plan_order, is_sound
 from harvester.output.manifest import (
-    Generation,
     Manifest,
     count_notes,
     count_records,
@@ -36,17 +38,31 @@ from harvester.output.manifest import (
     list_files,
     read_manifest,
 )
+from harvester.output.mending import (
+    NEW_EXPORT,
+    find_ontology,
+    frozen_in_listing,
+    plan_in_listing,
+    purpose_in,
+)
 from harvester.output.planfile import PlanHeader, intact, read_header, read_ontology
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
+Remedy = Literal["sync", "export", "new export"]
+_PLAN_FILES = (PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED)
+
 
 class Problem(msgspec.Struct, frozen=True):
-    """A problem with a file. `part` is the number of the part it belongs to, if any."""
+    """A problem with a file. `part` is the number of the part it belongs to, if any.
+
+    `remedy` is what mends it: running the export or the sync again, or only a new export.
+    """
 
     name: str
     what: str
     part: int | None = None
+    remedy: Remedy = "export"
 
     def __str__(self) -> str:
         return one_line(f"{self.name}: {self.what}")
@@ -62,6 +78,16 @@ class Report(msgspec.Struct):
         """Whether there are no problems."""
         return not self.problems
 
+    @property
+    def advice(self) -> str:
+        """What to do about the problems, in a few words."""
+        for_good = [problem for problem in self.problems if problem.remedy == "new export"]
+        if for_good:
+            return f"{NEW_EXPORT}: {for_good[0]}"
+        if any(problem.remedy == "export" for problem in self.problems):
+            return "run its export again to repair it"
+        return "sync it again to finish it"
+
 
 def verify(target: Target) -> Report:
     """Check everything that can be checked without the server: bytes, lines, and the outcome of every row.
@@ -74,9 +100,29 @@ def verify(target: Target) -> Report:
     """
     if target.read(MANIFEST) is None and not target.names(STATE):
         raise BadInput(f"{one_line(target.name)} holds no export")
-    found = list(_problems(target))
+    found = list(_of_export(target))
     found += _of_listing(target, read_header(target), compare=not found)
     return Report([*found, *_of_generations(target)])
+
+
+def _of_export(target: Target) -> Iterator[Problem]:
+    """Yield the problems of the export itself, except those of its listing."""
+    manifest, _ = _manifest(target)
+    for problem in _problems(target):
+        lost = problem.name in _PLAN_FILES and not (manifest and plan_in_listing(target, manifest))
+        yield _if_changed(problem, "project") if lost else _of_ontology(problem, target, manifest, 0)
+
+
+def _of_ontology(problem: Problem, target: Target, manifest: Manifest | None, generation: int) -> Problem:
+    """Return a problem of a folder, and if it has lost an ontology that no other has, say what that means."""
+    if problem.name != ONTOLOGY or (manifest and find_ontology(target, manifest, generation)):
+        return problem
+    return _if_changed(problem, "project's ontology")
+
+
+def _if_changed(problem: Problem, which: str) -> Problem:
+    what = f"{problem.what}: if the {which} has changed since, a new export is needed"
+    return msgspec.structs.replace(problem, what=what)
 
 
 def _of_listing(target: Target, frozen: PlanHeader | None, *, compare: bool) -> Iterator[Problem]:
@@ -95,25 +141,26 @@ def _of_listing(target: Target, frozen: PlanHeader | None, *, compare: bool) -> 
 def _of_generations(target: Target) -> Iterator[Problem]:
     """Yield the problems of all generations."""
     manifest, _ = _manifest(target)
-    generations = manifest.generations if manifest else []
+    if manifest is None:
+        return
+    generations = manifest.generations
     for generation in generations:
         folder, where = folder_of(target, generation.number), generation_folder(generation.number)
         last = generation.number == len(generations)
-        found = [*_problems(folder), *_of_generation(folder, generation, last=last)]
+        found = [*_problems(folder), *_of_generation(folder, manifest, generation.number)]
         if last:
             found += _of_listing(folder, read_listing(folder), compare=not found)
         for problem in found:
+            problem = _of_ontology(problem, target, manifest, generation.number)
             yield msgspec.structs.replace(problem, name=f"{where}/{problem.name}")
     begun = len(generations) + 1
     if folder_of(target, begun).read(LISTED) is not None:
-        yield Problem(generation_folder(begun), "a sync is not finished: run it again")
+        yield Problem(generation_folder(begun), "a sync is not finished: run it again", remedy="sync")
 
 
-def _of_generation(folder: Target, named: Generation, *, last: bool) -> Iterator[Problem]:
-    """Yield the problems of a generation that are not about its parts.
-
-    `named` is the entry of the generation in the export's manifest.
-    """
+def _of_generation(folder: Target, whole: Manifest, number: int) -> Iterator[Problem]:
+    """Yield the problems of a generation that are not about its parts. `whole` is the export's manifest."""
+    named, last = whole.generations[number - 1], number == len(whole.generations)
     changed = read_changed(folder)
     manifest, _ = _manifest(folder)
     if changed is None:
@@ -123,11 +170,12 @@ def _of_generation(folder: Target, named: Generation, *, last: bool) -> Iterator
     sizes = dict(folder.names())
     for file in named.feed:
         if file.name not in sizes:
-            yield Problem(file.name, "missing")
+            yield Problem(file.name, "missing", remedy="new export")
         elif wrong := check_file(folder, file, lambda label_hash: True):
-            yield Problem(file.name, wrong)
+            yield Problem(file.name, wrong, remedy="new export")
     if last and read_listing(folder) is None:
-        yield Problem(LISTED, "missing or damaged: the next sync cannot tell what has changed")
+        remedy: Remedy = "export" if frozen_in_listing(folder, purpose_in(whole)) else "new export"
+        yield Problem(LISTED, "missing or damaged", remedy=remedy)
 
 
 def _problems(target: Target) -> Iterator[Problem]:

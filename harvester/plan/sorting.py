@@ -7,7 +7,13 @@ from contextlib import closing, contextmanager
 from harvester.errors import CannotFinishNow
 
 _BATCH = 1000  # items inserted at once
-_SCRATCH = ("PRAGMA journal_mode = OFF", "PRAGMA synchronous = OFF", "BEGIN")
+# With SQLite's own pages of 4 KiB, sorting the rows of a plan takes half as long again.
+_SCRATCH = (
+    "PRAGMA page_size = 65536",  # bytes, the most there can be
+    "PRAGMA journal_mode = OFF",
+    "PRAGMA synchronous = OFF",
+    "BEGIN",
+)
 
 
 @contextmanager
@@ -60,6 +66,9 @@ def _as_one(key: Sequence[str]) -> str:
 
     The separator is less than any text, and zeros in a text are escaped, so that a prefix sorts first.
     """
+    joined = "\0\0".join(key)
+    if joined.count("\0") == 2 * len(key) - 2:  # as nearly always: no text has one
+        return joined
     return "\0\0".join([text.replace("\0", "\0\1") for text in key])
 
 

@@ -123,6 +123,24 @@ def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(
     assert not has(s3, "raced/manifest.json")
 
 
+def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
+    harvester: Command, s3: S3, halted: Simulator
+) -> None:
+    """At its next renewal, while all of its requests hang: exit code 6, and the lock stays the other's."""
+    target = f"s3://{BUCKET}/taken"
+    flags = (*FLAGS, *ONE_BY_ONE, "--processes", "2")
+    with harvester.start("export", PROJECT, *flags, "-o", target, stderr=subprocess.PIPE) as running:
+        wait_for(running, lambda: has(s3, "taken/.harvester/commits/00000.json"))
+        lock = json.loads(s3.contents("taken")[".harvester/lock"])
+        lock |= {"token": "another", "holder": lock["holder"] | {"pid": 7, "host": "elsewhere"}}
+        s3.put("taken/.harvester/lock", json.dumps(lock).encode())
+        _, said = running.communicate(timeout=LONG)
+    assert running.returncode == 6, said
+    assert f"harvester: {target} was taken over by process 7 on elsewhere" in said.decode()
+    assert json.loads(s3.contents("taken")[".harvester/lock"]) == lock
+    assert not has(s3, "taken/manifest.json")
+
+
 REFUSALS = {403: ("AccessDenied", 4), 404: ("NoSuchBucket", 2), 500: ("InternalError", 5)}
 
 

@@ -333,6 +333,21 @@ def test_a_handshake_that_never_comes_ends_at_the_connect_timeout(connect: Conne
             rows_of(connect(domain=url, connect_timeout=0.1, read_timeout=20.0)).get_label_row("a")
 
 
+def test_a_handshake_counts_towards_the_deadline(connect: Connect) -> None:
+    """The connection is closed when the call's time is over, and not left to the connect timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as pool:
+        url = f"https://127.0.0.1:{mute.getsockname()[1]}"
+        rows = rows_of(connect(domain=url, request_deadline=0.1, connect_timeout=LONG / 5))
+        asking = pool.submit(rows.get_label_row, "a")
+        near, _ = mute.accept()
+        with near:
+            near.settimeout(LONG / 10)
+            while near.recv(65536):
+                pass
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            asking.result()
+
+
 def test_a_connection_that_the_server_closed_meanwhile_is_replaced(
     server: Recording, connect: Connect
 ) -> None:

@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harvester.encord.project import ProjectInfo
 from harvester.engines import cluster, dask, dask_worker
 from harvester.engines.messages import Ended, Said, decoded, encoded
+from harvester.engines.processes import with_limits
 from harvester.errors import BadInput, CannotFinishNow
 from harvester.job import Job
 from harvester.output.commit import Commit, KindCounts
@@ -129,17 +131,34 @@ def test_a_worker_that_cannot_see_the_target_says_so(tmp_path: Path) -> None:
 
 def test_limits_are_divided_and_the_target_is_named_in_full() -> None:
     """Each worker process has its share of what the user set, and its own working directory."""
-    share = dask._for_one_of(2, WORK)
-    limits = dask._for_one_of(2, WORK).job.limits
-    assert (limits.max_rps, limits.concurrency, limits.engine) == (3, 2, "local")
-    assert share.target == str(Path("out").absolute())
+    shared = dask._for_workers(["tcp://a", "tcp://b"], WORK)
+    shares = [shared.of(address) for address in ("tcp://a", "tcp://b")]
+    assert [(share.job.limits.max_rps, share.job.limits.concurrency) for share in shares] == [(3, 3), (3, 2)]
+    assert {share.job.limits.engine for share in shares} == {"local"}
+    assert {share.target for share in shares} == {str(Path("out").absolute())}
+
+
+@pytest.mark.parametrize(
+    ("limits", "workers"),
+    [
+        ({"concurrency": 2}, {"tcp://0": 1, "tcp://1": 1}),
+        ({"concurrency": 7}, {"tcp://0": 3, "tcp://1": 2, "tcp://2": 2}),
+        ({"max_rps": 3}, {"tcp://0": None, "tcp://1": None, "tcp://2": None}),
+        ({}, {}),
+    ],
+)
+def test_no_more_workers_get_parts_than_requests_may_be_in_flight(limits: dict, workers: dict) -> None:
+    """Without limits, all that there are, and those that join."""
+    limited = msgspec.structs.replace(WORK.job.limits, **{"max_rps": None, "concurrency": None, **limits})
+    work = with_limits(WORK, limited)
+    assert dask._for_workers([f"tcp://{number}" for number in range(3)], work).workers == workers
 
 
 def test_no_secret_is_in_a_task() -> None:
     """Keys, passphrase and token stay where the export was started."""
-    work = encoded(dask._for_one_of(1, WORK))
+    work = encoded(dask._for_workers(["tcp://a"], WORK))
     assert CANARY not in work.decode()
-    assert decoded(work, Work).connection.read_timeout == 7
+    assert decoded(work, dask_worker.ClusterWork).of("tcp://a").connection.read_timeout == 7
 
 
 def test_a_worker_takes_its_own_credentials(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from harvester import errors
 from harvester.encord.project import ProjectInfo
 from harvester.engines import messages
 from harvester.engines.messages import WorkerFailed, ended_by, raise_ended
-from harvester.engines.processes import divided
+from harvester.engines.processes import shares
 from harvester.job import Job
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, KindCounts
@@ -103,6 +103,19 @@ def test_a_bug_in_a_worker_brings_its_traceback() -> None:
 
 def test_limits_are_divided_among_processes() -> None:
     """Each gets its share of what the user set; what is left to be found out stays so."""
-    share = divided(Limits(max_rps=10, concurrency=3, max_memory=512 * 1024**2, processes=4), 4)
-    assert (share.max_rps, share.concurrency, share.max_memory, share.processes) == (2.5, 1, 128 * 1024**2, 1)
-    assert divided(Limits(processes=2), 2).max_rps is None
+    given = Limits(max_rps=10, concurrency=8, max_memory=512 * 1024**2, processes=4)
+    share = Limits(max_rps=2.5, concurrency=2, max_memory=128 * 1024**2)
+    assert shares(given, 4) == [share] * 4
+    assert [(share.max_rps, share.concurrency) for share in shares(Limits(), 2)] == [(None, None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("concurrency", "workers", "each"), [(1, 3, [1]), (3, 4, [1, 1, 1]), (7, 4, [2, 2, 2, 1]), (5, 1, [5])]
+)
+def test_the_requests_in_flight_of_all_processes_add_up(
+    concurrency: int, workers: int, each: list[int]
+) -> None:
+    """To no more and no less than was asked for: a process without a share is not started."""
+    found = shares(Limits(concurrency=concurrency, max_rps=6), workers)
+    assert [share.concurrency for share in found] == each
+    assert sum(share.max_rps or 0 for share in found) == pytest.approx(6)

@@ -697,3 +697,12 @@ def test_the_conformance_check_names_a_broken_promise() -> None:
     source = FakeLabelRows(data, faults=[None, None, lambda rows: rows[1:]])
     with pytest.raises(AssertionError, match="get_label_rows: asked for"):
         check_label_rows(source, list(data))
+
+
+async def test_a_call_whose_requests_may_still_be_open_keeps_its_slot() -> None:
+    """Two requests one after the other, each within its deadline: another call would be a third."""
+    rows = plan(3)
+    source = FakeLabelRows(label_rows(rows))
+    with calls_on_the_loop(latency=19.0):
+        async with a_pool(source, concurrency=1, max_attempts=1, request_deadline=10.0) as pool:
+            assert await collect(pool, rows) == whole(rows, label_rows(rows))

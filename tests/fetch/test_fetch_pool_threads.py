@@ -21,6 +21,9 @@ from tests.patience import LONG
 
 pytestmark = pytest.mark.anyio
 
+# A call makes two requests at most, and is abandoned 50 ms after it began.
+STUCK_AT_ONCE = (0.05 - DEADLINE_SLACK) / 2
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -60,9 +63,7 @@ async def test_a_call_that_hangs_gives_up_its_slot_at_the_deadline(let_go: threa
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
     with anyio.fail_after(LONG):
-        async with a_pool(
-            source, bundle_size=1, concurrency=1, request_deadline=0.05 - DEADLINE_SLACK
-        ) as pool:
+        async with a_pool(source, bundle_size=1, concurrency=1, request_deadline=STUCK_AT_ONCE) as pool:
             assert await collect(pool, rows) == whole(rows, label_rows(rows))
     assert not let_go.is_set()
 
@@ -77,9 +78,7 @@ async def test_a_row_that_always_hangs_is_failed(let_go: threading.Event) -> Non
 
     source = FakeLabelRows(label_rows(rows), on_call=on_call)
     with anyio.fail_after(LONG):
-        async with a_pool(
-            source, bundle_size=1, max_attempts=1, request_deadline=0.05 - DEADLINE_SLACK
-        ) as pool:
+        async with a_pool(source, bundle_size=1, max_attempts=1, request_deadline=STUCK_AT_ONCE) as pool:
             outcomes = dict(await collect(pool, rows))
     failed = outcomes["row-0002"]
     assert isinstance(failed, FailedRow)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -16,6 +17,7 @@ import anyio
 import msgspec
 import pytest
 import trustme
+from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, TargetRefused
@@ -329,10 +331,11 @@ def test_a_write_that_was_under_way_when_the_lease_went_overwrites_nothing() -> 
 
 
 def test_a_worker_whose_export_has_lost_the_target_stops_writing() -> None:
-    """A worker process holds no lease of its own: it works for the holder that it found."""
+    """A worker process holds no lease of its own: it works for the holder whose token it was given."""
     store = MemoryStore()
-    parent, worker = (memory(InMemory(store)) for _ in range(2))
+    parent = memory(InMemory(store))
     with parent.lock():
+        worker = worker_of(parent, store)
         worker.put("objects-00000.ndjson", b"1\n")
         parent.put("objects-00001.ndjson", b"2\n")
     with pytest.raises(TargetRefused, match="no longer in the hands of the export"):
@@ -341,13 +344,66 @@ def test_a_worker_whose_export_has_lost_the_target_stops_writing() -> None:
         worker.put("objects-00002.ndjson", b"3\n")
 
 
+def test_a_worker_that_writes_first_after_a_takeover_writes_nothing() -> None:
+    """It does not take the new holder for its own, and leaves the finished files of that one alone."""
+    store = MemoryStore()
+    parent = memory(InMemory(store))
+    with parent.lock():
+        worker = worker_of(parent, store)
+        draft = worker.create("objects-00000.ndjson")
+        draft.write(b"old\n")
+        store.put(LOCK, held_elsewhere())
+        store.put("objects-00000.ndjson", b"new\n")
+        for write in (draft.commit, partial(worker.delete, "objects-00000.ndjson")):
+            with pytest.raises(TargetRefused, match="no longer in the hands of the export"):
+                write()
+    assert worker.read("objects-00000.ndjson") == b"new\n"
+
+
+def worker_of(parent: ObjectStoreTarget, store: MemoryStore) -> ObjectStoreTarget:
+    return memory(InMemory(store), token=parent.opened_as[2])
+
+
+@pytest.mark.parametrize("successor", [None, held_elsewhere()], ids=["none", "one"])
+def test_a_lease_that_was_given_back_lets_nothing_through(successor: bytes | None) -> None:
+    """Whether or not somebody holds it by now; until it is taken again."""
+    store = MemoryStore()
+    target = memory(InMemory(store), clock=VirtualClock())
+    with target.lock():
+        inner = target.within("generations/00001")
+    if successor:
+        store.put(LOCK, successor)
+    for each in (target, inner):
+        with pytest.raises(TargetRefused, match="no longer in the hands of this export, which has ended"):
+            each.put("manifest.json", b"{}")
+    assert target.read("manifest.json") is None
+    with target.lock():
+        target.put("manifest.json", b"{}")
+
+
+def test_a_lease_that_is_lost_ends_what_runs_under_it() -> None:
+    """At the next renewal, though nothing is written: with the error that names the new holder."""
+    store = MemoryStore()
+    target = memory(InMemory(store), renewal=0.01)
+
+    async def main() -> None:
+        with anyio.fail_after(LONG):
+            async with stopping_when(None, None) as ending, held(target.lock, ending):
+                store.put(LOCK, held_elsewhere())
+                await anyio.sleep_forever()
+
+    with pytest.raises(TargetRefused, match="was taken over by process 7 on elsewhere"):
+        anyio.run(main)
+    assert target.read(LOCK) == held_elsewhere()
+
+
 def test_a_worker_in_a_folder_works_for_the_holder_of_the_whole(s3: S3) -> None:
     """A generation of a sync, opened as its export's process has it opened: guarded by the same lease."""
     whole = open_target(f"s3://{BUCKET}/folder-of-whole")
     with whole.lock():
         generation = whole.within("generations/00001")
         work = msgspec.structs.replace(
-            WORK, **dict(zip(("target", "folder"), generation.opened_as, strict=True))
+            WORK, **dict(zip(("target", "folder", "token"), generation.opened_as, strict=True))
         )
         worker = work.open_target()
         worker.put("objects-00000.ndjson", b"1\n")
@@ -364,22 +420,51 @@ def test_a_lock_that_is_waited_for_can_be_given_up() -> None:
         stopping = anyio.Event()
         async with stopping_when(stopping, None) as ending:
             stopping.set()
-            async with held(target.lock(), ending):
+            async with held(target.lock, ending):
                 raise AssertionError("nobody gave it")
 
     with pytest.raises(CannotFinishNow, match="stopped"):
         anyio.run(main)
 
 
-def test_a_store_without_conditional_writes_is_refused() -> None:
-    """Two exports could not be kept apart there."""
+class CreatesUnconditionally(InMemory):
+    """Takes no notice of "only if there is none"."""
 
-    class Unconditional(InMemory):
-        def put(self, name: str, data: bytes, *, over: Any) -> Any:
-            return super().put(name, data, over=self.version(name))
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        return super().put(name, data, over=over or self.version(name))
 
-    with pytest.raises(BadInput, match="takes no conditional writes"), memory(Unconditional()).lock():
-        pass
+
+class ReplacesUnconditionally(InMemory):
+    """Takes no notice of `If-Match`."""
+
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        return super().put(name, data, over=over and self.version(name))
+
+
+class ReplacesNothing(InMemory):
+    """Answers 501 to `If-Match`, as obstore reports it."""
+
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        if over:
+            raise translate(self.address, GenericError("Server returned non-2xx status code: 501: <html>"))
+        return super().put(name, data, over=over)
+
+
+class NamesNoVersions(InMemory):
+    """Leaves out the ETag."""
+
+    def put(self, name: str, data: bytes, *, over: Any) -> Any:
+        super().put(name, data, over=over)
+        return {}
+
+
+@pytest.mark.parametrize(
+    "store", [CreatesUnconditionally, ReplacesUnconditionally, ReplacesNothing, NamesNoVersions]
+)
+def test_a_store_without_conditional_writes_is_refused(store: type[InMemory]) -> None:
+    """Two exports could not be kept apart there. Before anything is harvested, not at the first renewal."""
+    with pytest.raises(BadInput, match="conditional writes"), memory(store()).lock():
+        raise AssertionError("taken")
 
 
 def test_the_lease_is_renewed_while_it_is_held() -> None:
@@ -437,6 +522,8 @@ ERRORS = [
     (400, "AuthorizationHeaderMalformed", BadInput, "is in another region (AuthorizationHeaderMalformed)"),
     (503, "SlowDown", CannotFinishNow, "the store answers 503 (SlowDown)"),
     (507, "", CannotFinishNow, "the store answers 507"),
+    (501, "NotImplemented", BadInput, "such as conditional writes (NotImplemented)"),
+    (501, "", BadInput, "its store does not do what an export there needs"),
 ]
 
 

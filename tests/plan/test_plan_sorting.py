@@ -46,4 +46,4 @@ def fill_up() -> None:
     with scratch("filled (item)") as database:
         database.execute("PRAGMA max_page_count = 10")
         for _ in range(100):
-            database.execute("INSERT INTO filled VALUES (zeroblob(4096))")
+            database.execute("INSERT INTO filled VALUES (zeroblob(65536))")
