@@ -237,8 +237,9 @@ class Lease:
         found = self._objects.get(LOCK)
         lock = _parse(found[0]) if found else None
         if self.token != (lock.token if lock and lock.holder else ""):
+            taken = f"was taken over by {lock.holder}: it " if lock and lock.holder else ""
             raise TargetRefused(
-                f"{self._name} is no longer in the hands of the export that this process works for"
+                f"{self._name} {taken}is no longer in the hands of the export that this process works for"
             )
 
     def _who(self) -> str:
