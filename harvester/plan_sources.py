@@ -151,8 +151,9 @@ class FromChanges:
         self.folder = folder_of(whole, self.number)
         self.digest: str | None = None
         self.row_bytes: float | None = None
-        if before.run.get("harvested"):
-            self.row_bytes = before.run["body_bytes"] / before.run["harvested"]
+        body_bytes, harvested = before.run.get("body_bytes"), before.run.get("harvested")
+        if body_bytes and harvested:
+            self.row_bytes = body_bytes / harvested
         self._context = context
         self._whole = whole
         self._before = before

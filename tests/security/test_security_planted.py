@@ -191,6 +191,14 @@ def test_a_huge_file_is_not_read_at_once(scene: Scene, tmp_path: Path, place: st
         assert "bytes" in str(outcome(lambda verb=verb: VERBS[verb](scene, out)))  # type: ignore[misc]
 
 
+def test_a_sync_needs_no_fact_about_the_run_before(scene: Scene, tmp_path: Path) -> None:
+    """Another version may have written fewer of them."""
+    out = scene.begin(tmp_path / "out", synced=False)
+    forge(out / "manifest.json", lambda fields: fields["run"].pop("body_bytes"))
+    assert not isinstance(outcome(lambda: VERBS["sync"](scene, out)), HarvesterError)
+    assert READERS["verify"](out) == []
+
+
 ODD: tuple[object, ...] = (
     None, True, -1, 0, 10**18, 10**400, 1.5, 1e308, "", "../x", "\x00", "a" * 10_000, [], {}, [None] * 3,
     {"a": {"b": []}}, [[["x"]]],
