@@ -8,7 +8,7 @@ from benchmarks.suite.measure import RequestSample
 from benchmarks.suite.results import Figure, RunResult, ScenarioResult, SuiteReport
 from benchmarks.suite.scenarios import OURS
 from benchmarks.suite.table import machine_line, milliseconds, short
-from harvester.errors import BadInput
+from harvester.errors import BadInput, how_to_install
 
 _OURS, _PEER, _INK, _FAINT, _GRID = "#0f766e", "#b8bec7", "#1f2933", "#6b7280", "#e5e7eb"
 _LIMIT, _REFUSED = "#9ca3af", "#dc2626"
@@ -27,7 +27,7 @@ def draw(report: SuiteReport, path: Path) -> None:
     try:
         import matplotlib
     except ModuleNotFoundError as error:
-        raise BadInput("matplotlib is missing: pip install 'encord-harvester[charts]'") from error
+        raise BadInput(f"matplotlib is missing: {how_to_install('charts')}") from error
     from matplotlib.figure import Figure as Picture
 
     panels = _panels(report)

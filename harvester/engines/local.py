@@ -1,10 +1,10 @@
 """Runs parts in this process, a few at a time, so that the pool never idles while a part ends."""
 
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream
@@ -15,6 +15,7 @@ from harvester.errors import unwrapped
 from harvester.events import Counters
 from harvester.fetch.pool import Pool
 from harvester.fetch.source import LabelRows
+from harvester.job import OnEvent
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit
@@ -29,9 +30,6 @@ Part = tuple[int, Sequence[PlanRow]]
 _USUAL_REQUESTS = 32
 _USUAL_BUNDLE = 100
 _MOST_OPEN_PARTS = 16  # bounds the open files, and the work that a kill loses
-
-
-OnEvent = Callable[[str, Mapping[str, Any]], None]
 
 
 class Reports(NamedTuple):
