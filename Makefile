@@ -56,7 +56,7 @@ $(VENV)/.browser: | $(VENV)/bin/python
 
 # Locks every dependency with hashes and without index addresses. Needs `uv`.
 lock:
-	for extra in simulator:run test:test lint:lint; do \
+	for extra in all:run test:test lint:lint; do \
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --no-annotate --extra $${extra%%:*} pyproject.toml requirements/build.in -o requirements/$${extra##*:}.txt; \
 	done
