@@ -165,9 +165,9 @@ class FromChanges:
         if found is None:
             async with first_listing(self._context, label_order) as listing:
                 self.digest = listing.digest
-                lines, purpose = while_wanted(listing.lines), self._context.job.purpose
+                lines, spec = while_wanted(listing.lines), self._context.job.spec
                 freeze = partial(planfile.freeze, rows_file=LISTED_ROWS, header_file=LISTED)
-                found = await self._context.stopping.waited_for(partial(freeze, self.folder, lines, purpose))
+                found = await self._context.stopping.waited_for(partial(freeze, self.folder, lines, spec))
         self._listing = found
         await in_thread(self._go_on)
 
