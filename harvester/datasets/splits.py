@@ -23,7 +23,7 @@ _REMEMBERED = 1000  # keys that are kept to look for a seed that fills every spl
 _MOST_SEEDS = 1_000_000  # hashes that are computed to find one: about a second
 
 
-class Share(NamedTuple):
+class _Share(NamedTuple):
     """A split, and the first position (of 2**64) that is beyond it."""
 
     name: str
@@ -89,15 +89,15 @@ class Splits:
         return None
 
 
-def _split_of(shares: Iterable[Share], seed: int, key: str) -> str:
+def _split_of(shares: Iterable[_Share], seed: int, key: str) -> str:
     hashed = hashlib.sha256(f"{seed}:{key}".encode("utf-8", "surrogatepass"))
     position = int.from_bytes(hashed.digest()[:8])
     return next(share.name for share in shares if position < share.end)
 
 
-def _read_shares(text: str) -> list[Share]:
+def _read_shares(text: str) -> list[_Share]:
     """Parse ``name=share`` pairs. Raises BadInput."""
-    shares: list[Share] = []
+    shares: list[_Share] = []
     total = Fraction(0)
     for pair in text.split(","):
         name, equals, share = (part.strip() for part in pair.partition("="))
@@ -111,7 +111,7 @@ def _read_shares(text: str) -> list[Share]:
         if value is None or not 0 < value <= 1:
             raise BadInput(f"the share of {name} must be a number above 0 and up to 1, not {share!r}")
         total += value
-        shares.append(Share(name, int(total * _POSITIONS)))
+        shares.append(_Share(name, int(total * _POSITIONS)))
     if total != 1:
         raise BadInput(f"the shares of the splits add up to {float(total):g}, not to 1")
     return shares
