@@ -16,6 +16,7 @@ from typer.core import TyperCommand
 
 from harvester.cli import values
 from harvester.cli.screen import Screen
+from harvester.media.options import MediaOptions
 from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS
 from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
 
@@ -213,6 +214,26 @@ LIMITS = Group(
     Limits,
 )
 
+MEDIA = Group(
+    "media",
+    "Files (those with * may be repeated)",
+    MediaOptions,
+    (
+        Flag(
+            "only",
+            "--only",
+            "Files of labelled units; of empty ones; of all, unlabelled rows too.",
+            "labelled|empty|all",
+            words="lower",
+            default="all units of the export",
+        ),
+        Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
+        Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
+        Flag("recheck", "--recheck", "Read again what is there, and fetch again what is damaged."),
+    ),
+    MediaOptions,
+)
+
 SCREEN = Group(
     "screen",
     "Screen",
@@ -226,6 +247,12 @@ SCREEN = Group(
     ),
     Screen,
 )
+
+
+def only(group: Group, *fields: str) -> Group:
+    """Return a group with those of its flags that set one of `fields`."""
+    return group._replace(flags=tuple(flag for flag in group.flags if flag.field in fields))
+
 
 # The argument of the verbs that are about one project.
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]

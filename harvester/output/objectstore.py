@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from harvester.errors import CannotFinishNow
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
+from harvester.output.partial import Partial
 from harvester.output.store_client import ObjectChanged, Objects, parse_address
 
 LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
@@ -92,6 +93,12 @@ class ObjectStoreTarget:
         """Start uploading a file in pieces. It replaces an earlier object of that name."""
         return _Upload(partial(self._objects.upload, self._key(name)), self._lease.assure)
 
+    def partial(self, name: str) -> Partial:
+        return _ObjectPartial(self, name)
+
+    def size_of(self, name: str) -> int | None:
+        return self._objects.size(self._key(name))
+
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         prefix = f"{folder}/" if folder else ""
         return [(prefix + name, size) for name, size in self._objects.names(self._key(folder).rstrip("/"))]
@@ -102,6 +109,9 @@ class ObjectStoreTarget:
 
     def leftovers(self) -> list[str]:
         return []
+
+    def drafts(self, folder: str) -> Iterator[str]:
+        return iter(())
 
     def sweep(self) -> None:
         """Do nothing: a killed process leaves no visible object."""
@@ -144,6 +154,41 @@ class _ObjectDraft:
         if self._upload is not None:
             self._upload.drop()
         self._buffer = self._upload = None
+
+
+class _ObjectPartial:
+    """A partial file that is lost with its process: an object cannot be appended to."""
+
+    def __init__(self, target: ObjectStoreTarget, name: str) -> None:
+        self._target = target
+        self._name = name
+        self._draft: _ObjectDraft | None = None
+
+    def kept(self) -> None:
+        return None
+
+    def begin(self, facts: bytes) -> None:
+        self.discard()
+        self._draft = self._target.create(self._name)
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(())
+
+    def write(self, data: bytes) -> None:
+        assert self._draft is not None
+        self._draft.write(data)
+
+    def commit(self) -> None:
+        assert self._draft is not None
+        self._draft.commit()
+
+    def close(self) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        if self._draft is not None:
+            self._draft.discard()
+        self._draft = None
 
 
 class _Dropped(Exception):

@@ -121,6 +121,14 @@ class Objects:
             pieces = iter(self._obstore.get(self._store, name).stream(min_chunk_size=_PIECE))
         return cast(BinaryIO, io.BufferedReader(_Stream(pieces, self), _PIECE))
 
+    def size(self, name: str) -> int | None:
+        """Return the size of an object in bytes, or None if it does not exist."""
+        try:
+            with self._translated():
+                return int(self._obstore.head(self._store, name)["size"])
+        except FileNotFoundError:
+            return None
+
     def version(self, name: str) -> "UpdateVersion | None":
         """Return the version of an object, or None if it does not exist."""
         try:

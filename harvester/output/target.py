@@ -24,6 +24,7 @@ from harvester.output.folders import FileSystem, Folders, check_regular, open_fi
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.lease import OnLost, nobody_to_tell
 from harvester.output.lock_owner import LockOwner
+from harvester.output.partial import LocalPartial, Partial, is_partial
 from harvester.output.store_client import is_address
 
 
@@ -91,6 +92,12 @@ class Target(Protocol):
     def create(self, name: str) -> Draft:
         """Start a file that is written in pieces."""
 
+    def partial(self, name: str) -> Partial:
+        """Return the unfinished file of that name, which may be there since an earlier run, or a new one."""
+
+    def size_of(self, name: str) -> int | None:
+        """Return the size of a file in bytes, or None if it does not exist."""
+
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         """Return the files directly in `folder` with their sizes in bytes, sorted by name, without drafts."""
 
@@ -99,6 +106,9 @@ class Target(Protocol):
 
     def leftovers(self) -> list[str]:
         """Return the drafts, of files in the layout, that processes left when they died."""
+
+    def drafts(self, folder: str) -> Iterator[str]:
+        """Yield the names of all drafts and partial files directly in a folder, whatever they are of."""
 
     def sweep(self) -> None:
         """Delete the leftovers. Only under the lock."""
@@ -234,6 +244,22 @@ class LocalTarget:
         with _translated(path):
             return _LocalDraft(path, self._folders.open(folder, make=True), self._files)
 
+    def partial(self, name: str) -> Partial:
+        folder, path = self._place(name)
+        with _translated(path):
+            return LocalPartial(path, self._folders.open(folder, make=True), self._files, _translated)
+
+    def size_of(self, name: str) -> int | None:
+        folder, path = self._place(name)
+        with _translated(path):
+            try:
+                with self._folders.opened(folder) as opened:
+                    status = os.stat(path.name, dir_fd=opened, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        check_regular(path, status.st_mode)
+        return status.st_size
+
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         found = []
         for name, status in self._entries(folder):
@@ -259,6 +285,18 @@ class LocalTarget:
         for folder in ("", STATE, COMMITS):
             found += sorted(name for name, _ in self._entries(folder) if _is_own_draft(name))
         return found
+
+    def drafts(self, folder: str) -> Iterator[str]:
+        below, prefix = self._below(folder), f"{folder}/" if folder else ""
+        with (
+            _translated(self._root / below),
+            suppress(FileNotFoundError),
+            self._folders.opened(below) as opened,
+            os.scandir(opened) as entries,
+        ):
+            for entry in entries:
+                if _DRAFT.fullmatch(entry.name) or is_partial(entry.name):
+                    yield prefix + entry.name
 
     def sweep(self) -> None:
         for name in self.leftovers():
