@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.functions import by_function
 from harvester.encord.listing import Spool
 from harvester.output import planfile
-from harvester.output.purpose import Project, Purpose
+from harvester.output.export_spec import ExportSpec, Project
 from harvester.output.target import LocalTarget
 from harvester.plan.drift import compared
 from harvester.plan.planned import plan_lines, unsorted_rows
@@ -48,10 +48,10 @@ def main() -> None:
     arguments = parser.parse_args()
     sent = listed(arguments.rows)
     listing = Spool(io.BytesIO(sent), "gzip")
-    purpose = Purpose(project=Project("hash", "title"), selection=SELECTION, format=FORMAT)
+    spec = ExportSpec(project=Project("hash", "title"), selection=SELECTION, format=FORMAT)
     with tempfile.TemporaryDirectory() as directory:
         target = LocalTarget(Path(directory))
-        header = planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), purpose)
+        header = planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), spec)
 
         def digest() -> None:
             Spool(io.BytesIO(sent), "gzip").digest()
@@ -66,7 +66,7 @@ def main() -> None:
             drain(plan_lines(listing, SELECTION, FORMAT))
 
         def freeze() -> None:
-            planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), purpose)
+            planfile.freeze(target, plan_lines(listing, SELECTION, FORMAT), spec)
 
         def compare() -> None:
             lines = plan_lines(listing, SELECTION, FORMAT)

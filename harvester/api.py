@@ -38,7 +38,7 @@ from harvester.settings import Connection, Format, Limits, Selection, connection
 from harvester.stopping import in_own_task, stopping_when
 from harvester.stream import stream_rows, write_stream
 from harvester.summary import Summary
-from harvester.sync import SyncSummary, purpose_of
+from harvester.sync import SyncSummary, spec_of
 from harvester.sync import sync as sync_export
 
 if TYPE_CHECKING:
@@ -244,13 +244,13 @@ async def sync_async(
         refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
     store = open_target(target)
-    purpose = await in_thread(purpose_of, store, selection.filters)
+    spec = await in_thread(spec_of, store, selection.filters)
     if not limits.in_this_process:
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
     options = SyncOptions(keep_names=keep_names, refetch=refetch)
-    async with _opened(purpose.project.hash, connection, stopping) as (session, info):
-        job = Job(info, purpose.selection, purpose.format, limits)
+    async with _opened(spec.project.hash, connection, stopping) as (session, info):
+        job = Job(info, spec.selection, spec.format, limits)
         return await in_own_task(
             partial(sync_export, session, job, store, observer, functions=functions, options=options)
         )

@@ -13,7 +13,7 @@ from harvester.errors import BadInput, CannotFinishNow, RateLimited, Retry, Skip
 from harvester.fetch.bundles import Batch
 from harvester.fetch.call import Call, Fetched
 from harvester.fetch.source import LabelRows
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.wire import PlanRow
 from harvester.plan.planned import unsorted_rows
 from harvester.settings import Format, Selection
@@ -200,7 +200,7 @@ class _TrialCounts:
         self.body_bytes += fetched.body_bytes
         self.failed += len(fetched.missing)
         for span in fetched.spans:
-            if isinstance(span.outcome, Harvest):
+            if isinstance(span.outcome, Extracted):
                 self.rows += span.rows
                 self.records += sum(span.outcome.written.values())
             else:

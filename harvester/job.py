@@ -7,7 +7,7 @@ import msgspec
 
 from harvester.encord.project import ProjectInfo
 from harvester.events import Counters, say
-from harvester.output.purpose import Purpose
+from harvester.output.export_spec import ExportSpec
 from harvester.settings import Format, Limits, Selection
 from harvester.stopping import Stopping
 
@@ -28,9 +28,9 @@ class Job(msgspec.Struct, frozen=True):
     limits: Limits
 
     @property
-    def purpose(self) -> Purpose:
-        """The purpose that a target of this job records, so that another job is refused."""
-        return Purpose.of(self.project.project_hash, self.project.title, self.selection, self.format)
+    def spec(self) -> ExportSpec:
+        """The spec that a target of this job records, so that another job is refused."""
+        return ExportSpec.of(self.project.project_hash, self.project.title, self.selection, self.format)
 
 
 class Observer(NamedTuple):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from harvester.errors import BadInput, did_you_mean
 from harvester.events import one_line
 from harvester.labels.ontology import Ontology, read_ontology
+from harvester.output.export_spec import ExportSpec
 from harvester.output.planfile import is_free_for, read_header, recorded_digests
-from harvester.output.purpose import Purpose
 from harvester.output.target import Target
 from harvester.plan.planned import listed_rows
 from harvester.settings import Selection
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 _MOST_SHOWN = 10  # known names in a message, if none is close to the unknown one
 
 
-def is_first_run(target: Target, purpose: Purpose) -> bool:
+def is_first_run(target: Target, spec: ExportSpec) -> bool:
     """Return whether `target` holds nothing that a run could go on with. Creates nothing. Blocking."""
     if not target.is_there():
         return True
     target.ensure()
     header = read_header(target)
-    return is_free_for(target, header, purpose) if header else not recorded_digests(target)
+    return is_free_for(target, header, spec) if header else not recorded_digests(target)
 
 
 def check_selection(

@@ -13,7 +13,7 @@ import msgspec
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.job import Job
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.notes import Note
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
@@ -44,14 +44,14 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
         return whole.within(self.folder) if self.folder else whole
 
 
-class Keep(Protocol):
+class RecordSink(Protocol):
     """A sink for the lines of a part. Blocking.
 
-    `fills` says whether a `write` of `size` bytes would flush the buffer: then it must run in a thread. Other
-    writes only append to the buffer.
+    `would_flush` says whether a `write` of `size` bytes would flush the buffer: then it must run in a thread.
+    Other writes only append to the buffer.
     """
 
-    def fills(self, kind: str, size: int) -> bool: ...
+    def would_flush(self, kind: str, size: int) -> bool: ...
 
     def write(self, kind: str, lines: Iterable[bytes], records: int, rows: int) -> None: ...
 
@@ -73,16 +73,16 @@ class Tally:
         self.harvested_ids = IdDigest()
         self.lacking: frozenset[str] | None = None
 
-    def add(self, rows: Sequence[PlanRow], harvest: Harvest) -> None:
+    def add(self, rows: Sequence[PlanRow], extracted: Extracted) -> None:
         """Count harvested rows and their records."""
         self.harvested += len(rows)
         self.harvested_ids.add(rows)
-        self.lacking = harvest.lacking if self.lacking is None else self.lacking & harvest.lacking
-        for kind, seen in harvest.seen.items():
+        self.lacking = extracted.lacking if self.lacking is None else self.lacking & extracted.lacking
+        for kind, seen in extracted.seen.items():
             counts = self.records.get(kind)
             if counts is None:
                 counts = self.records[kind] = KindCounts()
-            counts.count(seen, harvest.written[kind], harvest.dropped[kind])
+            counts.count(seen, extracted.written[kind], extracted.dropped[kind])
 
 
 async def harvest_part(
@@ -106,7 +106,7 @@ async def harvest_part(
     writer = PartWriter(target, part, work.job.format.compress)
     try:
         tally = await harvest_rows(
-            (row for row in rows if row.outcome is None), pool=pool, extractor=extractor, keep=writer
+            (row for row in rows if row.outcome is None), pool=pool, extractor=extractor, sink=writer
         )
         notes = writer.notes(without=("stale",) if pool.clocks_differ else ())
         counters.notes += sum(notes.values())
@@ -140,9 +140,9 @@ async def harvest_rows(
     *,
     pool: Pool,
     extractor: Extractor,
-    keep: Keep,
+    sink: RecordSink,
 ) -> Tally:
-    """Fetch `rows`, extract and filter their records, and write them to `keep` in the order of `rows`.
+    """Fetch `rows`, extract and filter their records, and write them to `sink` in the order of `rows`.
 
     A row that fails is written as a failed row, and the others go on. An error that concerns more than one
     row (see `harvester.errors.Stop`) is raised.
@@ -152,15 +152,15 @@ async def harvest_rows(
         async for some, outcome in outcomes:
             if isinstance(outcome, FailedRow):
                 tally.failed += 1
-                keep.fail(outcome)
+                sink.fail(outcome)
                 continue
             tally.add(some, outcome)
             if outcome.notes:
-                keep.note(outcome.notes)
+                sink.note(outcome.notes)
             for kind, lines in outcome.lines.items():
                 if lines.size:
-                    write = partial(keep.write, kind, lines.chunks, outcome.written[kind], outcome.rows[kind])
-                    if keep.fills(kind, lines.size):  # in a thread: it compresses, and writes to the target
+                    write = partial(sink.write, kind, lines.chunks, outcome.written[kind], outcome.rows[kind])
+                    if sink.would_flush(kind, lines.size):  # in a thread: it compresses and writes
                         await anyio.to_thread.run_sync(write)
                     else:
                         write()

@@ -165,9 +165,9 @@ class FromChanges:
         if found is None:
             async with first_listing(self._context, label_order) as listing:
                 self.digest = listing.digest
-                lines, purpose = while_wanted(listing.lines), self._context.job.purpose
+                lines, spec = while_wanted(listing.lines), self._context.job.spec
                 freeze = partial(planfile.freeze, rows_file=LISTED_ROWS, header_file=LISTED)
-                found = await self._context.stopping.waited_for(partial(freeze, self.folder, lines, purpose))
+                found = await self._context.stopping.waited_for(partial(freeze, self.folder, lines, spec))
         self._listing = found
         await in_thread(self._go_on)
 
@@ -273,13 +273,15 @@ class SortedListing(NamedTuple):
 @asynccontextmanager
 async def first_listing(context: RunContext, order: Order) -> AsyncIterator[SortedListing]:
     """Yield the listing for a plan, in `order`. Updates the counters, and warns of filters it contradicts."""
-    decide = ListingFilter(context.job.selection)
+    decide, counters = ListingFilter(context.job.selection), context.observer.counters
 
     def listed(count: int) -> None:
         anyio.from_thread.check_cancelled()
-        context.observer.counters.listed = count
+        counters.listed = count
 
+    counters.is_listing = True
     async with context.stopping.left_behind(_spooled(context, order, decide, listed)) as found:
+        counters.is_listing = False
         decide.report(context.observer.on_event)
         yield found
 

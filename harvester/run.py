@@ -32,7 +32,7 @@ from harvester.output.manifest import (
     write_manifest,
 )
 from harvester.output.planfile import PlanHeader
-from harvester.output.repair import Standing, reopen, repair
+from harvester.output.repair import ResumeState, discard_parts, repair
 from harvester.output.target import Target
 from harvester.part import Work
 from harvester.plan.drift import Comparison, Drift, compared, no_drift
@@ -51,7 +51,7 @@ class Run:
 
     _plan: PlanHeader
     _ontology: bytes | None  # as it was when the plan was frozen
-    _standing: Standing
+    _standing: ResumeState
     _drift: Drift | None = None
     _resumed = False
     _harvested = False
@@ -80,7 +80,7 @@ class Run:
         """
         ontology = self._job.project.ontology
         found = await self._stopping.waited_for(
-            partial(planfile.take_up, self._target, self._job.purpose, ontology)
+            partial(planfile.take_up, self._target, self._job.spec, ontology)
         )
         self._resumed = bool(found.known)
         self._plan = found.header or await self._freeze(found)
@@ -99,18 +99,18 @@ class Run:
         async with self._source.rows() as rows:
             return await self._stopping.waited_for(
                 partial(
-                    planfile.freeze, self._target, while_wanted(rows), self._job.purpose, found.ontology,
+                    planfile.freeze, self._target, while_wanted(rows), self._job.spec, found.ontology,
                     known=found.known if self._source.is_bound else (),
                 )
             )  # fmt: skip
 
-    def _repaired(self) -> Standing:
+    def _repaired(self) -> ResumeState:
         self._target.sweep()
-        standing = repair(self._target, self._plan)
-        if standing.manifest:
+        resume_state = repair(self._target, self._plan)
+        if resume_state.manifest:
             frozen = self._source.frozen(self._plan)
-            standing.manifest = mend_listing(self._target, standing.manifest, frozen)
-        return standing
+            resume_state.manifest = mend_listing(self._target, resume_state.manifest, frozen)
+        return resume_state
 
     @property
     def complete(self) -> bool:
@@ -121,7 +121,7 @@ class Run:
         """Drop the parts with failed rows, so that they are harvested again."""
         failed = {part for part, commit in self._standing.commits.items() if commit.rows["failed"]}
         if failed:
-            await in_thread(reopen, self._target, failed)
+            await in_thread(discard_parts, self._target, failed)
             self._forget(failed)
 
     def _forget(self, parts: Iterable[int]) -> None:
@@ -259,7 +259,7 @@ class Run:
 
     def _settle(self, comparison: Comparison, edited: set[int]) -> None:
         """Replace edited rows in the plan by what is listed now, and drop their parts."""
-        reopen(self._target, edited)
+        discard_parts(self._target, edited)
         lines = comparison.settled(planfile.lines(self._target, self._plan))
         self._plan = planfile.replace_rows(self._target, self._plan, lines)
         for part in self._standing.commits.keys() - edited:

@@ -16,7 +16,7 @@ from harvester.fetch.pool import FailedRow, Pool
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer
 from harvester.known import check_selection
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.wire import PlanRow
 from harvester.nothing_left import nothing_left
 from harvester.output.compression import compressor
@@ -98,7 +98,7 @@ async def stream_rows(
     functions: Mapping[str, OwnFilter],
     reader: type[Extractor] = Extractor,
     decide: ListingFilter | None = None,
-) -> AsyncGenerator[tuple[list[PlanRow], Harvest | FailedRow], None]:
+) -> AsyncGenerator[tuple[list[PlanRow], Extracted | FailedRow], None]:
     """Yield harvested rows in groups with their lines, and failed rows one by one, in plan order.
 
     `reader` extracts the records, `decide` says which rows are fetched. The task that iterates must also
@@ -113,8 +113,12 @@ async def stream_rows(
     decide = decide or ListingFilter(selection)
 
     def plan() -> Iterator[PlanRow]:
+        counters.is_listing = True
         with session.listing(job.project, selection, format) as listing:
-            yield from rows_of(plan_lines(listing, selection, format, decide=decide, on_listed=listed))
+            lines = plan_lines(listing, selection, format, decide=decide, on_listed=listed)
+            first = list(islice(lines, 1))  # comes when the last row has been listed
+            counters.is_listing = False
+            yield from rows_of(chain(first, lines))
 
     def listed(count: int) -> None:
         anyio.from_thread.check_cancelled()

@@ -16,6 +16,7 @@ from harvester.job import Job, Observer, OnEvent, RunContext
 from harvester.labels.extract import Extractor
 from harvester.outdated import mend_ontologies
 from harvester.output import planfile
+from harvester.output.export_spec import ExportSpec, check_spec
 from harvester.output.generations import (
     Changed,
     describe,
@@ -28,7 +29,6 @@ from harvester.output.layout import MANIFEST
 from harvester.output.listing_file import mend_listings
 from harvester.output.manifest import Generation, Manifest, read_manifest, with_generations, write_manifest
 from harvester.output.mending import check_mended, mend_state
-from harvester.output.purpose import Purpose, check_purpose
 from harvester.output.target import Target
 from harvester.plan.changes import OntologyChange, SyncOptions
 from harvester.plan.drift import Drift
@@ -82,7 +82,7 @@ async def sync(
     """Bring a finished export up to date, or resume where an earlier sync stopped.
 
     Args:
-        job: project, selection and format are the export's own: see `purpose_of`.
+        job: project, selection and format are the export's own: see `spec_of`.
         functions: by name, filters of the selection that cannot be imported from a module.
         options: what to do besides the usual. A sync that resumes an earlier one ignores these, and keeps the
             options that the earlier one began with.
@@ -130,7 +130,7 @@ async def sync(
         return ended(generation=generation.number, counts=generation.counts, ontology=changed.ontology, **own)
 
 
-def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
+def spec_of(target: Target, filters: Collection[str]) -> ExportSpec:
     """Return the project, selection and format of the export in `target`. Blocking.
 
     Filters are code, and whoever made the export chose them. They run only if the user has named the same
@@ -146,7 +146,7 @@ def purpose_of(target: Target, filters: Collection[str]) -> Purpose:
     if header is None:
         raise BadInput(f"{one_line(target.name)} holds no export that could be synced")
     _check_filters(target.name, header.selection.filters, filters)
-    return header.purpose
+    return header.spec
 
 
 def _plan_lost(target: Target) -> Unsound:
@@ -177,7 +177,7 @@ def _check_filters(target: str, held: Collection[str], given: Collection[str]) -
 
 def _finished(target: Target, job: Job) -> Manifest:
     """Return the manifest of the export in `target`, after clearing leftovers of earlier runs. Blocking."""
-    check_purpose(target.name, purpose_of(target, job.selection.filters), job.purpose)
+    check_spec(target.name, spec_of(target, job.selection.filters), job.spec)
     try:
         manifest = read_manifest(target)
     except Unsound as error:
@@ -185,7 +185,7 @@ def _finished(target: Target, job: Job) -> Manifest:
     if manifest is None:
         raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
     target.sweep()
-    mend_state(target, job.purpose)
+    mend_state(target, job.spec)
     check_mended(target, manifest)
     _, frozen = last_listing(target)
     if frozen is None or not (manifest.generations or planfile.intact(target, frozen)):

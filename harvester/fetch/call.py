@@ -12,7 +12,7 @@ from harvester.errors import Retry, SkipRow
 from harvester.fetch.bundles import Batch, FoundRows, find_asked
 from harvester.fetch.freshness import Clocks, older_rows
 from harvester.fetch.source import LabelRows, RowsResponse
-from harvester.labels.extract import NOTHING_KNOWN, Extractor, Harvest, Known
+from harvester.labels.extract import NOTHING_KNOWN, Extracted, Extractor, Known
 from harvester.labels.notes import Remark
 from harvester.labels.wire import PlanRow, Row, label_hash_of
 from harvester.schema import Failure
@@ -46,7 +46,7 @@ class FailedRow(msgspec.Struct, frozen=True):
         )
 
 
-Outcome = Harvest | FailedRow
+Outcome = Extracted | FailedRow
 
 
 class Span(msgspec.Struct):
@@ -124,7 +124,7 @@ class Call:
         for run in found.runs(self._batch.places):
             fetched.spans += self._read(run, answer.rows, known)
         for span in fetched.spans:
-            if isinstance(span.outcome, Harvest):
+            if isinstance(span.outcome, Extracted):
                 fetched.weight += sum(lines.held for lines in span.outcome.lines.values())
         return fetched
 

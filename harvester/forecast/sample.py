@@ -11,7 +11,7 @@ import msgspec
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.forecast.course import CallCost, cost_of
-from harvester.labels.extract import NOTHING_KNOWN, Harvest, Known, RowByRow
+from harvester.labels.extract import NOTHING_KNOWN, Extracted, Known, RowByRow
 from harvester.labels.locations import FRAME_TYPES
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
@@ -97,7 +97,7 @@ class Weigher(RowByRow):
 
     weights: dict[str, int]
 
-    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Extracted:
         assert not isinstance(row, LabelRow)  # rows are asked for as sent
         self.weights[planned.label_hash or ""] = memoryview(row).nbytes
         return super().extract(row, planned, known)
@@ -136,7 +136,7 @@ async def look_at(
         async for (row,), outcome in outcomes:
             label_hash = row.label_hash or ""
             looks[label_hash] = _look(outcome, extractor.weights.get(label_hash, 0))
-            if isinstance(outcome, Harvest):
+            if isinstance(outcome, Extracted):
                 for kind, file in packing.items():
                     file.add(outcome.lines[kind])
     packed = {kind: file.ratio() for kind, file in packing.items()}
@@ -159,7 +159,7 @@ class _Packing:
         return (self._after + len(self._compressor.flush())) / self._before if self._before else 1.0
 
 
-def _look(outcome: Harvest | FailedRow, body: int) -> Look:
+def _look(outcome: Extracted | FailedRow, body: int) -> Look:
     if isinstance(outcome, FailedRow):
         return Look(failed=True)
     lines = {kind: lines.size for kind, lines in outcome.lines.items()}

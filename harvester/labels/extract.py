@@ -31,7 +31,7 @@ Known = Mapping[str, Iterable[Remark]]
 NOTHING_KNOWN: Known = {}
 
 
-class Harvest(msgspec.Struct):
+class Extracted(msgspec.Struct):
     """The result of extracting some label rows, by kind of record.
 
     `lines` are the lines to write and `rows` the number of label rows that have lines. `seen`, `written` and
@@ -90,7 +90,7 @@ class Extractor:
         self._units = UnitReader(format.kinds, signed_urls=selection.signed_urls)
         self._finders = _finders(serialiser, known, emitted=format.kinds) if "units" in format.kinds else []
 
-    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Extracted:
         """Return the records of one label row.
 
         Args:
@@ -107,10 +107,10 @@ class Extractor:
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
-    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
-        """Read label rows. Yield (number of rows, their `Harvest`), or (1, the error) for an unreadable one.
+    ) -> Iterator[tuple[int, Extracted | SkipRow]]:
+        """Read label rows. Yield (number of rows, their records), or (1, the error) for an unreadable one.
 
-        The records of consecutive readable rows come in one `Harvest`. Raises BadInput like `extract`.
+        The records of consecutive readable rows come in one `Extracted`. Raises BadInput like `extract`.
         """
         buffers, sizes, notes = self._new_buffers(), list[int](), list[Note]()
         for row, planned in rows:
@@ -205,11 +205,11 @@ def _finders(
 
 
 class RowByRow(Extractor):
-    """An extractor that never puts the records of several label rows into one `Harvest`."""
+    """An extractor that never puts the records of several label rows into one `Extracted`."""
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
-    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    ) -> Iterator[tuple[int, Extracted | SkipRow]]:
         """Read label rows one at a time. Yields like `Extractor.extract_all`, always with 1 row."""
         for row, planned in rows:
             try:
@@ -233,10 +233,10 @@ def _compare(row: LabelRow, planned: PlanRow, remarks: Remarks) -> None:
             remarks.add("unlike_listing", f"{field} {said}, listed as {listed}")
 
 
-def _harvest(buffers: dict[str, LineBuffer], sizes: list[int], notes: list[Note]) -> Harvest:
+def _harvest(buffers: dict[str, LineBuffer], sizes: list[int], notes: list[Note]) -> Extracted:
     """Make the result of the records in `buffers`. `sizes` are the sizes of their label rows in bytes."""
     large_rows = sum(sizes) if max(sizes) > LARGE_ROW_BYTES else 0
-    return Harvest(
+    return Extracted(
         lines={kind: buffer.lines(large_rows) for kind, buffer in buffers.items()},
         rows={kind: buffer.rows for kind, buffer in buffers.items()},
         seen={kind: buffer.seen for kind, buffer in buffers.items()},

@@ -28,8 +28,8 @@ import msgspec
 
 from harvester.errors import BadInput, HarvesterError, TargetRefused
 from harvester.events import one_line, say
-from harvester.output.holder import Holder
 from harvester.output.layout import STATE
+from harvester.output.lock_owner import LockOwner
 from harvester.output.store_client import ObjectChanged, Objects
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class _Lock(msgspec.Struct, frozen=True):
 
     token: str
     beat: int = 0
-    holder: Holder | None = None  # None: the lease is free
+    owner: LockOwner | None = None  # None: the lease is free
 
 
 class Clock:
@@ -151,21 +151,17 @@ class Lease:
         while True:
             found = self._objects.get(LOCK)
             lock = _parse(found[0]) if found else None
-            if (
-                lock is not None
-                and lock.holder is not None
-                and (alive := lock.holder.is_alive()) is not False
-            ):
+            if lock is not None and lock.owner is not None and (alive := lock.owner.is_alive()) is not False:
                 if alive or (seen is not None and lock != seen):
-                    raise TargetRefused(f"{self._name} is in use by {lock.holder}")
+                    raise TargetRefused(f"{self._name} is in use by {lock.owner}")
                 if seen is None:
                     seen, since = lock, self._clock.now()
-                    say("target.waiting", {"for": str(lock.holder), "seconds": LEASE})
+                    say("target.waiting", {"for": str(lock.owner), "seconds": LEASE})
                 if self._clock.now() - since < LEASE:
                     self._clock.pause(_POLL)
                     continue
             with suppress(ObjectChanged):
-                taken = _Lock(secrets.token_hex(16), 0, Holder.this_process())
+                taken = _Lock(secrets.token_hex(16), 0, LockOwner.this_process())
                 return self._write(taken, found[1] if found else None)
 
     def _check_conditions(self) -> None:
@@ -230,14 +226,14 @@ class Lease:
             held = self._held
             if not self._lost:
                 with suppress(ObjectChanged, HarvesterError):  # then the lease ends by itself
-                    self._write(msgspec.structs.replace(held, beat=held.beat + 1, holder=None), self._version)
+                    self._write(msgspec.structs.replace(held, beat=held.beat + 1, owner=None), self._version)
             self._held, self._released = None, True
 
     def _assure_same_owner(self) -> None:
         found = self._objects.get(LOCK)
         lock = _parse(found[0]) if found else None
-        if self.token != (lock.token if lock and lock.holder else ""):
-            taken = f"was taken over by {lock.holder}: it " if lock and lock.holder else ""
+        if self.token != (lock.token if lock and lock.owner else ""):
+            taken = f"was taken over by {lock.owner}: it " if lock and lock.owner else ""
             raise TargetRefused(
                 f"{self._name} {taken}is no longer in the hands of the export that this process works for"
             )
@@ -246,8 +242,8 @@ class Lease:
         with suppress(HarvesterError):
             found = self._objects.get(LOCK)
             lock = _parse(found[0]) if found else None
-            if lock and lock.holder:
-                return str(lock.holder)
+            if lock and lock.owner:
+                return str(lock.owner)
         return "another process"
 
 

@@ -8,9 +8,9 @@ import msgspec
 from harvester.errors import Unsound
 from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
+from harvester.output.export_spec import Project
 from harvester.output.layout import FAILED, FORMAT, MANIFEST, NOTES
 from harvester.output.planfile import PlainFile, PlanHeader
-from harvester.output.purpose import Project
 from harvester.output.target import Target
 from harvester.plan.drift import Drift
 from harvester.schema import KINDS, OUTCOMES, Count

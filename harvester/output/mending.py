@@ -18,12 +18,12 @@ import msgspec
 from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output import planfile
+from harvester.output.export_spec import ExportSpec, differs
 from harvester.output.generations import Changed, folder_of, read_changed, read_listing, write_changed
 from harvester.output.layout import LISTED, LISTED_ROWS, LISTING, ONTOLOGY, generation_folder
 from harvester.output.lines import read_lines
 from harvester.output.manifest import Generation, Manifest, read_manifest
 from harvester.output.planfile import describe_ontology, describe_rows, read_header
-from harvester.output.purpose import Purpose, differs
 from harvester.output.repair import same_bytes
 from harvester.output.target import Target
 from harvester.plan.changes import SyncOptions
@@ -34,10 +34,10 @@ NEW_EXPORT = "a new export is needed, into another directory"
 _ASKED_FOR = ("harvested", "failed")
 
 
-def mend_state(target: Target, purpose: Purpose) -> None:
+def mend_state(target: Target, spec: ExportSpec) -> None:
     """Mend what the files of a finished export can mend. Asks no server. Blocking. Only under the lock.
 
-    Does nothing if the manifest is missing, damaged or of another purpose.
+    Does nothing if the manifest is missing, damaged or with another export spec.
     """
     try:
         manifest = read_manifest(target)
@@ -45,8 +45,8 @@ def mend_state(target: Target, purpose: Purpose) -> None:
         return
     if manifest is None:
         return
-    held = purpose_in(manifest)
-    if held.project.hash != purpose.project.hash or differs(held, purpose):
+    held = spec_in(manifest)
+    if held.project.hash != spec.project.hash or differs(held, spec):
         return
     for number, (folder, listed) in enumerate(_ontologies(target, manifest)):
         lost = describe_ontology(folder.read(ONTOLOGY)) != listed
@@ -54,15 +54,15 @@ def mend_state(target: Target, purpose: Purpose) -> None:
             folder.put(ONTOLOGY, found)
     header = read_header(target)
     if (header is None or not planfile.intact(target, header)) and plan_in_listing(target, manifest):
-        planfile.freeze(target, _listed(target), purpose, target.read(ONTOLOGY), known={manifest.plan})
+        planfile.freeze(target, _listed(target), spec, target.read(ONTOLOGY), known={manifest.plan})
     for generation in manifest.generations:
         folder = folder_of(target, generation.number)
         if read_changed(folder) is None:
             write_changed(folder, _changed(folder, generation))
     folder = folder_of(target, len(manifest.generations))
-    if manifest.generations and read_listing(folder) is None and frozen_in_listing(folder, purpose):
+    if manifest.generations and read_listing(folder) is None and frozen_in_listing(folder, spec):
         rows = sorted_lines(rows_of(_listed(folder)), label_order)
-        planfile.freeze(folder, rows, purpose, rows_file=LISTED_ROWS, header_file=LISTED)
+        planfile.freeze(folder, rows, spec, rows_file=LISTED_ROWS, header_file=LISTED)
 
 
 def check_mended(target: Target, manifest: Manifest) -> None:
@@ -99,18 +99,18 @@ def find_ontology(target: Target, manifest: Manifest, generation: int) -> bytes 
 def plan_in_listing(target: Target, manifest: Manifest) -> bool:
     """Return whether the listing holds the very rows of the plan that the manifest names."""
     try:
-        found = describe_rows(_listed(target), purpose_in(manifest), target.read(ONTOLOGY))
+        found = describe_rows(_listed(target), spec_in(manifest), target.read(ONTOLOGY))
     except Unsound:
         return False
     return found.digest == manifest.plan
 
 
-def frozen_in_listing(folder: Target, purpose: Purpose) -> bool:
+def frozen_in_listing(folder: Target, spec: ExportSpec) -> bool:
     """Return whether the listing of the last generation holds the very rows of its frozen listing."""
     changed = read_changed(folder)
     try:
         found = describe_rows(
-            sorted_lines(rows_of(_listed(folder)), label_order), purpose, rows_file=LISTED_ROWS
+            sorted_lines(rows_of(_listed(folder)), label_order), spec, rows_file=LISTED_ROWS
         )
     except Unsound:
         return False
@@ -159,6 +159,6 @@ def _ontologies(target: Target, manifest: Manifest) -> Iterator[tuple[Target, pl
         yield folder_of(target, generation.number), generation.ontology
 
 
-def purpose_in(manifest: Manifest) -> Purpose:
-    """Return the purpose of the export, as its manifest has it."""
-    return Purpose(project=manifest.project, selection=manifest.selection, format=manifest.options)
+def spec_in(manifest: Manifest) -> ExportSpec:
+    """Return the spec of the export, as its manifest has it."""
+    return ExportSpec(project=manifest.project, selection=manifest.selection, format=manifest.options)

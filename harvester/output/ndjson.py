@@ -20,7 +20,7 @@ _BUFFER = 1024**2  # bytes per file before compression; a part has at most one f
 
 
 class PartWriter:
-    """Writes the lines of one part (a `harvester.part.Keep`). A kind without lines gets no file.
+    """Writes the lines of one part (a `harvester.part.RecordSink`). A kind without lines gets no file.
 
     The files are invisible to readers until `close`. Every method may raise CannotFinishNow; the caller then
     calls `discard`.
@@ -33,7 +33,7 @@ class PartWriter:
         self._files: dict[str, _KindFile] = {}
         self._notes: list[Note] = []
 
-    def fills(self, kind: str, size: int) -> bool:
+    def would_flush(self, kind: str, size: int) -> bool:
         """Return whether writing `size` more bytes of this kind would flush its buffer."""
         file = self._files.get(kind)
         return size + (file.buffered if file else 0) >= _BUFFER

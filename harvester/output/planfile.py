@@ -21,6 +21,7 @@ from harvester.events import one_line
 from harvester.labels.wire import PlanRow, split_outcome
 from harvester.output.canonical import convert, digest, indented, parse_object
 from harvester.output.compression import DAMAGE, decompressed
+from harvester.output.export_spec import ExportSpec, Project, check_spec, check_unclaimed, differs
 from harvester.output.layout import (
     COMMITS,
     FORMAT,
@@ -32,7 +33,6 @@ from harvester.output.layout import (
     PLAN_ROWS_SETTLED,
     STATE,
 )
-from harvester.output.purpose import Project, Purpose, check_purpose, check_unclaimed, differs
 from harvester.output.target import Target
 from harvester.schema import Count
 from harvester.settings import Format, Selection
@@ -83,9 +83,9 @@ class PlanHeader(msgspec.Struct, frozen=True, kw_only=True):
         return -(-self.rows // self.format.rows_per_part)
 
     @property
-    def purpose(self) -> Purpose:
+    def spec(self) -> ExportSpec:
         """The project, selection and format of the plan."""
-        return Purpose(project=self.project, selection=self.selection, format=self.format)
+        return ExportSpec(project=self.project, selection=self.selection, format=self.format)
 
 
 class TakenUp(NamedTuple):
@@ -96,7 +96,7 @@ class TakenUp(NamedTuple):
     ontology: bytes | None  # and with this ontology
 
 
-def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> TakenUp:
+def take_up(target: Target, spec: ExportSpec, ontology: bytes | None = None) -> TakenUp:
     """Return the target's plan, if it exists and is complete. `ontology` is the project's current one.
 
     If the plan or its ontology is lost or damaged, it is made again, and accepted if its digest is the one
@@ -108,11 +108,11 @@ def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> 
     """
     header = read_header(target)
     known = {header.digest} if header else recorded_digests(target)
-    if header is not None and is_free_for(target, header, purpose):
+    if header is not None and is_free_for(target, header, spec):
         target.delete(MANIFEST)
         known = set()
     elif header is not None:
-        check_purpose(target.name, header.purpose, purpose)
+        check_spec(target.name, header.spec, spec)
         ontology = _mend_ontology(target, header, ontology)
         if intact(target, header):
             _delete_former_rows(target, header)
@@ -124,10 +124,10 @@ def take_up(target: Target, purpose: Purpose, ontology: bytes | None = None) -> 
     return TakenUp(None, known, ontology)
 
 
-def is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
-    """Return whether the target's plan has another `purpose` for the same project, and no part exists yet."""
-    held = header.purpose
-    if held.project.hash != purpose.project.hash or not differs(held, purpose) or target.names(COMMITS):
+def is_free_for(target: Target, header: PlanHeader, spec: ExportSpec) -> bool:
+    """Return whether the target's plan has another `spec` for the same project, and no part exists yet."""
+    held = header.spec
+    if held.project.hash != spec.project.hash or not differs(held, spec) or target.names(COMMITS):
         return False
     data = target.read(MANIFEST)
     try:
@@ -139,7 +139,7 @@ def is_free_for(target: Target, header: PlanHeader, purpose: Purpose) -> bool:
 def freeze(
     target: Target,
     lines: Iterable[bytes],
-    purpose: Purpose,
+    spec: ExportSpec,
     ontology: bytes | None = None,
     *,
     known: Container[str] = (),
@@ -155,7 +155,7 @@ def freeze(
     """
     draft = target.create(rows_file)
     try:
-        header = _write_rows(draft.write, lines, purpose, ontology, rows_file)
+        header = _write_rows(draft.write, lines, spec, ontology, rows_file)
         if known and header.digest not in known:
             raise TargetRefused(
                 f"{one_line(target.name)}: its plan is lost, and what the server lists now differs from it; "
@@ -172,10 +172,10 @@ def freeze(
 
 
 def describe_rows(
-    lines: Iterable[bytes], purpose: Purpose, ontology: bytes | None = None, *, rows_file: str = PLAN_ROWS
+    lines: Iterable[bytes], spec: ExportSpec, ontology: bytes | None = None, *, rows_file: str = PLAN_ROWS
 ) -> PlanHeader:
     """Return the header that `freeze` would write for these lines. Writes nothing. Blocking."""
-    return _write_rows(lambda data: None, lines, purpose, ontology, rows_file)
+    return _write_rows(lambda data: None, lines, spec, ontology, rows_file)
 
 
 def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> PlanHeader:
@@ -185,7 +185,7 @@ def replace_rows(target: Target, header: PlanHeader, lines: Iterable[bytes]) -> 
     """
     # The new rows go to the other of two files: writing the header then switches to them atomically.
     rows_file = PLAN_ROWS if header.rows_file == PLAN_ROWS_SETTLED else PLAN_ROWS_SETTLED
-    replaced = freeze(target, lines, header.purpose, read_ontology(target, header), rows_file=rows_file)
+    replaced = freeze(target, lines, header.spec, read_ontology(target, header), rows_file=rows_file)
     _delete_former_rows(target, replaced)
     return replaced
 
@@ -290,7 +290,7 @@ class _Recorded(msgspec.Struct):
 def _write_rows(
     write: Callable[[bytes], object],
     lines: Iterable[bytes],
-    purpose: Purpose,
+    spec: ExportSpec,
     ontology: bytes | None,
     rows_file: str,
 ) -> PlanHeader:
@@ -324,9 +324,9 @@ def _write_rows(
     drain(compressor.flush())
     header = PlanHeader(
         version=FORMAT,
-        project=purpose.project,
-        selection=purpose.selection,
-        format=purpose.format,
+        project=spec.project,
+        selection=spec.selection,
+        format=spec.format,
         rows=count,
         outcomes=dict(sorted(outcomes.items())),
         rows_sha256=hashed.hexdigest(),

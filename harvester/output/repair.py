@@ -22,7 +22,7 @@ from harvester.output.target import Target
 _PIECE = 1024**2
 
 
-class Standing(msgspec.Struct):
+class ResumeState(msgspec.Struct):
     """How much of an export exists.
 
     `commits` are the valid parts, by number. `manifest` is None unless the export is complete. `dropped` are
@@ -34,7 +34,7 @@ class Standing(msgspec.Struct):
     dropped: list[int]
 
 
-def repair(target: Target, plan: PlanHeader) -> Standing:
+def repair(target: Target, plan: PlanHeader) -> ResumeState:
     """Delete everything that is not a valid part of `plan`, and return what is left. Only under the lock.
 
     The files of an unfinished export are checked by size. Those of a finished export are checked byte by
@@ -55,10 +55,10 @@ def repair(target: Target, plan: PlanHeader) -> Standing:
     for part in unknown:
         drop_part(target, part)
     _delete_unreferenced(target, commits)
-    return Standing(commits, manifest, unknown)
+    return ResumeState(commits, manifest, unknown)
 
 
-def reopen(target: Target, parts: Iterable[int]) -> None:
+def discard_parts(target: Target, parts: Iterable[int]) -> None:
     """Delete `parts`, after the manifest, so that the export is unfinished. Only under the lock."""
     target.delete(MANIFEST)
     for part in parts:

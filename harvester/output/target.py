@@ -21,9 +21,9 @@ import msgspec
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import one_line
 from harvester.output.folders import FileSystem, Folders, check_regular, open_file, refuse_irregular
-from harvester.output.holder import Holder
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.lease import OnLost, nobody_to_tell
+from harvester.output.lock_owner import LockOwner
 from harvester.output.store_client import is_address
 
 
@@ -193,7 +193,7 @@ class LocalTarget:
                 except BlockingIOError:
                     raise TargetRefused(f"{one_line(self.name)} is in use by {_holder(descriptor)}") from None
                 os.ftruncate(descriptor, 0)
-                self._files.write(descriptor, msgspec.json.encode(Holder.this_process()))
+                self._files.write(descriptor, msgspec.json.encode(LockOwner.this_process()))
             try:
                 yield
             finally:
@@ -352,6 +352,6 @@ def _is_own_draft(name: str) -> bool:
 
 def _holder(descriptor: int) -> str:
     try:
-        return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=Holder))
+        return str(msgspec.json.decode(os.pread(descriptor, 4096, 0), type=LockOwner))
     except (ValueError, RecursionError):
         return "another process"

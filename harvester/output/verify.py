@@ -43,7 +43,7 @@ from harvester.output.mending import (
     find_ontology,
     frozen_in_listing,
     plan_in_listing,
-    purpose_in,
+    spec_in,
 )
 from harvester.output.planfile import PlanHeader, intact, read_header, read_ontology
 from harvester.output.planfile import slices as plan_slices
@@ -174,7 +174,7 @@ def _of_generation(folder: Target, whole: Manifest, number: int) -> Iterator[Pro
         elif wrong := check_file(folder, file, lambda label_hash: True):
             yield Problem(file.name, wrong, remedy="new export")
     if last and read_listing(folder) is None:
-        remedy: Remedy = "export" if frozen_in_listing(folder, purpose_in(whole)) else "new export"
+        remedy: Remedy = "export" if frozen_in_listing(folder, spec_in(whole)) else "new export"
         yield Problem(LISTED, "missing or damaged", remedy=remedy)
 
 

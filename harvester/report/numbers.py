@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 
 from harvester.output.commit import KindCounts
+from harvester.output.export_spec import Project
 from harvester.output.manifest import RunFacts
-from harvester.output.purpose import Project
 from harvester.plan.drift import Drift
 
 # Increased whenever a number is removed or changes its meaning.

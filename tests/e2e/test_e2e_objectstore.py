@@ -118,7 +118,7 @@ def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(
         _, said = won.communicate(timeout=LONG)
     assert won.returncode == 128 + signal.SIGTERM
     assert f"-o {target}".encode() in said, "the command to go on"
-    assert json.loads(s3.contents("raced")[".harvester/lock"])["holder"] is None
+    assert json.loads(s3.contents("raced")[".harvester/lock"])["owner"] is None
     assert s3.uploads() == []
     assert not has(s3, "raced/manifest.json")
 
@@ -132,7 +132,7 @@ def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
     with harvester.start("export", PROJECT, *flags, "-o", target, stderr=subprocess.PIPE) as running:
         wait_for(running, lambda: has(s3, "taken/.harvester/commits/00000.json"))
         lock = json.loads(s3.contents("taken")[".harvester/lock"])
-        lock |= {"token": "another", "holder": lock["holder"] | {"pid": 7, "host": "elsewhere"}}
+        lock |= {"token": "another", "owner": lock["owner"] | {"pid": 7, "host": "elsewhere"}}
         s3.put("taken/.harvester/lock", json.dumps(lock).encode())
         _, said = running.communicate(timeout=LONG)
     assert running.returncode == 6, said

@@ -11,7 +11,7 @@ from harvester.errors import SkipRow
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.fetch.source import LabelRows
-from harvester.labels.extract import NOTHING_KNOWN, Extractor, Harvest, Known
+from harvester.labels.extract import NOTHING_KNOWN, Extracted, Extractor, Known
 from harvester.labels.records import Lines
 from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.settings import Limits
@@ -43,7 +43,7 @@ class Copying(Extractor):
     def __init__(self) -> None:
         pass
 
-    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Harvest:
+    def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Extracted:
         assert not isinstance(row, LabelRow)
         data = bytes(memoryview(row))
         if b"unreadable" in data:
@@ -52,7 +52,7 @@ class Copying(Extractor):
 
     def extract_all(
         self, rows: Iterable[tuple[Row, PlanRow]], known: Known = NOTHING_KNOWN
-    ) -> Iterator[tuple[int, Harvest | SkipRow]]:
+    ) -> Iterator[tuple[int, Extracted | SkipRow]]:
         together: list[bytes] = []
         for row, planned in rows:
             try:
@@ -66,10 +66,10 @@ class Copying(Extractor):
             yield len(together), _copied(together)
 
 
-def _copied(lines: list[bytes]) -> Harvest:
+def _copied(lines: list[bytes]) -> Extracted:
     kind, count = "objects", len(lines)
     size = sum(map(len, lines))
-    return Harvest(
+    return Extracted(
         lines={kind: Lines(size, lines, size)},
         rows={kind: count}, seen={kind: count}, written={kind: count}, dropped={kind: {}},
     )  # fmt: skip

@@ -13,7 +13,7 @@ import pytest
 from harvester.fetch.caller import DEADLINE_SLACK
 from harvester.fetch.pool import FailedRow
 from harvester.fetch.rate.concurrency import ConcurrencyLimit
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.wire import PlanRow, Row
 from tests.fakes import FakeLabelRows
 from tests.fetch.pool_kit import COPYING, Copying, a_pool, collect, label_rows, plan, whole
@@ -141,7 +141,7 @@ async def test_an_abandoned_answer_is_not_read(let_go: threading.Event) -> None:
         let_go.wait(LONG)
 
     class Reading(Copying):
-        def extract(self, row: Row, planned: PlanRow) -> Harvest:
+        def extract(self, row: Row, planned: PlanRow) -> Extracted:
             read.set()
             return super().extract(row, planned)
 

@@ -10,7 +10,7 @@ import pytest
 from harvester.errors import BadInput, SkipRow
 from harvester.expression import FUNCTIONS, Where
 from harvester.filters import server_side
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.settings import Selection
 from tests.labels.rows import (
     EVERYTHING,
@@ -382,6 +382,6 @@ def test_a_row_that_cannot_be_read_has_no_field() -> None:
     planned = msgspec.structs.replace(PLANNED, label_hash=good["label_hash"])
     both = [(json.dumps(sent).encode(), planned) for sent in (good, broken)]
     (_, first), (_, second) = extractor.extract_all(both)
-    assert isinstance(first, Harvest)
+    assert isinstance(first, Extracted)
     assert first.lacking == {"object.extra"}
     assert isinstance(second, SkipRow)

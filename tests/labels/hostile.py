@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.wire import ListedRow, PlanRow
 from harvester.schema import CLASSIFICATION_KEYS, OBJECT_KEYS, ROW_KEYS
 from harvester.settings import Format, Selection
@@ -186,7 +186,7 @@ LARGE = 50_000_000  # bytes of lines that are no longer held at once
 # -- checking -----------------------------------------------------------------------------------------
 
 
-def check(sent: bytes, planned: PlanRow, harvest: Harvest, emit: Sequence[str] = EVERY_KIND) -> None:
+def check(sent: bytes, planned: PlanRow, harvest: Extracted, emit: Sequence[str] = EVERY_KIND) -> None:
     """Raises AssertionError unless `harvest` is a true reading of the row: whole lines, values as sent.
 
     Lines without end, one for each frame of a range that a mutation has made, are not looked at.

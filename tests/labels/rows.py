@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from harvester.labels.extract import Extractor, Harvest
+from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.wire import PlanRow
 from harvester.settings import Format, Selection
 
@@ -223,7 +223,7 @@ def extract(
     format: Format = EVERYTHING,
     ontology: Json | None = ONTOLOGY,
     planned: PlanRow = PLANNED,
-) -> Harvest:
+) -> Extracted:
     """What the extractor makes of a row."""
     known = None if ontology is None else json.dumps(ontology).encode()
     if isinstance(sent, dict) and "label_hash" in sent:  # asked for by what it calls itself
@@ -232,7 +232,7 @@ def extract(
     return Extractor(selection or Selection(), format, known).extract(wire, planned)
 
 
-def records(harvest: Harvest, kind: str) -> list[Json]:
+def records(harvest: Extracted, kind: str) -> list[Json]:
     """The records of one kind, after checking that each stands on a line of its own and is counted."""
     lines = bytes(harvest.lines[kind])
     assert lines.count(b"\n") == harvest.written[kind]

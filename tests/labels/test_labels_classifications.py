@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from harvester.labels.expansion import MOST_FRAMES
-from harvester.labels.extract import Harvest
+from harvester.labels.extract import Extracted
 from harvester.settings import Format, Selection
 from tests.labels.rows import (
     EVERYTHING,
@@ -254,7 +254,7 @@ def test_per_frame_leaves_ranges_that_are_no_frames(sent: Json) -> None:
     assert record["ranges"] == (entry.get("range") or [])
 
 
-def expand(ranges: Any, frames: int | None, **how: Any) -> Harvest:
+def expand(ranges: Any, frames: int | None, **how: Any) -> Extracted:
     """What `--per-frame` makes of `ranges` on a video of so many frames; None: nobody says how many."""
     sent = row("video", unit({}), classification_answers=placed(range=ranges))
     return extract(sent, format=PER_FRAME, planned=replace(PLANNED, number_of_frames=frames), **how)

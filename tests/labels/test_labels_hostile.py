@@ -73,7 +73,7 @@ async def test_mutated_rows_fail_alone(tmp_path: Path) -> None:
     writer = PartWriter(target, 0, None)
     limits = Limits(bundle_size=16, max_attempts=2)
     async with Pool(FakeLabelRows(sent), limits, counters=Counters(), rng=random.Random(1)) as pool:
-        tally = await harvest_rows(plan, pool=pool, extractor=EXTRACTORS["everything"], keep=writer)
+        tally = await harvest_rows(plan, pool=pool, extractor=EXTRACTORS["everything"], sink=writer)
     files = {file.kind: (tmp_path / "out" / file.name).read_bytes() for file in writer.close()}
     assert 20 < readable < len(plan) - 20
     assert (tally.harvested, tally.failed) == (readable, len(plan) - readable)

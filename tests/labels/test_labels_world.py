@@ -8,7 +8,7 @@ import pytest
 from encord.objects.classification_expansion import expand_classification_answers_into_frame_labels
 
 from harvester.errors import SkipRow
-from harvester.labels.extract import Extractor, Harvest, RowByRow
+from harvester.labels.extract import Extracted, Extractor, RowByRow
 from harvester.labels.wire import LabelRow, ListedRow, PlanRow
 from harvester.schema import Kind
 from harvester.settings import Format, Selection
@@ -115,7 +115,7 @@ def test_rows_read_together_give_what_each_gives_alone(world: World, emit: tuple
             assert (outcome.message, outcome.row) == (error.message, planned[begin].label_hash)
         else:
             for kind in emit:
-                ones = [one for _, one in each if isinstance(one, Harvest)]
+                ones = [one for _, one in each if isinstance(one, Extracted)]
                 assert len(ones) == count
                 assert bytes(outcome.lines[kind]) == b"".join(bytes(one.lines[kind]) for one in ones)
                 assert outcome.rows[kind] == sum(one.written[kind] > 0 for one in ones)

@@ -10,18 +10,18 @@ from harvester.fetch.pool import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
+from harvester.output.export_spec import ExportSpec, Project
 from harvester.output.listing_file import mend_listing, write_listing
 from harvester.output.manifest import Manifest, build_manifest, list_files, write_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader
-from harvester.output.purpose import Project, Purpose
 from harvester.output.repair import repair
 from harvester.output.target import Target
 from harvester.schema import OBJECT_KEYS
 from harvester.settings import Format, Selection
 
 ONTOLOGY = b'{"objects": [], "classifications": []}'
-PURPOSE = Purpose(
+PURPOSE = ExportSpec(
     project=Project("project-hash", "Streets"),
     selection=Selection(shapes=("polygon",)),
     format=Format(emit=("objects", "rows"), rows_per_part=3),
@@ -105,19 +105,19 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
     )
 
 
-def export(target: Target, purpose: Purpose = PURPOSE, rows: int = 8, ontology: bytes = ONTOLOGY) -> Manifest:
+def export(target: Target, spec: ExportSpec = PURPOSE, rows: int = 8, ontology: bytes = ONTOLOGY) -> Manifest:
     """Begins, goes on with, repairs or leaves alone, as the target needs it."""
     target.ensure()
     with target.lock():
         target.sweep()
-        found = planfile.take_up(target, purpose, ontology)
+        found = planfile.take_up(target, spec, ontology)
         header = found.header or planfile.freeze(
-            target, plan_lines(rows), purpose, found.ontology, known=found.known
+            target, plan_lines(rows), spec, found.ontology, known=found.known
         )
-        standing = repair(target, header)
-        if standing.manifest:
-            return mend_listing(target, standing.manifest, header)
-        left = set(range(header.parts)) - standing.commits.keys()
+        resume_state = repair(target, header)
+        if resume_state.manifest:
+            return mend_listing(target, resume_state.manifest, header)
+        left = set(range(header.parts)) - resume_state.commits.keys()
         for part, slice_ in planfile.slices(target, header, left):
             harvest(target, header, part, slice_)
         commits = repair(target, header).commits

@@ -21,8 +21,8 @@ from obstore.exceptions import GenericError
 from obstore.store import MemoryStore
 
 from harvester.errors import BadInput, CannotFinishNow, CredentialsRefused, HarvesterError, TargetRefused
-from harvester.output.holder import Holder
 from harvester.output.lease import LEASE, LOCK, Clock, Lease
+from harvester.output.lock_owner import LockOwner
 from harvester.output.objectstore import LARGE, ObjectStoreTarget
 from harvester.output.store_client import Objects, parse_address, translate
 from harvester.output.target import Draft, LocalTarget, open_target
@@ -89,10 +89,10 @@ def test_a_store_in_memory_is_a_target() -> None:
 def test_an_export_has_the_same_files_as_a_local_one(s3: S3, tmp_path: Path, compress: str | None) -> None:
     """Byte by byte, the plan, the commit records and the manifest among them; all but the lock."""
     format_ = msgspec.structs.replace(PURPOSE.format, compress=compress)
-    purpose = msgspec.structs.replace(PURPOSE, format=format_)
-    export(LocalTarget(tmp_path), purpose)
+    spec = msgspec.structs.replace(PURPOSE, format=format_)
+    export(LocalTarget(tmp_path), spec)
     target = open_target(f"s3://{BUCKET}/same-{compress}")
-    export(target, purpose)
+    export(target, spec)
     stored, local = s3.contents(f"same-{compress}"), contents(tmp_path)
     assert stored.pop(".harvester/lock") != local.pop(".harvester/lock")
     assert stored == local
@@ -199,7 +199,7 @@ def write_and_commit(draft: Draft) -> None:
 
 def test_a_second_process_is_told_who_holds_the_target(s3: S3) -> None:
     """At once, on the same machine; nothing is touched."""
-    with holder(f"s3://{BUCKET}/held") as process:
+    with lock_owner(f"s3://{BUCKET}/held") as process:
         before = s3.contents("held")
         with pytest.raises(TargetRefused) as refused:
             export(open_target(f"s3://{BUCKET}/held"))
@@ -209,7 +209,7 @@ def test_a_second_process_is_told_who_holds_the_target(s3: S3) -> None:
 
 def test_the_lock_of_a_killed_process_is_no_obstacle(s3: S3) -> None:
     """On its own machine it is seen that it is dead: no waiting for its lease to end."""
-    with holder(f"s3://{BUCKET}/killed") as process:
+    with lock_owner(f"s3://{BUCKET}/killed") as process:
         process.kill()
         process.wait()
     with open_target(f"s3://{BUCKET}/killed").lock():
@@ -252,12 +252,14 @@ class VirtualClock(Clock):
         self._during_pause(self.at)
 
 
-ELSEWHERE = Holder(pid=7, host="elsewhere", since="2026-01-01", command="harvester export", machine="another")
+ELSEWHERE = LockOwner(
+    pid=7, host="elsewhere", since="2026-01-01", command="harvester export", machine="another"
+)
 
 
 def held_elsewhere(beat: int = 0) -> bytes:
     """The lock of a process of another machine, dead or alive."""
-    return msgspec.json.encode({"token": "theirs", "beat": beat, "holder": ELSEWHERE})
+    return msgspec.json.encode({"token": "theirs", "beat": beat, "owner": ELSEWHERE})
 
 
 def left_by_another_machine() -> MemoryStore:
@@ -699,7 +701,7 @@ def test_azure_without_an_account_is_bad_input(monkeypatch: pytest.MonkeyPatch) 
         open_target("az://container/out")
 
 
-class holder:  # noqa: N801 - a context manager
+class lock_owner:  # noqa: N801 - a context manager
     """Another process that holds the lock of a target."""
 
     def __init__(self, name: str) -> None:

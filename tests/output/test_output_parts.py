@@ -13,7 +13,7 @@ from harvester.output import planfile
 from harvester.output.commit import KindCounts, PartFile, drop_part, read_commits
 from harvester.output.manifest import build_manifest, read_manifest
 from harvester.output.ndjson import PartWriter
-from harvester.output.repair import reopen, repair
+from harvester.output.repair import discard_parts, repair
 from harvester.output.target import LocalTarget
 from harvester.plan.drift import Drift
 from tests.output.faulty import Recording
@@ -108,7 +108,7 @@ def test_reopened_parts_are_harvested_again(target: LocalTarget, tmp_path: Path)
     """The manifest goes first, the other parts stay, and the export ends as before."""
     export(target)
     whole = contents(tmp_path)
-    reopen(target, [0])
+    discard_parts(target, [0])
     assert read_manifest(target) is None
     header = planfile.read_header(target)
     assert header is not None

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from harvester.errors import CannotFinishNow, TargetRefused
 from harvester.output import planfile
+from harvester.output.export_spec import ExportSpec, Project
 from harvester.output.layout import FORMAT
-from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
 from tests.output.small import ONTOLOGY, PURPOSE, contents, export, plan, plan_lines
@@ -41,8 +41,8 @@ def test_slices_are_the_plan_cut_in_parts(
 ) -> None:
     """Part i is rows [i * K, (i + 1) * K), whichever parts are asked for."""
     target = LocalTarget(tmp_path_factory.mktemp("plan"))
-    purpose = msgspec.structs.replace(PURPOSE, format=Format(rows_per_part=size))
-    header = planfile.freeze(target, plan_lines(rows), purpose)
+    spec = msgspec.structs.replace(PURPOSE, format=Format(rows_per_part=size))
+    header = planfile.freeze(target, plan_lines(rows), spec)
     wanted = data.draw(st.sets(st.integers(0, max(0, header.parts - 1))))
     whole = list(plan(rows))
     expected = {part: whole[part * size : (part + 1) * size] for part in range(header.parts)}
@@ -67,8 +67,8 @@ def test_the_digest_covers_rows_ontology_selection_and_format(tmp_path: Path) ->
     }
     first = planfile.freeze(LocalTarget(tmp_path / "0"), plan_lines(), PURPOSE).digest
     digests = [
-        planfile.freeze(LocalTarget(tmp_path / name), plan_lines(rows), purpose).digest
-        for name, (purpose, rows) in others.items()
+        planfile.freeze(LocalTarget(tmp_path / name), plan_lines(rows), spec).digest
+        for name, (spec, rows) in others.items()
     ]
     digests.append(planfile.freeze(LocalTarget(tmp_path / "ontology"), plan_lines(), PURPOSE, b"{}").digest)
     assert len({first, *digests}) == 6
@@ -89,7 +89,7 @@ def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
     ("wanted", "difference"),
     [
         (
-            Purpose(
+            ExportSpec(
                 project=PURPOSE.project,
                 selection=Selection(shapes=("bounding_box",)),
                 format=PURPOSE.format,
@@ -97,15 +97,15 @@ def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
             "of project Streets with shapes=polygon, not shapes=bounding_box; choose another directory",
         ),
         (
-            Purpose(project=PURPOSE.project, selection=Selection(), format=PURPOSE.format),
+            ExportSpec(project=PURPOSE.project, selection=Selection(), format=PURPOSE.format),
             "of project Streets with shapes=polygon, not shapes=(none); choose another directory",
         ),
         (
-            Purpose(project=PURPOSE.project, selection=PURPOSE.selection, format=Format(emit=("rows",))),
+            ExportSpec(project=PURPOSE.project, selection=PURPOSE.selection, format=Format(emit=("rows",))),
             "of project Streets with emit=objects,rows, not emit=rows; choose another directory",
         ),
         (
-            Purpose(
+            ExportSpec(
                 project=Project("other", "\x1b[31mStreets\n"), selection=Selection(), format=PURPOSE.format
             ),
             "of project Streets (project-hash), not of Streets (other); choose another directory",
@@ -113,7 +113,7 @@ def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
     ],
 )  # fmt: skip
 def test_a_target_of_another_export_is_refused_with_the_difference_named(
-    target: LocalTarget, tmp_path: Path, wanted: Purpose, difference: str
+    target: LocalTarget, tmp_path: Path, wanted: ExportSpec, difference: str
 ) -> None:
     """One line says in what it differs; the target stays as it is."""
     export(target)
@@ -198,10 +198,10 @@ def test_a_target_of_another_format_is_refused(target: LocalTarget, version: int
 
 def test_freezing_and_reading_take_no_memory_for_the_rows(target: LocalTarget) -> None:
     """50,000 rows, 10 MB of JSON, are frozen, checked and cut in parts in less than 4 MB."""
-    purpose = msgspec.structs.replace(PURPOSE, format=Format())
+    spec = msgspec.structs.replace(PURPOSE, format=Format())
     tracemalloc.start()
     try:
-        header = planfile.freeze(target, plan_lines(50_000), purpose)
+        header = planfile.freeze(target, plan_lines(50_000), spec)
         assert planfile.intact(target, header)
         assert sum(len(rows) for _, rows in planfile.slices(target, header, range(header.parts))) == 50_000
         assert tracemalloc.get_traced_memory()[1] < 8_000_000

@@ -23,7 +23,7 @@ def test_a_local_directory_is_a_target(tmp_path: Path) -> None:
 def test_a_second_process_is_told_who_holds_the_target(tmp_path: Path) -> None:
     """The second one is refused with the first one's process number and host; nothing is touched."""
     target = LocalTarget(tmp_path / "out")
-    with holder(tmp_path / "out") as process:
+    with lock_owner(tmp_path / "out") as process:
         before = contents(tmp_path)
         with pytest.raises(TargetRefused) as refused:
             export(target)
@@ -33,7 +33,7 @@ def test_a_second_process_is_told_who_holds_the_target(tmp_path: Path) -> None:
 
 def test_the_lock_of_a_killed_process_is_no_obstacle(tmp_path: Path) -> None:
     """SIGKILL leaves what the lock says, and the next process takes it all the same."""
-    with holder(tmp_path / "out") as process:
+    with lock_owner(tmp_path / "out") as process:
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert str(process.pid) in (tmp_path / "out" / ".harvester" / "lock").read_text()
@@ -107,7 +107,7 @@ def test_a_symbolic_link_is_never_written_through(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"mine"
 
 
-class holder:  # noqa: N801 - a context manager
+class lock_owner:  # noqa: N801 - a context manager
     """Another process that holds the lock of a target."""
 
     def __init__(self, path: Path) -> None:

@@ -11,9 +11,9 @@ from harvester.fetch.pool import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
+from harvester.output.export_spec import ExportSpec, Project
 from harvester.output.manifest import build_manifest, write_manifest
 from harvester.output.ndjson import PartWriter
-from harvester.output.purpose import Project, Purpose
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
 
@@ -55,7 +55,7 @@ def made(
     header = planfile.freeze(
         target,
         map(msgspec.json.encode, rows),
-        Purpose(project=Project("project-hash", title), selection=selection, format=Format()),
+        ExportSpec(project=Project("project-hash", title), selection=selection, format=Format()),
     )
     writer, counts = PartWriter(target, 0), {}
     for kind, records in (("objects", objects), ("classifications", classifications)):

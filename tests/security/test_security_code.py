@@ -144,8 +144,8 @@ def test_no_name_of_a_filter_steers_a_terminal_or_a_shell(export: Export) -> Non
     target = LocalTarget(export.out)
     header = planfile.read_header(target)
     assert header is not None
-    purpose = planfile.Purpose(project=header.project, selection=selection, format=header.format)
-    planfile.freeze(target, [], purpose)
+    spec = planfile.ExportSpec(project=header.project, selection=selection, format=header.format)
+    planfile.freeze(target, [], spec)
     done = export.run("sync", ".", **UNREACHABLE)
     assert done.returncode == 2
     assert "harvester sync . --filter 'a:b; rm -rf ~' (in Python" in done.stderr

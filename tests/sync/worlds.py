@@ -23,7 +23,7 @@ from harvester.settings import Format, Limits, Selection
 from harvester.simulator.ledger import STAGES
 from harvester.simulator.world import World, WorldSpec
 from harvester.summary import Summary
-from harvester.sync import SyncSummary, purpose_of, sync
+from harvester.sync import SyncSummary, spec_of, sync
 from tests.fakes import FakeProject
 
 SMALL_PARTS = Format(rows_per_part=10)
@@ -90,8 +90,8 @@ class LiveWorld(FakeProject):
 
     async def sync(self, target: Path, *, disk: FileSystem | None = None, **options: Any) -> SyncSummary:
         store, observer = LocalTarget(target, files=disk), _observer(options)
-        purpose = purpose_of(store, ())
-        job = Job(self.project, purpose.selection, purpose.format, LIMITS)
+        spec = spec_of(store, ())
+        job = Job(self.project, spec.selection, spec.format, LIMITS)
         return await sync(cast(Session, self), job, store, observer, **options)
 
     # -- changes ------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from harvester.events import one_line
 _PROC = Path("/proc")
 
 
-class Holder(msgspec.Struct, frozen=True):
+class LockOwner(msgspec.Struct, frozen=True):
     """A process that holds a lock.
 
     On Linux `machine` and `started` identify it even if its process number is used again. Elsewhere they are
@@ -30,7 +30,7 @@ class Holder(msgspec.Struct, frozen=True):
     started: str = ""
 
     @classmethod
-    def this_process(cls) -> "Holder":
+    def this_process(cls) -> "LockOwner":
         """Return a description of the current process."""
         return cls(
             pid=os.getpid(),

@@ -19,7 +19,7 @@ class Project(msgspec.Struct, frozen=True):
     title: str
 
 
-class Purpose(msgspec.Struct, frozen=True, kw_only=True):
+class ExportSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The project, selection and format of an export. A target accepts only runs with the same."""
 
     project: Project
@@ -27,12 +27,12 @@ class Purpose(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
 
     @classmethod
-    def of(cls, project_hash: str, title: str, selection: Selection, format: Format) -> "Purpose":
-        """The purpose of an export of the project with that hash and title."""
+    def of(cls, project_hash: str, title: str, selection: Selection, format: Format) -> "ExportSpec":
+        """The spec of an export of the project with that hash and title."""
         return cls(project=Project(project_hash, title), selection=selection, format=format)
 
 
-def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
+def check_spec(target: str, held: ExportSpec, wanted: ExportSpec) -> None:
     """Raise TargetRefused, naming the first difference, if `wanted` is not what the target holds."""
     holds = f"{one_line(target)} holds an export of project {_show(held.project.title)}"
     difference = None
@@ -44,7 +44,7 @@ def check_purpose(target: str, held: Purpose, wanted: Purpose) -> None:
         raise TargetRefused(f"{holds}{difference}; choose another directory")
 
 
-def differs(held: Purpose, wanted: Purpose) -> bool:
+def differs(held: ExportSpec, wanted: ExportSpec) -> bool:
     """Return whether the selection or the format differs."""
     return next(_differences(held, wanted), None) is not None
 
@@ -65,7 +65,7 @@ def check_unclaimed(target: Target) -> None:
             )
 
 
-def _differences(held: Purpose, wanted: Purpose) -> Iterator[tuple[str, str, str]]:
+def _differences(held: ExportSpec, wanted: ExportSpec) -> Iterator[tuple[str, str, str]]:
     for ours, theirs in ((held.selection, wanted.selection), (held.format, wanted.format)):
         for field in ours.__struct_fields__:
             if canonical(getattr(ours, field)) != canonical(getattr(theirs, field)):

@@ -8,9 +8,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from harvester.output.holder import Holder
+from harvester.output.lock_owner import LockOwner
 
-HOLDER = Holder(
+HOLDER = LockOwner(
     pid=4242, host="here", since="2026-01-01", command="harvester", machine="boot pid:[1]", started="777"
 )
 
@@ -73,7 +73,7 @@ def unasked(pid: int, number: int) -> None:
 
 def test_this_process_is_alive_and_one_that_has_ended_is_dead() -> None:
     """By this machine's own /proc; without one nothing is known."""
-    holder = Holder.this_process()
+    holder = LockOwner.this_process()
     assert holder.pid == os.getpid()
     alive, dead = (True, False) if holder.machine else (None, None)
     assert holder.is_alive() is alive
