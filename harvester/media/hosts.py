@@ -35,6 +35,7 @@ MOST_IN_FLIGHT = 32
 _RANK = 1  # of new requests at the rate limiter; retries go first
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
+_FAILURES_OF_NOBODY = 7  # requests without an answer after which a host that never answered is given up
 _READ_BUFFER = 256 * 1024  # bytes that a connection reads ahead
 # The run ends if a host has not answered for this many seconds: run it again later. Chosen.
 _MAX_SILENCE = 900.0
@@ -83,7 +84,8 @@ class MediaHost:
         self.retry = RetryPolicy(
             limits.max_attempts, rng=rng, broken=lambda: self.controller.broken, on_retry=on_retry
         )
-        self.is_silent = False  # whether the last request got no answer at all
+        self.failures = 0  # requests without any answer, not even an error, since the last answer
+        self.has_answered = False
         self.answered_at = anyio.current_time()
         self._refused: UrlRefused | None = None
         self._proxy = proxy_for(origin)
@@ -107,7 +109,24 @@ class MediaHost:
     @property
     def is_down(self) -> bool:
         """Whether the host seems to be away: it gives no answer, not even an error."""
-        return self.controller.broken and self.is_silent
+        return self.controller.broken and self.failures > 0
+
+    def hear(self) -> None:
+        """Note that the host has answered."""
+        self.failures, self.has_answered = 0, True
+        self.answered_at = anyio.current_time()
+
+    def note_failure(self, status: int) -> None:
+        """Note a failure, with the status of the answer; 0: there was none."""
+        if status:
+            self.hear()
+        else:
+            self.failures += 1
+
+    def check_existence(self) -> None:
+        """Raise SkipRow if the host has never answered: it probably does not exist, so nobody waits for it."""
+        if not self.has_answered and self.failures >= _FAILURES_OF_NOBODY:
+            raise SkipRow(f"{one_line(self.name)}: the host does not answer", failure="unavailable")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -197,6 +216,7 @@ class MediaHosts:
         redirected = False
         for _ in range(_MOST_REDIRECTS + 1):
             host = self.of(url, redirected=redirected)
+            host.check_existence()
             ticket = await host.limiter.enter(_RANK)
             async with self._accounted(host, ticket) as sent, host.get(url, headers) as response:
                 if response.status not in _REDIRECTS:
@@ -220,29 +240,26 @@ class MediaHosts:
             raise
         except Unavailable as error:
             status = exchange.response.status
-            if status == 0 or status >= 500:
+            host.note_failure(status)
+            if status >= 500 or (status == 0 and host.has_answered):
                 host.limiter.failed(ticket, error.retry_after)
-            else:  # the host is up, whatever has become of this body
+            else:  # the host is up, whatever has become of this body; or it does not exist
                 _answered(host, ticket)
-            self._check_silence(host, status, error)
+            self._check_silence(host, error)
             raise
         except (SkipRow, LinkRefused):
-            host.answered_at = anyio.current_time()
+            host.hear()
             _answered(host, ticket)
             raise
         except BaseException:
             host.limiter.cancelled(ticket)
             raise
-        host.answered_at = anyio.current_time()
+        host.hear()
         host.limiter.succeeded(ticket, weight=exchange.weight)
 
-    def _check_silence(self, host: MediaHost, status: int, error: Unavailable) -> None:
-        """Raise CannotFinishNow if a host has not answered for a long time. An error of its is an answer."""
-        now = anyio.current_time()
-        host.is_silent = not status
-        if status:
-            host.answered_at = now
-        elif now - host.answered_at > _MAX_SILENCE:
+    def _check_silence(self, host: MediaHost, error: Unavailable) -> None:
+        """Raise CannotFinishNow if a host has stopped answering long ago. An error of its is an answer."""
+        if host.failures and anyio.current_time() - host.answered_at > _MAX_SILENCE:
             raise CannotFinishNow(f"{error.message}, for {_MAX_SILENCE / 60:.0f} minutes")
 
 
