@@ -187,7 +187,8 @@ SHAPES = st.one_of(
     st.builds(lambda *circle: ("circle", {"circle": SentCircle(*circle)}), WIDE, WIDE, SIZE),
     st.builds(lambda *ellipse: ("ellipse", {"ellipse": SentEllipse(*ellipse)}), WIDE, WIDE, SIZE, SIZE),
     st.tuples(
-        st.sampled_from(["skeleton", "polyline"]), st.lists(st.builds(Vertex, WIDE, WIDE), min_size=2, max_size=5)
+        st.sampled_from(["skeleton", "polyline"]),
+        st.lists(st.builds(Vertex, WIDE, WIDE), min_size=2, max_size=5),
     ).map(lambda found: (found[0], {found[0]: found[1]})),
     RING.map(lambda front: ("cuboid_2d", {"cuboid_2d": SentCuboid2D(front, offset=Vertex(0.1, 0.1))})),
 )  # fmt: skip
