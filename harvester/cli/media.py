@@ -22,7 +22,7 @@ from harvester.media.options import MediaOptions
 from harvester.settings import Connection, Limits
 
 if TYPE_CHECKING:
-    from harvester.media.summary import MediaSummary
+    from harvester.media.media_job import MediaSummary
 
 Exported = Annotated[str, typer.Argument(metavar="TARGET", help="Directory or address of a finished export.")]
 Destination = Annotated[
@@ -49,7 +49,7 @@ def media(
 ) -> None:
     """Bring the files that an export's labels are of: complete, checked, resumable. Run it again to go on."""
     from harvester.media.in_python import media_async
-    from harvester.media.summary import MediaObserver
+    from harvester.media.media_job import MediaObserver
 
     console = screen.listen()
     connection = unlocked(connection)

@@ -28,7 +28,7 @@ from harvester.media.index import (
     write_list,
     write_media_manifest,
 )
-from harvester.media.summary import MediaJob, MediaObserver, MediaSummary
+from harvester.media.media_job import MediaJob, MediaObserver, MediaSummary
 from harvester.media.wanted import WantedMedia, wanted_media
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import LocalTarget

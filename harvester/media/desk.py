@@ -12,7 +12,7 @@ from harvester.fetch.call import FailedRow
 from harvester.labels.wire import PlanRow
 from harvester.media.counters import MediaCounters
 from harvester.media.links import Link, RowLinks, Source, source_of
-from harvester.media.units import MediaFile, Place
+from harvester.media.unit_files import MediaFile, Place
 from harvester.media.wanted import WantedRow
 
 # Files whose URLs are asked for at once: at most, and at first. A renewal halves the number, since URLs then

@@ -23,8 +23,8 @@ from harvester.media.download import Download, Downloaded
 from harvester.media.hosts import MOST_IN_FLIGHT, MediaHosts
 from harvester.media.index import FailedMedia, IndexPieces, StoredMedia
 from harvester.media.links import LabelRowSource, StorageSource
+from harvester.media.media_job import MediaJob, MediaObserver
 from harvester.media.safe_urls import UrlRules
-from harvester.media.summary import MediaJob, MediaObserver
 from harvester.media.wanted import WantedMedia
 from harvester.output.partial import is_partial
 from harvester.output.target import Target

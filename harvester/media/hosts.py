@@ -16,6 +16,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 import anyio
 import msgspec
+from multidict import CIMultiDict
 from yarl import URL
 
 from harvester.encord.connections import proxy_authorization, proxy_for, tls_context
@@ -124,7 +125,7 @@ class MediaHost:
             self.failures += 1
 
     def check_existence(self) -> None:
-        """Raise SkipRow if the host has never answered: it probably does not exist, so nobody waits for it."""
+        """Raise SkipRow if the host has never answered: it probably does not exist."""
         if not self.has_answered and self.failures >= _FAILURES_OF_NOBODY:
             raise SkipRow(f"{one_line(self.name)}: the host does not answer", failure="unavailable")
 
@@ -148,7 +149,7 @@ class MediaHost:
                 URL(url, encoded=True), headers=headers, allow_redirects=False, **options
             )
             async with request as answer:
-                yield Response(answer.status, answer.headers, answer.content)
+                yield Response(answer.status, _headers(answer), answer.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             refused, self._refused = self._refused, None
             if refused is not None:
@@ -269,6 +270,14 @@ def _answered(host: MediaHost, ticket: Ticket) -> None:
         host.limiter.succeeded(ticket)
     else:
         host.limiter.cancelled(ticket)
+
+
+def _headers(answer: aiohttp.ClientResponse) -> CIMultiDict[str]:
+    """Return the headers; the values of one that comes several times are joined (RFC 9110, 5.3)."""
+    joined = CIMultiDict[str]()
+    for name in answer.headers:
+        joined[name] = ", ".join(answer.headers.getall(name))
+    return joined
 
 
 def _target(url: str, location: str) -> str:

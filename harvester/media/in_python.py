@@ -11,8 +11,8 @@ from harvester.errors import BadInput, how_to_install
 from harvester.events import say
 from harvester.job import OnEvent
 from harvester.media.counters import MediaCounters
+from harvester.media.media_job import MEDIA_FOLDER, MediaJob, MediaObserver, MediaSummary
 from harvester.media.options import MediaOptions
-from harvester.media.summary import MEDIA_FOLDER, MediaJob, MediaObserver, MediaSummary
 from harvester.output.target import open_target
 from harvester.settings import Connection, Limits
 from harvester.stopping import in_own_task

@@ -13,7 +13,7 @@ import msgspec
 
 from harvester.errors import CannotFinishNow, Unsound
 from harvester.media.options import MediaOptions
-from harvester.media.units import MediaFile
+from harvester.media.unit_files import MediaFile
 from harvester.output.canonical import convert, digest, indented, parse_object
 from harvester.output.export_spec import Project
 from harvester.output.layout import STATE

@@ -20,7 +20,7 @@ from harvester.errors import BadInput, CredentialsRefused, SkipRow
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
-from harvester.media.units import Place, UnitFacts
+from harvester.media.unit_files import Place, UnitFacts
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session
@@ -154,10 +154,14 @@ _decode_unit = msgspec.json.Decoder(UnitFacts).decode
 
 
 def _without_borrowed(row: RowLinks) -> RowLinks:
-    """Leave out the links of spaces that have none of their own: their records name the data unit's file."""
+    """Leave out the links of spaces that have none of their own, and those that are not signed.
+
+    The record of a space without a link names the data unit's file.
+    """
     own = {place.unit_hash: link.url for place, link in row.links.items() if place.space_id is None}
     for place, link in list(row.links.items()):
-        if place.space_id not in (None, "root") and link.url == own.get(place.unit_hash):
+        borrowed = link.url == own.get(place.unit_hash)
+        if place.space_id not in (None, "root") and (borrowed or "?" not in link.url):
             del row.links[place]
     return row
 

@@ -14,7 +14,7 @@ from harvester.labels.wire import PlanRow
 from harvester.live import live_records
 from harvester.media.index import FailedMedia, StoredMedia, line_of
 from harvester.media.options import MediaOptions
-from harvester.media.units import MediaFile, UnitFacts
+from harvester.media.unit_files import MediaFile, UnitFacts
 from harvester.output.generations import folder_of
 from harvester.output.layout import LISTING
 from harvester.output.lines import read_lines
