@@ -61,10 +61,10 @@ class Splits:
         self._filled.add(split)
         return split
 
-    def check_filled(self, what: str) -> None:
+    def check_filled(self, by: str) -> None:
         """Raise BadInput if a split is empty. The message names a seed that fills all of them.
 
-        `what` names the keys in the message, such as ``data`` or ``values of metadata.site``.
+        `by` is what the keys are, in the message: ``data`` or ``metadata.site``.
         """
         empty = [name for name in self.names if name not in self._filled]
         if not empty:
@@ -72,7 +72,7 @@ class Splits:
         message = f"the split {' and '.join(empty)} would be empty"
         if len(self._keys) < len(self._shares):
             raise BadInput(
-                f"{message}: there are only {len(self._keys):,} {what} for {len(self._shares)} splits"
+                f"{message}: by {by} there are only {len(self._keys):,} to divide into {len(self._shares)}"
             )
         seed = self._seed_that_fills()
         advice = "give it a larger share" if seed is None else f"--split-seed {seed} fills every split"

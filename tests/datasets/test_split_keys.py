@@ -5,46 +5,36 @@ from typing import Any
 
 import pytest
 
-from harvester.datasets.split_keys import ListedKeys, split_keys
-from harvester.errors import BadInput, Unsound
+from harvester.datasets.split_keys import SplitKeys
+from harvester.errors import BadInput
+from harvester.labels.wire import PlanRow
 
 
-def _listed(number: int, **known: Any) -> dict[str, Any]:
+def _listed(number: int, **known: Any) -> PlanRow:
     metadata = known.pop("metadata", None)
-    return {
-        "label_hash": f"label {number}",
-        "branch_name": "main",
-        "data_hash": f"data {number}",
-        "dataset_hash": f"dataset {number % 2}",
-        "backing_item_uuid": None,
-        "client_metadata": None if metadata is None else json.dumps(metadata),
-        **known,
-    }
+    usual = {"data_hash": f"data {number}", "dataset_hash": f"dataset {number % 2}"}
+    text = None if metadata is None else json.dumps(metadata)
+    return PlanRow(f"label {number}", "main", **usual | {"client_metadata": text} | known)
 
 
-def _keys(by: str, *rows: dict[str, Any]) -> tuple[list[str], int]:
+def _keys(by: str, *rows: PlanRow) -> tuple[list[str], int]:
     """The keys of all rows, and how many were missing."""
-    with split_keys(by, [json.dumps(row).encode() for row in rows], "out") as keys:
-        found = [keys.of_row(row["label_hash"], row["data_hash"], row["dataset_hash"]) for row in rows]
-        missing = keys.missing
-        as_listed = [keys.of_listed(ListedKeys(**_only_keys(row))) for row in rows]
-        assert as_listed == found  # a row has one key, labelled or not
-        return found, missing
-
-
-def _only_keys(row: dict[str, Any]) -> dict[str, Any]:
-    return {key: row[key] for key in ListedKeys.__struct_fields__}
+    keys = SplitKeys(by)
+    found = [keys.of(row) for row in rows]
+    keys.check_found("out")
+    assert keys.found + keys.missing == len(rows)
+    return found, keys.missing
 
 
 def test_branches_of_a_datum_stay_together() -> None:
     """They have one data hash, and other label hashes."""
-    rows = _listed(1), _listed(2, data_hash="data 1", branch_name="review")
+    rows = _listed(1), _listed(2, data_hash="data 1")
     assert _keys("data", *rows) == (["data 1", "data 1"], 0)
 
 
 def test_a_dataset_stays_together() -> None:
     """Where the dataset is not known, the datum goes alone."""
-    rows = _listed(1), _listed(2), _listed(3), _listed(4, dataset_hash=None)
+    rows = _listed(1), _listed(2), _listed(3), _listed(4, dataset_hash="")
     assert _keys("dataset", *rows) == (["dataset 1", "dataset 0", "dataset 1", "data 4"], 1)
 
 
@@ -66,6 +56,10 @@ def test_rows_with_the_same_metadata_stay_together() -> None:
     assert _keys("metadata.site", *rows) == (expected, 4)
     nested = _listed(1, metadata={"a": {"b": "in"}}), _listed(2, metadata={"a.b": "flat", "a": {"b": "in"}})
     assert _keys("metadata.a.b", *nested) == (["in", "flat"], 0)
+    assert _keys("metadata.a", _listed(1, client_metadata="{"), _listed(2, metadata={"a": 1})) == (
+        ["data 1", "1"],
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -73,7 +67,7 @@ def test_rows_with_the_same_metadata_stay_together() -> None:
     [
         ("colour", None, "one of data, dataset, item or by metadata.KEY, not by 'colour'"),
         ("metadata.", None, "not by 'metadata.'"),
-        ("item", None, "no label row of out has a backing_item_uuid"),
+        ("item", None, "no label row of out has the item that it is of: split by data"),
         ("metadata.site", None, "out has no client metadata: export with --client-metadata"),
         ("metadata.site", {"Site": "A"}, "no label row of out has metadata.site: did you mean 'Site'?"),
         ("metadata.site", {"colour": "A"}, "no label row of out has metadata.site"),
@@ -86,12 +80,6 @@ def test_what_no_row_has_is_refused_in_one_line(by: str, metadata: Any, says: st
     assert says in refused.value.message
 
 
-def test_a_damaged_listing_is_named() -> None:
-    """Not taken for one without keys."""
-    with pytest.raises(Unsound, match="the listing of out is damaged"), split_keys("item", [b"{}"], "out"):
-        pass
-
-
-def test_an_empty_listing_has_no_keys() -> None:
+def test_no_rows_have_no_keys() -> None:
     """An export without rows is no bad input."""
     assert _keys("item") == ([], 0)

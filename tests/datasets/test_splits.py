@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.datasets.division import Division
 from harvester.datasets.splits import Splits
 from harvester.errors import BadInput
+from harvester.labels.wire import PlanRow
 
 SHARES = "train=0.8,val=0.1,test=0.1"
 
@@ -112,16 +114,47 @@ def test_fewer_items_than_splits_cannot_fill_them() -> None:
     splits = Splits(SHARES)
     splits.fill("one")
     splits.fill("one")
-    with pytest.raises(BadInput, match="there are only 1 data for 3 splits"):
+    with pytest.raises(BadInput, match="by data there are only 1 to divide into 3"):
         splits.check_filled("data")
     nothing = Splits("all=1")
-    with pytest.raises(BadInput, match="there are only 0 data"):
+    with pytest.raises(BadInput, match="there are only 0 to divide into 1"):
         nothing.check_filled("data")
     small = Splits("train=0.999999999999,test=0.000000000001")
     for key in _keys(1000):
         small.fill(key)
     with pytest.raises(BadInput, match="test would be empty: give it a larger share"):
         small.check_filled("data")
+
+
+def _row(number: int, **known: str) -> PlanRow:
+    return PlanRow(f"label {number}", "main", f"data {number}", "set", **known)
+
+
+def test_the_rows_of_an_export_are_divided_as_the_options_say() -> None:
+    """Branches of a datum have one split; without splits there is none; what is missing is counted."""
+    division = Division("a=0.5,b=0.5", "item", 3)
+    splits = Splits("a=0.5,b=0.5", 3)
+    rows = [_row(number, backing_item_uuid=f"item {number % 7}") for number in range(40)]
+    assert [division.of(row) for row in rows] == [splits.of(f"item {number % 7}") for number in range(40)]
+    assert division.of(_row(50)) == splits.of("data 50")
+    assert (division.missing, division.names) == (1, ("a", "b"))
+    division.check("out")
+    assert Division(None).of(_row(1)) is None
+    Division(None).check("out")
+
+
+def test_an_empty_division_is_refused() -> None:
+    """What no row has is said before which split is empty."""
+    none = Division("a=1", "item")
+    none.of(_row(1))
+    with pytest.raises(BadInput, match="no label row of out has the item"):
+        none.check("out")
+    one = Division("a=0.5,b=0.5")
+    one.of(_row(1))
+    with pytest.raises(BadInput, match="by data there are only 1 to divide into 2"):
+        one.check("out")
+    with pytest.raises(BadInput, match="not by 'colour'"):
+        Division(None, "colour")
 
 
 def test_filled_splits_pass() -> None:
