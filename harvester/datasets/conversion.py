@@ -13,7 +13,7 @@ from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.canonical import convert, digest, indented, parse_object
 from harvester.output.export_spec import Project
-from harvester.output.store_client import is_address
+from harvester.output.store_address import is_address
 from harvester.output.target import LocalTarget
 from harvester.output.verify import Problem, Report
 from harvester.schema import Count
