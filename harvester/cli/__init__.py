@@ -31,6 +31,7 @@ VERBS: Mapping[str, str] = {
     "export": "export",
     "sync": "sync",
     "media": "media",
+    "convert": "convert",
     "verify": "verify",
     "report": "report",
     "simulate": "simulate",

@@ -86,7 +86,7 @@ async def _locked(job: MediaJob, stopping: Stopping) -> AsyncIterator[None]:
     """Hold the lock that covers the folder: the export's own, or that of another directory."""
     owner = job.target if _is_inside(job) else job.folder
     await in_thread(owner.ensure)
-    async with held(owner.lock, stopping):
+    async with held(owner, stopping):
         yield
 
 

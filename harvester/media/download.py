@@ -10,7 +10,7 @@ from harvester.errors import DamagedAnswer, Unavailable
 from harvester.media.answers_of_stores import FileStart, check_content, is_complete, start_of
 from harvester.media.checksums import Hashes, checksums_of
 from harvester.media.hosts import Exchange, MediaHosts, Response
-from harvester.output.partial import Partial
+from harvester.output.drafts import Partial
 from harvester.output.target import Target
 
 # Bytes that are held in memory before they are hashed and written, in a thread. A smaller file is written at

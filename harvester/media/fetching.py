@@ -26,7 +26,7 @@ from harvester.media.links import LabelRowSource, StorageSource
 from harvester.media.media_job import MediaJob, MediaObserver
 from harvester.media.safe_urls import UrlRules
 from harvester.media.wanted import WantedMedia
-from harvester.output.partial import is_partial
+from harvester.output.drafts import is_partial
 from harvester.output.target import Target
 from harvester.settings import Format, Selection
 

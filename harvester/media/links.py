@@ -88,7 +88,7 @@ def expiry_of(url: str) -> datetime | None:
 def source_of(row: PlanRow, units: Iterable[UnitFacts]) -> Source:
     """Return where to ask for the URLs of a row."""
     only = list(units)
-    single = row.data_type in _SINGLE and len(only) == 1 and only[0].space_id is None
+    single = row.data_type.lower() in _SINGLE and len(only) == 1 and only[0].space_id is None
     return "storage" if (single and _is_uuid(row.backing_item_uuid)) or not row.label_hash else "label rows"
 
 

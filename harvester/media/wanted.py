@@ -214,7 +214,7 @@ def _unit_of(row: PlanRow) -> UnitFacts:
         label_hash=None,
         branch_name=row.branch_name,
         data_hash=row.data_hash,
-        data_type=row.data_type,
+        data_type=row.data_type.lower(),  # in the listing it is in upper case
         unit_hash=row.data_hash,
         file_name=row.data_title,
         width=row.width,

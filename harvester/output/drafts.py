@@ -1,4 +1,4 @@
-"""Partial files: large files that are written over several runs, each going on where the last one ended.
+"""Files that are being written: drafts, and partial files that are written over several runs.
 
 A draft is of no use once its process has ended. A partial file stays, beside its final name and invisible to
 readers, with a few facts that say what it is a part of. It is renamed when it is complete and synced.
@@ -6,6 +6,7 @@ readers, with a few facts that say what it is a part of. It is renamed when it i
 
 import os
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
@@ -13,9 +14,25 @@ from typing import Protocol
 
 from harvester.output.folders import FileSystem, open_file, refuse_irregular
 
+Translated = Callable[[Path], AbstractContextManager[None]]  # its body's OSErrors become ours
+
+_DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 _PARTIAL = re.compile(r"\..+\.part(\.json)?")
 _PIECE = 1024**2
 _MOST_FACTS = 64 * 1024  # bytes
+
+
+class Draft(Protocol):
+    """A file that is being written. It is invisible to readers until it is committed."""
+
+    def write(self, data: bytes) -> None:
+        """Append `data`. Not buffered, so callers should pass large pieces."""
+
+    def commit(self) -> None:
+        """Make the file durable under its name, replacing an earlier one. On error the draft is deleted."""
+
+    def discard(self) -> None:
+        """Delete the draft. Never raises. Does nothing if the draft was committed or discarded before."""
 
 
 class Partial(Protocol):
@@ -48,6 +65,68 @@ def is_partial(name: str) -> bool:
     return _PARTIAL.fullmatch(name) is not None
 
 
+def draft_of(name: str) -> str | None:
+    """Return the name of the file that a file is a draft of; None if it is no draft."""
+    found = _DRAFT.fullmatch(name)
+    return found[1] if found else None
+
+
+class LocalDraft:
+    """A temporary file in the same folder, which is renamed when it is committed."""
+
+    def __init__(self, path: Path, folder: int, files: FileSystem, translated: Translated) -> None:
+        """`folder` is the descriptor of the folder of `path`. The draft closes it."""
+        self._translated = translated
+        self._path = path
+        self._folder = folder
+        self._files = files
+        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+        try:
+            refuse_irregular(path, folder)
+            self._descriptor: int | None = files.create(self._temporary, folder)
+        except BaseException:
+            os.close(folder)
+            raise
+        self._open = True
+        self._renamed = False
+
+    def write(self, data: bytes) -> None:
+        assert self._descriptor is not None
+        with self._translated(self._path):
+            self._files.write(self._descriptor, data)
+
+    def commit(self) -> None:
+        assert self._descriptor is not None
+        try:
+            with self._translated(self._path):
+                # After a failed fsync the kernel may have dropped the data, and a second fsync would then
+                # succeed without writing it. So the draft is deleted, and its part is harvested again.
+                self._files.sync(self._descriptor)
+                self._close()
+                self._files.rename(self._temporary, self._path, self._folder)
+                self._renamed = True
+                self._files.sync_directory(self._path.parent, self._folder)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        with suppress(OSError):
+            self._close()
+        if not self._renamed:
+            with suppress(OSError):
+                self._files.delete(self._temporary, self._folder)
+        os.close(self._folder)
+
+    def _close(self) -> None:
+        # A descriptor is closed only once, even if closing fails: its number may already be in use again.
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            self._files.close(descriptor)
+
+
 class LocalPartial:
     """A partial file in a directory.
 
@@ -60,7 +139,7 @@ class LocalPartial:
         path: Path,
         folder: int,
         files: FileSystem,
-        translated: Callable[[Path], AbstractContextManager[None]],
+        translated: Translated,
     ) -> None:
         """`folder` is the descriptor of the folder of `path`, which is closed with the partial file."""
         self._path = path
