@@ -256,6 +256,70 @@ def test_a_server_that_bears_more_gets_more_whatever_came_first(answer: Answers)
     assert limit.limit == 256
 
 
+def test_a_limit_follows_the_latency_as_soon_as_two_dozen_answers_tell_it() -> None:
+    """Half as slow again is too slow, a quarter is no reason to grow, and a cut that did not help is undone."""
+    limit, numbers = ConcurrencyLimit(64), count(1)
+
+    def after(answers: int, took: float, *, binding: bool = True) -> float:
+        for number in islice(numbers, answers):
+            limit.admits(64 if binding else 0)
+            limit.succeeded(took, 1, number, number + 1)
+        return limit.limit
+
+    assert after(24, 0.010, binding=False) == 8
+    assert after(24, 0.013, binding=False) == 8, "the start is over, at the first sign of load"
+    assert after(23, 0.010) == 8
+    assert after(1, 0.010) == pytest.approx(8.9)
+    assert after(24, 0.0124) == pytest.approx(9.89)
+    assert after(24, 0.0126) == pytest.approx(9.89)
+    assert after(24, 0.010, binding=False) == pytest.approx(9.89)
+    assert after(24, 0.0149) == pytest.approx(9.89)
+    assert after(24, 0.0151) == pytest.approx(9.89 * 0.8)
+    assert after(24, 0.0130) == pytest.approx(9.89 * 0.8), "the cut has helped"
+    assert after(24, 0.016) == pytest.approx(9.89 * 0.64)
+    assert after(24, 0.0145) == pytest.approx(9.89 * 0.8), "it has not: this is the server's own latency now"
+    assert after(24, 0.0145) == pytest.approx(9.89 * 0.88 + 0.1)
+
+
+def test_answers_to_requests_of_an_earlier_limit_are_not_judged() -> None:
+    """They were sent when more, or fewer, were in flight."""
+    limit, late = ConcurrencyLimit(64), 0.1
+    for number in range(1, 25):
+        limit.succeeded(0.010, 1, number, 40)
+    for _ in range(24):
+        limit.succeeded(late, 1, 39, 41)
+    assert limit.limit == 8
+    for _ in range(24):
+        limit.succeeded(late, 1, 40, 41)
+    assert limit.limit == pytest.approx(6.4)
+
+
+def test_however_slow_the_server_two_requests_are_in_flight() -> None:
+    """With one alone, the latency says nothing of the load."""
+    limit, numbers = ConcurrencyLimit(64), count(1)
+    for took in (0.01, 0.1, 0.01, 0.1) * 20:
+        for number in islice(numbers, 24):
+            limit.succeeded(took, 1, number, number + 1)
+    assert limit.limit == 2
+
+
+def test_at_the_start_answers_that_wait_for_each_other_do_not_raise_the_limit() -> None:
+    """One that takes twice as long as the fastest; nor does any answer, while nothing was held back."""
+    limit = ConcurrencyLimit(64)
+    limit.succeeded(0.010, 1, 1, 2)
+    assert limit.limit == 8
+    limit.admits(7)
+    limit.succeeded(0.010, 1, 2, 3)
+    assert limit.limit == 8
+    limit.admits(8)
+    limit.succeeded(0.010, 1, 3, 4)
+    assert limit.limit == pytest.approx(8.35)
+    limit.succeeded(0.020, 1, 4, 5)
+    assert limit.limit == pytest.approx(8.35)
+    limit.succeeded(0.019, 1, 5, 6)
+    assert limit.limit == pytest.approx(8.7)
+
+
 def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
     """Whatever the latency; once there is some to spare, the limit grows again."""
     cores, numbers = 0.5, count()
