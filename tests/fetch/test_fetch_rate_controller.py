@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 from itertools import count, islice
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from harvester.errors import CannotFinishNow
 from harvester.fetch.rate.admitted import LITTLE, MUCH, AdmittedRate
 from harvester.fetch.rate.concurrency import ConcurrencyLimit
 from harvester.fetch.rate.controller import RateController, Ticket
+from harvester.fetch.rate.request_rate import RequestRate
 from tests.fetch.virtual import Outage, TokenBucket, Unlimited, simulate
 
 
@@ -345,3 +347,138 @@ def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
     (log,) = simulate([subject], TokenBucket(20, 20, changes=changes), seconds=60, rng=random.Random(4))
     assert log.refused
     assert log.used(200, 50, 60) >= 0.55
+
+
+# -- the request rate and its measure, by the rules of docs/rate-control.md --------------------------------
+
+
+class Traffic:
+    """Requests to a request rate that come when the test says so; each is answered after 100 ms."""
+
+    def __init__(self, **options: Any) -> None:
+        self.subject = RequestRate(None, **options)
+        self.now = 0.0
+        self._numbers = count(1)
+
+    def ticket(self) -> Ticket:
+        ticket = Ticket(next(self._numbers), self.now, self.subject.epoch, False)
+        self.subject.sent(ticket)
+        return ticket
+
+    def answered(self, requests: int, every: float) -> None:
+        for _ in range(requests):
+            self.subject.succeeded(self.ticket(), self.now + 0.1)
+            self.now += every
+
+    def refused(self) -> None:
+        self.subject.refused(self.ticket(), self.now + 0.1)
+
+    def measured(self, requests: int, seconds: float) -> float:
+        """Sends so many requests in a time, the last of which is refused; the rate that was admitted."""
+        self.answered(requests - 1, seconds / (requests - 1))
+        self.refused()
+        # Two admissions are added to those that were counted.
+        return requests * (requests + 1) / (requests + 2) / seconds
+
+    def growth(self, requests: int = 10) -> float:
+        """What each request that leaves on time adds to the rate."""
+        before = self.subject.rate
+        for _ in range(requests):
+            self.now += self.subject.wait(self.now)
+            self.answered(1, 0.0)
+        return (self.subject.rate - before) / requests
+
+
+def known_for(seconds: float, limit: float = 50) -> Traffic:
+    """Traffic whose limit has been measured for some seconds, and was met just now."""
+    traffic = Traffic()
+    traffic.measured(101, 100 / limit)
+    traffic.now += 1 / limit
+    traffic.measured(round(seconds * limit), seconds - 1 / limit)
+    return traffic
+
+
+def test_the_first_refusal_measures_the_limit_and_makes_room_for_those_under_way() -> None:
+    """The rate is 1.5 % below it; two requests, and a quarter of those in flight, are waited for."""
+    traffic = Traffic()
+    traffic.answered(100, 0.02)
+    rate = traffic.subject.rate
+    traffic.refused()
+    assert traffic.subject.limit == pytest.approx(101 * 102 / 103 / 2.0)
+    assert traffic.subject.rate == pytest.approx(0.985 * 101 * 102 / 103 / 2.0)
+    in_flight = rate * 0.1
+    assert traffic.subject.wait(2.08) == pytest.approx((2 + 0.25 * in_flight) / rate)
+
+
+@pytest.mark.parametrize(("known", "climb"), [(0.0, 1.0), (2.0, 4.0), (20.0, 9.0)])
+def test_the_rate_climbs_as_far_above_the_limit_as_it_began_below(known: float, climb: float) -> None:
+    """In 0.18 s for each request a second of the limit, or twice the time for which that is known."""
+    traffic = known_for(known) if known else Traffic()
+    if not known:
+        traffic.measured(101, 2.0)
+    assert traffic.growth() == pytest.approx(0.03 / climb, rel=0.03)
+
+
+@pytest.mark.parametrize(("pause", "climb"), [(1.1, 9.0), (1.5, 25.0), (9.0, 80.0)])
+def test_the_more_a_pause_costs_the_slower_the_rate_climbs(pause: float, climb: float) -> None:
+    """50 s for each second beyond the one that the server saves up, and no longer than twice what is known."""
+    traffic = known_for(40.0)
+    traffic.subject.shut(traffic.now, traffic.now + pause)
+    traffic.now += pause
+    traffic.answered(95, 0.01)  # the saved budget is used up
+    assert traffic.subject.rate > 0.985 * 50
+    rates = []
+    for _ in range(20):
+        traffic.answered(1, 0.0201)
+        rates.append(traffic.subject.rate)
+    assert (rates[-1] - rates[0]) / 19 == pytest.approx(0.03 / climb, rel=0.05)
+
+
+def test_what_the_server_saved_in_a_pause_is_used_at_a_higher_rate() -> None:
+    """By 0.3 of the limit for each second, of which a tenth is left."""
+    traffic = known_for(40.0)
+    limit = traffic.subject.limit or 0.0
+    traffic.subject.shut(traffic.now, traffic.now + 3.0)
+    traffic.now += 3.0
+    traffic.answered(1, 0.0)
+    assert traffic.subject.rate == pytest.approx(limit * (0.985 + 0.3 * 0.9), rel=0.001)
+
+
+@pytest.mark.parametrize(("fewer", "alone"), [(1, False), (2, True)])
+def test_measures_that_agree_are_one_and_of_those_that_do_not_the_new_one_counts(
+    fewer: int, alone: bool
+) -> None:
+    """They agree within two requests, and a quarter of those in flight; each counts by its time."""
+    traffic = known_for(10.0)
+    before = traffic.subject.limit or 0.0
+    requests = round(4 * before) - fewer
+    last = traffic.now
+    traffic.now += 1 / before
+    measured = traffic.measured(requests, 4.0) * 4.0 / (traffic.now - last)
+    expected = measured if alone else before + 4 / 14 * (measured - before)
+    assert traffic.subject.limit == pytest.approx(expected, rel=0.0005)
+
+
+def test_a_limit_that_rose_late_is_not_taken_for_the_mean_of_all_that_was_sent() -> None:
+    """54 a second in the mean, 75 at the end: with 0.88 s of budget overdrawn, two thirds of that is believed."""
+    traffic = known_for(10.0)
+    traffic.now += 0.2
+    traffic.answered(500, 0.02)
+    traffic.measured(150, 2.0)
+    assert traffic.subject.limit == pytest.approx(67.5, rel=0.005)
+
+
+def test_a_window_that_is_used_up_is_looked_for_by_single_requests() -> None:
+    """At half the rate each time, down to one in four seconds; its first answer brings back the whole rate."""
+    traffic = known_for(10.0)
+    limit, waits = traffic.subject.limit or 0.0, []
+    for _ in range(8):
+        traffic.now += max(traffic.subject.wait(traffic.now), 0.0)
+        traffic.refused()
+        waits.append(round(traffic.subject.wait(traffic.now + 0.1), 3))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
+    assert traffic.subject.limit == limit
+    traffic.now += 4.1
+    traffic.answered(1, 0.1)
+    assert traffic.subject.rate == pytest.approx(0.985 * limit)
+    assert traffic.subject.wait(traffic.now) == pytest.approx(1 / traffic.subject.rate)
