@@ -259,7 +259,7 @@ def test_a_server_that_bears_more_gets_more_whatever_came_first(answer: Answers)
 
 
 def test_a_limit_follows_the_latency_as_soon_as_two_dozen_answers_tell_it() -> None:
-    """Half as slow again is too slow, a quarter is no reason to grow, and a cut that did not help is undone."""
+    """Half as slow again is too slow, a quarter is no reason to grow; a cut that did not help is undone."""
     limit, numbers = ConcurrencyLimit(64), count(1)
 
     def after(answers: int, took: float, *, binding: bool = True) -> float:
@@ -421,7 +421,7 @@ def test_the_rate_climbs_as_far_above_the_limit_as_it_began_below(known: float, 
 
 @pytest.mark.parametrize(("pause", "climb"), [(1.1, 9.0), (1.5, 25.0), (9.0, 80.0)])
 def test_the_more_a_pause_costs_the_slower_the_rate_climbs(pause: float, climb: float) -> None:
-    """50 s for each second beyond the one that the server saves up, and no longer than twice what is known."""
+    """50 s for each second beyond the one that the server saves up; at most twice what is known."""
     traffic = known_for(40.0)
     traffic.subject.shut(traffic.now, traffic.now + pause)
     traffic.now += pause
@@ -460,7 +460,7 @@ def test_measures_that_agree_are_one_and_of_those_that_do_not_the_new_one_counts
 
 
 def test_a_limit_that_rose_late_is_not_taken_for_the_mean_of_all_that_was_sent() -> None:
-    """54 a second in the mean, 75 at the end: with 0.88 s of budget overdrawn, two thirds of that is believed."""
+    """54 a second in the mean, 75 at the end: with 0.9 s of budget overdrawn, two thirds of it are believed."""
     traffic = known_for(10.0)
     traffic.now += 0.2
     traffic.answered(500, 0.02)
@@ -469,7 +469,7 @@ def test_a_limit_that_rose_late_is_not_taken_for_the_mean_of_all_that_was_sent()
 
 
 def test_a_window_that_is_used_up_is_looked_for_by_single_requests() -> None:
-    """At half the rate each time, down to one in four seconds; its first answer brings back the whole rate."""
+    """At half the rate each time, down to one in four seconds; an answer brings back the whole rate."""
     traffic = known_for(10.0)
     limit, waits = traffic.subject.limit or 0.0, []
     for _ in range(8):
