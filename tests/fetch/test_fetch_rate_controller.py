@@ -460,7 +460,7 @@ def test_measures_that_agree_are_one_and_of_those_that_do_not_the_new_one_counts
 
 
 def test_a_limit_that_rose_late_is_not_taken_for_the_mean_of_all_that_was_sent() -> None:
-    """54 a second in the mean, 75 at the end: with 0.9 s of budget overdrawn, two thirds of it are believed."""
+    """54 a second in the mean, 75 at the end: 0.9 s of budget overdrawn make the second two thirds true."""
     traffic = known_for(10.0)
     traffic.now += 0.2
     traffic.answered(500, 0.02)
