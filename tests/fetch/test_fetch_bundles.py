@@ -146,7 +146,7 @@ def test_how_much_an_answer_counts_depends_on_its_rows() -> None:
             it.answered(rows, rows * size, rows * size, 0.2)
         return it.footprint(1000) / 2.35 / 1000
 
-    assert bytes_a_row() == pytest.approx(1000, rel=0.001)
+    assert bytes_a_row() == pytest.approx(1000, rel=0.0001)
     assert bytes_a_row((10, 500)) == pytest.approx(900 + 100, rel=0.001)
     assert bytes_a_row((10, 500), (10, 900)) == pytest.approx(900 + 80, rel=0.001)
     assert bytes_a_row((100, 400)) == pytest.approx(700 + 300, rel=0.001)

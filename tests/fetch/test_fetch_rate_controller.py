@@ -9,6 +9,7 @@ import pytest
 
 from harvester.errors import CannotFinishNow
 from harvester.fetch.rate.admitted import LITTLE, MUCH, AdmittedRate
+from harvester.fetch.rate.breaker import Breaker
 from harvester.fetch.rate.concurrency import ConcurrencyLimit
 from harvester.fetch.rate.controller import RateController, Ticket
 from harvester.fetch.rate.request_rate import RequestRate
@@ -171,6 +172,49 @@ def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() ->
     subject.succeeded(trial, left + 0.1)
     assert not subject.broken
     assert subject.rate == pytest.approx(rate / 2)
+
+
+@pytest.mark.parametrize(
+    ("failed", "answered", "more"),
+    [
+        ([5], 4, 6),  # it may have been answered before the server went down
+        ([5], 5, 6),
+        ([5], 6, 7),  # it was sent later
+        ([5, 9, 7], 6, 7),
+        ([5, 9, 7], 4, 4),
+        ([5, 9, 7], 20, 7),
+    ],
+)
+def test_only_an_answer_to_a_request_after_the_first_failure_says_that_the_server_is_up(
+    failed: list[int], answered: int, more: int
+) -> None:
+    """Seven failures in a row open the breaker: so many more are needed after that answer."""
+    subject = Breaker(random.Random(1))
+    for ticket in failed:
+        subject.failed(ticket, 1.0, trial=False)
+    assert not subject.answered(answered, trial=False)
+    for ticket in range(100, 100 + more):
+        assert not subject.open
+        subject.failed(ticket, 1.0, trial=False)
+    assert subject.open
+    assert not subject.answered(200, trial=False), "only a trial closes it"
+    assert subject.open
+
+
+def test_a_breaker_that_closed_starts_with_short_pauses_again() -> None:
+    """And failures of requests that were sent before it opened do not open it twice."""
+    subject = Breaker(random.Random(1))
+    for _ in range(2):
+        for ticket in range(7):
+            subject.failed(ticket, 0.0, trial=False)
+        wait = subject.wait(0.0)
+        assert wait is not None
+        assert 0.75 <= wait <= 1.0
+        subject.failed(8, 0.5, trial=False)
+        assert subject.wait(0.0) == wait
+        assert subject.sent()
+        assert subject.answered(9, trial=True)
+        assert not subject.sent()
 
 
 def test_after_an_outage_a_limit_that_is_known_is_gone_up_to_again() -> None:
