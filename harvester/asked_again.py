@@ -65,6 +65,9 @@ class HashesOnDisk:
         for label_hash in label_hashes:
             self.add(label_hash)
 
+    def __bool__(self) -> bool:
+        return self._count > 0
+
     def __contains__(self, label_hash: object) -> bool:
         if not self._count:
             return False

@@ -61,6 +61,8 @@ class Counters:
     Requests: `requests` counts those for label rows, without the listing; `refused` those refused by the rate
     limit; `retries` those sent again. `wire_bytes` is the size of the answers on the network, `body_bytes`
     their size after decompression, `out_bytes` the size of the files written.
+
+    `is_listing` says that the rows are being listed, and that `listed` still grows.
     """
 
     listed: int = 0
@@ -79,6 +81,7 @@ class Counters:
     wire_bytes: int = 0
     body_bytes: int = 0
     out_bytes: int = 0
+    is_listing: bool = False
 
     def add(self, numbers: Mapping[str, int], *, times: int = 1) -> None:
         """Add `times` times each number to the counter of its name."""
@@ -87,7 +90,7 @@ class Counters:
 
     def snapshot(self) -> dict[str, int]:
         """Return the present values of all counters by name."""
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "is_listing"}
 
     def work(self) -> dict[str, int]:
         """Return the counters of requests and received bytes by name."""

@@ -2,14 +2,17 @@
 
 import json
 import sqlite3
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
+from harvester.output.layout import FAILED, NOTES
 from harvester.output.lines import read_as, read_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
@@ -37,10 +40,7 @@ def live_records(target: Path | str, *, kinds: Iterable[str] | None = None) -> I
 
 
 def _live(target: Path | str, wanted: frozenset[str] | None) -> Iterator[Record]:
-    store = open_target(target)
-    manifest = read_manifest(store)
-    if manifest is None:
-        raise BadInput(f"{one_line(store.name)} holds no finished export")
+    store, manifest = finished(target)
     kinds = frozenset(KINDS) if wanted is None else wanted
     with void_rows(store, manifest) as void:
         for generation in range(len(manifest.generations) + 1):
@@ -54,6 +54,20 @@ def _live(target: Path | str, wanted: frozenset[str] | None) -> Iterator[Record]
                     ) from error
                 if not void.holds(label_row, generation):
                     yield record
+
+
+def finished(target: Path | str) -> tuple[Target, Manifest]:
+    """Open the target of a finished export, and return it with its manifest. Blocking.
+
+    Raises:
+        BadInput: there is no finished export.
+        Unsound: its manifest is damaged.
+    """
+    store = open_target(target)
+    manifest = read_manifest(store)
+    if manifest is None:
+        raise BadInput(f"{one_line(store.name)} holds no finished export")
+    return store, manifest
 
 
 def generation_lines(
@@ -71,7 +85,10 @@ def own_manifest(folder: Target, manifest: Manifest, generation: int) -> Manifes
     """A generation's own manifest, which must be the one that the export's manifest names."""
     if generation == 0:
         return manifest
-    own = read_manifest(folder)
+    try:
+        own = read_manifest(folder)
+    except Unsound:
+        own = None
     if own is None or own.digest != manifest.generations[generation - 1].manifest:
         raise Unsound(f"{one_line(folder.name)} is not what the manifest names: see harvester verify")
     return own
@@ -85,6 +102,60 @@ def _label_row(record: dict[str, Any]) -> tuple[str, str]:
     if not (isinstance(label_hash, str) and isinstance(branch, str)):
         raise TypeError("the record's label hash or branch is not a text")
     return label_hash, branch
+
+
+def label_hash_reader(kind: str) -> Callable[[bytes], str]:
+    """Return a function that reads the label hash in a line of a file of this kind.
+
+    It is fast for consecutive lines of the same row: all but the first are recognised by their beginning.
+
+    The function raises Unsound if the line is no record.
+    """
+    start = _STARTS.get(kind)
+    last, beginning = "", b"\n"  # no line begins with it
+
+    def label_hash(line: bytes) -> str:
+        nonlocal last, beginning
+        if line.startswith(beginning):
+            return last
+        try:
+            last = _label_hash_in(line, kind)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Unsound(f"a line of {kind} is no record: see harvester verify") from error
+        found = b"%b%b," % (start, msgspec.json.encode(last)) if start else b""
+        beginning = found if found and line.startswith(found) else b"\n"
+        return last
+
+    return label_hash
+
+
+class _Labelled(msgspec.Struct):
+    label_hash: str | None = None
+
+
+class _RowOfKind(msgspec.Struct):
+    row: _Labelled
+    metadata: _Labelled | None = None
+
+
+# What lines begin with, before the label hash. Lines of rows have it anywhere.
+_STARTS = dict[str, bytes](
+    {kind: b'{"kind":"%b","label_hash":' % kind[:-1].encode() for kind in KINDS if kind != "rows"}
+)
+_STARTS |= {FAILED: b'{"label_hash":', NOTES: b'{"label_hash":'}
+_decode_labelled = msgspec.json.Decoder(_Labelled).decode
+_decode_row = msgspec.json.Decoder(_RowOfKind).decode
+
+
+def _label_hash_in(line: bytes, kind: str) -> str:
+    if kind == "rows":
+        record = _decode_row(line)
+        found = record.row.label_hash or (record.metadata.label_hash if record.metadata else None)
+    else:
+        found = _decode_labelled(line).label_hash
+    if found is None:
+        raise ValueError("it names no label row")
+    return found
 
 
 @contextmanager

@@ -273,13 +273,15 @@ class SortedListing(NamedTuple):
 @asynccontextmanager
 async def first_listing(context: RunContext, order: Order) -> AsyncIterator[SortedListing]:
     """Yield the listing for a plan, in `order`. Updates the counters, and warns of filters it contradicts."""
-    decide = ListingFilter(context.job.selection)
+    decide, counters = ListingFilter(context.job.selection), context.observer.counters
 
     def listed(count: int) -> None:
         anyio.from_thread.check_cancelled()
-        context.observer.counters.listed = count
+        counters.listed = count
 
+    counters.is_listing = True
     async with context.stopping.left_behind(_spooled(context, order, decide, listed)) as found:
+        counters.is_listing = False
         decide.report(context.observer.on_event)
         yield found
 

@@ -113,8 +113,12 @@ async def stream_rows(
     decide = decide or ListingFilter(selection)
 
     def plan() -> Iterator[PlanRow]:
+        counters.is_listing = True
         with session.listing(job.project, selection, format) as listing:
-            yield from rows_of(plan_lines(listing, selection, format, decide=decide, on_listed=listed))
+            lines = plan_lines(listing, selection, format, decide=decide, on_listed=listed)
+            first = list(islice(lines, 1))  # comes when the last row has been listed
+            counters.is_listing = False
+            yield from rows_of(chain(first, lines))
 
     def listed(count: int) -> None:
         anyio.from_thread.check_cancelled()

@@ -20,10 +20,12 @@ from harvester.events import Counters
 TICK = 0.25  # seconds between two pictures of the bar
 LINE = 5.0  # seconds between two log lines
 WINDOW = 10.0  # seconds over which speed is measured
+BASIS = 5.0  # seconds of work before the time left is estimated
+MARKS = 50  # at most so many marks in the window of the estimate, so that a long run needs no more memory
 
 
 class Speed(NamedTuple):
-    """Over the last seconds: rows and bytes of label JSON a second, and seconds left if known."""
+    """Rows and bytes of label JSON per second over the last `WINDOW`, and the seconds left if known."""
 
     rows: float = 0.0
     bytes: float = 0.0
@@ -39,6 +41,7 @@ class Speedometer:
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
         self._samples: deque[tuple[float, int, int]] = deque()
+        self._time_left = TimeLeft()
 
     def sample(self, now: float, counters: Counters) -> Speed:
         self._samples.append((now, counters.done, counters.body_bytes))
@@ -48,8 +51,36 @@ class Speedometer:
         if now <= then:
             return Speed()
         rows = (counters.done - done) / (now - then)
-        to_do = counters.listed - counters.done
-        return Speed(rows, (counters.body_bytes - body) / (now - then), to_do / rows if rows > 0 else None)
+        left = None if counters.is_listing else self._time_left.sample(now, counters)
+        return Speed(rows, (counters.body_bytes - body) / (now - then), left)
+
+
+class TimeLeft:
+    """Estimates the time left from the rate over the last half of the run, and at least over `WINDOW`.
+
+    A window that grows with the run forgets a slow start, and does not swing with each pause that the
+    server asks for. Pure: the time is given.
+    """
+
+    def __init__(self) -> None:
+        self._marks: deque[tuple[float, int]] = deque()  # time and rows done, oldest first
+        self._began: float | None = None
+
+    def sample(self, now: float, counters: Counters) -> float | None:
+        """Return the seconds left, None while there is no basis for an estimate."""
+        if not counters.listed:
+            return None
+        if self._began is None:
+            self._began = now
+        elapsed = now - self._began
+        if not self._marks or now - self._marks[-1][0] >= elapsed / 2 / MARKS:
+            self._marks.append((now, counters.done))
+        while len(self._marks) > 1 and now - self._marks[1][0] >= max(WINDOW, elapsed / 2):
+            self._marks.popleft()
+        then, done = self._marks[0]
+        if elapsed < BASIS or counters.done == done:
+            return None
+        return (counters.listed - counters.done) * (now - then) / (counters.done - done)
 
 
 @asynccontextmanager
@@ -86,7 +117,10 @@ def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
     """Two lines: a bar with rows and time left, and what else there is to know."""
     total = counters.listed
     bar = Table.grid(padding=(0, 1), expand=False)
-    head = f"{counters.done:,} of {values.show_count(total, 'row')}" if total else "listing the rows"
+    if counters.is_listing:
+        total, head = 0, "listing the rows" + (f": {counters.listed:,} so far" if counters.listed else "")
+    else:
+        head = f"{counters.done:,} of {values.show_count(total, 'row')}" if total else "listing the rows"
     left = f"{values.show_duration(speed.left)} left" if speed.left is not None and total else ""
     tail = f"{counters.done / total:.0%}" if total else ""
     room = max(10, min(40, width - len(head) - len(left) - len(tail) - 4))

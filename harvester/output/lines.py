@@ -9,11 +9,12 @@ from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
 
-from harvester.errors import CannotFinishNow
+from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
 from harvester.output.layout import CHANGES, FAILED, NOTES
+from harvester.output.planfile import PlainFile
 from harvester.output.target import Target
 from harvester.plan.changes import Change
 from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
@@ -78,6 +79,25 @@ def read_lines(target: Target, name: str) -> Iterator[bytes]:
             yield from decompressed(stream, name)
         except DAMAGE as error:
             raise CannotFinishNow(f"{name} cannot be decompressed: {error}") from error
+
+
+def checked_lines(target: Target, file: PartFile | PlainFile) -> Iterator[bytes]:
+    """Yield the lines of a file, as `read_lines` does, and check its sha256 at the end.
+
+    Raises:
+        Unsound: the file is damaged.
+        CannotFinishNow: it cannot be read.
+    """
+    damaged = Unsound(one_line(f"{target.name}: {file.name} is damaged: see harvester verify"))
+    with target.open(file.name) as stream:
+        hashed = _Hashed(stream)
+        try:
+            yield from _lines(hashed, file.name)
+            sha256 = hashed.of_all()
+        except DAMAGE as error:
+            raise damaged from error
+    if sha256 != file.sha256:
+        raise damaged
 
 
 class FailedLabel(msgspec.Struct):

@@ -6,7 +6,8 @@ from contextlib import closing, contextmanager
 
 from harvester.errors import CannotFinishNow
 
-_BATCH = 1000  # items inserted at once
+_BATCH = 1000  # items inserted at once,
+_BATCH_BYTES = 1024**2  # or fewer, if they have that many bytes
 # With SQLite's own pages of 4 KiB, sorting the rows of a plan takes half as long again.
 _SCRATCH = (
     "PRAGMA page_size = 65536",  # bytes, the most there can be
@@ -41,11 +42,13 @@ class Sorter:
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
         self._batch: list[tuple[str, bytes]] = []
+        self._bytes = 0
 
     def add(self, key: Sequence[str], item: bytes) -> None:
         """Add one item."""
         self._batch.append((_as_one(key), item))
-        if len(self._batch) == _BATCH:
+        self._bytes += len(item)
+        if len(self._batch) == _BATCH or self._bytes >= _BATCH_BYTES:
             self._insert()
 
     def __iter__(self) -> Iterator[bytes]:
@@ -59,6 +62,7 @@ class Sorter:
     def _insert(self) -> None:
         self._database.executemany("INSERT INTO entries VALUES (?, ?)", self._batch)
         self._batch.clear()
+        self._bytes = 0
 
 
 def _as_one(key: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from benchmarks.suite.bars import bars
-from benchmarks.suite.chart import draw
+from benchmarks.suite.chart import QUICK, draw
 from benchmarks.suite.measure import Measured, RequestSample
 from benchmarks.suite.results import Figure, RunResult, SuiteReport, limit_used, summed_up
 from benchmarks.suite.running import run_scenario
@@ -150,6 +150,13 @@ def test_the_table_and_the_chart_show_it(
         assert part in shown
     draw(report, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_picture_of_a_quick_run_says_so(report: SuiteReport, tmp_path: Path, quick: bool) -> None:
+    """Nobody shall take its figures for a measurement."""
+    draw(msgspec.structs.replace(report, quick=quick), tmp_path / "bench.svg")
+    assert (QUICK in (tmp_path / "bench.svg").read_text()) is quick
 
 
 def test_a_peer_that_fails_is_left_out_and_named() -> None:

@@ -1,5 +1,7 @@
 """What stands on the screen: summary, progress, tables."""
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +143,57 @@ def test_a_log_line_says_the_same() -> None:
         "retried": 0,
         "failed": 1,
     }
+
+
+def test_the_bar_counts_rows_while_they_are_listed() -> None:
+    """Without a share: nobody knows yet of how many."""
+    shown = text(picture(Counters(listed=12_300, is_listing=True), Speed(), 80))
+    assert "listing the rows: 12,300 so far" in shown
+    assert "%" not in shown
+
+
+def steady(seconds: float) -> float:
+    """Rows done after that time: 232 a second, in bundles of 100."""
+    return 232 * seconds // 100 * 100
+
+
+def slow_start(seconds: float) -> float:
+    """A rate that grows to 232 rows a second, by half of what is missing every 4 seconds."""
+    return 232 * (seconds - 4 / math.log(2) * (1 - 2 ** (-seconds / 4)))
+
+
+def short_pauses(seconds: float) -> float:
+    """232 rows a second, but for 2 seconds of every 8, when the server asks to wait."""
+    return 232 * (seconds // 8 * 6 + min(seconds % 8, 6))
+
+
+@pytest.mark.parametrize("done", [steady, slow_start, short_pauses])
+@pytest.mark.parametrize("total", [10_000, 100_000])
+def test_the_time_left_is_right_and_does_not_swing(done: Callable[[float], float], total: int) -> None:
+    """In the last two thirds of a run it is off by at most 30 %, or 5 s; before 5 s there is none."""
+    ticks = [tick / 4 for tick in range(4 * total)]
+    end = next(now for now in ticks if done(now) >= total)
+    meter, counters = Speedometer(), Counters(listed=total)
+    for now in ticks[: int(4 * end)]:
+        counters.harvested = int(done(now))
+        left = meter.sample(now, counters).left
+        if now < 5:
+            assert left is None
+        elif now >= end / 3:
+            assert left == pytest.approx(end - now, rel=0.3, abs=5)
+
+
+def test_there_is_no_time_left_while_the_rows_are_listed() -> None:
+    """The listing is no basis: neither its length nor its rows."""
+    meter, counters = Speedometer(), Counters(is_listing=True)
+    for second in range(60):
+        counters.listed += 1000
+        assert meter.sample(second, counters).left is None
+    counters.is_listing = False
+    for second in range(60, 90):
+        counters.harvested += 600
+        left = meter.sample(second, counters).left
+    assert left == pytest.approx(70, rel=0.01)
 
 
 def test_speed_is_of_the_last_seconds_and_not_of_what_was_resumed() -> None:

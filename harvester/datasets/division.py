@@ -1,0 +1,45 @@
+"""Which split each label row belongs to, as the options of a conversion say."""
+
+from harvester.datasets.split_keys import SplitKeys
+from harvester.datasets.splits import Splits
+from harvester.labels.wire import PlanRow
+
+
+class Division:
+    """The split of each label row. Without splits it is None.
+
+    `missing` counts rows that lack what they are split by, and so go by their data hash.
+    """
+
+    def __init__(self, split: str | None, split_by: str = "data", split_seed: int = 0) -> None:
+        """Take the options of a conversion.
+
+        Raises:
+            BadInput: one of them is not usable. The message says what to change.
+        """
+        self._splits = None if split is None else Splits(split, split_seed)
+        self._keys = SplitKeys(split_by)
+        self._by = split_by
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the splits."""
+        return () if self._splits is None else self._splits.names
+
+    @property
+    def missing(self) -> int:
+        """The number of rows that lack what they are split by."""
+        return self._keys.missing
+
+    def of(self, row: PlanRow) -> str | None:
+        """Return the split of a row of which something is written. To be called once a row."""
+        return None if self._splits is None else self._splits.fill(self._keys.of(row))
+
+    def check(self, where: str) -> None:
+        """Raise BadInput if no row has what they are split by, or if a split is empty.
+
+        To be called at the end. `where` is the name of the export.
+        """
+        if self._splits is not None:
+            self._keys.check_found(where)
+            self._splits.check_filled(self._by)

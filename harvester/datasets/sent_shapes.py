@@ -1,0 +1,95 @@
+"""The geometry of objects as the server sends it, for typed decoding. See docs/wire-format.md, Objects."""
+
+import msgspec
+
+
+class SentBox(msgspec.Struct):
+    """`boundingBox`, from the top left corner, in shares of the image."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+
+
+class SentRotated(msgspec.Struct):
+    """`rotatableBoundingBox`: the box before it is turned by `theta` degrees around its centre."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    theta: float | None = None
+
+
+class Vertex(msgspec.Struct, rename="camel"):
+    """A vertex of a polygon or polyline, or a joint of a skeleton, with both forms of its visibility."""
+
+    x: float
+    y: float
+    z: float | None = None
+    name: str | None = None
+    feature_hash: str | None = None
+    visibility: str | None = None
+    visible: bool | None = None
+    invisible: bool | None = None
+    occluded: bool | None = None
+    self_occluded: bool | None = None
+
+
+class SentBitmask(msgspec.Struct, rename="camel"):
+    """`bitmask`: COCO's compressed run lengths, but row by row; its corner is at `left` and `top`."""
+
+    width: int
+    height: int
+    rle_string: str
+    top: int = 0
+    left: int = 0
+
+
+class SentCuboid2D(msgspec.Struct, rename="camel"):
+    """`cuboid_2d`: the front as a flat list, and where its back is: by perspective, or by an offset."""
+
+    front: list[float]
+    vanishing_point: Vertex | None = None
+    scale_ratio: float | None = None
+    offset: Vertex | None = None
+
+
+class SentCircle(msgspec.Struct):
+    """`circle`; `r` is a share of the width, `stretch` times it is the other radius."""
+
+    x: float
+    y: float
+    r: float
+    stretch: float | None = None
+    theta: float | None = None
+
+
+class SentEllipse(msgspec.Struct):
+    """`ellipse`; `rx` is a share of the width, `ry` of the height."""
+
+    x: float
+    y: float
+    rx: float
+    ry: float
+    theta: float | None = None
+
+
+Vertices = dict[str, Vertex] | list[Vertex] | None
+
+
+class SentGeometry(msgspec.Struct, rename="camel"):
+    """The geometry keys of an object."""
+
+    bounding_box: SentBox | None = None
+    rotatable_bounding_box: SentRotated | None = None
+    polygon: Vertices = None
+    polygons: list[list[list[float]]] | None = None
+    polyline: Vertices = None
+    point: Vertices = None
+    skeleton: Vertices = None
+    bitmask: SentBitmask | None = None
+    cuboid_2d: SentCuboid2D | None = msgspec.field(default=None, name="cuboid_2d")
+    circle: SentCircle | None = None
+    ellipse: SentEllipse | None = None

@@ -1,0 +1,170 @@
+"""Lines of YOLO label files: an object's class and its geometry, in shares of the image, by task.
+
+| task | line |
+|---|---|
+| detect | class, centre x and y, width and height of the extent |
+| segment | class, x and y of each vertex of the outline |
+| obb | class, x and y of the four corners of a box, rotated or not |
+| pose | class, the extent as for detect, then x, y and visibility of each joint |
+
+Several parts and holes are joined to one outline by lines of no width, as Ultralytics' own converter does it:
+see `harvester.datasets.outlines.joined`.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from harvester.datasets.figures import Figure, Joint
+from harvester.datasets.geometry import Box, Ring, clip_box, clip_ring, extent_of, is_on_image
+from harvester.datasets.ontology_classes import SkeletonJoint, SkeletonTemplate
+from harvester.datasets.outlines import Points, joined, outlines
+from harvester.datasets.rle import Spans, read_bitmask
+
+AREAS = ("polygon", "curve")  # forms of figures that are areas, beside bitmasks
+BOXES = ("box", "rotated_box")
+
+_DIGITS = 6  # decimals of a share: a hundredth of a pixel at 10,000 pixels
+
+
+class YoloShape(NamedTuple):
+    """What stands on a line after the class.
+
+    `clipped`: a part of the object was beyond the image. `joined` is how many outlines were joined.
+    """
+
+    shares: list[float]
+    clipped: bool
+    joined: int = 1
+
+
+class NoLabel(Exception):
+    """The task has no label for an object. `reason` is a word."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+def line(position: int, shape: YoloShape) -> str:
+    """Return the line of an object whose class has this position, from 0."""
+    return " ".join((str(position), *map(_text, shape.shares)))
+
+
+def _text(share: float) -> str:
+    return f"{share:.{_DIGITS}f}".rstrip("0").rstrip(".") or "0"
+
+
+def detect(figure: Figure, width: int, height: int) -> YoloShape:
+    """Return the extent. Raises NoLabel if it has no area on the image, NoGeometry if the mask is broken."""
+    if figure.bitmask is None:
+        return YoloShape(_box(figure.extent, width, height), not is_on_image(figure.extent, width, height))
+    extent = read_bitmask(figure.bitmask, width, height).extent
+    if extent is None:
+        raise NoLabel("no_area")
+    return YoloShape(_box(extent, width, height), not is_on_image(figure.extent, width, height))
+
+
+def segment(figure: Figure, width: int, height: int, *, boxes: bool = False) -> YoloShape:
+    """Return the outline of an area; of boxes only if `boxes`. Raises as `detect` does."""
+    if figure.bitmask is not None:
+        rings = _outlines_of(read_bitmask(figure.bitmask, width, height))
+    elif figure.form in AREAS or (boxes and figure.form in BOXES):
+        whole = (clip_ring(ring, width, height) for part in figure.parts for ring in part)
+        rings = [np.array(ring).reshape(-1, 2) for ring in whole if _has_area(ring)]
+    else:
+        raise NoLabel("shape")
+    if not rings:
+        raise NoLabel("no_area")
+    shares = (joined(rings) / (width, height)).clip(0, 1)
+    return YoloShape(shares.ravel().tolist(), not is_on_image(figure.extent, width, height), len(rings))
+
+
+def _outlines_of(spans: Spans) -> list[Points]:
+    """Return the outlines of a mask. Only the piece of it that is set is drawn."""
+    if spans.extent is None:
+        return []
+    left, top, width, height = map(int, spans.extent)
+    piece = spans.placed(-left, -top, width, height).pixels()
+    return [ring + np.array((left, top)) for ring in outlines(piece.astype(bool))]
+
+
+def _has_area(ring: Ring) -> bool:
+    return len(ring) >= 6 and min(extent_of(ring[::2], ring[1::2])[2:]) > 0
+
+
+def obb(figure: Figure, width: int, height: int) -> YoloShape:
+    """Return the corners of a box, rotated or not. Raises NoLabel for other shapes, and as `detect` does."""
+    if figure.form not in BOXES:
+        raise NoLabel("shape")
+    ring = figure.parts[0][0]
+    if not _has_area(clip_ring(ring, width, height)):
+        raise NoLabel("no_area")
+    shares = [_within(number, (width, height)[at % 2]) for at, number in enumerate(ring)]
+    return YoloShape(shares, not is_on_image(figure.extent, width, height))
+
+
+def pose(
+    figure: Figure, width: int, height: int, *, template: SkeletonTemplate | None, joints: int
+) -> YoloShape:
+    """Return the extent and the joints of a skeleton.
+
+    Args:
+        figure: of an object.
+        width, height: of the image, in pixels.
+        template: the skeleton of its class. Without one, joints stand in their own order.
+        joints: how many joints a line has: those that the skeleton lacks are not labelled.
+
+    Raises:
+        NoLabel: it is no skeleton; or as `detect` does.
+    """
+    if figure.form != "skeleton":
+        raise NoLabel("shape")
+    shares = _box(figure.extent, width, height)
+    clipped = not is_on_image(figure.extent, width, height)
+    ordered = _in_order(figure.joints, template)
+    if len(ordered) > joints:
+        raise NoLabel("too_many_joints")
+    for joint in (*ordered, *[None] * (joints - len(ordered))):
+        if joint is None or not joint.visibility:
+            shares += (0.0, 0.0, 0.0)
+        else:
+            shares += (_within(joint.x, width), _within(joint.y, height), float(joint.visibility))
+    return YoloShape(shares, clipped)
+
+
+def _in_order(found: Sequence[Joint], template: SkeletonTemplate | None) -> list[Joint | None]:
+    """Order joints as the template has them: by feature hash, or by name, or else as they come."""
+    if template is None:
+        return list(found)
+    for key in (_feature_hash, _name):
+        by_key = {key(joint): joint for joint in found}
+        if None not in by_key and by_key.keys() <= {key(joint) for joint in template.joints}:
+            return [by_key.get(key(joint)) for joint in template.joints]
+    return list(found)
+
+
+def _feature_hash(joint: Joint | SkeletonJoint) -> str | None:
+    return joint.feature_hash
+
+
+def _name(joint: Joint | SkeletonJoint) -> str | None:
+    return joint.name
+
+
+def _box(extent: Box, width: int, height: int) -> list[float]:
+    """Return centre and size of the piece of `extent` that is on the image, in shares. Raises NoLabel."""
+    piece = clip_box(extent, width, height)
+    if piece is None:
+        raise NoLabel("no_area")
+    x, y, across, down = piece
+    shares = [(x + across / 2) / width, (y + down / 2) / height, across / width, down / height]
+    if round(min(shares[2:]), _DIGITS) <= 0:
+        raise NoLabel("no_area")
+    return [min(share, 1.0) for share in shares]
+
+
+def _within(number: float, size: int) -> float:
+    """Return pixels as a share of `size`, on the image."""
+    return min(max(number / size, 0.0), 1.0)
