@@ -1,4 +1,4 @@
-"""The verb that checks an export against its own manifest, and against the server if asked."""
+"""`verify`: check an export against its manifest, and on request against the server."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from harvester.settings import Connection
 if TYPE_CHECKING:
     from harvester.plan.drift import Drift
 
-SHOWN = 20  # problems, and rows of each kind, named on the terminal; --json names all that are known
+SHOWN = 20  # problems, and rows of each kind, on the terminal; --json has all
 UNSOUND = 3
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or address of an export.")]
@@ -29,7 +29,7 @@ Server = Annotated[
 
 @takes(CONNECTION, SCREEN)
 def verify(directory: Directory, *, server: Server = False, connection: Connection, screen: Screen) -> None:
-    """Check an export: every part there, every byte as committed, every row accounted for. Exit 3 if not."""
+    """Check an export: all parts, all bytes as committed, all rows accounted for. Exit 3 if not."""
     from harvester.output.target import open_target
     from harvester.output.verify import verify as check
 
@@ -58,7 +58,7 @@ def verify(directory: Directory, *, server: Server = False, connection: Connecti
 
 
 def _drift(directory: str, connection: Connection) -> "Drift":
-    """What has changed on the server since it was listed last, for the export or for a sync."""
+    """Return what has changed on the server since the last listing, of the export or of a sync."""
     from harvester.output import planfile
     from harvester.output.generations import last_listing
     from harvester.output.listing_file import order_of
