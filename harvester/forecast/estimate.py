@@ -58,6 +58,6 @@ def total(strata: Iterable[tuple[int, Sequence[float]]]) -> Estimate:
 
 
 def _student(freedom: float) -> float:
-    """Return the quantile of Student's t, by the Cornish-Fisher expansion; for 3 degrees of freedom or more."""
+    """Return the quantile of Student's t, by the Cornish-Fisher expansion, for 3 degrees or more."""
     z, f = _Z, max(3.0, freedom)
     return z + (z**3 + z) / (4 * f) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)
