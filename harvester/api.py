@@ -244,7 +244,7 @@ async def sync_async(
         refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
     store = open_target(target)
-    spec = await in_thread(spec_of, store, selection.filters)
+    spec = await _in_thread(partial(spec_of, store, selection.filters), stopping)
     if not limits.in_this_process:
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
