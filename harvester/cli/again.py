@@ -10,13 +10,8 @@ if TYPE_CHECKING:
 
 
 def to_go_on(argv: list[str], aim: str = "to go on", in_words: str = "run the same command again") -> str:
-<<<<<<< HEAD
-    """The command that goes on with a run, `in_words` if it holds a secret; nothing if none can go on."""
-    if argv[:1] not in (["export"], ["sync"], ["media"]) or _to_stdout(argv):
-=======
     """Return the command that resumes a run: `in_words` if it holds a secret, None if there is none."""
-    if argv[:1] not in (["export"], ["sync"]) or _to_stdout(argv):
->>>>>>> main
+    if argv[:1] not in (["export"], ["sync"], ["media"]) or _to_stdout(argv):
         return ""
     again = shlex.join(["harvester", *argv])
     return f"; {aim}: {again}" if redact(again) == again else f"; {in_words} {aim}"

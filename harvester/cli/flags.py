@@ -286,17 +286,13 @@ SCREEN = Group(
     Screen,
 )
 
-<<<<<<< HEAD
 
 def only(group: Group, *fields: str) -> Group:
     """Return a group with those of its flags that set one of `fields`."""
     return group._replace(flags=tuple(flag for flag in group.flags if flag.field in fields))
 
 
-# The argument of the verbs that are about one project.
-=======
 # The argument of verbs on one project.
->>>>>>> main
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]
 
 
