@@ -80,6 +80,7 @@ class MediaHost:
             concurrency=limits.concurrency,
             max_concurrency=min(limits.concurrency or MOST_IN_FLIGHT, MOST_IN_FLIGHT),
             cores=CoresUsed(),
+            store=True,
         )
         self.limiter = RateLimiter(self.controller)
         self.retry = RetryPolicy(
