@@ -40,7 +40,17 @@ class Draft(Protocol):
         """Delete the draft. Never raises. Does nothing if the draft was committed or discarded before."""
 
 
-class Target(Protocol):
+class Files(Protocol):
+    """A place for the files of a part: a target, or beside it."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading in pieces."""
+
+    def create(self, name: str) -> Draft:
+        """Start a file that is written in pieces."""
+
+
+class Target(Files, Protocol):
     """A place for an export. Methods block, and may be called from several threads.
 
     They raise CannotFinishNow, with the system's reason, if an operation fails. They raise BadInput if a name
@@ -85,14 +95,8 @@ class Target(Protocol):
         Raises BadInput if it is larger than `layout.MOST_AT_ONCE`.
         """
 
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for reading in pieces."""
-
     def put(self, name: str, data: bytes) -> None:
         """Write a whole file, atomically and durably."""
-
-    def create(self, name: str) -> Draft:
-        """Start a file that is written in pieces."""
 
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         """Return the files directly in `folder` with their sizes in bytes, sorted by name, without drafts."""
