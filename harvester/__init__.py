@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harvester.api import export, export_async, records, stream, sync, sync_async
+    from harvester.dataset_options import ConvertOptions
+    from harvester.datasets.conversion import Conversion
+    from harvester.datasets.convert import convert
     from harvester.errors import (
         BadInput,
         CannotFinishNow,
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     )
     from harvester.fetch.pool import FailedRow
     from harvester.live import live_records
+    from harvester.media.in_python import media, media_async
+    from harvester.media.media_job import MediaSummary
+    from harvester.media.options import MediaOptions
     from harvester.schema import (
         AnswerItem,
         ClassificationRecord,
@@ -42,11 +48,15 @@ __all__ = [
     "CannotFinishNow",
     "ClassificationRecord",
     "Connection",
+    "Conversion",
+    "ConvertOptions",
     "CredentialsRefused",
     "FailedRow",
     "Format",
     "HarvesterError",
     "Limits",
+    "MediaOptions",
+    "MediaSummary",
     "ObjectRecord",
     "OptionItem",
     "RateLimited",
@@ -63,9 +73,12 @@ __all__ = [
     "Unavailable",
     "UnitRecord",
     "Unsound",
+    "convert",
     "export",
     "export_async",
     "live_records",
+    "media",
+    "media_async",
     "records",
     "stream",
     "sync",
@@ -86,11 +99,15 @@ _MODULES = {
     "CannotFinishNow": "harvester.errors",
     "ClassificationRecord": "harvester.schema",
     "Connection": "harvester.settings",
+    "Conversion": "harvester.datasets.conversion",
+    "ConvertOptions": "harvester.dataset_options",
     "CredentialsRefused": "harvester.errors",
     "FailedRow": "harvester.fetch.pool",
     "Format": "harvester.settings",
     "HarvesterError": "harvester.errors",
     "Limits": "harvester.settings",
+    "MediaOptions": "harvester.media.options",
+    "MediaSummary": "harvester.media.media_job",
     "ObjectRecord": "harvester.schema",
     "OptionItem": "harvester.schema",
     "RateLimited": "harvester.errors",
@@ -107,9 +124,12 @@ _MODULES = {
     "Unavailable": "harvester.errors",
     "UnitRecord": "harvester.schema",
     "Unsound": "harvester.errors",
+    "convert": "harvester.datasets.convert",
     "export": "harvester.api",
     "export_async": "harvester.api",
     "live_records": "harvester.live",
+    "media": "harvester.media.in_python",
+    "media_async": "harvester.media.in_python",
     "records": "harvester.api",
     "stream": "harvester.api",
     "sync": "harvester.api",

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-import msgspec
 from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
@@ -26,6 +25,7 @@ from harvester.errors import BadInput, SkipRow
 from harvester.events import Counters, say
 from harvester.export import export as export_project
 from harvester.fetch.pool import FailedRow
+from harvester.filters.given import Filters, with_filters
 from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, OnEvent
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 T = TypeVar("T")
-
-Filters = str | OwnFilter | Iterable[str | OwnFilter]
 
 _BATCHES_AHEAD = 32  # batches that wait for a consumer that is slower than the server; mostly of one row each
 _BATCH = 250  # records at once: a row may have millions
@@ -125,7 +123,7 @@ def export(
             `asyncio.run` it takes one Ctrl-C more, since the first only cancels the main task.
         Stop: as `export_async` does.
     """
-    return _run(
+    return run_blocking(
         partial(
             export_async, project, target, filters=filters, selection=selection, format=format, limits=limits,
             connection=connection, retry_failed=retry_failed, settle=settle, counters=counters,
@@ -169,11 +167,11 @@ async def export_async(
         CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
             committed is kept: the same call goes on.
     """
-    selection, functions = _with_filters(selection, filters, shown_name if target == "-" else stored_name)
+    selection, functions = with_filters(selection, filters, shown_name if target == "-" else stored_name)
     if not limits.in_this_process:
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
-    async with _opened(project, connection, stopping) as (session, info):
+    async with opened(project, connection, stopping) as (session, info):
         job = Job(info, selection, format, limits)
         if target == "-":
             return await write_stream(session, job, standard_output(), observer, functions=functions)
@@ -202,7 +200,7 @@ def sync(
     This is `sync_async` for code that is not async; see `export` for where it may be called and how it is
     interrupted.
     """
-    return _run(
+    return run_blocking(
         partial(
             sync_async, target, filters=filters, keep_names=keep_names, refetch=refetch, limits=limits,
             connection=connection, counters=counters, on_event=on_event,
@@ -239,7 +237,7 @@ async def sync_async(
         Unsound: it is damaged, so that what has changed since cannot be told.
         CannotFinishNow, and others: as `export_async` does; the same call goes on.
     """
-    selection, functions = _with_filters(Selection(), filters, stored_name)
+    selection, functions = with_filters(Selection(), filters, stored_name)
     if not isinstance(refetch, bool):
         refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
@@ -249,14 +247,14 @@ async def sync_async(
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
     options = SyncOptions(keep_names=keep_names, refetch=refetch)
-    async with _opened(spec.project.hash, connection, stopping) as (session, info):
+    async with opened(spec.project.hash, connection, stopping) as (session, info):
         job = Job(info, spec.selection, spec.format, limits)
         return await in_own_task(
             partial(sync_export, session, job, store, observer, functions=functions, options=options)
         )
 
 
-def _run(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
+def run_blocking(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
     """Return what `work` does, which runs in an event loop and a thread of its own; it is given `stopping`.
 
     An interrupt sets `stopping`, so that the work ends in good order, and is raised once it has. A second one
@@ -277,7 +275,7 @@ def _run(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
 
 
 @asynccontextmanager
-async def _opened(
+async def opened(
     project: str, connection: Connection | None, stopping: anyio.Event | None = None
 ) -> AsyncIterator[tuple["Session", ProjectInfo]]:
     """A session, closed at the end, and the project of that hash or title."""
@@ -308,12 +306,12 @@ async def _batches(
     The work is done by a task of its own, so that any task, also that of the garbage collector, may leave or
     close this generator: it holds no cancel scope.
     """
-    selection, functions = _with_filters(selection, filters, shown_name)
+    selection, functions = with_filters(selection, filters, shown_name)
     send, receive = anyio.create_memory_object_stream[list[bytes]](_BATCHES_AHEAD)
     failed: list[FailedRow] = []
 
     async def produce(send: MemoryObjectSendStream[list[bytes]]) -> None:
-        async with send, _opened(project, connection) as (session, info):
+        async with send, opened(project, connection) as (session, info):
             job = Job(info, selection, format, limits)
             rows = stream_rows(session, job, Observer(Counters()), functions=functions, reader=RowByRow)
             async with aclosing(rows):
@@ -355,21 +353,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield from ends[1:]
             begun.clear()
         begun.append(rest)
-
-
-def _with_filters(
-    selection: Selection, filters: Filters, name_of: Callable[[OwnFilter], str]
-) -> tuple[Selection, dict[str, OwnFilter]]:
-    """Return `selection` with `filters` named in it, and the functions among them by those names."""
-    names, functions = list(selection.filters), dict[str, OwnFilter]()
-    for wanted in (filters,) if isinstance(filters, str) or callable(filters) else filters:
-        name = wanted if isinstance(wanted, str) else name_of(wanted)
-        if not isinstance(wanted, str):
-            while name in functions:
-                name += "'"
-            functions[name] = wanted
-        names.append(name)
-    return msgspec.structs.replace(selection, filters=tuple(names)), functions
 
 
 def _check_importable(functions: Mapping[str, OwnFilter]) -> None:

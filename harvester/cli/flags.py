@@ -1,4 +1,4 @@
-"""Every flag, declared once: `--help`, the environment variables and the settings all follow from here.
+"""All flags, each declared once: `--help`, environment variables and settings are made from here.
 
 A `Flag` sets one field of a settings struct; type and default are the field's own. `takes` gives a verb
 the flags of whole groups, and the verb gets one finished struct a group.
@@ -16,28 +16,36 @@ from typer.core import TyperCommand
 
 from harvester.cli import values
 from harvester.cli.screen import Screen
+from harvester.dataset_options import DATASET_FORMATS, ConvertOptions
+from harvester.media.options import MediaOptions
 from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS
-from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
+from harvester.settings import (
+    Connection,
+    Format,
+    Limits,
+    Selection,
+    connection_from_environment,
+)
 
-# What the help says of `--emit` where it is left out.
+# The help's text for the default of `--emit`.
 DEFAULT_EMIT = f"{','.join(FILE_KINDS)}; to standard output {','.join(STREAM_KINDS)}"
 
 
 class Flag(NamedTuple):
-    """One flag: the field it sets, how it is spelt, what it does."""
+    """One flag: the field it sets, its spelling, and its help."""
 
     field: str
     spelt: str
     help: str
     metavar: str | None = None
     parse: Callable[[str], object] | None = None
-    # Words of the platform, matched in any case; several may stand in one value, separated by commas.
+    # Words of the platform, in any case; one value may hold several, separated by commas.
     words: Literal["upper", "lower"] | None = None
     default: str | None = None
 
 
 class Verb(TyperCommand):
-    """A command whose help shows its flags under the headings of their groups, none of them cut short."""
+    """A command whose help lists its flags in groups, without cutting them short."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -52,7 +60,7 @@ class Verb(TyperCommand):
 
 
 class Group(NamedTuple):
-    """The flags that make one settings struct, under one heading of the help."""
+    """The flags that fill one settings struct, under one heading of the help."""
 
     name: str
     title: str
@@ -101,6 +109,19 @@ CONNECTION = Group(
     connection_from_environment,
 )
 
+# The flags of `Selection` that choose among records. They work on an export as well as on the server's rows.
+RECORD_FLAGS = (
+    Flag("shapes", "--shape", "Objects of this shape, e.g. bounding_box. *", "SHAPE", words="lower"),
+    Flag("names", "--name", "Objects and classifications of this name. *", "NAME"),
+    Flag("feature_hashes", "--feature-hash", "... of this ontology feature. *", "HASH"),
+    Flag("approved", "--approved", "... whose last review approved them."),
+    Flag("min_confidence", "--min-confidence", "... of at least this confidence, 0 to 1.", "NUMBER"),
+    Flag("authors", "--author", "... created by this user. *", "EMAIL"),
+    Flag("manual", "--manual/--automated", "... made by hand, or by a model."),
+    Flag("where", "--where", "... that this CEL expression is true of.", "EXPRESSION"),
+    Flag("filters", "--filter", "... that your function package.module:callable keeps. *", "FUNCTION"),
+)
+
 SELECTION = Group(
     "selection",
     "Selection (those with * may be repeated)",
@@ -134,15 +155,7 @@ SELECTION = Group(
         Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
         Flag("datasets", "--dataset", "Dataset, by hash or title. *", "DATASET"),
         Flag("label_statuses", "--label-status", "Label status, e.g. LABELLED. *", "STATUS", words="upper"),
-        Flag("shapes", "--shape", "Objects of this shape, e.g. bounding_box. *", "SHAPE", words="lower"),
-        Flag("names", "--name", "Objects and classifications of this name. *", "NAME"),
-        Flag("feature_hashes", "--feature-hash", "... of this ontology feature. *", "HASH"),
-        Flag("approved", "--approved", "... whose last review approved them."),
-        Flag("min_confidence", "--min-confidence", "... of at least this confidence, 0 to 1.", "NUMBER"),
-        Flag("authors", "--author", "... created by this user. *", "EMAIL"),
-        Flag("manual", "--manual/--automated", "... made by hand, or by a model."),
-        Flag("where", "--where", "... that this CEL expression is true of.", "EXPRESSION"),
-        Flag("filters", "--filter", "... that your function package.module:callable keeps. *", "FUNCTION"),
+        *RECORD_FLAGS,
         Flag("include_reviews", "--include-reviews", "Ask for reviews and keep them in the records."),
         Flag(
             "include_archived",
@@ -157,6 +170,32 @@ SELECTION = Group(
         ),
     ),
     Selection,
+)
+
+RECORDS = Group("selection", "Records (those with * may be repeated)", Selection, RECORD_FLAGS, Selection)
+
+CONVERT = Group(
+    "options",
+    "Data set",
+    ConvertOptions,
+    (
+        Flag("to", "--to", "The format.", "|".join(DATASET_FORMATS), words="lower"),
+        Flag("split", "--split", "Shares of splits, e.g. train=0.8,val=0.1,test=0.1.", "SHARES"),
+        Flag(
+            "split_by",
+            "--split-by",
+            "What stays in one split: data, item, dataset or metadata.KEY.",
+            "WHAT",
+        ),
+        Flag("split_seed", "--split-seed", "Another number gives another division.", "NUMBER"),
+        Flag("include_unlabelled", "--include-unlabelled", "Add data without labels."),
+        Flag("no_empty", "--no-empty", "Leave out data of which no record is left."),
+        Flag("classes", "--classes", "Names, order and merging of classes.", "FILE"),
+        Flag("task", "--task", "What a model is to learn.", "TASK", words="lower"),
+        Flag("media", "--media", "Directory with the files that the labels are of.", "DIR"),
+        Flag("every_frame", "--every-frame", "Add frames of videos without objects."),
+    ),
+    ConvertOptions,
 )
 
 FORMAT = Group(
@@ -213,6 +252,26 @@ LIMITS = Group(
     Limits,
 )
 
+MEDIA = Group(
+    "media",
+    "Files (those with * may be repeated)",
+    MediaOptions,
+    (
+        Flag(
+            "only",
+            "--only",
+            "Files of labelled units; of empty ones; of all, unlabelled rows too.",
+            "labelled|empty|all",
+            words="lower",
+            default="all units of the export",
+        ),
+        Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
+        Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
+        Flag("recheck", "--recheck", "Read again what is there, and fetch again what is damaged."),
+    ),
+    MediaOptions,
+)
+
 SCREEN = Group(
     "screen",
     "Screen",
@@ -227,12 +286,18 @@ SCREEN = Group(
     Screen,
 )
 
-# The argument of the verbs that are about one project.
+
+def only(group: Group, *fields: str) -> Group:
+    """Return a group with those of its flags that set one of `fields`."""
+    return group._replace(flags=tuple(flag for flag in group.flags if flag.field in fields))
+
+
+# The argument of verbs on one project.
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]
 
 
 def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the flags of `groups`; its parameters named like a group get that group's struct."""
+    """Give a verb the flags of `groups`. Its parameter with the name of a group gets that group's struct."""
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         def run(**given: Any) -> None:
@@ -259,7 +324,7 @@ def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def _settings(group: Group, given: dict[str, Any]) -> dict[str, Any]:
-    """What the user gave, taken out of `given`; the rest is left to the struct's defaults."""
+    """Return the struct with the user's values, which are removed from `given`, and defaults."""
     taken = ((flag, given.pop(flag.field)) for flag in group.flags)
     return {flag.field: _value(flag, value) for flag, value in taken if value not in (None, (), [])}
 
@@ -276,7 +341,7 @@ def _value(flag: Flag, value: Any) -> Any:
 
 
 def _annotation(group: Group, flag: Flag, field: msgspec.structs.FieldInfo) -> Any:
-    """What typer needs to know of a flag, from the type and default of the field it sets."""
+    """Return a flag's typer declaration, from the type and default of the field that it sets."""
     default = flag.default
     if (
         default is None

@@ -13,9 +13,10 @@ from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
+from harvester.output.drafts import Files
 from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.planfile import PlainFile
-from harvester.output.target import Files, Target
+from harvester.output.target import Target
 from harvester.plan.changes import Change
 from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
 

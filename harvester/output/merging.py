@@ -11,12 +11,13 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from harvester.errors import Unsound
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, read_commit, write_commit
+from harvester.output.drafts import Files
 from harvester.output.layout import FAILED, commit_name
 from harvester.output.lines import FailedLabel, label_hash_of_line, read_as, read_lines
 from harvester.output.ndjson import PartWriter
 from harvester.output.repair import sound_file
 from harvester.output.scratch_files import ScratchFiles
-from harvester.output.target import Files, Target
+from harvester.output.target import Target
 from harvester.settings import Compression
 
 

@@ -8,8 +8,8 @@ import msgspec
 
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
+from harvester.output.drafts import Draft, Files
 from harvester.output.layout import FAILED, NOTES, part_name
-from harvester.output.target import Draft, Files
 from harvester.settings import Compression
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import IO, BinaryIO
 
 from harvester.errors import CannotFinishNow
 from harvester.events import one_line
-from harvester.output.target import Draft
+from harvester.output.drafts import Draft
 
 
 class ScratchFiles:
