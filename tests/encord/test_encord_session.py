@@ -108,6 +108,16 @@ def test_a_title_that_looks_like_a_hash_is_a_title(server: Recording, connect: C
     assert connect().find_project(OTHER).project_hash == PROJECT
 
 
+@pytest.mark.parametrize("title", ["Street scenes of the year 2026, east", PROJECT.replace("-", "")])
+def test_only_what_has_the_form_of_a_hash_is_asked_for_as_one(
+    server: Recording, connect: Connect, title: str
+) -> None:
+    """A title as long as a hash, and a hash without its dashes, are titles."""
+    server.answers = Platform(project(title))
+    assert connect().find_project(title).title == title
+    assert [urlsplit(asked.path).path.rpartition("/")[2] for asked in server.asked] == ["projects", ONTOLOGY]
+
+
 def test_all_pages_of_projects_are_listed(server: Recording, connect: Connect) -> None:
     """Page after page, until the token is empty, in whichever way."""
     server.answers = Platform(*(project(f"P{number}") for number in range(5)))

@@ -528,6 +528,24 @@ def test_faults_mean_the_same_through_the_untouched_sdk(
     assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_half_a_surrogate_pair_is_replaced_in_a_row_that_is_asked_for_alone(
+    server: Recording, connect: Connect, way: str
+) -> None:
+    """On both transports, with where it stood; what else is wrong with the row is its fault all the same."""
+    row = b'{"label_hash":"a","data_title":"\\ud800","data_units":{%b}}'
+    rows = rows_of(connect(transport=way))
+    server.answers = lambda asked: Reply(b'{"status":200,"response":%b}' % (row % b""))
+    answer = rows.get_label_row("a")
+    (came,) = answer.rows
+    assert json.loads(bytes(came)) == {"label_hash": "a", "data_title": "\ufffd", "data_units": {}}  # type: ignore[arg-type]
+    assert answer.replaced == {0: "data_title"}
+    server.answers = lambda asked: Reply(b'{"status":200,"response":%b}' % (row % b'"x":NaN'))
+    with pytest.raises(SkipRow, match="no valid JSON") as refused:
+        rows.get_label_row("a")
+    assert refused.value.failure == "unreadable"
+
+
 # -- the contract with the SDK --------------------------------------------------------------------
 
 MOVED = """
