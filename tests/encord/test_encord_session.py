@@ -136,6 +136,15 @@ def test_an_ambiguous_title_lists_the_candidates(server: Recording, connect: Con
     )
 
 
+def test_of_many_candidates_ten_are_listed(server: Recording, connect: Connect) -> None:
+    """And all are counted."""
+    hashes = [f"{PROJECT[:-2]}{number}" for number in range(10, 22)]
+    server.answers = Platform(*(project("Often", one) for one in hashes))
+    with pytest.raises(BadInput, match=r"^12 projects have the title") as refused:
+        connect().find_project("Often")
+    assert [one in refused.value.message for one in hashes] == [True] * 10 + [False] * 2
+
+
 def test_an_unknown_title_suggests_close_ones(server: Recording, connect: Connect) -> None:
     """A slip of the finger gets a hint, and anything else none."""
     server.answers = Platform(project("Street scenes"), project("Cats"))
@@ -217,16 +226,19 @@ def test_a_server_that_stays_down_ends_the_run_with_its_reason(
         connect().projects()
     assert len(server.asked) == len(slept) + 1 == 9
     assert 40 < sum(slept) < 60
+    for wait, least in zip(slept, [0.5, 1, 2, 4, 8, 10, 10, 10], strict=True):
+        assert least <= wait <= least + 1
 
 
-def test_a_server_that_asks_for_a_day_is_not_waited_for(
-    server: Recording, connect: Connect, slept: list[float]
+@pytest.mark.parametrize(("header", "waits"), [("60", 8), ("61", 0), ("86400", 0)])
+def test_a_server_that_asks_for_more_than_a_minute_is_not_waited_for(
+    server: Recording, connect: Connect, slept: list[float], header: str, waits: int
 ) -> None:
     """A wait that long is the user's to decide."""
-    server.answers = lambda asked: Reply(status=429, headers={"Retry-After": "86400"})
+    server.answers = lambda asked: Reply(status=429, headers={"Retry-After": header})
     with pytest.raises(CannotFinishNow):
         connect().projects()
-    assert (len(server.asked), slept) == (1, [])
+    assert (len(server.asked), slept) == (1 + waits, [60.0] * waits)
 
 
 # -- listing --------------------------------------------------------------------------------------
