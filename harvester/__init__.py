@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from harvester.api import export, export_async, records, stream, sync, sync_async
+    from harvester.dataset_options import ConvertOptions
+    from harvester.datasets.conversion import Conversion
+    from harvester.datasets.convert import convert
     from harvester.errors import (
         BadInput,
         CannotFinishNow,
@@ -42,6 +45,8 @@ __all__ = [
     "CannotFinishNow",
     "ClassificationRecord",
     "Connection",
+    "Conversion",
+    "ConvertOptions",
     "CredentialsRefused",
     "FailedRow",
     "Format",
@@ -63,6 +68,7 @@ __all__ = [
     "Unavailable",
     "UnitRecord",
     "Unsound",
+    "convert",
     "export",
     "export_async",
     "live_records",
@@ -86,6 +92,8 @@ _MODULES = {
     "CannotFinishNow": "harvester.errors",
     "ClassificationRecord": "harvester.schema",
     "Connection": "harvester.settings",
+    "Conversion": "harvester.datasets.conversion",
+    "ConvertOptions": "harvester.dataset_options",
     "CredentialsRefused": "harvester.errors",
     "FailedRow": "harvester.fetch.pool",
     "Format": "harvester.settings",
@@ -107,6 +115,7 @@ _MODULES = {
     "Unavailable": "harvester.errors",
     "UnitRecord": "harvester.schema",
     "Unsound": "harvester.errors",
+    "convert": "harvester.datasets.convert",
     "export": "harvester.api",
     "export_async": "harvester.api",
     "live_records": "harvester.live",

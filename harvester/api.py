@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
-import msgspec
 from anyio.from_thread import start_blocking_portal
 from anyio.streams.memory import MemoryObjectSendStream
 from anyio.to_thread import run_sync as in_thread
@@ -26,6 +25,7 @@ from harvester.errors import BadInput, SkipRow
 from harvester.events import Counters, say
 from harvester.export import export as export_project
 from harvester.fetch.pool import FailedRow
+from harvester.filters.given import Filters, with_filters
 from harvester.filters.naming import is_digest, shown_name, stored_name
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, OnEvent
@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from harvester.encord.session import Session
 
 T = TypeVar("T")
-
-Filters = str | OwnFilter | Iterable[str | OwnFilter]
 
 _BATCHES_AHEAD = 32  # batches that wait for a consumer that is slower than the server; mostly of one row each
 _BATCH = 250  # records at once: a row may have millions
@@ -169,7 +167,7 @@ async def export_async(
         CannotFinishNow: the server or the disk is in trouble, or the run was asked to stop. What is
             committed is kept: the same call goes on.
     """
-    selection, functions = _with_filters(selection, filters, shown_name if target == "-" else stored_name)
+    selection, functions = with_filters(selection, filters, shown_name if target == "-" else stored_name)
     if not limits.in_this_process:
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
@@ -239,12 +237,12 @@ async def sync_async(
         Unsound: it is damaged, so that what has changed since cannot be told.
         CannotFinishNow, and others: as `export_async` does; the same call goes on.
     """
-    selection, functions = _with_filters(Selection(), filters, stored_name)
+    selection, functions = with_filters(Selection(), filters, stored_name)
     if not isinstance(refetch, bool):
         refetch = tuple(sorted(set(strings("refetch", refetch)))) or False
     # First of all: nothing that the target names may be imported before.
     store = open_target(target)
-    spec = await in_thread(spec_of, store, selection.filters)
+    spec = await _in_thread(partial(spec_of, store, selection.filters), stopping)
     if not limits.in_this_process:
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
@@ -308,7 +306,7 @@ async def _batches(
     The work is done by a task of its own, so that any task, also that of the garbage collector, may leave or
     close this generator: it holds no cancel scope.
     """
-    selection, functions = _with_filters(selection, filters, shown_name)
+    selection, functions = with_filters(selection, filters, shown_name)
     send, receive = anyio.create_memory_object_stream[list[bytes]](_BATCHES_AHEAD)
     failed: list[FailedRow] = []
 
@@ -355,21 +353,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
             yield from ends[1:]
             begun.clear()
         begun.append(rest)
-
-
-def _with_filters(
-    selection: Selection, filters: Filters, name_of: Callable[[OwnFilter], str]
-) -> tuple[Selection, dict[str, OwnFilter]]:
-    """Return `selection` with `filters` named in it, and the functions among them by those names."""
-    names, functions = list(selection.filters), dict[str, OwnFilter]()
-    for wanted in (filters,) if isinstance(filters, str) or callable(filters) else filters:
-        name = wanted if isinstance(wanted, str) else name_of(wanted)
-        if not isinstance(wanted, str):
-            while name in functions:
-                name += "'"
-            functions[name] = wanted
-        names.append(name)
-    return msgspec.structs.replace(selection, filters=tuple(names)), functions
 
 
 def _check_importable(functions: Mapping[str, OwnFilter]) -> None:

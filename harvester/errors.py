@@ -12,6 +12,7 @@
         ├── CredentialsRefused   4  credentials or permission
         │   └── KeyLocked           the key needs a passphrase, and none was given
         ├── CannotFinishNow      5  server down, disk full, deadline: run the same command again
+        │   └── StoreAway           an object store throttles, fails or cannot be reached; it is waited for
         └── TargetRefused        6  the target is in use or belongs to another export
 
 Exceptions of libraries are translated to these once, where they enter, with `raise ... from exc`. Messages
@@ -126,6 +127,14 @@ class CannotFinishNow(Stop):
     """Server down, disk full, or deadline passed. Running the same command again continues."""
 
     exit_code = 5
+
+
+class StoreAway(CannotFinishNow):
+    """An object store throttles, fails or cannot be reached now. `answered`: it did answer, with an error."""
+
+    def __init__(self, message: str, *, answered: bool = False, **concerning: Unpack[Concerning]) -> None:
+        super().__init__(message, **concerning)
+        self.answered = answered
 
 
 class TargetRefused(Stop):

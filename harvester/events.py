@@ -27,6 +27,8 @@ LEVELS: Mapping[str, int] = {
     "selection.unknown_feature": logging.WARNING,
     "listing.filter_ignored": logging.WARNING,
     "listing.filter_contradicted": logging.WARNING,
+    "store.away": logging.WARNING,
+    "store.answers": logging.INFO,
     "part.started": logging.DEBUG,
     "part.committed": logging.INFO,
     "part.repaired": logging.WARNING,

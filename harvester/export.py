@@ -53,12 +53,12 @@ async def export(
     reader = partial(Extractor, job.selection, job.format, functions=functions)
     reader(job.project.ontology)
     async with stopping_when(observer.stopping, job.limits.max_duration) as stopping:
-        if await in_thread(is_first_run, target, job.spec):
+        if await stopping.waited_for(partial(is_first_run, target, job.spec)):
             # Before the target is created: a misspelt name must leave nothing behind.
             check = partial(check_selection, session, job.project, job.selection, observer.on_event)
             await stopping.cut_short(partial(in_thread, check, abandon_on_cancel=True))
-        await in_thread(target.ensure)
-        async with held(target.lock, stopping):
+        await stopping.waited_for(target.ensure)
+        async with held(target, stopping):
             await in_thread(mend_state, target, job.spec)
             context = RunContext(session, job, observer, stopping)
             run = Run(context, target, FromListing(context), reader)

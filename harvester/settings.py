@@ -90,10 +90,10 @@ class Connection(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         check_domain(self.domain)
-        _one_of("transport", [self.transport], get_args(Transport))
+        check_one_of("transport", [self.transport], get_args(Transport))
         for name in ("connect_timeout", "read_timeout", "request_deadline"):
-            _within(name, getattr(self, name), 0.001, 86_400)
-        _within("max response bytes", self.max_response_bytes, 1024**2, 1024**4)
+            check_within(name, getattr(self, name), 0.001, 86_400)
+        check_within("max response bytes", self.max_response_bytes, 1024**2, 1024**4)
 
     def __repr__(self) -> str:
         return f"Connection(domain={self.domain!r}, transport={self.transport!r})"
@@ -141,12 +141,12 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _make_tuples(self)
-        _one_of("task status", self.task_statuses, TASK_STATUSES)
-        _one_of("label status", self.label_statuses, LABEL_STATUSES)
-        _one_of("data type", self.data_types, DATA_TYPES)
-        _one_of("shape", self.shapes, SHAPES)
+        check_one_of("task status", self.task_statuses, TASK_STATUSES)
+        check_one_of("label status", self.label_statuses, LABEL_STATUSES)
+        check_one_of("data type", self.data_types, DATA_TYPES)
+        check_one_of("shape", self.shapes, SHAPES)
         if self.shadow_data_state is not None:
-            _one_of("shadow data state", [self.shadow_data_state], SHADOW_DATA_STATES)
+            check_one_of("shadow data state", [self.shadow_data_state], SHADOW_DATA_STATES)
         for field in self.__struct_fields__:
             value = getattr(self, field)
             if value == "" or (isinstance(value, tuple) and "" in value):
@@ -162,7 +162,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
                 f"nothing can be edited after {self.edited_after} and before {self.edited_before}: swap them"
             )
         if self.min_confidence is not None:
-            _within("minimum confidence", self.min_confidence, 0, 1)
+            check_within("minimum confidence", self.min_confidence, 0, 1)
         if self.where is not None:
             from harvester.expression import Where  # imported here to avoid an import cycle
 
@@ -184,9 +184,9 @@ class Format(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _make_tuples(self)
-        _within("rows per part", self.rows_per_part, 1, 1_000_000)
+        check_within("rows per part", self.rows_per_part, 1, 1_000_000)
         if self.compress is not None:
-            _one_of("compression", [self.compress], get_args(Compression))
+            check_one_of("compression", [self.compress], get_args(Compression))
         if self.emit is None:
             return
         if not self.emit:
@@ -230,14 +230,14 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     scheduler: str | None = None
 
     def __post_init__(self) -> None:
-        _within("concurrency", self.concurrency, 1, 1024)
-        _within("requests a second", self.max_rps, 0.001, 100_000)
-        _within("bundle size", self.bundle_size, 1, 1000)
-        _within("memory in bytes", self.max_memory, 16 * 1024**2, 1024**4)
-        _within("duration in seconds", self.max_duration, 0.001, 10 * 365 * 86_400)
-        _within("attempts", self.max_attempts, 1, 100)
-        _within("processes", self.processes, 1, 256)
-        _one_of("engine", [self.engine], get_args(Engine))
+        check_within("concurrency", self.concurrency, 1, 1024)
+        check_within("requests a second", self.max_rps, 0.001, 100_000)
+        check_within("bundle size", self.bundle_size, 1, 1000)
+        check_within("memory in bytes", self.max_memory, 16 * 1024**2, 1024**4)
+        check_within("duration in seconds", self.max_duration, 0.001, 10 * 365 * 86_400)
+        check_within("attempts", self.max_attempts, 1, 100)
+        check_within("processes", self.processes, 1, 256)
+        check_one_of("engine", [self.engine], get_args(Engine))
         if self.engine == "dask" and not self.scheduler:
             raise BadInput("the engine dask needs the address of a scheduler, e.g. tcp://host:8786")
         if self.scheduler is not None:
@@ -352,7 +352,7 @@ def strings(field: str, given: object) -> tuple[str, ...]:
 
 def check_kinds(kinds: Iterable[str]) -> None:
     """Raise BadInput if one of `kinds` is not a kind of record."""
-    _one_of("record kind", kinds, KINDS)
+    check_one_of("record kind", kinds, KINDS)
 
 
 def _make_tuples(settings: msgspec.Struct) -> None:
@@ -363,13 +363,15 @@ def _make_tuples(settings: msgspec.Struct) -> None:
             msgspec.structs.force_setattr(settings, field, strings(field, given))
 
 
-def _one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+def check_one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:
+    """Raise BadInput if one of `values` is not allowed. `what` names them in the message."""
     for value in values:
         if value not in allowed:
             raise BadInput(f"unknown {what} {value!r}: one of {', '.join(allowed)}")
 
 
-def _within(what: str, value: float | None, low: float, high: float) -> None:
+def check_within(what: str, value: float | None, low: float, high: float) -> None:
+    """Raise BadInput if `value` is a number outside `low` to `high`. `what` names it in the message."""
     # `not low <= value` instead of `value < low`, so that NaN is rejected too.
     if value is not None and not low <= value <= high:
         raise BadInput(f"{what.replace('_', ' ')} must be from {low:,} to {high:,}, not {value}")

@@ -18,10 +18,9 @@ import anyio.from_thread
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import CannotFinishNow, TargetRefused, unwrapped
+from harvester.output.target import Target
 
 T = TypeVar("T")
-
-Lock = Callable[[Callable[[TargetRefused], None]], AbstractContextManager[None]]  # see `Target.lock`
 
 _LOOK_EVERY = 1000  # items: takes a few milliseconds, and looking costs nothing beside it
 
@@ -150,23 +149,28 @@ async def stopping_when(asked: anyio.Event | None, after: float | None) -> Async
 
 
 @asynccontextmanager
-async def held(lock: Lock, stopping: Stopping) -> AsyncIterator[None]:
-    """Hold a blocking `lock`. Waiting for it ends when the run is to stop.
+async def held(target: Target, stopping: Stopping) -> AsyncIterator[None]:
+    """Hold the lock of `target`. When the run is to stop, waiting for the lock or for a store ends.
 
     Raises:
         TargetRefused: the lock was lost. What ran under it has been cancelled.
     """
     loop, lost = asyncio.get_running_loop(), _Lost()
 
+    async def hurry() -> None:
+        await stopping.event.wait()
+        target.hurry()
+
     def on_lost(error: TargetRefused) -> None:
         loop.call_soon_threadsafe(lost.set, error)
 
     taken = ExitStack()
     try:
-        await stopping.waited_for(lambda: taken.enter_context(lock(on_lost)))
+        await stopping.waited_for(lambda: taken.enter_context(target.lock(on_lost)))
         with unwrapped():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lost.raise_it)
+                tasks.start_soon(hurry)
                 yield
                 tasks.cancel_scope.cancel()
     finally:

@@ -96,7 +96,7 @@ async def sync(
     reader = partial(Extractor, job.selection, job.format, functions=functions)
     async with (
         stopping_when(observer.stopping, job.limits.max_duration) as stopping,
-        held(target.lock, stopping),
+        held(target, stopping),
     ):
         before = await in_thread(_finished, target, job)
         context = RunContext(session, job, observer, stopping)

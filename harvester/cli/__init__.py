@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = {
     "plan": "plan",
     "export": "export",
     "sync": "sync",
+    "convert": "convert",
     "verify": "verify",
     "report": "report",
     "simulate": "simulate",

@@ -16,8 +16,15 @@ from typer.core import TyperCommand
 
 from harvester.cli import values
 from harvester.cli.screen import Screen
+from harvester.dataset_options import DATASET_FORMATS, ConvertOptions
 from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS
-from harvester.settings import Connection, Format, Limits, Selection, connection_from_environment
+from harvester.settings import (
+    Connection,
+    Format,
+    Limits,
+    Selection,
+    connection_from_environment,
+)
 
 # What the help says of `--emit` where it is left out.
 DEFAULT_EMIT = f"{','.join(FILE_KINDS)}; to standard output {','.join(STREAM_KINDS)}"
@@ -101,6 +108,19 @@ CONNECTION = Group(
     connection_from_environment,
 )
 
+# The flags of `Selection` that choose among records. They work on an export as well as on the server's rows.
+RECORD_FLAGS = (
+    Flag("shapes", "--shape", "Objects of this shape, e.g. bounding_box. *", "SHAPE", words="lower"),
+    Flag("names", "--name", "Objects and classifications of this name. *", "NAME"),
+    Flag("feature_hashes", "--feature-hash", "... of this ontology feature. *", "HASH"),
+    Flag("approved", "--approved", "... whose last review approved them."),
+    Flag("min_confidence", "--min-confidence", "... of at least this confidence, 0 to 1.", "NUMBER"),
+    Flag("authors", "--author", "... created by this user. *", "EMAIL"),
+    Flag("manual", "--manual/--automated", "... made by hand, or by a model."),
+    Flag("where", "--where", "... that this CEL expression is true of.", "EXPRESSION"),
+    Flag("filters", "--filter", "... that your function package.module:callable keeps. *", "FUNCTION"),
+)
+
 SELECTION = Group(
     "selection",
     "Selection (those with * may be repeated)",
@@ -134,15 +154,7 @@ SELECTION = Group(
         Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
         Flag("datasets", "--dataset", "Dataset, by hash or title. *", "DATASET"),
         Flag("label_statuses", "--label-status", "Label status, e.g. LABELLED. *", "STATUS", words="upper"),
-        Flag("shapes", "--shape", "Objects of this shape, e.g. bounding_box. *", "SHAPE", words="lower"),
-        Flag("names", "--name", "Objects and classifications of this name. *", "NAME"),
-        Flag("feature_hashes", "--feature-hash", "... of this ontology feature. *", "HASH"),
-        Flag("approved", "--approved", "... whose last review approved them."),
-        Flag("min_confidence", "--min-confidence", "... of at least this confidence, 0 to 1.", "NUMBER"),
-        Flag("authors", "--author", "... created by this user. *", "EMAIL"),
-        Flag("manual", "--manual/--automated", "... made by hand, or by a model."),
-        Flag("where", "--where", "... that this CEL expression is true of.", "EXPRESSION"),
-        Flag("filters", "--filter", "... that your function package.module:callable keeps. *", "FUNCTION"),
+        *RECORD_FLAGS,
         Flag("include_reviews", "--include-reviews", "Ask for reviews and keep them in the records."),
         Flag(
             "include_archived",
@@ -157,6 +169,32 @@ SELECTION = Group(
         ),
     ),
     Selection,
+)
+
+RECORDS = Group("selection", "Records (those with * may be repeated)", Selection, RECORD_FLAGS, Selection)
+
+CONVERT = Group(
+    "options",
+    "Data set",
+    ConvertOptions,
+    (
+        Flag("to", "--to", "The format.", "|".join(DATASET_FORMATS), words="lower"),
+        Flag("split", "--split", "Shares of splits, e.g. train=0.8,val=0.1,test=0.1.", "SHARES"),
+        Flag(
+            "split_by",
+            "--split-by",
+            "What stays in one split: data, item, dataset or metadata.KEY.",
+            "WHAT",
+        ),
+        Flag("split_seed", "--split-seed", "Another number gives another division.", "NUMBER"),
+        Flag("include_unlabelled", "--include-unlabelled", "Add data without labels."),
+        Flag("no_empty", "--no-empty", "Leave out data of which no record is left."),
+        Flag("classes", "--classes", "Names, order and merging of classes.", "FILE"),
+        Flag("task", "--task", "What a model is to learn.", "TASK", words="lower"),
+        Flag("media", "--media", "Directory with the files that the labels are of.", "DIR"),
+        Flag("every_frame", "--every-frame", "Add frames of videos without objects."),
+    ),
+    ConvertOptions,
 )
 
 FORMAT = Group(

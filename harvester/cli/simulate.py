@@ -31,6 +31,14 @@ Burst = Annotated[
 MaxRows = Annotated[
     int | None, typer.Option("--max-rows", metavar="NUMBER", help="Label rows a request, at most.")
 ]
+MediaUrlLife = Annotated[
+    str | None,
+    typer.Option("--media-url-life", metavar="TIME", help="How long a signed URL is good for. [1d]"),
+]
+MediaRate = Annotated[
+    float | None,
+    typer.Option("--media-rate", metavar="NUMBER", help="Requests a second for files; 429 above."),
+]
 FaultsFile = Annotated[
     Path | None,
     typer.Option(
@@ -67,6 +75,8 @@ def simulate(
     rate: Rate = None,
     burst: Burst = None,
     max_rows: MaxRows = None,
+    media_url_life: MediaUrlLife = None,
+    media_rate: MediaRate = None,
     faults: FaultsFile = None,
     edit_every: EditEvery = None,
     port: Port = 0,
@@ -85,6 +95,7 @@ def simulate(
         raise BadInput(f"{exc.name} is missing: {how_to_install('simulator')}") from exc
 
     flags = {"rate": rate, "burst": burst, "max_rows": max_rows}
+    flags |= {"media_rate": media_rate, "media_url_life": _positive("--media-url-life", media_url_life)}
     flags |= {"latency": values.duration(latency) or None, "jitter": values.duration(jitter) or None}
     wanted = {} if faults is None else _json(faults)
     if unknown := [key for key in wanted if key not in Faults.__struct_fields__]:
@@ -102,7 +113,7 @@ def simulate(
         tls=not http,
         port=port,
         directory=str(directory) if directory else None,
-        edit_every=_positive(edit_every),
+        edit_every=_positive("--edit-every", edit_every),
     )
     try:
         serve(options, on.put_json, _until_interrupted)
@@ -112,11 +123,11 @@ def simulate(
         raise BadInput(f"port {port} is in use: choose another --port, or 0 for any free one") from exc
 
 
-def _positive(text: str | None) -> float | None:
+def _positive(flag: str, text: str | None) -> float | None:
     """Seconds, more than none."""
     seconds = None if text is None else values.duration(text)
     if seconds is not None and seconds <= 0:
-        raise BadInput("--edit-every: a time above 0, e.g. 10s")
+        raise BadInput(f"{flag}: a time above 0, e.g. 10s")
     return seconds
 
 

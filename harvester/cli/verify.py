@@ -22,19 +22,26 @@ SHOWN = 20  # problems, and rows of each kind, named on the terminal; --json nam
 UNSOUND = 3
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or address of an export.")]
+Verified = Annotated[
+    str, typer.Argument(metavar="DIR", help="Directory or address of an export, or directory of a data set.")
+]
 Server = Annotated[
     bool, typer.Option("--server", help="List again: which rows were edited, added, removed since.")
 ]
 
 
 @takes(CONNECTION, SCREEN)
-def verify(directory: Directory, *, server: Server = False, connection: Connection, screen: Screen) -> None:
-    """Check an export: every part there, every byte as committed, every row accounted for. Exit 3 if not."""
+def verify(directory: Verified, *, server: Server = False, connection: Connection, screen: Screen) -> None:
+    """Check an export or a data set: all files there, every byte as written, every row. Exit 3 if not."""
+    from harvester.datasets.conversion import is_data_set, verify_conversion
     from harvester.output.target import open_target
     from harvester.output.verify import verify as check
 
     console = screen.listen()
-    report = check(open_target(directory))
+    data_set = is_data_set(directory)
+    if data_set and server:
+        raise BadInput("--server is for an export: a data set has no plan to compare with the server")
+    report = verify_conversion(directory) if data_set else check(open_target(directory))
     drift = _drift(directory, connection) if server else None
     if screen.json:
         facts = {"target": str(directory), "ok": report.ok, "problems": report.problems}

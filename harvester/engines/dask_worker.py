@@ -92,7 +92,7 @@ def harvest(versions: dict[str, str | None], work: bytes, part: int, rows: bytes
 
 async def begin_no_more(export: str, dask_worker: Worker) -> None:
     """Make a worker refuse parts of `export` that it has not begun."""
-    (await _installed(dask_worker)).ended.append(export)
+    (await _installed(dask_worker)).begin_no_more(export)
 
 
 async def leave(export: str, dask_worker: Worker) -> None:
@@ -153,9 +153,15 @@ class HarvestingPlugin(WorkerPlugin):
         if start == "executing" and finish == "released" and str(key) in self._running:
             self._leaving = asyncio.ensure_future(self.leave(export_of(str(key))))
 
+    def begin_no_more(self, name: str) -> None:
+        """Refuse parts of an export that are not begun, and let those under way wait for no store."""
+        self.ended.append(name)
+        if name in self._exports:
+            self._exports[name].hurry()
+
     async def leave(self, name: str) -> None:
         """Cancel the running parts of an export, and close what it keeps open for them."""
-        self.ended.append(name)
+        self.begin_no_more(name)
         running = [future for key, future in self._running.items() if export_of(key) == name]
         for future in running:
             future.cancel()
@@ -192,6 +198,7 @@ class _Export:
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
             equipment = stack.enter_context(equipped(work, with_own_credentials(work.connection)))
+            self._target = equipment.target
             pool = harvesting(work, equipment, self._counters, self._say)
             self._harvest_part = stack.enter_context(self._portal.wrap_async_context_manager(pool))
             self._stack = stack.pop_all()
@@ -199,6 +206,10 @@ class _Export:
     def begin(self, part: int, rows: bytes) -> "Future[Done]":
         """Start to harvest a part. Cancelling the returned future cancels the harvest."""
         return self._portal.start_task_soon(self._harvest, part, decoded(rows, list[PlanRow]))
+
+    def hurry(self) -> None:
+        """Wait no longer for a store that is away."""
+        self._target.hurry()
 
     def close(self) -> None:
         """Close session, pool and loop. No part may be running. Blocking."""

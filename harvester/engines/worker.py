@@ -35,6 +35,7 @@ from harvester.engines.messages import (
     to_worker,
 )
 from harvester.events import Counters
+from harvester.output.target import Target
 from harvester.process import set_up
 
 _TICK = 0.2  # seconds between two reports of the counters: often enough for the progress display
@@ -85,6 +86,7 @@ async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_listen, incoming, send, stopping)
             tasks.start_soon(_report, counters, put)
+            tasks.start_soon(_hurry, equipment.target, stopping)
             await local.run(
                 work,
                 parts(inbox),
@@ -108,6 +110,11 @@ async def _listen(
                 parts.close()
             case StopWorker():
                 stopping.set()
+
+
+async def _hurry(target: Target, stopping: anyio.Event) -> None:
+    await stopping.wait()
+    target.hurry()
 
 
 async def _report(counters: Counters, put: Any) -> None:

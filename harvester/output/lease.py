@@ -17,19 +17,17 @@ with their work, and write only while the lease has that token.
 
 import secrets
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.from_thread
 import msgspec
 
-from harvester.errors import BadInput, HarvesterError, TargetRefused
+from harvester.errors import BadInput, HarvesterError, StoreAway, TargetRefused
 from harvester.events import one_line, say
 from harvester.output.layout import STATE
 from harvester.output.lock_owner import LockOwner
+from harvester.output.outages import Clock, Outages
 from harvester.output.store_client import ObjectChanged, Objects
 
 if TYPE_CHECKING:
@@ -51,20 +49,6 @@ class _Lock(msgspec.Struct, frozen=True):
     owner: LockOwner | None = None  # None: the lease is free
 
 
-class Clock:
-    """The time of threads that block, and so have no event loop's clock. Tests give their own."""
-
-    def now(self) -> float:
-        """Return seconds since a fixed moment."""
-        return time.monotonic()  # noqa: TID251
-
-    def pause(self, seconds: float) -> None:
-        """Sleep. Raises if this thread works for a task of an event loop that has been cancelled."""
-        with suppress(anyio.NoEventLoopError):
-            anyio.from_thread.check_cancelled()
-        threading.Event().wait(seconds)
-
-
 OnLost = Callable[[TargetRefused], None]
 
 
@@ -81,6 +65,7 @@ class Lease:
 
     Attributes:
         token: of the owner, which is this process once it holds the lease.
+        outages: those of the store, which its target waits out.
     """
 
     def __init__(
@@ -92,7 +77,9 @@ class Lease:
         clock: Clock | None = None,
         renewal: float = _RENEWAL,
     ) -> None:
-        self._clock = clock or Clock()
+        # Who has a token works for a process that the store has answered.
+        self.outages = Outages(one_line(name), clock=clock, answered=bool(token))
+        self._clock = self.outages.clock
         self._renewal = renewal
         self._objects = objects
         self._name = one_line(name)
@@ -108,20 +95,22 @@ class Lease:
     def hold(self, on_lost: OnLost) -> Iterator[None]:
         """Acquire the lease, and renew it until the context is left.
 
-        Waits for the lease of a dead owner to end. `on_lost` is called, in a thread, when a renewal finds
+        Waits for the lease of a dead owner to end. After an outage of the store it watches that lease anew:
+        meanwhile nobody could renew it. `on_lost` is called, in a thread, when a renewal finds
         that another process has taken over the lease.
 
         Raises:
             TargetRefused: another process holds the lease.
             BadInput: the store does not support conditional writes.
         """
-        self._acquire()
+        ours = _Lock(secrets.token_hex(16), 0, LockOwner.this_process())
+        self.outages.wait_out(lambda: self._acquire(ours))
         ended = threading.Event()
         renewal = threading.Thread(
             target=self._keep_renewing, args=(ended, on_lost), name="lease", daemon=True
         )
         try:
-            self._check_conditions()
+            self.outages.wait_out(self._check_conditions)
             renewal.start()
             yield
         finally:
@@ -135,7 +124,7 @@ class Lease:
 
         Raises:
             TargetRefused: another process has taken over the lease, or this process has released it.
-            CannotFinishNow: the lease cannot be renewed.
+            StoreAway: the store does not answer, so nothing may be written now.
         """
         with self._mutex:
             if self._released:
@@ -146,11 +135,13 @@ class Lease:
                 return
         self._assure_same_owner()
 
-    def _acquire(self) -> None:
+    def _acquire(self, ours: _Lock) -> None:
         seen, since = None, 0.0
         while True:
             found = self._objects.get(LOCK)
             lock = _parse(found[0]) if found else None
+            if lock == ours:
+                lock = None  # it was written, but the response was lost
             if lock is not None and lock.owner is not None and (alive := lock.owner.is_alive()) is not False:
                 if alive or (seen is not None and lock != seen):
                     raise TargetRefused(f"{self._name} is in use by {lock.owner}")
@@ -161,8 +152,7 @@ class Lease:
                     self._clock.pause(_POLL)
                     continue
             with suppress(ObjectChanged):
-                taken = _Lock(secrets.token_hex(16), 0, LockOwner.this_process())
-                return self._write(taken, found[1] if found else None)
+                return self._write(ours, found[1] if found else None)
 
     def _check_conditions(self) -> None:
         """Renew the lease once, then try writes whose conditions do not hold.
@@ -214,11 +204,14 @@ class Lease:
             try:
                 with self._mutex:
                     self._renew()
+                self.outages.over()
             except TargetRefused as error:
                 on_lost(error)
                 return
+            except StoreAway as error:
+                self.outages.noticed(error)  # the next renewal or the next write tries again
             except HarvesterError:
-                pass  # the next renewal or the next write tries again
+                pass
 
     def _release(self) -> None:
         assert self._held is not None

@@ -6,24 +6,29 @@ that has lost the lease without noticing therefore cannot overwrite an object of
 is a large file, which is uploaded in pieces, because obstore does not support a condition there: for it the
 lease is checked when the last piece is sent.
 
+While the store is away, every operation waits for it. A write begins again with checking the lease, so what
+is written after an outage is written under a lease that was renewed after it.
+
 The incomplete upload of a killed process is invisible to readers, and obstore cannot list it. A lifecycle
 rule of the bucket should abort incomplete uploads.
 """
 
-import queue
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
-from typing import BinaryIO
+from tempfile import SpooledTemporaryFile, gettempdir
+from typing import IO, BinaryIO
 
 from harvester.errors import CannotFinishNow
+from harvester.events import one_line
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
-from harvester.output.store_client import ObjectChanged, Objects, parse_address
+from harvester.output.store_address import parse_address
+from harvester.output.store_client import CHUNK, OF_LOCK, ObjectChanged, Objects
 
 LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
 _TRIES = 5  # attempts of a conditional write, if each finds that the object has changed
-_PIECES_AHEAD = 2  # pieces that wait for the upload thread, at most
 
 
 class ObjectStoreTarget:
@@ -38,7 +43,8 @@ class ObjectStoreTarget:
     ) -> None:
         address = parse_address(name)
         self._objects = objects or Objects(address)
-        self._lease = lease or Lease(self._objects, str(address), token)
+        self._lease = lease or Lease(Objects(address, timing=OF_LOCK), str(address), token)
+        self._wait_out = self._lease.outages.wait_out
         self._folder = ""
 
     @property
@@ -53,29 +59,35 @@ class ObjectStoreTarget:
         return True
 
     def ensure(self) -> None:
-        self._objects.check()
+        self._wait_out(self._objects.check)
 
     def within(self, folder: str) -> "ObjectStoreTarget":
         inner = object.__new__(ObjectStoreTarget)
-        inner._objects, inner._lease = self._objects, self._lease
+        inner._objects, inner._lease, inner._wait_out = self._objects, self._lease, self._wait_out
         inner._folder = self._key(folder) + "/"
         return inner
 
     def lock(self, on_lost: OnLost = nobody_to_tell) -> AbstractContextManager[None]:
         return self._lease.hold(on_lost)
 
+    def hurry(self) -> None:
+        self._lease.outages.hurry()
+
     def read(self, name: str) -> bytes | None:
-        found = self._objects.get(self._key(name))
+        found = self._wait_out(partial(self._objects.get, self._key(name)))
         return found[0] if found else None
 
     def open(self, name: str) -> BinaryIO:
         try:
-            return self._objects.stream(self._key(name))
+            return self._objects.stream(self._key(name), self._wait_out)
         except FileNotFoundError as error:
             raise CannotFinishNow(f"{self.name}/{name}: there is no such object") from error
 
     def put(self, name: str, data: bytes) -> None:
-        key, over = self._key(name), None
+        self._wait_out(partial(self._put, self._key(name), data))
+
+    def _put(self, key: str, data: bytes) -> None:
+        over = None
         for _ in range(_TRIES):
             self._lease.assure()  # must come after the version was read, see the module's docstring
             try:
@@ -83,22 +95,38 @@ class ObjectStoreTarget:
                 return
             except ObjectChanged:
                 over = self._objects.version(key)  # read only now, since most objects are new
-        raise CannotFinishNow(f"{self.name}/{name} is being written by somebody else")
+        raise CannotFinishNow(f"{self._objects.address}/{key} is being written by somebody else")
 
     def create(self, name: str) -> "_ObjectDraft":
         return _ObjectDraft(self, name)
 
-    def upload(self, name: str) -> "_Upload":
-        """Start uploading a file in pieces. It replaces an earlier object of that name."""
-        return _Upload(partial(self._objects.upload, self._key(name)), self._lease.assure)
+    def upload(self, name: str, file: IO[bytes]) -> None:
+        """Write `file` in pieces. It replaces an earlier object of that name."""
+        self._wait_out(partial(self._upload, self._key(name), file))
+
+    def _upload(self, key: str, file: IO[bytes]) -> None:
+        self._lease.assure()
+        file.seek(0)
+        self._objects.upload(key, self._pieces(file))
+
+    def _pieces(self, file: IO[bytes]) -> Iterator[bytes]:
+        """Yield the pieces of an upload. Before it ends, and so is completed, the lease is checked again."""
+        while piece := file.read(CHUNK):
+            yield piece
+        with ThreadPoolExecutor(1) as other:  # obstore takes no second call from a thread that it reads in
+            other.submit(self._lease.assure).result()
 
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         prefix = f"{folder}/" if folder else ""
-        return [(prefix + name, size) for name, size in self._objects.names(self._key(folder).rstrip("/"))]
+        found = self._wait_out(partial(self._objects.names, self._key(folder).rstrip("/")))
+        return [(prefix + name, size) for name, size in found]
 
     def delete(self, name: str) -> None:
+        self._wait_out(partial(self._delete, self._key(name)))
+
+    def _delete(self, key: str) -> None:
         self._lease.assure()
-        self._objects.delete(self._key(name))
+        self._objects.delete(key)
 
     def leftovers(self) -> list[str]:
         return []
@@ -111,94 +139,41 @@ class ObjectStoreTarget:
 
 
 class _ObjectDraft:
-    """A file that is held in memory while it is small, and uploaded in pieces once it is large."""
+    """A file that is kept here until it is complete: in memory while it is small, else in a temporary file.
+
+    So it can be sent again, from its beginning, when the store was away.
+    """
 
     def __init__(self, target: ObjectStoreTarget, name: str) -> None:
         self._target = target
         self._name = name
-        self._buffer: bytearray | None = bytearray()
-        self._upload: _Upload | None = None
+        self._file: IO[bytes] = SpooledTemporaryFile(max_size=LARGE)  # noqa: SIM115  # closed by `discard`
 
     def write(self, data: bytes) -> None:
-        if self._upload is not None:
-            self._upload.send(data)
-            return
-        assert self._buffer is not None
-        self._buffer += data
-        if len(self._buffer) >= LARGE:
-            self._upload = self._target.upload(self._name)
-            self._upload.send(bytes(self._buffer))
-            self._buffer = bytearray()
+        with self._kept():
+            self._file.write(data)
 
     def commit(self) -> None:
-        assert self._buffer is not None
         try:
-            if self._upload is not None:
-                self._upload.finish()
+            with self._kept():
+                size = self._file.seek(0, os.SEEK_END)
+                self._file.seek(0)
+                data = self._file.read() if size < LARGE else b""
+            if size < LARGE:
+                self._target.put(self._name, data)
             else:
-                self._target.put(self._name, bytes(self._buffer))
+                self._target.upload(self._name, self._file)
         finally:
-            self._buffer = self._upload = None
+            self.discard()
 
     def discard(self) -> None:
-        if self._upload is not None:
-            self._upload.drop()
-        self._buffer = self._upload = None
+        with suppress(OSError):
+            self._file.close()
 
-
-class _Dropped(Exception):
-    pass
-
-
-class _Upload:
-    """A thread that uploads the pieces it is given. At most `_PIECES_AHEAD` wait for it."""
-
-    def __init__(self, upload: Callable[[Iterator[bytes]], None], assure: Callable[[], None]) -> None:
-        self._assure = assure
-        self._pieces: queue.Queue[bytes | _Dropped | None] = queue.Queue(_PIECES_AHEAD)
-        self._error: BaseException | None = None
-        self._ended = False  # the last piece was taken
-        self._thread = threading.Thread(target=self._run, args=(upload,), name="upload", daemon=True)
-        self._thread.start()
-
-    def send(self, data: bytes) -> None:
-        """Pass a piece to the upload. Blocks while the store is slow. Raises the error of the upload."""
-        self._pieces.put(data)
-        if self._error is not None:
-            raise self._error
-
-    def finish(self) -> None:
-        """Finish the upload and wait for it. Raises the error of the upload."""
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
         try:
-            self._assure()
-        except BaseException:
-            self.drop()
-            raise
-        self._pieces.put(None)
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-
-    def drop(self) -> None:
-        """Abort the upload. The store drops what was sent."""
-        self._pieces.put(_Dropped())
-        self._thread.join()
-
-    def _run(self, upload: Callable[[Iterator[bytes]], None]) -> None:
-        try:
-            upload(self._take())
-        except BaseException as error:
-            self._error = error
-            while not self._ended:  # empty the queue, so that `send` does not block
-                self._next()
-
-    def _take(self) -> Iterator[bytes]:
-        while (piece := self._next()) is not None:
-            if isinstance(piece, _Dropped):
-                raise piece
-            yield piece
-
-    def _next(self) -> bytes | _Dropped | None:
-        piece = self._pieces.get()
-        self._ended = not isinstance(piece, bytes)
-        return piece
+            yield
+        except OSError as error:
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise CannotFinishNow(one_line(f"{gettempdir()}: {reason}")) from error

@@ -24,7 +24,7 @@ from harvester.output.folders import FileSystem, Folders, check_regular, open_fi
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.lease import OnLost, nobody_to_tell
 from harvester.output.lock_owner import LockOwner
-from harvester.output.store_client import is_address
+from harvester.output.store_address import is_address
 
 
 class Draft(Protocol):
@@ -75,6 +75,9 @@ class Target(Protocol):
 
         Raises TargetRefused, naming the owner, if another process holds it.
         """
+
+    def hurry(self) -> None:
+        """Wait no longer for a place that is away for a while: raise what that ends with, from now on."""
 
     def read(self, name: str) -> bytes | None:
         """Return the content of a file, or None if it does not exist.
@@ -202,6 +205,9 @@ class LocalTarget:
         finally:
             # The file is kept: deleting it could delete a lock that another process has just taken.
             os.close(descriptor)
+
+    def hurry(self) -> None:
+        """Do nothing: a file system does not say that it is away, it blocks."""
 
     def read(self, name: str) -> bytes | None:
         folder, path = self._place(name)

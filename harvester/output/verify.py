@@ -49,14 +49,14 @@ from harvester.output.planfile import PlanHeader, intact, read_header, read_onto
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
-Remedy = Literal["sync", "export", "new export"]
+Remedy = Literal["sync", "export", "new export", "conversion"]
 _PLAN_FILES = (PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED)
 
 
 class Problem(msgspec.Struct, frozen=True):
     """A problem with a file. `part` is the number of the part it belongs to, if any.
 
-    `remedy` is what mends it: running the export or the sync again, or only a new export.
+    `remedy` is what mends it: running the export, the sync or the conversion again, or only a new export.
     """
 
     name: str
@@ -84,6 +84,8 @@ class Report(msgspec.Struct):
         for_good = [problem for problem in self.problems if problem.remedy == "new export"]
         if for_good:
             return f"{NEW_EXPORT}: {for_good[0]}"
+        if any(problem.remedy == "conversion" for problem in self.problems):
+            return "convert its export again"
         if any(problem.remedy == "export" for problem in self.problems):
             return "run its export again to repair it"
         return "sync it again to finish it"

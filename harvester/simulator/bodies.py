@@ -36,9 +36,14 @@ class Bodies:
 
     def _media(self, recipe: int, variant: int) -> Json:
         """What the listing says of the medium."""
-        return RECIPES[recipe].media(Dice(blend(self._spec.seed, 1, recipe, variant)), self._traps(variant))
+        dice = Dice(blend(self._spec.seed, 1, recipe, variant))
+        media, frames = RECIPES[recipe].media(dice, self.traps(variant)), self._spec.video_frames
+        if frames is not None and RECIPES[recipe].data_type == "video":
+            duration = round(frames / media["frames_per_second"], 3)
+            media |= {"number_of_frames": frames, "duration": duration}
+        return media
 
-    def _traps(self, variant: int | None) -> Traps:
+    def traps(self, variant: int | None) -> Traps:
         return Traps(variant if self._spec.odd else None)
 
     def _body(self, recipe: int, variant: int, edition: int, wanted: Wanted) -> Body:
@@ -51,7 +56,7 @@ class Bodies:
             count = spec.objects_per_row
         labels = self._make_labels(
             dice,
-            self._traps(None if blank else variant),
+            self.traps(None if blank else variant),
             wanted,
             count=0 if blank else count,
             blank=blank,

@@ -17,6 +17,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 LARGE = 8 << 20  # bytes; larger bodies go out in pieces, and are compressed as they go
 PIECE = 1 << 20
 SMALL = 1 << 17  # bytes; isal makes hardly anything smaller that comes to it in little pieces
+SLOW_PIECES = 40  # of which the first half comes at once
 _LEVEL = 0  # isal's fastest; a label row shrinks to a quarter even so
 _GZIP = 31  # window bits that ask for gzip's head and tail
 _BOMB = 100 * 1000 * 1000  # zeros
@@ -109,9 +110,10 @@ class Delivery:
         piece = next(pieces)
         half = len(piece) // 2
         await self._body(piece[:half], more=True)
-        if strike == "trickle":
-            for place in range(half, len(piece)):
-                await self._body(piece[place : place + 1], more=True)
+        if strike in ("trickle", "slow"):
+            step = 1 if strike == "trickle" else len(piece) // SLOW_PIECES + 1
+            for place in range(half, len(piece), step):
+                await self._body(piece[place : place + step], more=True)
                 if not await self.patience(self._trickle):
                     return
             for piece in pieces:

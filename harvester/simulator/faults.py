@@ -27,6 +27,24 @@ STRIKES = frozenset(
     }
 )  # fmt: skip
 
+# What can happen to a request for a file.
+MEDIA_STRIKES = frozenset(
+    {
+        "403", "404", "429", "500", "503",
+        "expired",  # the URL counts as expired, although it is not
+        "truncated", "stalled", "mute", "reset", "closed",  # as above
+        "slow",  # the second half of the body comes in 20 pieces, `trickle_seconds` apart
+        "wrong_length",  # the last bytes are missing, and Content-Length says that this is all
+        "wrong_checksum",  # one bit of the body is another
+        "html",  # a page with status 200 instead of the file
+        "changed",  # the body ends half-way, and from then on the file is another one
+        "redirect_http",  # to the same file without TLS
+        "redirect_private",  # to a private address
+        "redirect_host",  # to the same file at another https host, which answers
+        "redirect_loop",  # to itself
+    }
+)  # fmt: skip
+
 # What can be the matter with one row. The first group hits every answer that holds the row.
 RowTrouble = Literal[
     "corrupt",  # the answer is the envelope's CORRUPTED_LABEL_ERROR
@@ -127,6 +145,18 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     on: tuple[str, ...] = ("labelrow/GET",)
     trickle_seconds: float = 0.05  # between two bytes
 
+    # Files: what happens to requests for them, one of `media` for each file. `media_share` of all files are
+    # struck (the path and `seed` decide which, and by what), each `media_times` times, or for ever.
+    # `media_rate`: requests a second, 429 above, with Retry-After as for the API.
+    media: tuple[Strike, ...] = ()
+    media_share: float = 1.0
+    media_times: int | None = None
+    media_rate: float | None = None
+    media_latency: float = 0.0
+    # Seconds that a signed URL is good for, in whole seconds from 1; and whether it is good for HEAD as well.
+    media_url_life: float = 86_400.0
+    media_head: bool = True
+
     # What the server is ready to send.
     max_rows: int | None = None  # MULTI_LABEL_LIMIT_ERROR above
     max_response_bytes: int | None = None  # 413 above; bytes before compression
@@ -150,11 +180,18 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         for strike in self.strikes:
             if strike not in STRIKES and not strike.isupper():
                 raise ValueError(f"unknown strike {strike!r}: one of {', '.join(sorted(STRIKES))}, or a CODE")
+        for strike in self.media:
+            if strike not in MEDIA_STRIKES:
+                raise ValueError(f"unknown media {strike!r}: one of {', '.join(sorted(MEDIA_STRIKES))}")
+        if not 0 <= self.media_share <= 1:
+            raise ValueError("a share is 0 to 1")
+        if self.media_url_life < 1:
+            raise ValueError("a URL lives for 1 second at least")
         if self.down and self.outage_as == "port_closed":
             raise ValueError("with its port closed the server could not be told to come back: use outages")
         if (self.every is not None and self.every < 1) or self.bundle_every < 1:
             raise ValueError("every n-th: n is at least 1")
-        if self.rate is not None and self.rate <= 0:
+        if min(self.rate or 1, self.media_rate or 1) <= 0 or 0 in (self.rate, self.media_rate):
             raise ValueError("a rate is above 0")
         if min(self.shares.values(), default=0) < 0 or sum(self.shares.values()) > 1:
             raise ValueError("shares are 0 to 1, and at most 1 together")

@@ -7,7 +7,7 @@ from harvester.simulator.dice import Dice
 from harvester.simulator.labels import Labels, Track
 from harvester.simulator.ontology import Json
 from harvester.simulator.shapes import FLAT, HEIGHT, WIDTH
-from harvester.simulator.template import hole
+from harvester.simulator.template import hole, signed_hole
 from harvester.simulator.traps import Traps
 
 Frames = dict[int, Json]
@@ -28,7 +28,7 @@ def unit(
     made: Json = {
         "data_hash": hole(hash),
         "data_title": hole("title") + part,
-        "data_link": hole("link") + part + hole("signature"),
+        "data_link": signed_hole(part),
         "data_type": mime,
         "data_sequence": str(number) if labels.traps["text_sequence"] else number,
     } | extra
@@ -211,7 +211,7 @@ def dicom_row(labels: Labels, media: Json) -> Row:
         keyed(marks),
         width=512,
         height=512,
-        data_links=[f"{hole('link')}/{frame}.dcm{hole('signature')}" for frame in range(end + 1)],
+        data_links=[signed_hole(f"/{frame}.dcm") for frame in range(end + 1)],
         metadata={"patient_id": None, "study_uid": "1.2.826.0.1", "series_uid": "1.2.826.0.2"},
     )
     del made["data_link"]

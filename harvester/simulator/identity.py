@@ -6,7 +6,9 @@ MASK = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 
 # What a hash names; the number stands in the hash.
-LABEL, DATA, UNIT, SPACE, TASK, ITEM, STAGE, DATASET, PROJECT, ONTOLOGY, CHILD, REVIEW = range(0x10, 0x1C)
+LABEL, DATA, UNIT, SPACE, TASK, ITEM, STAGE, DATASET, PROJECT, ONTOLOGY, CHILD, REVIEW, FOLDER = range(
+    0x10, 0x1D
+)
 
 
 def mix(value: int) -> int:

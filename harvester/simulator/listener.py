@@ -3,20 +3,25 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from harvester.simulator.app import CONNECTION, App
+from harvester.simulator.app import CONNECTION
 from harvester.simulator.certificates import HOST
+from harvester.simulator.delivery import Receive, Send
 from harvester.simulator.faults import Faults
 
 BACKLOG = 1024
 KEEP_ALIVE = 75  # seconds that an idle connection is kept
 A_MOMENT = 0.05  # seconds for the answer to whoever closed the port
+
+
+Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 class Connection(HttpToolsProtocol):
@@ -41,7 +46,7 @@ class Listener:
         self._socket = _bound(port)
         self.port = self._socket.getsockname()[1]
 
-    async def open(self, app: App) -> None:
+    async def open(self, app: Application) -> None:
         config = Config(
             app=app,
             http=Connection,

@@ -20,7 +20,12 @@ from harvester.simulator.template import Template, hole, raw_hole
 
 LINK = b"https://storage.example.com/simulated/"
 SHADOW = 63  # the variant whose rows are a benchmark's shadow data: one row in 64
-PARTS = {"unit": UNIT, "space": SPACE, "child": CHILD}  # holes that are numbered, and what they name
+PARTS = {
+    "unit": UNIT,
+    "space": SPACE,
+    "child": CHILD,
+    "item": ITEM,
+}  # holes that are numbered, and what they name
 CHILD_TYPES = {
     "video": "VIDEO", "image_sequence": "IMG_GROUP", "image": "IMAGE", "medical_file": "NIFTI",
     "medical_stack": "DICOM", "pdf": "PDF", "audio": "AUDIO", "text": "PLAIN_TEXT", "html": "PLAIN_TEXT",
@@ -34,6 +39,9 @@ def like(pattern: str) -> re.Pattern[str]:
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     meaning = {"%": ".*", "_": "."}
     return re.compile("".join(meaning.get(part, re.escape(part[-1])) for part in parts), re.DOTALL)
+
+
+Sign = Callable[[str], bytes]
 
 
 class Query:
@@ -211,6 +219,7 @@ class Listing:
                 "label_hash": None,
                 "branch_name": "main",
                 "data_hash": hole(f"child{place}"),
+                "backing_item_uuid": hole(f"item{place + 1}"),
                 "group_hash": hole("data_hash"),
                 "dataset_hash": hole("dataset_hash"),
                 "dataset_title": hole("dataset_title"),
@@ -224,10 +233,14 @@ class Listing:
             }
         )
 
-    def fill(self, template: Template, row: RowFacts, signature: bytes = b"", **others: bytes) -> bytes:
-        """The JSON of a row's listing item or label row; `others` fill holes that a row's facts do not."""
+    def fill(self, template: Template, row: RowFacts, sign: Sign | None = None, /, **others: bytes) -> bytes:
+        """The JSON of a row's listing item or label row; `others` fill holes that a row's facts do not.
+
+        `sign`: the signed URL of the row's file of a suffix; without it, links are not signed.
+        """
         values = self._values(row) | others
-        values["signature"] = signature
+        for name, suffix in template.signed:
+            values[name] = sign(suffix) if sign else values["link"] + suffix.encode()
         for name, kind, part in template.parts:
             values[name] = self._ledger.hashes.make(PARTS[kind], row.number, part)
         return template.fill(values)

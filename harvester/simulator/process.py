@@ -19,8 +19,9 @@ _SECONDS_TO_END = 5
 class Simulator:
     """A simulated Encord API on loopback, in a process of its own. A context manager.
 
-    `url`, `ssh_key_file`, `ca_file` (None without TLS), `token_file`, `project_hash`, `project_title` and
-    `rows` are there once it runs. Key and certificates are made for it and removed with it.
+    `url`, `media_url` (where signed URLs lead), `ssh_key_file`, `ca_file` (None without TLS), `token_file`,
+    `project_hash`, `project_title` and `rows` are there once it runs. Key and certificates are made for it
+    and removed with it.
 
     Args:
         spec: what the project is.
@@ -35,6 +36,7 @@ class Simulator:
     ssh_key_file: Path
     ca_file: Path | None
     token_file: Path
+    media_url: str
     project_hash: str
     project_title: str
     rows: int
@@ -78,7 +80,7 @@ class Simulator:
             self.stop()
             raise RuntimeError("the simulator did not start")
         told = msgspec.json.decode(line, type=Listening)
-        self.url, self.rows = told.url, told.rows
+        self.url, self.media_url, self.rows = told.url, told.media_url, told.rows
         self.project_hash, self.project_title = told.project_hash, told.project_title
         self.ssh_key_file, self.token_file = Path(told.ssh_key_file), Path(told.token_file)
         self.ca_file = Path(told.ca_file) if told.ca_file else None

@@ -1,4 +1,4 @@
-"""The simulator's process: one event loop, one port, one line of JSON when it listens."""
+"""The simulator's process: one event loop, a port for the API and one for files, one line of JSON."""
 
 import asyncio
 import tempfile
@@ -14,6 +14,7 @@ from harvester.simulator.certificates import HOST, Identity, make_identity
 from harvester.simulator.faults import Faults
 from harvester.simulator.listener import Listener
 from harvester.simulator.site import Site
+from harvester.simulator.storage.file_server import FileServer
 from harvester.simulator.world import World, WorldSpec
 
 
@@ -29,6 +30,7 @@ class Listening(msgspec.Struct, frozen=True):
     rows: int
     edit_url: str  # POST `Edits` as JSON
     faults_url: str  # POST `Faults` as JSON
+    media_url: str  # where signed URLs lead
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,8 +94,11 @@ async def _serve(
     app = App(site, listener.schedule)
     app.set_faults(options.faults)
     await listener.open(app)
+    files = Listener(identity.tls, 0)
+    await files.open(FileServer(site, files.port))
     project = world.project()
     url = f"{'https' if identity.tls else 'http'}://{HOST}:{listener.port}"
+    world.store.base = f"{'https' if identity.tls else 'http'}://{HOST}:{files.port}"
     announce(
         Listening(
             url=url,
@@ -105,6 +110,7 @@ async def _serve(
             rows=options.spec.rows,
             edit_url=f"{url}{CONTROL}edit",
             faults_url=f"{url}{CONTROL}faults",
+            media_url=world.store.base,
         )
     )
     async with asyncio.TaskGroup() as group:
@@ -113,4 +119,5 @@ async def _serve(
         await ended.wait()
         if options.edit_every is not None:
             editing.cancel()
+    await files.end()
     await listener.end()

@@ -17,6 +17,8 @@ from harvester.simulator.messages import Refusal
 from harvester.simulator.projects import Project, Projects
 from harvester.simulator.signatures import Doorman
 from harvester.simulator.stats import Stats
+from harvester.simulator.storage.file_faults import FileFaults
+from harvester.simulator.storage.items import Items
 from harvester.simulator.world import World
 
 
@@ -28,6 +30,8 @@ class Site:
         self.doorman = Doorman(identity)
         self.stats = Stats()
         self.projects = Projects(world.project())
+        self.items = Items(world.store)
+        world.store.clock = self.clock
         self.other_faults = asyncio.Event()  # set once these faults are no longer those
         self.set_faults(faults, 0.0)
 
@@ -54,6 +58,8 @@ class Site:
         self.other_faults.set()
         self.other_faults = asyncio.Event()
         self.limiter = Limiter(faults)
+        self.world.store.life = faults.media_url_life
+        self.file_faults = FileFaults(faults)
         self.random = random.Random(faults.seed)
         # Retry-After: nobody should ask between the two; in seconds since the faults were set.
         self.gate_since = self.gate_until = 0.0

@@ -24,6 +24,8 @@ class WorldSpec(msgspec.Struct, frozen=True):
         archived: features of the ontology that are archived from the start, named as in `OntologyEdit.node`;
             true: those of `ontology_edits.ARCHIVED`. Labels of archived objects and classifications are sent
             only by a bundled call that asks for them with `include_archived`.
+        video_frames: exactly so many frames in the video of every row of that type; encoding takes 5 ms each.
+        variable_frame_rate: frames of videos are shown for unequal times; else all for the same.
         odd: whether rows have the oddities of real projects (see `traps.TRAPS`), which trip some clients.
     """
 
@@ -40,3 +42,5 @@ class WorldSpec(msgspec.Struct, frozen=True):
     giant_bytes: int = 0
     archived: bool | tuple[str, ...] = False
     odd: bool = True
+    video_frames: int | None = None
+    variable_frame_rate: bool = False

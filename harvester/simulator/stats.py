@@ -1,10 +1,19 @@
 """What the simulator counted."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
+
+
+@dataclass(slots=True)
+class FileStats:
+    """Counts of one file: requests, bytes of bodies as sent, and faults played."""
+
+    requests: int = 0
+    bytes: int = 0
+    struck: int = 0
 
 
 @dataclass(slots=True)
@@ -25,6 +34,9 @@ class Stats:
     mutations: int = 0
     rows_served: int = 0
     bytes_sent: int = 0  # bodies, as sent
+    media: defaultdict[str, FileStats] = field(default_factory=lambda: defaultdict(FileStats))  # by path
+    media_refused: int = 0  # for the rate of files
+    media_connections: int = 0
 
     def snapshot(self) -> dict[str, Any]:
         counts: dict[str, Any] = msgspec.to_builtins(self)

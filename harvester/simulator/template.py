@@ -8,6 +8,7 @@ import orjson
 
 # Private-use characters: they occur in no text of ours, and orjson writes them as they are.
 NUMBERED = re.compile(r"([a-z]+)(\d+)")
+_SIGNED = "signed"
 HOLE = re.compile('(?:"\ue002|\ue000)(.*?)(?:\ue001|\ue003")'.encode())
 
 
@@ -21,6 +22,14 @@ def raw_hole(name: str) -> str:
     return f"\ue002{name}\ue003"
 
 
+def signed_hole(suffix: str) -> str:
+    """Stands in a JSON string for the link of a file, signed where the caller asked for it.
+
+    `suffix`: what the file's path has after that of its row.
+    """
+    return hole(_SIGNED + suffix)
+
+
 class Template:
     """Serialised JSON, cut at its holes."""
 
@@ -32,6 +41,8 @@ class Template:
         self.parts = [
             (name, found[1], int(found[2])) for name in named if (found := NUMBERED.fullmatch(name))
         ]
+        # Links that may be signed, as (name, suffix).
+        self.signed = [(name, name.removeprefix(_SIGNED)) for name in named if name.startswith(_SIGNED)]
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
         """The JSON with every hole filled; the values are text as it stands between JSON quotes, or JSON."""

@@ -78,7 +78,7 @@ class V1Call:
             case "labelrow/GET" if own:
                 return self._one(uid, payload) if isinstance(uid, str) else self._many(uid or [], payload)
             case "labelrow/PUT" if own:
-                return self._create(uid)
+                return self._create(uid, payload)
             case "labelrow/POST" if own:
                 return success(b"true")
         raise Refusal("METHOD_NOT_ALLOWED_ERROR" if own else "RESOURCE_NOT_FOUND_ERROR")
@@ -175,10 +175,13 @@ class V1Call:
             answer.strike = answer.strike or _STRIKES.get(trouble)
         return answer
 
-    def _create(self, uid: object) -> Answer:
+    def _create(self, uid: object, payload: dict[str, Any]) -> Answer:
         """Label rows for data units, as initialising an unlabelled row asks for. Writes."""
         hashes = uid if isinstance(uid, list) else [uid]
-        made = [self._site.world.create(str(data_hash)) for data_hash in dict.fromkeys(hashes)]
+        signed = bool(payload.get("get_signed_url"))
+        made = [
+            self._site.world.create(str(data_hash), signed_urls=signed) for data_hash in dict.fromkeys(hashes)
+        ]
         rows = [row for row in made if row is not None]
         if len(rows) < len(made):
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qs
 
 import msgspec
@@ -18,6 +18,7 @@ PROJECTS_A_PAGE = 3
 BRANCHES_A_PAGE = 2
 TASKS_A_PAGE = 100
 MOST_CLASSIFICATIONS = 1000  # label rows a call, as the SDK's documentation says
+MOST_ITEMS = 1000  # storage items a call: a guess
 
 _STATUS = {
     "INVALID_ARGUMENTS_ERROR": 400,
@@ -31,9 +32,17 @@ _STATUS = {
 _HASH = r"([0-9a-fA-F-]{36})"
 
 
+Body = TypeVar("Body", bound=msgspec.Struct)
+
+
 class ClassificationsBody(msgspec.Struct, rename="camel"):
     label_uuids: list[str]
     branch_name: str = "main"
+
+
+class ItemsBody(msgspec.Struct, rename="camel"):
+    item_uuids: list[str]
+    sign_urls: bool = False
 
 
 class V2Call:
@@ -123,14 +132,41 @@ class V2Call:
 
     def classifications(self, project_hash: str) -> Answer:
         own = self._site.is_own(self._site.open_project(project_hash))
-        try:
-            body = msgspec.json.decode(self.request.body, type=ClassificationsBody)
-        except msgspec.DecodeError as exc:
-            raise Refusal("INVALID_ARGUMENTS_ERROR", str(exc)) from exc
+        body = self._body(ClassificationsBody)
         if len(body.label_uuids) > MOST_CLASSIFICATIONS:
             raise Refusal("INVALID_ARGUMENTS_ERROR", f"at most {MOST_CLASSIFICATIONS} label rows")
         labels = self._site.world.classifications(body.label_uuids, body.branch_name) if own else []
         return _success({"labels": [orjson.Fragment(label) for label in labels]})
+
+    def _body(self, kind: type[Body]) -> Body:
+        try:
+            return msgspec.json.decode(self.request.body, type=kind)
+        except msgspec.DecodeError as exc:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", str(exc)) from exc
+
+    def items(self) -> Answer:
+        """Storage items, in the order asked for."""
+        body = self._body(ItemsBody)
+        if len(body.item_uuids) > MOST_ITEMS:
+            raise Refusal("INVALID_ARGUMENTS_ERROR", f"at most {MOST_ITEMS} storage items")
+        found = [self._site.items.one(uuid, signed=body.sign_urls) for uuid in body.item_uuids]
+        return _success({"results": found})
+
+    def item(self, uuid: str) -> Answer:
+        return _success(self._site.items.one(uuid, signed=self._flag("signUrl")))
+
+    def child_items(self, folder: str, uuid: str) -> Answer:
+        found = self._site.items.children(folder, uuid, signed=self._flag("signUrls"))
+        return _success({"results": found})
+
+    def item_summary(self, folder: str, uuid: str) -> Answer:
+        return _success(self._site.items.summary(uuid))
+
+    def scene(self, uuid: str) -> Answer:
+        return _success(self._site.items.scene(uuid))
+
+    def _flag(self, name: str) -> bool:
+        return self._query.get(name, [""])[0].lower() == "true"
 
     def _page(self, items: Iterable[Any], size: int) -> Answer:
         """One page; the token is the number of the first item of the next, and never empty."""
@@ -171,4 +207,9 @@ _ROUTES = (
     _route("GET", "projects/{}/branches", V2Call.branches),
     _route("GET", "projects/{}/workflow/stages/{}/tasks", V2Call.tasks),
     _route("POST", "projects/{}/label-rows/classifications", V2Call.classifications),
+    _route("POST", "storage/items/get-bulk", V2Call.items),
+    _route("GET", "storage/items/{}", V2Call.item),
+    _route("GET", "storage/folders/{}/items/{}/child-items", V2Call.child_items),
+    _route("GET", "storage/folders/{}/items/{}/summary", V2Call.item_summary),
+    _route("GET", "scene/{}", V2Call.scene),
 )

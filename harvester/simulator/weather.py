@@ -9,6 +9,7 @@ from http import HTTPStatus
 
 import msgspec
 
+from harvester.simulator.faults import Faults
 from harvester.simulator.messages import Answer, Call
 from harvester.simulator.site import Site
 
@@ -58,25 +59,13 @@ class Weather:
 
     def _retry_after(self, wait: float) -> tuple[tuple[str, str], ...]:
         """The header that asks for a pause, and the gate that it closes."""
-        faults, site, now = self._site.faults, self._site, self._now
-        seconds = math.ceil(wait if faults.retry_after_seconds is None else faults.retry_after_seconds)
-        match faults.retry_after:
-            case "seconds":
-                value = str(seconds)
-            case "date":
-                # Whole seconds: rounded up, so that nobody is asked to come too early.
-                then = datetime.now(UTC) + timedelta(seconds=seconds + 1)
-                value = format_datetime(then.replace(microsecond=0), usegmt=True)
-            case "garbage":
-                return (("retry-after", "soon, perhaps"),)
-            case "day":
-                seconds, value = int(A_DAY), str(int(A_DAY))
-            case "none":
-                return ()
-        if now >= site.gate_until:
-            site.gate_since = now
-        site.gate_until = max(site.gate_until, now + seconds)
-        return (("retry-after", value),)
+        site, now = self._site, self._now
+        headers, seconds = retry_after(site.faults, wait)
+        if seconds:
+            if now >= site.gate_until:
+                site.gate_since = now
+            site.gate_until = max(site.gate_until, now + seconds)
+        return headers
 
     def delay(self, call: Call) -> float:
         """Seconds until the answer starts, unless other faults are set before."""
@@ -133,3 +122,22 @@ class Weather:
             headers = self._retry_after(1.0) if status == 503 else ()
         message = {"message": HTTPStatus(status).phrase}
         return Answer(status, [msgspec.json.encode(message)], headers=headers)
+
+
+def retry_after(faults: Faults, wait: float) -> tuple[tuple[tuple[str, str], ...], int]:
+    """Return the header that asks for a pause of `wait` seconds, if any, and the seconds that it says."""
+    seconds = math.ceil(wait if faults.retry_after_seconds is None else faults.retry_after_seconds)
+    match faults.retry_after:
+        case "seconds":
+            value = str(seconds)
+        case "date":
+            # Whole seconds: rounded up, so that nobody is asked to come too early.
+            then = datetime.now(UTC) + timedelta(seconds=seconds + 1)
+            value = format_datetime(then.replace(microsecond=0), usegmt=True)
+        case "garbage":
+            value, seconds = "soon, perhaps", 0
+        case "day":
+            seconds, value = int(A_DAY), str(int(A_DAY))
+        case "none":
+            return (), 0
+    return (("retry-after", value),), seconds

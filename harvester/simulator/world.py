@@ -19,10 +19,11 @@ from harvester.simulator.listing import Listing, Query
 from harvester.simulator.ontology import Json
 from harvester.simulator.ontology_edits import ARCHIVED, Ontology
 from harvester.simulator.spec import WorldSpec
+from harvester.simulator.storage.catalogue import Catalogue
+from harvester.simulator.storage.store import Store
+from harvester.simulator.template import Template
 
 __all__ = ["World", "WorldSpec"]
-
-SIGNATURE = b"?X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Expires=604800&X-Goog-Signature=5ec2e7"
 
 
 class World:
@@ -34,6 +35,7 @@ class World:
         self._ledger = Ledger(spec)
         self._bodies = Bodies(spec)
         self._listing = Listing(self._ledger, self._bodies)
+        self.store = Store(self._ledger, Catalogue(spec, self._bodies.media, self._bodies.traps))
         self._giant = Giant(spec.giant_bytes)
         self._ontology = Ontology(ARCHIVED if spec.archived is True else spec.archived or ())
         self._ontology_edited = START
@@ -125,21 +127,23 @@ class World:
             _chosen(classification_feature_hashes),
             frozenset() if include_archived else self._ontology.hidden,
         )
-        return self._render(row, wanted, signed_urls)
+        return self._render(row, wanted, signed_urls=signed_urls)
 
-    def _render(self, row: RowFacts, wanted: Wanted, signed_urls: bool = False) -> bytes:
-        signature = SIGNATURE if signed_urls else b""
+    def _render(self, row: RowFacts, wanted: Wanted, *, signed_urls: bool) -> bytes:
+        sign = partial(self.store.sign, row) if signed_urls else None
         if self._is_giant(row):
-            return self._giant.row(
-                partial(self._listing.fill, row=row, signature=signature), wanted, row.edition
-            )
+
+            def fill(template: Template, **others: bytes) -> bytes:
+                return self._listing.fill(template, row, sign, **others)
+
+            return self._giant.row(fill, wanted, row.edition)
         body = self._bodies.body(row.recipe, row.variant, row.edition, wanted)
-        return self._listing.fill(body.template, row, signature)
+        return self._listing.fill(body.template, row, sign)
 
     def _is_giant(self, row: RowFacts) -> bool:
         return self.spec.giant_bytes > 0 and row.number == row.branch == 0
 
-    def create(self, data_hash: str) -> bytes | None:
+    def create(self, data_hash: str, *, signed_urls: bool = False) -> bytes | None:
         """The label row of a data unit, made if there is none yet: a mutation. None for unknown data."""
         row = self._ledger.find_data(data_hash)
         if row is None:
@@ -147,7 +151,7 @@ class World:
         if not row.labelled:
             self._ledger.create(row.number, self._ledger.tick(None))
             row = self._ledger.row(row.number)
-        return self._render(row, self.usual()) if row else None
+        return self._render(row, self.usual(), signed_urls=signed_urls) if row else None
 
     def edit(self, **changes: Any) -> Edited:
         """Changes the project while clients read it; arguments as of `Edits`.

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import zstandard
@@ -15,8 +16,8 @@ import zstandard
 from harvester.simulator import Simulator
 from tests.e2e.conftest import Command, command_for, wait_for
 from tests.forked import HARVESTER
-from tests.output.stores import BUCKET, S3, answering
-from tests.patience import LONG
+from tests.output.stores import BUCKET, S3, answering, serving
+from tests.patience import LONG, patience
 
 PROJECT = "Demo street scenes"
 FLAGS = ("--data-title-like", "%12%", "--rows-per-part", "20")
@@ -141,7 +142,60 @@ def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
     assert not has(s3, "taken/manifest.json")
 
 
-REFUSALS = {403: ("AccessDenied", 4), 404: ("NoSuchBucket", 2), 500: ("InternalError", 5)}
+# -- a store that is away for a while --------------------------------------------------------------
+
+
+def told(running: "subprocess.Popen[bytes]", event: bytes) -> bytes:
+    """Reads what a command says until it tells of `event`; that line."""
+    assert running.stderr is not None
+    return next(line for line in running.stderr if event in line)
+
+
+def begun(harvester: Command, s3: S3, prefix: str, *flags: str) -> "subprocess.Popen[bytes]":
+    """An export that has committed a part, and whose server holds back the others."""
+    target = f"s3://{BUCKET}/{prefix}"
+    command = ("export", PROJECT, *FLAGS, *ONE_BY_ONE, *flags, "-o", target)
+    running = harvester.start(*command, stderr=subprocess.PIPE)
+    wait_for(running, lambda: has(s3, f"{prefix}/.harvester/commits/00000.json"))
+    return running
+
+
+@pytest.mark.parametrize("processes", ["1", "2"])
+def test_a_store_that_answers_slow_down_is_waited_for(
+    harvester: Command, s3: S3, local: dict[str, bytes], halted: Simulator, processes: str
+) -> None:
+    """Says so, naming the store, and when it answers again; the same bytes, also by worker processes."""
+    prefix = f"slow-{processes}"
+    with begun(harvester, s3, prefix, "--processes", processes) as running:
+        s3.is_slow = True
+        halted.set_faults()
+        away = told(running, b"store.away")
+        s3.is_slow = False
+        told(running, b"store.answers")
+        _, said = running.communicate(timeout=LONG)
+    assert running.returncode == 0, said
+    assert f"store=s3://{BUCKET}/{prefix}".encode() in away
+    assert b"the store answers 503 (SlowDown)" in away
+    assert steady(s3.contents(prefix)) == steady(local)
+
+
+def test_a_store_that_refuses_connections_is_waited_for(
+    harvester: Command, s3: S3, local: dict[str, bytes], halted: Simulator
+) -> None:
+    """As one that restarts."""
+    with serving(s3.app) as url:
+        running = begun(Command(harvester.environment | {"AWS_ENDPOINT_URL": url}), s3, "gone")
+    with running:
+        halted.set_faults()
+        assert b"the store cannot be reached" in told(running, b"store.away")
+        with serving(s3.app, port=urlsplit(url).port or 0):
+            told(running, b"store.answers")
+            _, said = running.communicate(timeout=LONG)
+    assert running.returncode == 0, said
+    assert steady(s3.contents("gone")) == steady(local)
+
+
+REFUSALS = {403: ("AccessDenied", 4), 404: ("NoSuchBucket", 2)}
 
 
 def test_a_store_that_refuses_is_one_line(harvester: Command) -> None:
@@ -185,6 +239,49 @@ def test_compressed_parts_are_the_same_in_a_bucket(harvester: Command, s3: S3, t
     assert any(name.endswith(".ndjson.zst") and name.startswith("objects-") for name in files)
     assert steady(s3.contents("packed")) == steady(files)
     assert harvester("verify", target).returncode == 0
+
+
+def test_a_signal_ends_the_wait_for_a_store_at_once(
+    harvester: Command, s3: S3, local: dict[str, bytes], halted: Simulator
+) -> None:
+    """It does not use up the 15 s that parts under way have; the command to go on is printed, and goes on."""
+    with begun(harvester, s3, "waiting") as running:
+        s3.is_slow = True
+        halted.set_faults()
+        told(running, b"store.away")
+        running.send_signal(signal.SIGINT)
+        _, said = running.communicate(timeout=patience(8))
+        s3.is_slow = False
+    assert running.returncode == 128 + signal.SIGINT
+    assert f"-o s3://{BUCKET}/waiting".encode() in said, "the command to go on"
+    assert harvester("export", PROJECT, *FLAGS, "-o", f"s3://{BUCKET}/waiting").returncode == 0
+    assert steady(s3.contents("waiting")) == steady(local)
+
+
+def test_the_wait_for_a_store_ends_with_the_time_of_the_run(
+    harvester: Command, s3: S3, halted: Simulator
+) -> None:
+    """`--max-duration`: exit code 5."""
+    with begun(harvester, s3, "in-time", "--max-duration", "4s") as running:
+        s3.is_slow = True
+        halted.set_faults()
+        _, said = running.communicate(timeout=LONG)
+        s3.is_slow = False
+    assert running.returncode == 5, said
+    assert b"the store answers 503 (SlowDown)" in said.splitlines()[-1]
+
+
+def test_verify_waits_for_a_store(harvester: Command, s3: S3) -> None:
+    """As an export does; also where it is the first that is asked of it."""
+    target = f"s3://{BUCKET}/read"
+    assert harvester("export", PROJECT, *FLAGS, "-o", target).returncode == 0
+    s3.is_slow = True
+    with harvester.start("verify", target, stderr=subprocess.PIPE) as running:
+        told(running, b"store.away")
+        s3.is_slow = False
+        _, said = running.communicate(timeout=LONG)
+    assert running.returncode == 0
+    assert b"sound" in said
 
 
 def has(s3: S3, key: str) -> bool:

@@ -2,16 +2,19 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import WSGIApplication
 
 BUCKET = "labels"
 _REACHED_BY = {
@@ -22,9 +25,14 @@ _REACHED_BY = {
 
 
 class S3:
-    """moto's server with one empty bucket. `environment` is what a client needs to reach it."""
+    """moto's server with one empty bucket. `environment` is what a client needs to reach it.
 
-    def __init__(self, url: str) -> None:
+    While it `is_slow` it answers SlowDown to all but `client`.
+    """
+
+    def __init__(self, url: str, app: "WSGIApplication") -> None:
+        self.app = app
+        self.is_slow = False
         self.environment = {**_REACHED_BY, "AWS_ENDPOINT_URL": url}
         self.client: Any = boto3.client(
             "s3",
@@ -57,14 +65,35 @@ def s3_server() -> Iterator[S3]:
     """A server on any free port. moto keeps its buckets by process: tests use prefixes of their own."""
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = DomainDispatcherApplication(create_backend_app)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
+
+    def gate(environ: Any, start: Any) -> Iterable[bytes]:
+        if "Boto3" in environ.get("HTTP_USER_AGENT", "") or not running.is_slow:
+            return app(environ, start)  # type: ignore[no-any-return]
+        environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        start("503 Slow Down", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>SlowDown</Code></Error>"]
+
+    with serving(gate) as url:
+        running = S3(url, gate)
+        try:
+            yield running
+        finally:
+            running.client.close()
+
+
+class _OneRequest(WSGIRequestHandler):
+    protocol_version = "HTTP/1.0"
+
+
+@contextmanager
+def serving(app: "WSGIApplication", port: int = 0) -> Iterator[str]:
+    """A server of `app` on a port, any free one if it is 0; its address. It keeps no connection open."""
+    server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_OneRequest)
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
-    running = S3(f"http://127.0.0.1:{server.server_port}")
     try:
-        yield running
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
-        running.client.close()
         server.shutdown()
         thread.join()
         server.server_close()

@@ -1,0 +1,120 @@
+"""The verb that converts an export into a data set."""
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+from anyio.from_thread import check_cancelled
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from harvester.cli import screen as on
+from harvester.cli import values
+from harvester.cli.flags import CONVERT, RECORDS, SCREEN, takes
+from harvester.cli.imports import find_users_filters
+from harvester.cli.interrupt import Interrupted, interruptible
+from harvester.cli.progress import progress
+from harvester.cli.screen import Screen
+from harvester.dataset_options import ConvertOptions
+from harvester.events import Counters
+from harvester.settings import Selection
+
+if TYPE_CHECKING:
+    from harvester.datasets.conversion import Conversion
+
+Export = Annotated[str, typer.Argument(metavar="TARGET", help="Directory or address of a finished export.")]
+DataSet = Annotated[
+    str,
+    typer.Option("--output", "-o", metavar="DIR", help="Directory for the data set.", show_default=False),
+]
+
+
+@takes(CONVERT, RECORDS, SCREEN)
+def convert(
+    target: Export, *, output: DataSet, options: ConvertOptions, selection: Selection, screen: Screen
+) -> None:
+    """Convert an export into a data set: Parquet, COCO, YOLO or masks. Asks the server nothing."""
+    console = screen.listen()
+    if selection.filters:
+        find_users_filters()
+    done = _run(target, output, options, selection, screen, console)
+    if screen.json:
+        on.put_summary({"target": output, **_as_json(done)})
+    elif not screen.quiet:
+        on.tell(_summary(output, done), console)
+
+
+def _run(
+    target: str, output: str, options: ConvertOptions, selection: Selection, screen: Screen, console: Console
+) -> "Conversion":
+    """Convert in a thread, with progress on `console`.
+
+    Raises:
+        Interrupted: by SIGINT or SIGTERM. What was there before is still there.
+        Stop: as `harvester.datasets.convert.convert_export` does.
+    """
+    from harvester.datasets.convert import convert_export
+
+    counters = Counters()
+    work = partial(
+        convert_export, target, output, options, selection, counters=counters, keep_on=check_cancelled
+    )
+
+    def announce() -> None:
+        console.print(Text("interrupted", style="yellow"))
+
+    async def run() -> "Conversion":
+        async with (
+            interruptible(announce) as stopping,
+            progress(screen, console, counters),
+            anyio.create_task_group() as tasks,
+        ):
+
+            async def stop() -> None:
+                await stopping.wait()
+                tasks.cancel_scope.cancel()
+
+            tasks.start_soon(stop)
+            done = await anyio.to_thread.run_sync(work)
+            tasks.cancel_scope.cancel()
+            return done
+        raise Interrupted(2)
+
+    return anyio.run(run)
+
+
+def _as_json(done: "Conversion") -> dict[str, object]:
+    facts = {name: getattr(done, name) for name in done.__struct_fields__ if name != "files"}
+    return facts | {"files": len(done.files), "bytes": sum(file.bytes for file in done.files)}
+
+
+def _summary(output: str, done: "Conversion") -> RenderableType:
+    """A short block: records by kind with what was left out, remarks, the format's own tables, files."""
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for kind, counts in done.records.items():
+        text = Text(f"{counts.written:,} written")
+        if counts.left_out:
+            reasons = ", ".join(f"{number:,} by {_words(why)}" for why, number in counts.left_out.items())
+            text.append(f" of {counts.read:,} (left out {reasons})", style="dim")
+        facts.add_row(kind, text)
+    for table, lines in done.tables.items():
+        for line, cells in lines.items():
+            shown = ", ".join(f"{number:,} {_words(column)}" for column, number in cells.items())
+            facts.add_row(_words(table), on.title(f"{line}: {shown}"))
+    if done.not_exported:
+        facts.add_row("not exported", Text(", ".join(done.not_exported), style="yellow"))
+    if done.remarks:
+        said = ", ".join(f"{number:,} {_words(why)}" for why, number in done.remarks.items())
+        facts.add_row("noted", Text(said, style="yellow"))
+    size = values.show_bytes(sum(file.bytes for file in done.files))
+    facts.add_row("files", f"{values.show_count(len(done.files), 'file')}, {size}")
+    mark = Text.assemble((f"✓ {done.to}", "bold green"), "  ", on.title(output, "bold"))
+    return Group(mark, facts)
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -1,0 +1,146 @@
+"""``conversion.json``: what a data set is of, what is in it, and what was left out. It is written last."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+
+from harvester.datasets.counts import ConvertedCounts
+from harvester.datasets.written import WrittenFile
+from harvester.errors import BadInput, CannotFinishNow, Unsound
+from harvester.events import one_line
+from harvester.output.canonical import convert, digest, indented, parse_object
+from harvester.output.export_spec import Project
+from harvester.output.store_address import is_address
+from harvester.output.target import LocalTarget
+from harvester.output.verify import Problem, Report
+from harvester.schema import Count
+
+CONVERSION = "conversion.json"
+CONVERSION_VERSION = 1  # raised when a field of `Conversion` changes its meaning
+
+
+class ConvertedExport(msgspec.Struct, frozen=True, kw_only=True):
+    """The export that a data set was made of, as of its last sync.
+
+    `digest` is that of its manifest. It does not cover the listing, whose sha256 is `listing`. `counts` are
+    label rows by outcome.
+    """
+
+    project: Project
+    digest: str
+    listing: str | None
+    counts: dict[str, Count]
+
+
+class Conversion(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``conversion.json``.
+
+    `to` is the format, `format_version` the version of the format's own schema. `options` and `selection` are
+    the settings that are not at their defaults. `not_exported` are kinds of record that the format reads
+    and that the export does not have. `records`, `remarks` and `tables` are as in
+    `harvester.datasets.counts.Counts`. `files` are all other files, by name. `digest` covers all other
+    fields.
+    """
+
+    version: int
+    harvester: str
+    to: str
+    format_version: int
+    options: dict[str, Any]
+    selection: dict[str, Any]
+    export: ConvertedExport
+    not_exported: list[str]
+    records: dict[str, ConvertedCounts]
+    remarks: dict[str, Count]
+    tables: dict[str, dict[str, dict[str, Count]]]
+    files: list[WrittenFile]
+    digest: str = ""
+
+
+def write_conversion(directory: Path, conversion: Conversion) -> Conversion:
+    """Write ``conversion.json`` into `directory`. Return it with its digest."""
+    sealed = msgspec.structs.replace(conversion, digest=_digest(msgspec.to_builtins(conversion)))
+    LocalTarget(directory).put(CONVERSION, indented(sealed))
+    return sealed
+
+
+def read_conversion(directory: Path) -> Conversion | None:
+    """Return the conversion in `directory`, or None if there is no ``conversion.json``.
+
+    Raises:
+        Unsound: it is damaged.
+    """
+    data = LocalTarget(directory).read(CONVERSION) if directory.is_dir() else None
+    if data is None:
+        return None
+    try:
+        fields = parse_object(data)
+        conversion = convert(fields, Conversion)
+    except (ValueError, BadInput) as error:
+        raise Unsound(one_line(f"cannot be read: {error}")) from error
+    if conversion.digest != _digest(fields):
+        raise Unsound("its digest does not fit what it says")
+    return conversion
+
+
+def is_data_set(name: str) -> bool:
+    """Return whether there is a ``conversion.json`` in the directory `name`."""
+    return not is_address(name) and os.path.lexists(os.path.join(name, CONVERSION))
+
+
+def verify_conversion(name: Path | str) -> Report:
+    """Check that the files of a data set are all there, with the bytes that were written. Blocking."""
+    directory = Path(name)
+    try:
+        conversion = read_conversion(directory)
+    except Unsound as error:
+        return Report([_problem(CONVERSION, error.message)])
+    assert conversion is not None
+    target = LocalTarget(directory)
+    return Report(
+        [_problem(file.name, wrong) for file in conversion.files if (wrong := _wrong_with(target, file))]
+    )
+
+
+def _wrong_with(target: LocalTarget, file: WrittenFile) -> str | None:
+    try:
+        with target.open(file.name) as stream:
+            if os.fstat(stream.fileno()).st_size != file.bytes:
+                return "is cut off or has grown"
+            same = hashlib.file_digest(cast(Any, stream), "sha256").hexdigest() == file.sha256
+    except (CannotFinishNow, BadInput, OSError) as error:
+        return f"cannot be read: {error}"
+    return None if same else "its bytes are not those that were written"
+
+
+def _problem(name: str, what: str) -> Problem:
+    return Problem(name, what, remedy="conversion")
+
+
+def other_purpose(held: Conversion, wanted: Conversion) -> str | None:
+    """Return how the purpose of a data set that is there differs from that of another, None if it does not.
+
+    The export may have changed since, and so may the classes file and the place of media.
+    """
+    if held.export.project.hash != wanted.export.project.hash:
+        return f"of project {held.export.project.title!r}"
+    if held.to != wanted.to:
+        return f"in the format {held.to}"
+    for what, had, wants in (
+        ("option", held.options, wanted.options),
+        ("filter", held.selection, wanted.selection),
+    ):
+        for name in sorted(had.keys() | wants.keys()):
+            if had.get(name) != wants.get(name) and name not in _MAY_CHANGE:
+                return f"with another {what} {name} ({had.get(name)!r}, not {wants.get(name)!r})"
+    return None
+
+
+_MAY_CHANGE = ("classes", "media")
+
+
+def _digest(fields: dict[str, Any]) -> str:
+    return digest(fields, without=("digest",))

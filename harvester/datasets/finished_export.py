@@ -1,0 +1,89 @@
+"""A finished export, as conversions read it: label rows with their live records, listing and ontology."""
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from harvester.errors import Unsound
+from harvester.events import one_line
+from harvester.live import finished, own_manifest
+from harvester.live_rows import LiveRow, live_lines, live_rows
+from harvester.output.generations import folder_of
+from harvester.output.lines import checked_lines
+from harvester.output.manifest import ListingFile
+from harvester.output.planfile import PlainFile, read_header
+from harvester.schema import Kind
+
+
+class FinishedExport:
+    """A finished export, synced or not, in a directory or an object store. Reads only; blocking."""
+
+    def __init__(self, target: Path | str) -> None:
+        """Open the export.
+
+        Raises:
+            BadInput: there is no finished export.
+            Unsound: its manifest is damaged.
+            TargetRefused: it has another format.
+        """
+        self._target, self.manifest = finished(target)
+        self.name = one_line(self._target.name)
+        read_header(self._target)  # refuses a target of another format
+        last = len(self.manifest.generations)
+        self._last = folder_of(self._target, last)
+        self._listing: ListingFile | None = own_manifest(self._last, self.manifest, last).listing
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """The kinds of record that the export has."""
+        return self.manifest.options.kinds
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The numbers of label rows, as of the last sync: ``listed`` and by outcome."""
+        generations = self.manifest.generations
+        return generations[-1].counts if generations else self.manifest.counts
+
+    def rows(self, kinds: Iterable[Kind]) -> Iterator[LiveRow]:
+        """Yield the harvested label rows with their live records of these `kinds`, in plan order.
+
+        Raises Unsound if a file is missing or damaged.
+        """
+        return live_rows(self._target, self.manifest, kinds)
+
+    def lines(self, kind: Kind) -> Iterator[bytes]:
+        """Yield the live records of one kind, as `rows` does."""
+        return live_lines(self._target, self.manifest, kind)
+
+    def listing(self) -> Iterator[bytes]:
+        """Yield the lines of the last listing, in plan order: `harvester.schema.ListingLine`.
+
+        Raises Unsound if the listing is missing or damaged.
+        """
+        if self._listing is None:
+            raise Unsound(f"{self.name} has no listing: see harvester verify")
+        return checked_lines(self._last, self._listing)
+
+    @property
+    def listing_sha256(self) -> str | None:
+        """The sha256 of the file of the listing. The export's digest does not cover it."""
+        return self._listing.sha256 if self._listing else None
+
+    def ontology(self) -> bytes | None:
+        """Return the ontology as of the last sync, as sent; None if it was not at hand.
+
+        Raises Unsound if its file is missing or damaged.
+        """
+        generations = self.manifest.generations
+        file: PlainFile | None = generations[-1].ontology if generations else self.manifest.ontology
+        if file is None:
+            return None
+        for number in range(len(generations), -1, -1):  # in the last generation in which it changed
+            data = folder_of(self._target, number).read(file.name)
+            if data is not None and _describes(file, data):
+                return data
+        raise Unsound(f"{self.name}: {file.name} is missing or damaged: see harvester verify")
+
+
+def _describes(file: PlainFile, data: bytes) -> bool:
+    return len(data) == file.bytes and hashlib.sha256(data).hexdigest() == file.sha256

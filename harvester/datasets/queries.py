@@ -1,0 +1,278 @@
+"""The statements that make typed columns of lines, for DuckDB.
+
+They read a relation ``lines`` with two columns of text: ``label`` is the object or classification exactly as
+it stands in the line (null for other lines), ``rest`` is the line without it. Two things are done by hand:
+integers are read as text and checked, because DuckDB would round 1.5 and overflow, and vertices in the form
+of an object are sorted by number.
+
+Each row gets a number ``remarks``, of which each bit says that a value of the record could not be written;
+see `REMARKS`.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from harvester.datasets.columns import ANSWER, TABLES
+
+# What a bit of ``remarks`` means, from the lowest.
+REMARKS = ("not_an_integer", "not_a_date", "label_unreadable", "extent_unknown")
+
+_VERTEX = '{"x":"DOUBLE","y":"DOUBLE","z":"DOUBLE","name":"VARCHAR","visibility":"VARCHAR",' + (
+    '"visible":"BOOLEAN","invisible":"BOOLEAN","occluded":"BOOLEAN","selfOccluded":"BOOLEAN"}'
+)
+_VERTEX_TYPE = (
+    "STRUCT(x DOUBLE, y DOUBLE, z DOUBLE, name VARCHAR, visibility VARCHAR, visible BOOLEAN, "
+    "invisible BOOLEAN, occluded BOOLEAN, selfOccluded BOOLEAN)"
+)
+_OPTION = '[{"name":"VARCHAR","value":"VARCHAR","feature_hash":"VARCHAR"}]'
+_ANSWERS = (
+    '[{"name":"VARCHAR","value":"VARCHAR","feature_hash":"VARCHAR","parent":"VARCHAR",'
+    f'"manual_annotation":"BOOLEAN","options":{_OPTION},"text":"VARCHAR","number":"DOUBLE",'
+    '"ranges":[["VARCHAR"]]}]'
+)
+_SLICES = (
+    '[{"frame":"VARCHAR","data_hash":"VARCHAR","file_name":"VARCHAR","instance_uid":"VARCHAR",'
+    '"file_uri":"VARCHAR","url":"VARCHAR","width":"VARCHAR","height":"VARCHAR"}]'
+)
+_SIDES = '"x":"DOUBLE","y":"DOUBLE","w":"DOUBLE","h":"DOUBLE"'
+
+# What is read of an object or classification as sent.
+_MADE = (
+    '"createdAt":"VARCHAR","createdBy":"VARCHAR","lastEditedAt":"VARCHAR","lastEditedBy":"VARCHAR",'
+    '"confidence":"DOUBLE","manualAnnotation":"BOOLEAN"'
+)
+_GEOMETRY = (
+    f'"boundingBox":{{{_SIDES}}},"rotatableBoundingBox":{{{_SIDES},"theta":"DOUBLE"}},'
+    '"polygon":"JSON","polygons":[[["DOUBLE"]]],"polyline":"JSON","point":"JSON","skeleton":"JSON",'
+    '"bitmask":{"top":"VARCHAR","left":"VARCHAR","width":"VARCHAR","height":"VARCHAR","rleString":"VARCHAR"},'
+    '"segmentation":"VARCHAR",'
+    '"cuboid":{"position":["DOUBLE"],"orientation":["DOUBLE"],"size":["DOUBLE"]},'
+    '"cuboid_2d":{"front":["DOUBLE"],"vanishingPoint":{"x":"DOUBLE","y":"DOUBLE"},"scaleRatio":"DOUBLE",'
+    '"offset":{"x":"DOUBLE","y":"DOUBLE"}},'
+    '"circle":{"x":"DOUBLE","y":"DOUBLE","r":"DOUBLE"},'
+    '"ellipse":{"x":"DOUBLE","y":"DOUBLE","rx":"DOUBLE","ry":"DOUBLE","theta":"DOUBLE"}'
+)
+
+MACROS = f"""
+CREATE TEMP MACRO whole(t) AS CASE WHEN try_cast(t AS BIGINT)::VARCHAR = t THEN try_cast(t AS BIGINT) END;
+CREATE TEMP MACRO moment(t) AS (CASE
+    WHEN t IS NULL THEN NULL
+    WHEN t[1] BETWEEN '0' AND '9' THEN try_cast(t AS TIMESTAMP)
+    ELSE try_strptime(t, '%a, %d %b %Y %H:%M:%S UTC') END)::TIMESTAMPTZ;
+CREATE TEMP MACRO pairs(r) AS CASE WHEN r IS NOT NULL THEN
+    list_transform(r, lambda p: {{'first': whole(p[1]), 'last': whole(p[2])}}) END;
+CREATE TEMP MACRO broken_pairs(r) AS
+    r IS NOT NULL AND len(list_filter(r, lambda p: whole(p[1]) IS NULL OR whole(p[2]) IS NULL)) > 0;
+CREATE TEMP MACRO answers(a) AS CASE WHEN len(a) = 0 THEN []::{ANSWER}[] ELSE list_transform(a, lambda g: {{
+    'name': g.name, 'value': g.value, 'feature_hash': g.feature_hash, 'parent': g.parent,
+    'manual_annotation': g.manual_annotation, 'options': g.options, 'text': g.text, 'number': g.number,
+    'ranges': pairs(g.ranges)}}) END;
+CREATE TEMP MACRO broken_answers(a) AS
+    len(a) > 0 AND len(list_filter(a, lambda g: broken_pairs(g.ranges))) > 0;
+CREATE TEMP MACRO vertices(j) AS CASE
+    WHEN j IS NULL THEN NULL
+    WHEN starts_with(j::VARCHAR, '[') THEN from_json(j, '[{_VERTEX}]')
+    ELSE list_transform(list_sort(list_transform(
+        map_entries(from_json(j, '"MAP(VARCHAR, {_VERTEX_TYPE})"')),
+        lambda e: {{'place': try_cast(e.key AS INTEGER), 'vertex': e.value}})), lambda s: s.vertex) END;
+CREATE TEMP MACRO flat(n) AS list_transform(range(len(n) // 2), lambda k: {{'x': n[2*k+1], 'y': n[2*k+2]}});
+CREATE TEMP MACRO rings(p) AS list_transform(p, lambda poly: list_transform(poly, lambda ring: flat(ring)));
+CREATE TEMP MACRO corners(v) AS list_transform(v, lambda p: {{'x': p.x, 'y': p.y}});
+CREATE TEMP MACRO named(v) AS list_transform(v, lambda p: {{'x': p.x, 'y': p.y, 'z': p.z, 'name': p.name,
+    'visibility': coalesce(p.visibility, CASE WHEN p.visible THEN 'visible' WHEN p.invisible THEN 'invisible'
+        WHEN p.occluded THEN 'occluded' WHEN p.selfOccluded THEN 'selfOccluded' END)}});
+CREATE TEMP MACRO extent(v) AS CASE WHEN len(v) > 0 THEN {{
+    'x': list_min(list_transform(v, lambda p: p.x)), 'y': list_min(list_transform(v, lambda p: p.y)),
+    'w': list_max(list_transform(v, lambda p: p.x)) - list_min(list_transform(v, lambda p: p.x)),
+    'h': list_max(list_transform(v, lambda p: p.y)) - list_min(list_transform(v, lambda p: p.y))}} END;
+CREATE TEMP MACRO around(cx, cy, rw, rh) AS
+    CASE WHEN rw IS NOT NULL AND rh IS NOT NULL THEN {{'x': cx-rw, 'y': cy-rh, 'w': 2*rw, 'h': 2*rh}} END;
+CREATE TEMP MACRO rotated(b, width, height) AS CASE
+    WHEN coalesce(b.theta, 0) = 0 THEN {{'x': b.x, 'y': b.y, 'w': b.w, 'h': b.h}}
+    ELSE around(b.x + b.w / 2, b.y + b.h / 2,
+        (abs(b.w * cos(radians(b.theta))) + abs(b.h * sin(radians(b.theta))) * height / width) / 2,
+        (abs(b.w * sin(radians(b.theta))) * width / height + abs(b.h * cos(radians(b.theta)))) / 2) END;
+CREATE TEMP MACRO oval(e, width, height) AS CASE
+    WHEN coalesce(e.theta, 0) = 0 THEN around(e.x, e.y, e.rx, e.ry)
+    ELSE around(e.x, e.y,
+        sqrt((e.rx * cos(radians(e.theta))) ** 2 + (e.ry * sin(radians(e.theta)) * height / width) ** 2),
+        sqrt((e.rx * sin(radians(e.theta)) * width / height) ** 2 + (e.ry * cos(radians(e.theta))) ** 2)) END;
+CREATE TEMP MACRO back(front, vanishing, scale, shift) AS list_transform(front, lambda p: CASE
+    WHEN shift IS NOT NULL THEN {{'x': p.x + shift.x, 'y': p.y + shift.y}}
+    ELSE {{'x': vanishing.x + (p.x - vanishing.x) * scale,
+        'y': vanishing.y + (p.y - vanishing.y) * scale}} END);
+CREATE TEMP MACRO in_space(n) AS {{'x': n[1], 'y': n[2], 'z': n[3]}};
+"""
+
+# The places of surrogate escapes, which are no text. DuckDB reads no JSON with unpaired ones.
+_SURROGATES = r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+
+
+def _structure(fields: Mapping[str, str]) -> str:
+    return "{" + ",".join(f'"{key}":{type_}' for key, type_ in fields.items()) + "}"
+
+
+def _text(names: Iterable[str]) -> dict[str, str]:
+    return dict.fromkeys(names, '"VARCHAR"')
+
+
+def _bits(*conditions: str) -> str:
+    """Return the number ``remarks``: the n-th condition sets the n-th bit."""
+    return " + ".join(f"coalesce(({one})::INTEGER, 0) * {1 << bit}" for bit, one in enumerate(conditions))
+
+
+def _not_whole(*names: str) -> str:
+    return " OR ".join(f"(r.{name} IS NOT NULL AND whole(r.{name}) IS NULL)" for name in names)
+
+
+def _select(table: str, made: Mapping[str, str], remarks: str) -> str:
+    """Return the select list: the column's own expression in `made`, or the key of the same name."""
+    columns = []
+    for name, type_ in TABLES[table].items():
+        expression = made.get(name, f"whole(r.{name})" if type_ == "BIGINT" else f"r.{name}")
+        columns.append(f'CAST({expression} AS {type_}) AS "{name}"')
+    return f"SELECT {', '.join(columns)}, ({remarks})::INTEGER AS remarks"
+
+
+def _parsed(fields: Mapping[str, str], label: str | None) -> str:
+    """Return the relation of ``label``, its parsed form ``o``, and the parsed rest of the line ``r``."""
+    rest = f"from_json(rest, '{_structure(fields)}') AS r"
+    if label is None:
+        return f"(SELECT label, {rest} FROM lines)"
+    first = f"try(from_json(label, '{{{label}}}'))"
+    second = f"try(from_json(regexp_replace(label, '{_SURROGATES}', '\\ufffd', 'g'), '{{{label}}}'))"
+    return f"(SELECT label, {rest}, coalesce({first}, {second}) AS o FROM lines)"
+
+
+_MADE_OF = {
+    "created_at": "moment(o.createdAt)",
+    "created_by": "o.createdBy",
+    "last_edited_at": "moment(o.lastEditedAt)",
+    "last_edited_by": "o.lastEditedBy",
+    "confidence": "o.confidence",
+    "manual_annotation": "o.manualAnnotation",
+}
+_NO_DATE = (
+    "(o.createdAt IS NOT NULL AND moment(o.createdAt) IS NULL) "
+    "OR (o.lastEditedAt IS NOT NULL AND moment(o.lastEditedAt) IS NULL)"
+)
+_HEAD_NUMBERS = ("width", "height", "frame")
+
+
+def _fields(table: str, other: Mapping[str, str], *, without: Iterable[str]) -> dict[str, str]:
+    names = [name for name in TABLES[table] if name not in set(without)]
+    return _text(names) | dict(other)
+
+
+def _objects() -> str:
+    answers = {"attributes": _ANSWERS, "dynamic_attributes": _ANSWERS, "ranges": '[["VARCHAR"]]'}
+    sent = ("object", *_MADE_OF, "bbox", "rotation", "polygons", "points", "rle", "cuboid")
+    fields = _fields("objects", answers, without=sent)
+    numbers = (*_HEAD_NUMBERS, "object_number", "until")
+    width, height = "whole(r.width)", "whole(r.height)"
+    geometry = (
+        f"SELECT *, coalesce(rings(o.polygons), CASE WHEN o.polygon IS NOT NULL THEN "
+        f"[[corners(vertices(o.polygon))]] END) AS polygons, "
+        f"named(vertices(coalesce(o.polyline, o.point, o.skeleton))) AS points, "
+        f"flat(o.cuboid_2d.front) AS front FROM {_parsed(fields, _MADE + ',' + _GEOMETRY)}"
+    )
+    bbox = f"""CASE
+        WHEN o.boundingBox IS NOT NULL THEN o.boundingBox
+        WHEN o.rotatableBoundingBox IS NOT NULL THEN rotated(o.rotatableBoundingBox, {width}, {height})
+        WHEN polygons IS NOT NULL THEN extent(flatten(flatten(polygons)))
+        WHEN points IS NOT NULL THEN extent(points)
+        WHEN o.circle IS NOT NULL
+            THEN around(o.circle.x, o.circle.y, o.circle.r, o.circle.r * {width} / {height})
+        WHEN o.ellipse IS NOT NULL THEN oval(o.ellipse, {width}, {height})
+        WHEN front IS NOT NULL THEN extent(list_concat(front,
+            back(front, o.cuboid_2d.vanishingPoint, o.cuboid_2d.scaleRatio, o.cuboid_2d."offset")))
+        END"""
+    mask = (
+        "CASE WHEN o.bitmask IS NOT NULL THEN {'counts': o.bitmask.rleString, "
+        "'left': whole(o.bitmask.\"left\"), "
+        "'top': whole(o.bitmask.top), 'width': whole(o.bitmask.width), 'height': whole(o.bitmask.height)} "
+        "WHEN o.segmentation IS NOT NULL THEN {'counts': o.segmentation, 'left': NULL, 'top': NULL, "
+        "'width': NULL, 'height': NULL} END"
+    )
+    made = _MADE_OF | {
+        "object": "label",
+        "ranges": "pairs(r.ranges)",
+        "attributes": "answers(r.attributes)",
+        "dynamic_attributes": "answers(r.dynamic_attributes)",
+        "bbox": bbox,
+        "rotation": "coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta)",
+        "polygons": "polygons",
+        "points": "points",
+        "rle": mask,
+        "cuboid": "CASE WHEN o.cuboid IS NOT NULL THEN {'position': in_space(o.cuboid.position), "
+        "'orientation': in_space(o.cuboid.orientation), 'size': in_space(o.cuboid.size)} END",
+    }
+    broken = (
+        f"{_not_whole(*numbers)} OR broken_pairs(r.ranges) OR broken_answers(r.attributes) "
+        "OR broken_answers(r.dynamic_attributes)"
+    )
+    no_size = (
+        f"({width} IS NULL OR {height} IS NULL) AND (o.circle IS NOT NULL "
+        "OR coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, 0) != 0)"
+    )
+    return f"{_select('objects', made, _bits(broken, _NO_DATE, 'o IS NULL', no_size))} FROM ({geometry})"
+
+
+def _classifications() -> str:
+    other = {"answers": _ANSWERS, "ranges": '[["VARCHAR"]]', "reviews": '"JSON"'}
+    fields = _fields("classifications", other, without=("classification", *_MADE_OF))
+    made = _MADE_OF | {
+        "classification": "label",
+        "ranges": "pairs(r.ranges)",
+        "answers": "answers(r.answers)",
+    }
+    broken = f"{_not_whole(*_HEAD_NUMBERS)} OR broken_pairs(r.ranges) OR broken_answers(r.answers)"
+    select = _select("classifications", made, _bits(broken, _NO_DATE, "o IS NULL"))
+    return f"{select} FROM {_parsed(fields, _MADE)}"
+
+
+def _units() -> str:
+    other = {
+        "fps": '"DOUBLE"',
+        "duration": '"DOUBLE"',
+        "slices": _SLICES,
+        "dropped": '{"objects":"VARCHAR","classifications":"VARCHAR"}',
+    }
+    made = {
+        "slices": "list_transform(r.slices, lambda s: {'frame': whole(s.frame), 'data_hash': s.data_hash, "
+        "'file_name': s.file_name, 'instance_uid': s.instance_uid, 'file_uri': s.file_uri, 'url': s.url, "
+        "'width': whole(s.width), 'height': whole(s.height)})",
+        "dropped": "{'objects': whole(r.dropped.objects), "
+        "'classifications': whole(r.dropped.classifications)}",
+    }
+    numbers = (*_HEAD_NUMBERS, "number_of_frames", "sequence", "objects", "classifications")
+    fields = _fields("units", other, without=())
+    return f"{_select('units', made, _bits(_not_whole(*numbers)))} FROM {_parsed(fields, None)}"
+
+
+def _listing() -> str:
+    dates = ("created_at", "last_edited_at")
+    made = {name: f"moment(r.{name})" for name in dates}
+    no_date = " OR ".join(f"(r.{name} IS NOT NULL AND moment(r.{name}) IS NULL)" for name in dates)
+    bits = _bits(_not_whole("width", "height", "number_of_frames"), no_date)
+    fields = _fields("listing", {}, without=())
+    return f"{_select('listing', made, bits)} FROM {_parsed(fields, None)}"
+
+
+def _ontology() -> str:
+    other = {"dynamic": '"BOOLEAN"', "archived": '"BOOLEAN"'}
+    fields = _fields("ontology", other, without=())
+    return f"{_select('ontology', {}, '0')} FROM {_parsed(fields, None)}"
+
+
+def query(table: str) -> str:
+    """Return the statement that makes the columns of a table, and ``remarks``, of the relation ``lines``."""
+    return _QUERIES[table]
+
+
+_QUERIES: Mapping[str, str] = {
+    "objects": _objects(),
+    "classifications": _classifications(),
+    "units": _units(),
+    "listing": _listing(),
+    "ontology": _ontology(),
+}

@@ -1,0 +1,278 @@
+"""A conversion is whole or not there, says what it holds, and replaces nothing but itself."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harvester.dataset_options import ConvertOptions
+from harvester.datasets.conversion import read_conversion, verify_conversion
+from harvester.datasets.convert import convert, convert_export
+from harvester.errors import BadInput, TargetRefused, Unsound
+from harvester.events import Counters
+from harvester.output.target import LocalTarget
+from harvester.settings import Format, Selection
+from tests.datasets.exports import exported, files_in, records_of, synced
+from tests.sync.worlds import LiveWorld
+
+PARQUET = ConvertOptions(to="parquet")
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return exported(tmp_path_factory.mktemp("exports") / "out")
+
+
+def test_a_conversion_says_what_it_is_of_and_what_is_in_it(export: Path, tmp_path: Path) -> None:
+    """Format, export, counts that add up, and each file with its size and checksum."""
+    objects = records_of(export, "objects")
+    shape = objects[0]["shape"]
+    chosen = sum((record["object"].get("shape") or record["shape"]) == shape for record in objects)
+    assert 0 < chosen < len(objects)
+    done = convert(export, tmp_path / "set", to="parquet", selection=Selection(shapes=shape))
+    manifest = json.loads((export / "manifest.json").read_bytes())
+    assert done == read_conversion(tmp_path / "set")
+    assert done.to == "parquet"
+    assert (done.export.digest, done.export.counts) == (manifest["digest"], manifest["counts"])
+    assert done.selection == {"shapes": [shape]}
+    counts = done.records["objects"]
+    assert (counts.read, counts.written) == (len(objects), chosen)
+    assert counts.left_out == {"shape": len(objects) - chosen}
+    assert done.records["units"].written == len(records_of(export, "units"))
+    files = files_in(tmp_path / "set")
+    del files["conversion.json"]
+    assert {file.name: file.bytes for file in done.files} == {name: len(data) for name, data in files.items()}
+    assert verify_conversion(tmp_path / "set").ok
+
+
+def test_the_same_export_gives_the_same_bytes(export: Path, tmp_path: Path) -> None:
+    """Wherever the export and the data set stand, and also over an earlier one."""
+    shutil.copytree(export, tmp_path / "copy")
+    convert(export, tmp_path / "one", to="parquet")
+    convert(tmp_path / "copy", tmp_path / "elsewhere" / "two", to="parquet")
+    found = files_in(tmp_path / "one")
+    assert found == files_in(tmp_path / "elsewhere" / "two")
+    convert(export, tmp_path / "one", to="parquet")
+    assert found == files_in(tmp_path / "one")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy", "elsewhere", "one"]
+
+
+def test_an_export_that_was_synced_converts_as_a_new_one_does(tmp_path: Path) -> None:
+    """The records, the listing and the ontology are those of the last sync."""
+    world = LiveWorld(rows=40)
+    exported(tmp_path / "kept", world)
+    labels = world.labels()
+    world.world.edit(rows=labels[5:9], removed=labels[20:22], added=3)
+    synced(tmp_path / "kept", world)
+    exported(tmp_path / "fresh", world)
+    convert(tmp_path / "kept", tmp_path / "a", to="parquet")
+    convert(tmp_path / "fresh", tmp_path / "b", to="parquet")
+    kept, fresh = files_in(tmp_path / "a"), files_in(tmp_path / "b")
+    del kept["conversion.json"], fresh["conversion.json"]
+    assert kept == fresh
+
+
+def test_filters_keep_what_an_export_with_them_keeps(tmp_path: Path) -> None:
+    """Built-in ones, an expression, and a function."""
+    world = LiveWorld(rows=60, reviews=0.5)
+    whole = exported(tmp_path / "whole", world, selection=Selection(include_reviews=True))
+    for number, chosen in enumerate(
+        (
+            {"shapes": ("polygon", "bounding_box"), "min_confidence": 0.5},
+            {"names": ("Car", "Quality"), "manual": True},
+            {"authors": ("ann@example.com",), "approved": True},
+            {"where": "name.startsWith('P')"},
+        )
+    ):
+        selection: Any = Selection(include_reviews=True, **chosen)
+        filtered = exported(tmp_path / f"filtered{number}", world, selection=selection)
+        convert(filtered, tmp_path / f"a{number}", to="parquet")
+        done = convert(whole, tmp_path / f"b{number}", to="parquet", selection=Selection(**chosen))
+        wanted, found = files_in(tmp_path / f"a{number}"), files_in(tmp_path / f"b{number}")
+        for kind in ("objects", "classifications"):
+            assert found[f"{kind}/00000.parquet"] == wanted[f"{kind}/00000.parquet"]
+            assert done.records[kind].written == len(records_of(filtered, kind))
+
+
+def test_a_function_chooses_records(export: Path, tmp_path: Path) -> None:
+    """It is counted by its name."""
+    done = convert(export, tmp_path / "set", to="parquet", filters=first_frame_only)
+    objects = records_of(export, "objects")
+    kept = sum(record["frame"] == 0 for record in objects)
+    name = f"{__name__}:first_frame_only"
+    assert done.records["objects"].left_out == {name: len(objects) - kept}
+    assert done.selection == {"filters": [name]}
+
+
+def first_frame_only(record: dict[str, Any]) -> bool:
+    return record["frame"] == 0
+
+
+def test_what_is_no_earlier_conversion_of_the_same_is_never_overwritten(export: Path, tmp_path: Path) -> None:
+    """Files of the user, other options, another project, a file added to it; each is named."""
+    out = tmp_path / "set"
+    out.mkdir()
+    (out / "notes.txt").write_text("mine")
+    with pytest.raises(TargetRefused, match="no data set of ours"):
+        convert(export, out, to="parquet")
+    (out / "notes.txt").unlink()
+    convert(export, out, to="parquet")
+    before = files_in(out)
+    with pytest.raises(TargetRefused, match="another filter shapes"):
+        convert(export, out, to="parquet", selection=Selection(shapes="polygon"))
+    other = exported(tmp_path / "other", LiveWorld(rows=5, seed=2))
+    with pytest.raises(TargetRefused, match="of project"):
+        convert(other, out, to="parquet")
+    assert files_in(out) == before
+    (out / "objects" / "mine.txt").write_text("mine")
+    with pytest.raises(TargetRefused, match=r"objects/mine\.txt, which is not of its data set"):
+        convert(export, out, to="parquet")
+    (out / "objects" / "mine.txt").unlink()
+    (out / "conversion.json").write_text("{}")
+    with pytest.raises(TargetRefused, match="no data set of ours"):
+        convert(export, out, to="parquet")
+
+
+def test_an_export_is_never_overwritten(export: Path) -> None:
+    """Not even by a conversion of itself."""
+    before = files_in(export)
+    with pytest.raises(TargetRefused):
+        convert(export, export, to="parquet")
+    assert files_in(export) == before
+
+
+class Stopped(Exception):
+    """The user stops it."""
+
+
+def test_one_that_is_stopped_leaves_what_was_there(export: Path, tmp_path: Path) -> None:
+    """At each of its first label rows. What it had begun is gone."""
+    out = tmp_path / "set"
+    convert(export, out, to="parquet")
+    before = files_in(out)
+    for stop_at in (1, 2, 3):
+        calls = 0
+
+        def keep_on() -> None:
+            nonlocal calls
+            calls += 1
+            if calls == stop_at:  # noqa: B023  # called within this turn
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            convert_export(export, out, PARQUET, keep_on=keep_on)
+        assert files_in(out) == before
+        assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_what_a_killed_one_left_is_cleaned(export: Path, tmp_path: Path, moved: bool) -> None:
+    """Also if it was killed between moving the earlier one away and giving the new one its name."""
+    out, work = tmp_path / "set", tmp_path / ".set.converting"
+    convert(export, out, to="parquet")
+    before = files_in(out)
+    (work / "new" / "objects").mkdir(parents=True)
+    (work / "new" / "objects" / "00000.parquet").write_text("half")
+    if moved:
+        out.rename(work / "old")
+        with pytest.raises(TargetRefused):  # it fails, and the earlier one is back
+            convert(export, out, to="parquet", selection=Selection(shapes="polygon"))
+        assert files_in(out) == before
+    convert(export, out, to="parquet")
+    assert files_in(out) == before
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_only_one_process_makes_a_data_set(export: Path, tmp_path: Path) -> None:
+    """The second one is refused."""
+    work = LocalTarget(tmp_path / ".set.converting")
+    work.ensure()
+    with work.lock(), pytest.raises(TargetRefused, match="in use"):
+        convert(export, tmp_path / "set", to="parquet")
+    convert(export, tmp_path / "set", to="parquet")
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "manifest"])
+def test_damage_is_found(export: Path, tmp_path: Path, damage: str) -> None:
+    """The file is named, and what to do."""
+    out = tmp_path / "set"
+    convert(export, out, to="parquet")
+    name = "conversion.json" if damage == "manifest" else "objects/00000.parquet"
+    data = (out / name).read_bytes()
+    match damage:
+        case "cut":
+            (out / name).write_bytes(data[:-1])
+        case "gone":
+            (out / name).unlink()
+        case "flipped":
+            (out / name).write_bytes(data[:-9] + b"?" + data[-8:])
+        case _:
+            (out / name).write_bytes(data.replace(b'"written": ', b'"written": 1', 1))
+    report = verify_conversion(out)
+    assert [problem.name for problem in report.problems] == [name]
+    assert report.advice == "convert its export again"
+
+
+def test_a_damaged_export_is_not_converted(tmp_path: Path) -> None:
+    """A line changed, with all sizes as they were: nothing is made of it."""
+    target = exported(tmp_path / "out", LiveWorld(rows=10))
+    path = next(target.glob("objects-*"))
+    path.write_bytes(path.read_bytes().replace(b'"kind":"object"', b'"kind":"objecT"', 1))
+    with pytest.raises(Unsound, match=r"damaged|no record"):
+        convert(target, tmp_path / "set", to="parquet")
+    assert not (tmp_path / "set").exists()
+
+
+def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
+    """The tables are there all the same, without rows."""
+    target = exported(tmp_path / "out", LiveWorld(rows=10), format=Format(emit="objects"))
+    done = convert(target, tmp_path / "set", to="parquet")
+    assert done.not_exported == ["units", "classifications"]
+    assert {"units/00000.parquet", "classifications/00000.parquet"} < files_in(tmp_path / "set").keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"to": ""}, "name the format with --to"),
+        ({"to": "xml"}, "unknown format 'xml'"),
+        ({"to": "parquet", "task": "detect"}, "--to parquet does not take --task"),
+        (
+            {"to": "parquet", "selection": Selection(approved=True)},
+            "no reviews: export with --include-reviews",
+        ),
+        ({"to": "parquet", "selection": Selection(datasets="x")}, "--dataset is for export"),
+        ({"to": "parquet", "split_seed": -1}, "split seed must be from 0"),
+    ],
+)
+def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
+    """In one line, before anything is written."""
+    with pytest.raises(BadInput, match=said):
+        convert(export, tmp_path / "set", **given)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("out", ["a file", "s3://bucket/prefix", "/", "\0"])
+def test_a_place_that_can_be_no_directory_is_refused(export: Path, tmp_path: Path, out: str) -> None:
+    """With one line."""
+    if out == "a file":
+        (tmp_path / out).write_text("mine")
+        out = str(tmp_path / out)
+    with pytest.raises(BadInput):
+        convert(export, out, to="parquet")
+
+
+def test_what_is_no_finished_export_is_not_converted(tmp_path: Path) -> None:
+    """The directory is named."""
+    with pytest.raises(BadInput, match="holds no finished export"):
+        convert(tmp_path / "nothing", tmp_path / "set", to="parquet")
+
+
+def test_progress_ends_at_all_rows(export: Path, tmp_path: Path) -> None:
+    """Rows and records, for the bar."""
+    counters = Counters()
+    done = convert_export(export, tmp_path / "set", PARQUET, counters=counters)
+    assert (counters.listed, counters.harvested) == (done.export.counts["harvested"],) * 2
+    assert counters.objects == done.records["objects"].read
