@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.counts import Counts
 from harvester.datasets.division import Division
@@ -20,7 +21,6 @@ from harvester.datasets.pictures import Picture, Pictures, listed_picture, read_
 from harvester.labels.wire import PlanRow
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
-from harvester.settings import ConvertOptions
 
 # The options that all data sets of images take.
 IMAGE_OPTIONS = frozenset(

@@ -11,6 +11,7 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
+from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.classed_objects import ClassedObject, ClassedObjects
 from harvester.datasets.counts import Counts
@@ -24,7 +25,6 @@ from harvester.datasets.written import Output
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
-from harvester.settings import ConvertOptions
 
 TASKS = ("semantic", "instance")
 

@@ -13,6 +13,7 @@ are those of the COCO conversion without their first folder, with ``_`` for ``/`
 from contextlib import ExitStack
 from typing import NamedTuple
 
+from harvester.dataset_options import ConvertOptions
 from harvester.datasets import yolo_labels
 from harvester.datasets.choosing import Choice
 from harvester.datasets.classed_objects import ClassedObject, ClassedObjects
@@ -29,9 +30,8 @@ from harvester.datasets.yolo_yaml import data_yaml, most_joints
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
-from harvester.settings import ConvertOptions
 
-TASKS = ("detect", "segment", "pose", "obb", "classify")
+TASKS = ("detect", "segment", "pose", "obb")
 _NEEDED = ("train", "val")  # splits without which Ultralytics refuses a data set
 
 
@@ -41,7 +41,7 @@ class Yolo:
     version = 1
     kinds: tuple[Kind, ...] = ("objects", "units")
     required: tuple[Kind, ...] = ("objects", "units")
-    options = IMAGE_OPTIONS | {"task", "boxes", "media", "classification"}
+    options = IMAGE_OPTIONS | {"task", "boxes", "media"}
 
     def check(self, export: FinishedExport, options: ConvertOptions) -> None:
         """Check task, splits, classes and media. Raises BadInput."""
