@@ -53,7 +53,7 @@ _INTERRUPTED = 128 + 2
 
 
 def command(called: str = "") -> Any:
-    """The command tree, as click knows it; where a verb is `called`, that one is imported and no other."""
+    """Return the command tree. If the verb `called` is given, only its module is imported."""
     # Plain help: the rich one cuts long flags short on a narrow terminal.
     app = typer.Typer(
         name="harvester",
@@ -77,7 +77,7 @@ def command(called: str = "") -> Any:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line and give its exit code. Without `argv`, this process's own."""
+    """Run one command line and return its exit code. Default for `argv`: the arguments of this process."""
     own = argv is None
     if own:
         hear_signals()
@@ -97,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     for argument in argv:
         check_text(f"the argument {os.fsencode(argument).decode(errors='backslashreplace')}", argument)
-    if _COMPLETE in os.environ:  # the shell asks, by way of what --install-completion has installed
+    if _COMPLETE in os.environ:  # the shell asks, through the script of --install-completion
         command().main(argv, prog_name="harvester", complete_var=_COMPLETE)
     if argv[:1] == ["help"]:
         argv = [*argv[1:], "--help"]
@@ -113,7 +113,7 @@ def _run(argv: list[str]) -> int:
 
 
 def _from_environment(tree: Any) -> dict[str, dict[str, str | list[str]]]:
-    """The variables of all flags that are set, as click's defaults: the command line outranks them."""
+    """Return the environment variables of all flags as click's defaults. The command line outranks them."""
     found: dict[str, dict[str, str | list[str]]] = {}
     for verb, subcommand in tree.commands.items():
         for option in subcommand.params:
@@ -125,7 +125,7 @@ def _from_environment(tree: Any) -> dict[str, dict[str, str | list[str]]]:
 
 
 def _explain(error: BaseException, argv: list[str]) -> int:
-    """One line on standard error for whatever ended the run, and the exit code. The only such place."""
+    """Print one line about the error that ended the run, and return the exit code. The only such place."""
     found = sorted(_leaves(error), key=_weight)[0]
     if _wants_tracebacks(argv) and not isinstance(found, SystemExit | BrokenPipeError):
         print(_trace(found), file=sys.stderr)
@@ -159,7 +159,7 @@ def _explain(error: BaseException, argv: list[str]) -> int:
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """The errors themselves, out of the groups that task groups wrap them in."""
+    """Return the errors inside the exception groups that task groups raise."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
             yield from _leaves(inner)
@@ -168,7 +168,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def _weight(error: BaseException) -> int:
-    """Which of several errors to speak of: a bug first, then what the user can act on, then a signal."""
+    """Return the error to report: a bug first, then what the user can act on, then a signal."""
     known = (
         Stop,
         typer.TyperException,
@@ -187,7 +187,7 @@ def _say(code: int, message: str) -> int:
     try:
         print(f"harvester: {one_line(message)}", file=sys.stderr)
     except OSError:
-        pass  # nobody is listening; the exit code says it
+        pass  # standard error is closed; the exit code says it
     return code
 
 
@@ -197,7 +197,7 @@ def _of_system(error: OSError) -> str:
 
 
 def _bug(error: BaseException, argv: list[str]) -> int:
-    """Not the user's fault: a short line, and the traceback where it does not bury the line."""
+    """Report a bug: a short line, and the traceback where it does not push the line off the screen."""
     where = "above"
     if not _wants_tracebacks(argv):
         try:
@@ -214,16 +214,16 @@ def _wants_tracebacks(argv: list[str]) -> bool:
 
 
 def _trace(error: BaseException) -> str:
-    """The traceback of an error and of what caused it, without secrets."""
+    """Return the traceback of an error and of its causes, without secrets."""
     return redact("".join(traceback.format_exception(error)))
 
 
 def _flushed(code: int) -> int:
-    """Flush what help and version have printed, while it can still be said that it cannot be written."""
+    """Flush the output of help and version now, so that a failed write can still be reported."""
     try:
         sys.stdout.flush()
     except OSError as error:
-        # The interpreter flushes once more on its way out.
+        # The interpreter flushes again when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if code:
             return code

@@ -1,4 +1,4 @@
-"""The command that goes on with a run that has not ended well, or that asks for its failed rows again."""
+"""The command that resumes an unfinished run, or that fetches its failed rows again."""
 
 import shlex
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def to_go_on(argv: list[str], aim: str = "to go on", in_words: str = "run the same command again") -> str:
-    """The command that goes on with a run, `in_words` if it holds a secret; nothing if none can go on."""
+    """Return the command that resumes a run: `in_words` if it holds a secret, None if there is none."""
     if argv[:1] not in (["export"], ["sync"]) or _to_stdout(argv):
         return ""
     again = shlex.join(["harvester", *argv])
@@ -18,7 +18,7 @@ def to_go_on(argv: list[str], aim: str = "to go on", in_words: str = "run the sa
 
 
 def to_try_again(argv: list[str], failed: "RowsFailed") -> str:
-    """The command that asks for failed rows again."""
+    """Return the command that fetches failed rows again."""
     verb, *given = argv
     aim, flag = "to try again", "--retry-failed"
     if verb == "export" and failed.synced:
@@ -29,8 +29,8 @@ def to_try_again(argv: list[str], failed: "RowsFailed") -> str:
 
 
 def _as_sync(given: list[str], target: str) -> list[str]:
-    """The sync of an export, with those of the export's arguments that a sync takes too, as given."""
-    from harvester.cli import command  # which knows this module
+    """Return the sync of an export, with those arguments of the export that a sync takes, too."""
+    from harvester.cli import command  # here, because it imports this module
 
     export, sync = (command(verb).commands[verb] for verb in ("export", "sync"))
     options = {param.name: param for param in sync.params if param.param_type_name == "option"}

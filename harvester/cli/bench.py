@@ -1,4 +1,4 @@
-"""The verb that measures how a project's server answers, and what that means for an export."""
+"""`bench`: measure how fast a project's server answers, and what that means for an export."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,7 +22,7 @@ from harvester.settings import Connection, Selection
 if TYPE_CHECKING:
     from harvester.bench import ProjectReport
 
-FEWEST_CALLS = 20  # fewer compare nothing
+FEWEST_CALLS = 20  # a comparison needs at least that many
 
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory for bench.json.")
@@ -40,7 +40,7 @@ def bench(
     selection: Selection,
     screen: Screen,
 ) -> None:
-    """Measure how fast a project's label rows come, one a request and many. Reads only."""
+    """Measure how fast a project's label rows come, singly and in bundles. Read-only."""
     console = screen.listen()
     if max_calls < FEWEST_CALLS:
         raise BadInput(f"{max_calls} calls compare nothing: --max-calls is at least {FEWEST_CALLS}")
@@ -65,14 +65,14 @@ def _measure_project(
             console.print(f"{values.show_count(size, 'row')} a request")
 
     with connected(connection) as session:
-        from harvester.bench import measure_project  # with it comes the SDK: not before the key is checked
+        from harvester.bench import measure_project  # imports the SDK: only after the key is checked
 
         info = session.find_project(wanted)
         return anyio.run(measure_project, session, info, selection, max_calls, progress)
 
 
 def project_table(found: "ProjectReport", selection: Selection) -> RenderableType:
-    """What each size of bundle gave, and the command that follows."""
+    """Return the table of bundle sizes, and the command that follows from it."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for place, column in enumerate(
         ("rows a request", "calls", "rows/s", "MB/s", "a call", "refused", "failed rows", "")

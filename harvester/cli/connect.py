@@ -1,4 +1,4 @@
-"""From `Connection` to an open session."""
+"""Open a session from a `Connection`."""
 
 import sys
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def connected(connection: Connection) -> Iterator["Session"]:
-    """An open session, closed at the end.
+    """Yield an open session, and close it at the end.
 
     Raises:
         CredentialsRefused: there is no key, or it cannot be used.
@@ -53,5 +53,5 @@ def unlocked(connection: Connection) -> Connection:
 
 
 def _is_attended() -> bool:
-    """Whether somebody can be asked, and answer."""
+    """Return whether there is a terminal to ask a question on."""
     return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""The verb that shows the main job on a simulated project: a status, an export, a record."""
+"""`demo`: the main job on a simulated project: a status, an export, a record."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ from harvester.settings import Connection, Format, Limits, Selection
 if TYPE_CHECKING:
     from harvester.simulator import Simulator
 
-RECORD_LINES = 24  # of the record that is shown
+RECORD_LINES = 24  # lines of the record that is shown
 
 Rows = Annotated[int, typer.Option("--rows", metavar="NUMBER", min=1, help="Data units of the project.")]
 Output = Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Directory for the export.")]
@@ -61,7 +61,7 @@ def demo(*, rows: Rows = 5000, output: Output = Path("demo-out")) -> None:
 
 
 def _clear(output: Path, project_hash: str) -> None:
-    """Makes room for the export, which may replace an earlier demo's and nothing else."""
+    """Delete the export of an earlier demo. Raises BadInput if `output` holds anything else."""
     from harvester.output.generations import drop_export
     from harvester.output.planfile import read_header
     from harvester.output.target import open_target
@@ -86,7 +86,7 @@ def _show_status(connection: Connection, simulator: "Simulator") -> None:
 
 
 def _show_record(console: Console, output: Path) -> None:
-    """The first record, one field a line, cut to fit."""
+    """Show the first record, one field a line, cut to `RECORD_LINES`."""
     from harvester.output.layout import parse_part
     from harvester.output.target import open_target
 

@@ -1,4 +1,4 @@
-"""The verb that harvester exists for."""
+"""`export`: the main verb."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,7 +25,7 @@ from harvester.settings import Connection, Format, Limits, Selection
 if TYPE_CHECKING:
     from harvester.export import Summary
 
-FAILED_ROWS_TOLD = 20  # as they fail; the summary counts them all, and the export lists them
+FAILED_ROWS_TOLD = 20  # rows named when they fail; the summary counts all, and files of the export list them
 
 Output = Annotated[
     str,
@@ -121,7 +121,7 @@ def run(
 
 
 def as_json(done: "Summary") -> dict[str, object]:
-    """The summary for machines."""
+    """Return the summary for ``--json``."""
     facts: dict[str, object] = {
         "target": done.target,
         "counts": done.counts,
@@ -136,7 +136,7 @@ def as_json(done: "Summary") -> dict[str, object]:
 
 
 def _check_for_standard_output(json: bool, limits: Limits, retry_failed: bool, settle: bool) -> None:
-    """Raises BadInput for what only makes sense where the export is kept."""
+    """Raise BadInput for flags that need an export in files."""
     if json:
         raise BadInput("--json and -o - both want standard output: write to a directory, or leave --json out")
     for flag, given in (

@@ -1,10 +1,10 @@
-"""How a verb ends that has done its work, but for rows that could not be had."""
+"""The end of a run with failed rows."""
 
 from harvester.cli import values
 
 
 class RowsFailed(Exception):
-    """Rows could not be had; all others are there. A `synced` export asks for them again by a sync.
+    """Some rows could not be fetched; all others are there. A `synced` export fetches them again by a sync.
 
     Not in the tree of `harvester.errors`: to who calls harvester from Python such rows are a count in the
     summary, not an error. Only a process has to end with a code and a line.

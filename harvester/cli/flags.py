@@ -1,4 +1,4 @@
-"""Every flag, declared once: `--help`, the environment variables and the settings all follow from here.
+"""All flags, each declared once: `--help`, environment variables and settings are made from here.
 
 A `Flag` sets one field of a settings struct; type and default are the field's own. `takes` gives a verb
 the flags of whole groups, and the verb gets one finished struct a group.
@@ -26,25 +26,25 @@ from harvester.settings import (
     connection_from_environment,
 )
 
-# What the help says of `--emit` where it is left out.
+# The help's text for the default of `--emit`.
 DEFAULT_EMIT = f"{','.join(FILE_KINDS)}; to standard output {','.join(STREAM_KINDS)}"
 
 
 class Flag(NamedTuple):
-    """One flag: the field it sets, how it is spelt, what it does."""
+    """One flag: the field it sets, its spelling, and its help."""
 
     field: str
     spelt: str
     help: str
     metavar: str | None = None
     parse: Callable[[str], object] | None = None
-    # Words of the platform, matched in any case; several may stand in one value, separated by commas.
+    # Words of the platform, in any case; one value may hold several, separated by commas.
     words: Literal["upper", "lower"] | None = None
     default: str | None = None
 
 
 class Verb(TyperCommand):
-    """A command whose help shows its flags under the headings of their groups, none of them cut short."""
+    """A command whose help lists its flags in groups, without cutting them short."""
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         sections: dict[str, list[tuple[str, str]]] = {}
@@ -59,7 +59,7 @@ class Verb(TyperCommand):
 
 
 class Group(NamedTuple):
-    """The flags that make one settings struct, under one heading of the help."""
+    """The flags that fill one settings struct, under one heading of the help."""
 
     name: str
     title: str
@@ -266,12 +266,12 @@ SCREEN = Group(
     Screen,
 )
 
-# The argument of the verbs that are about one project.
+# The argument of verbs on one project.
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]
 
 
 def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the flags of `groups`; its parameters named like a group get that group's struct."""
+    """Give a verb the flags of `groups`. Its parameter with the name of a group gets that group's struct."""
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         def run(**given: Any) -> None:
@@ -298,7 +298,7 @@ def takes(*groups: Group) -> Callable[[Callable[..., None]], Callable[..., None]
 
 
 def _settings(group: Group, given: dict[str, Any]) -> dict[str, Any]:
-    """What the user gave, taken out of `given`; the rest is left to the struct's defaults."""
+    """Return the struct with the user's values, which are removed from `given`, and defaults."""
     taken = ((flag, given.pop(flag.field)) for flag in group.flags)
     return {flag.field: _value(flag, value) for flag, value in taken if value not in (None, (), [])}
 
@@ -315,7 +315,7 @@ def _value(flag: Flag, value: Any) -> Any:
 
 
 def _annotation(group: Group, flag: Flag, field: msgspec.structs.FieldInfo) -> Any:
-    """What typer needs to know of a flag, from the type and default of the field it sets."""
+    """Return a flag's typer declaration, from the type and default of the field that it sets."""
     default = flag.default
     if (
         default is None

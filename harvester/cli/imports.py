@@ -1,9 +1,9 @@
-"""Where the functions of ``--filter package.module:callable`` are found."""
+"""The import path of the functions of ``--filter package.module:callable``."""
 
 import os
 import sys
 
 
 def find_users_filters() -> None:
-    """Makes the working directory a place to import from: the last one, so that it shadows nothing."""
+    """Add the working directory to the end of the import path, so that it shadows nothing."""
     sys.path.append(os.getcwd())

@@ -19,7 +19,7 @@ from harvester.events import one_line
 # Seconds after a signal when the work is cancelled, and when the process ends regardless.
 #
 # Ctrl-C leaves the first to the run itself (`harvester.run.GRACE`); the second is longer, so that a run ends
-# by itself unless something hangs. Whoever sends SIGTERM sends SIGKILL soon: containers are given 10 s.
+# by itself unless something hangs. SIGTERM is mostly followed by SIGKILL soon: containers are given 10 s.
 # What was committed is safe either way.
 PATIENCE: dict[int, tuple[float | None, float]] = {signal.SIGINT: (None, 18.0), signal.SIGTERM: (8.0, 9.5)}
 
@@ -36,7 +36,7 @@ class Interrupted(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, where nothing listens for it: it ends what Ctrl-C would end, in the same way."""
+    """SIGTERM while no handler is installed for it: it has the same effect as Ctrl-C."""
 
     signum = signal.SIGTERM
 
@@ -53,7 +53,7 @@ def hear_signals() -> None:
 
 
 def leave_at_once(code: int) -> NoReturn:
-    """End the process here and now: no clean-up, no waiting for threads that hang in a read."""
+    """End the process at once: no clean-up, no waiting for threads that hang in a read."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -63,19 +63,19 @@ def leave_at_once(code: int) -> NoReturn:
 
 
 def interrupt_at_once(code: int) -> NoReturn:
-    """`leave_at_once`, with the terminal as it was before, and the command that goes on."""
+    """Restore the terminal, print the command that resumes, and end the process at once."""
     message = one_line(f"harvester: interrupted{to_go_on(sys.argv[1:])}")
     before = f"{_SHOW_CURSOR}\n" if os.isatty(2) else ""
-    # Past the progress bar, which takes what is written to `sys.stderr` and draws itself below it.
+    # Not through `sys.stderr`, which the progress bar intercepts.
     try:
         os.write(2, os.fsencode(f"{before}{message}\n"))
     except OSError:
-        pass  # nobody is listening
+        pass  # standard error is closed
     leave_at_once(code)
 
 
 def leave(code: int) -> None:
-    """`leave_at_once`, if threads are still busy that the interpreter would wait for."""
+    """End the process at once if the interpreter would wait for threads that are still busy."""
     if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
         leave_at_once(code)
 
@@ -84,7 +84,7 @@ def leave(code: int) -> None:
 async def interruptible(
     announce: Callable[[], None], *, leave: Callable[[int], object] = interrupt_at_once
 ) -> AsyncIterator[anyio.Event]:
-    """Gives an event that the first SIGINT or SIGTERM sets: the body is to end in good order.
+    """Yield an event that the first SIGINT or SIGTERM sets: then the body should finish in good order.
 
     The second signal, or too long a wait, call `leave`; see `PATIENCE`.
 
@@ -130,5 +130,5 @@ async def interruptible(
         raise
     finally:
         for number, handler in before.items():
-            if handler is not None:  # one that Python did not set
+            if handler is not None:  # None: not set by Python, and cannot be restored
                 signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Verbs that look and write nothing: projects, status."""
+"""`projects` and `status`: verbs that only read."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -70,13 +70,13 @@ def projects_table(found: list["ProjectInfo"]) -> RenderableType:
 
 
 def status_table(info: "ProjectInfo", counts: Mapping[str, Any]) -> RenderableType:
-    """One section a question, each value with its number of rows, its share and a bar."""
+    """Return the table of a status: a section for each property, and for each value rows, share and a bar."""
     size = f"{values.show_count(counts['rows'], 'label row')}, {counts['labelled']:,} of them with labels"
     return Group(heading(info), Text(size, style="dim"), _Counts(counts))
 
 
 class _Counts:
-    """The table of a status. Where room is short the bars go, then the ends of names: never a number."""
+    """Return the table of a status. If it is too wide, bars go, then names are cut, never numbers."""
 
     def __init__(self, counts: Mapping[str, Any]) -> None:
         self._total = counts["rows"]
@@ -122,7 +122,7 @@ def words(name: str) -> str:
 
 
 def said(value: object) -> str:
-    """A value as people write it."""
+    """Return a value in words for people."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, int):

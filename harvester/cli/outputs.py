@@ -1,4 +1,4 @@
-"""The standard streams of the command: what they cannot take never changes what became of the work.
+"""The standard streams of the command: if one cannot be written, the exit code is still that of the work.
 
 Standard error is for people: what cannot be written there is lost, and nothing else happens. Standard output
 is for data and results, and says when it cannot be written; see `harvester.output.stdout`.
@@ -52,7 +52,7 @@ def open_outputs() -> None:
 
 
 class _Heedless(io.FileIO):
-    """A file that takes whatever is written to it, also where there is no room, or nobody who reads."""
+    """A file that ignores failed writes: a full disk, or a reader that has gone."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         size = memoryview(data).nbytes
@@ -63,7 +63,7 @@ class _Heedless(io.FileIO):
 
 
 def _encoding_of(stream: TextIO | None) -> str | None:
-    """The encoding that Python has chosen for a stream; None, its default, where the stream was closed."""
+    """Return the encoding that Python chose for a stream; None, the default, if the stream was closed."""
     return None if stream is None else stream.encoding
 
 
@@ -84,7 +84,7 @@ def _put(number: int, opened: int) -> None:
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:
-    """The characters that cannot be encoded, each replaced by ASCII that is as wide."""
+    """Replace each character that cannot be encoded by ASCII of the same width."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end].translate(_STAND_INS)

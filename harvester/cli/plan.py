@@ -1,4 +1,4 @@
-"""The verb that foresees an export, and writes nothing."""
+"""`plan`: forecast an export. Writes nothing."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -49,7 +49,7 @@ def plan(
     limits: Limits,
     screen: Screen,
 ) -> None:
-    """Foresee an export: rows, requests, records, bytes and time, and which filter runs where."""
+    """Forecast an export: rows, requests, records, bytes and time, and which filter runs where."""
     from harvester.forecast.forecast import forecast
     from harvester.job import Job
 
@@ -74,7 +74,7 @@ def plan(
 
 
 def rounded(fact: Any, name: str = "") -> Any:
-    """Estimates as whole numbers, times to the millisecond."""
+    """Round estimates to whole numbers, times to milliseconds."""
     if isinstance(fact, Mapping):
         return {
             key: rounded(value, name if key in ("value", "low", "high") else key)
@@ -93,7 +93,7 @@ ESTIMATED = frozenset(
 
 
 def plan_table(info: "ProjectInfo", facts: Mapping[str, Any]) -> RenderableType:
-    """How many rows end where without being fetched, which filter runs where, and what is to be expected."""
+    """Return the tables: outcomes of rows that are not fetched, filters by place, and the forecast."""
     numbers = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     numbers.add_column("")
     numbers.add_column("", justify="right")
@@ -117,7 +117,7 @@ def plan_table(info: "ProjectInfo", facts: Mapping[str, Any]) -> RenderableType:
 
 
 def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Each predicate where it runs, and what it leaves of what."""
+    """Return the table of predicates: where each runs, and how much it leaves."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("runs in", "predicate", "", "leaves", "95 % between"):
         table.add_column(
@@ -143,7 +143,7 @@ def steps_table(steps: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 
 def prediction_table(found: Mapping[str, Any]) -> RenderableType:
-    """What an export comes to: the likely number, and where the true one is."""
+    """Return the table of the forecast: estimates and their intervals."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("an export will take", no_wrap=True)
     table.add_column("about", justify="right", no_wrap=True, style="bold")

@@ -1,4 +1,4 @@
-"""How an export is going: a bar on a terminal, a log line every few seconds in a pipe."""
+"""The progress of an export: a bar on a terminal, a log line every few seconds in a pipe."""
 
 from collections import deque
 from collections.abc import AsyncIterator
@@ -17,11 +17,11 @@ from harvester.cli import values
 from harvester.cli.screen import Screen, joined
 from harvester.events import Counters
 
-TICK = 0.25  # seconds between two pictures of the bar
+TICK = 0.25  # seconds between two redraws of the bar
 LINE = 5.0  # seconds between two log lines
 WINDOW = 10.0  # seconds over which speed is measured
 BASIS = 5.0  # seconds of work before the time left is estimated
-MARKS = 50  # at most so many marks in the window of the estimate, so that a long run needs no more memory
+MARKS = 50  # in the window of the estimate: bounds the memory of a long run
 
 
 class Speed(NamedTuple):
@@ -33,7 +33,7 @@ class Speed(NamedTuple):
 
 
 class Speedometer:
-    """Speed from samples of the counters. Pure: the time is given.
+    """Measures speed from samples of the counters. Pure: the time is an argument.
 
     Rows that a resumed export finds done are in its first sample and so do not count as speed.
     """
@@ -59,7 +59,7 @@ class TimeLeft:
     """Estimates the time left from the rate over the last half of the run, and at least over `WINDOW`.
 
     A window that grows with the run forgets a slow start, and does not swing with each pause that the
-    server asks for. Pure: the time is given.
+    server asks for. Pure: the time is an argument.
     """
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ async def progress(screen: Screen, console: Console, counters: Counters) -> Asyn
 
 async def _draw(console: Console, counters: Counters) -> None:
     speedometer = Speedometer()
-    # Drawn from here and not by rich's own thread, so that a picture never mixes two moments.
+    # Drawn by this task and not by rich's own thread, so that all numbers are of the same moment.
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:
             speed = speedometer.sample(anyio.current_time(), counters)
@@ -114,7 +114,7 @@ async def _log(counters: Counters) -> None:
 
 
 def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
-    """Two lines: a bar with rows and time left, and what else there is to know."""
+    """Return two lines: a bar with rows and time left; records, speed and failures."""
     total = counters.listed
     bar = Table.grid(padding=(0, 1), expand=False)
     if counters.is_listing:
@@ -153,7 +153,7 @@ def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
 
 
 def line(counters: Counters, speed: Speed) -> dict[str, object]:
-    """The same for a log line."""
+    """Return the same facts for a log line."""
     return {
         "rows": counters.done,
         "of": counters.listed,

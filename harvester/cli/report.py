@@ -1,4 +1,4 @@
-"""The verb that shows what an export holds, on one page."""
+"""`report`: the content of an export, on one page."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -59,6 +59,6 @@ def _write(numbers: "Numbers", output: str) -> None:
     if output == "-":
         send(standard_output(), page)
         return
-    # Whole or not at all, and for its owner's eyes: it names authors and data.
+    # Written in one step, and readable by its owner only: it names authors and data.
     path = Path(output)
     LocalTarget(path.parent).put(path.name, page)

@@ -1,4 +1,4 @@
-"""What stands on the terminal: standard error for people, standard output for data and tables."""
+"""Output on the terminal: standard error for messages, standard output for data and tables."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -17,7 +17,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 class Screen(msgspec.Struct, frozen=True, kw_only=True):
-    """How much to say, and to whom."""
+    """The settings of the output: format and level."""
 
     json: bool = False
     quiet: bool = False
@@ -32,9 +32,9 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True):
             raise BadInput(f"unknown log format {self.log_format!r}: text or json")
 
     def listen(self) -> Console:
-        """Send log lines to standard error and give the console that they share with everything else.
+        """Send log lines to standard error, and return the console that they share with all other output.
 
-        A terminal has a progress bar and needs warnings only; a pipe gets the story line by line.
+        On a terminal, next to a progress bar, only warnings are logged; in a pipe, events are, too.
         """
         console = stderr()
         level = self.log_level or ("error" if self.quiet else "warning" if self.live(console) else "info")
@@ -42,12 +42,12 @@ class Screen(msgspec.Struct, frozen=True, kw_only=True):
         return console
 
     def live(self, console: Console) -> bool:
-        """Whether a progress bar can be drawn."""
+        """Return whether a progress bar can be drawn."""
         return console.is_terminal and not self.quiet and self.log_format == "text"
 
 
 class _ConsoleStream:
-    """Log lines through the console, so that a progress bar moves down instead of being torn."""
+    """A stream that writes log lines through the console, above the progress bar."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -64,21 +64,21 @@ def stderr() -> Console:
 
 
 def show(thing: RenderableType) -> None:
-    """A table for people, on standard output. Raises as `put_json`."""
+    """Print a table on standard output. Raises as `put_json`."""
     console = fitting(thing, Console(highlight=False))
     with console.capture() as shown:
         console.print(thing)
-    # Not by the console itself: it ends the process where the reader has gone.
+    # Not by the console itself, which ends the process if the reader has gone.
     send(standard_output(), shown.get().encode(console.encoding, PLAIN))
 
 
 def tell(thing: RenderableType, console: Console) -> None:
-    """The same on standard error, where it is lost if it cannot be written."""
+    """Print on standard error. Output that cannot be written is lost."""
     fitting(thing, console).print(thing)
 
 
 def fitting(thing: RenderableType, console: Console) -> Console:
-    """A console for `thing`: in a pipe as wide as it needs to be, so that no cell is cut."""
+    """Return a console for `thing`. In a pipe it is as wide as needed, so that no cell is cut."""
     if console.is_terminal:
         return console
     wide = console.options.update(max_width=WIDEST)
@@ -87,7 +87,7 @@ def fitting(thing: RenderableType, console: Console) -> Console:
 
 
 def put_json(value: Any) -> None:
-    """One line of JSON on standard output, in UTF-8 whatever the locale is.
+    """Print one line of JSON on standard output, in UTF-8 in every locale.
 
     Raises:
         BrokenPipeError: the reader has gone; the command line ends quietly on it.
@@ -97,7 +97,7 @@ def put_json(value: Any) -> None:
 
 
 def put_summary(value: Any) -> None:
-    """The same of work that is done, which stays so where nobody can be told: then standard error says so."""
+    """Print the summary of finished work as JSON. If that fails, say so on standard error; never raises."""
     try:
         put_json(value)
     except BrokenPipeError:
@@ -107,12 +107,12 @@ def put_summary(value: Any) -> None:
 
 
 def title(text: str, style: str = "") -> Text:
-    """A title from the server: no markup, nothing that steers a terminal."""
+    """Return a title from the server without markup and terminal control codes."""
     return Text(events.printable(text), style=style, overflow="ellipsis")
 
 
 def fraction_bar(part: int, whole: int, width: int) -> str:
-    """A bar of at most `width` cells."""
+    """Return a bar of at most `width` cells."""
     if not whole or not part:
         return ""
     eighths = max(1, round(part / whole * width * 8))
@@ -120,5 +120,5 @@ def fraction_bar(part: int, whole: int, width: int) -> str:
 
 
 def joined(parts: Sequence[str], style: str = "") -> Text:
-    """Short facts on one line."""
+    """Join short facts on one line."""
     return Text(" · ".join(part for part in parts if part), style=style)

@@ -1,4 +1,4 @@
-"""The verb that plays the platform: for trying harvester, or any client of the API, without a project."""
+"""`simulate`: a server like the platform, to try harvester or another client without an account."""
 
 import asyncio
 import errno
@@ -124,7 +124,7 @@ def simulate(
 
 
 def _positive(flag: str, text: str | None) -> float | None:
-    """Seconds, more than none."""
+    """Return a duration in seconds, above 0."""
     seconds = None if text is None else values.duration(text)
     if seconds is not None and seconds <= 0:
         raise BadInput(f"{flag}: a time above 0, e.g. 10s")

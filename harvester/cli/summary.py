@@ -1,4 +1,4 @@
-"""What an export says when it is over: values in, something to print out."""
+"""The summary at the end of an export: values in, text out."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from harvester.plan.drift import Drift
     from harvester.summary import Summary
 
-# What the summary calls each kind of file.
+# The summary's name for each kind of file.
 FILES: dict[str, str] = dict.fromkeys(KINDS, "files") | {
     "notes": "notes",
     "failed": "failed rows",
@@ -29,7 +29,7 @@ FILES: dict[str, str] = dict.fromkeys(KINDS, "files") | {
 
 
 def summary(done: "Summary", filters: Sequence[str] = ()) -> RenderableType:
-    """A short block: outcome, what left nothing, counts that add up, records, drift, requests, files.
+    """Return the block: outcome, predicates that left nothing, counts, records, drift, requests, files.
 
     `filters` are the user's own, which a sync must be given again.
     """
@@ -95,7 +95,7 @@ def records(counts: dict[str, Any]) -> Text:
 
 
 def notes(counts: Mapping[str, int]) -> Text:
-    """``3 stale, 1 listed twice``: what is to be known of label rows that were harvested."""
+    """``3 stale, 1 listed twice``: notes on label rows that were harvested."""
     said = ", ".join(f"{number:,} {note.replace('_', ' ')}" for note, number in counts.items())
     return Text(said, style="yellow")
 
@@ -119,7 +119,7 @@ def requests(run: Mapping[str, Any]) -> Text:
 
 
 def speed(run: Mapping[str, Any]) -> Text:
-    """``2.2 s · 2,017 rows/s · 17.5 MB/s of labels · 8.0 MB received``, of this run alone."""
+    """``2.2 s · 2,017 rows/s · 17.5 MB/s of labels · 8.0 MB received``, of this run only."""
     seconds = max(run["seconds"], 0.001)
     return joined(
         [
@@ -132,7 +132,7 @@ def speed(run: Mapping[str, Any]) -> Text:
 
 
 def files(target: "Target") -> dict[str, Text]:
-    """Each kind of file in `target`: its name, or the first and last, how many and how large."""
+    """Return the files of `target` by kind: first and last name, number, size."""
     from harvester.output.layout import LISTING, parse_part
 
     shown, there = {}, target.names()

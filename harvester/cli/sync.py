@@ -1,4 +1,4 @@
-"""The verb that keeps an export fresh."""
+"""`sync`: bring an export up to date."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +69,7 @@ def sync(
         source = context.get_parameter_source("label_hashes")
         if source and source.name == "COMMANDLINE":
             raise BadInput("--label-hash names rows to fetch again: give --refetch, too")
-        label_hashes = None  # from the environment, where it may be meant for other verbs
+        label_hashes = None  # from the environment, and possibly meant for other verbs
     if filters:
         find_users_filters()
     connection = unlocked(connection)
@@ -96,7 +96,7 @@ def sync(
 
 
 def summary(done: "SyncSummary") -> RenderableType:
-    """A short block: what changed, what the export holds now, requests."""
+    """Return the block: changes, content of the export now, requests."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
@@ -111,7 +111,7 @@ def summary(done: "SyncSummary") -> RenderableType:
         facts.add_row("ontology", "names are kept that an earlier one gave")
     if done.drift is not None and (changed := shown.drift(done.drift)):
         facts.add_row("since then", changed)
-    if done.run["requests"]:  # for label rows: those that list are not counted
+    if done.run["requests"]:  # for label rows; those of the listing are not counted
         facts.add_row("requests", shown.requests(done.run))
     facts.add_row("time", values.show_duration(done.run["seconds"]))
     return Group(head(done), facts)

@@ -1,4 +1,4 @@
-"""Sizes, durations and counts, as people write and read them. Pure."""
+"""Sizes, durations and counts in the form that people write and read. Pure."""
 
 import os
 import re
@@ -10,7 +10,7 @@ _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 def size(text: str) -> int:
-    """Bytes from ``512MB``, ``2GiB`` or ``1000000``. BadInput for anything else."""
+    """Return the bytes of ``512MB``, ``2GiB`` or ``1000000``. BadInput for anything else."""
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,9})?) ?([A-Za-z]*)", text.strip(), re.A)
     if not match or match[2].upper() not in _SIZES:
         raise BadInput(f"{text!r} is no size: write 512MB or 2GiB")
@@ -18,7 +18,7 @@ def size(text: str) -> int:
 
 
 def duration(text: str) -> float:
-    """Seconds from ``400ms``, ``90s``, ``10m``, ``2h``, ``1h30m`` or ``45``. BadInput for anything else."""
+    """Return the seconds of ``400ms``, ``90s``, ``10m``, ``2h``, ``1h30m`` or ``45``. Raises BadInput."""
     text = text.strip().lower()
     if re.fullmatch(r"\d{1,12}(\.\d{1,9})?", text, re.A):
         return float(text)
@@ -28,7 +28,7 @@ def duration(text: str) -> float:
 
 
 def processes(text: str) -> int:
-    """A number of processes; ``auto`` is one for each core that this process may use."""
+    """Return a number of processes; ``auto`` is one for each core that this process may use."""
     if text.strip().lower() == "auto":
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if not re.fullmatch(r"\d{1,4}", text.strip(), re.A):

@@ -1,4 +1,4 @@
-"""The verb that checks an export against its own manifest, and against the server if asked."""
+"""`verify`: check an export against its manifest, and on request against the server."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,7 +18,7 @@ from harvester.settings import Connection
 if TYPE_CHECKING:
     from harvester.plan.drift import Drift
 
-SHOWN = 20  # problems, and rows of each kind, named on the terminal; --json names all that are known
+SHOWN = 20  # problems, and rows of each kind, on the terminal; --json has all
 UNSOUND = 3
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or address of an export.")]
@@ -65,7 +65,7 @@ def verify(directory: Verified, *, server: Server = False, connection: Connectio
 
 
 def _drift(directory: str, connection: Connection) -> "Drift":
-    """What has changed on the server since it was listed last, for the export or for a sync."""
+    """Return what has changed on the server since the last listing, of the export or of a sync."""
     from harvester.output import planfile
     from harvester.output.generations import last_listing
     from harvester.output.listing_file import order_of

@@ -1,1 +1,1 @@
-"""What an export will come to, from the listing and a sample of label rows. Writes nothing."""
+"""A forecast of an export, from the listing and a sample of label rows. Writes nothing."""

@@ -1,4 +1,4 @@
-"""How long the fetching takes, by round trips: bundles and pace grow with each, as in an export. Pure."""
+"""Simulate fetching by round trips: bundle size and request rate grow as in an export. Pure."""
 
 from collections.abc import Sequence
 from statistics import fmean, quantiles
@@ -14,12 +14,12 @@ from harvester.settings import Limits
 # Growth per round trip while nothing is refused (see `RAMP` in `harvester.fetch.rate.request_rate`): of the
 # request rate; of the request rate if the user set the concurrency; and of the number in flight.
 _GROWTH, _TOLD_GROWTH, _FLIGHT_GROWTH = 2 ** (1 / 7), 2 ** (1 / 2), 2 ** (1 / 2)
-_ROUND_TRIPS = 100  # in which all has grown that will
-_SHORTEST = 1e-3  # seconds: what a call takes at least
+_ROUND_TRIPS = 100  # after which rate and concurrency no longer grow
+_SHORTEST = 1e-3  # seconds: the least duration of a call
 
 
 class CallCost(msgspec.Struct, frozen=True):
-    """What calls take: seconds for any of them, and for each byte of an answer.
+    """The duration of a call: seconds per call, and seconds per byte of its answer.
 
     `quick` and `slow` are what the quickest and the slowest tenth of them took, as shares of that.
     """
@@ -34,7 +34,7 @@ class CallCost(msgspec.Struct, frozen=True):
 
 
 class Course(msgspec.Struct, frozen=True):
-    """Requests, seconds until the last answer, and how many rows a bundle has in the end."""
+    """The number of requests, seconds until the last answer, and rows per bundle at the end."""
 
     requests: float
     seconds: float
@@ -44,7 +44,7 @@ class Course(msgspec.Struct, frozen=True):
 def course(
     rows: int, body_bytes: float, line_bytes: float, calls: CallCost, limits: Limits, *, rate: float | None
 ) -> Course:
-    """How `rows` rows are fetched that weigh so much in all, as sent and as lines.
+    """Return the course of fetching `rows` rows of the given total sizes in bytes, as sent and as lines.
 
     `rate` is the number of requests a second that the server takes, None for any.
     """
@@ -73,7 +73,7 @@ def course(
 
 
 def cost_of(calls: Sequence[tuple[float, int]]) -> CallCost:
-    """What calls take, of which seconds and bytes are given: least squares, neither of them negative."""
+    """Fit the duration of calls to measured seconds and bytes: least squares, with no negative value."""
     if not calls:
         return CallCost(0.0, 0.0)
     mean_took, mean_bytes = fmean(took for took, _ in calls), fmean(size for _, size in calls)

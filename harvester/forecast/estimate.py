@@ -1,4 +1,4 @@
-"""From a sample to the whole: stratified totals with their intervals. Pure."""
+"""Estimates of totals from a stratified sample, with confidence intervals. Pure."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -6,15 +6,15 @@ from statistics import NormalDist, fmean, variance
 
 import msgspec
 
-# Rows are skewed, a few outweigh many, and for such the bell curve's interval is too narrow. The one for 98 %
-# held 99 % of the truths on simulated projects, and 93 % where rows are log-normal within their strata.
+# Sizes of rows are skewed, and for such values the normal interval is too narrow. The one for 98 %
+# held 99 % of the true values on simulated projects, and 93 % if rows are log-normal within their strata.
 _Z = NormalDist().inv_cdf((1 + 0.98) / 2)
-# Of what none of n was, at most 3 / n are at this confidence: the rule of three.
+# Rule of three: if none of n drawn rows has a property, at most 3 / n of all have it, at 95 % confidence.
 _RULE_OF_THREE = 3.0
 
 
 class Estimate(msgspec.Struct, frozen=True):
-    """A number, and the interval that holds the true one at 95 % confidence."""
+    """An estimate, and its interval at 95 % confidence."""
 
     value: float
     low: float
@@ -28,12 +28,12 @@ class Estimate(msgspec.Struct, frozen=True):
 
 
 def exactly(value: float) -> Estimate:
-    """A number that is known."""
+    """Return an estimate for a number that is known exactly."""
     return Estimate(value, value, value)
 
 
 def total(strata: Iterable[tuple[int, Sequence[float]]]) -> Estimate:
-    """The sum over all rows, from strata given as their number of rows and the values of the rows drawn.
+    """Estimate the sum over all rows. Each stratum is its number of rows and the values of the drawn rows.
 
     The usual stratified estimate: each stratum's mean stands for its rows, and its spread for what is not
     known of them; rows that were drawn are known. Student's t makes up for small samples.
@@ -58,6 +58,6 @@ def total(strata: Iterable[tuple[int, Sequence[float]]]) -> Estimate:
 
 
 def _student(freedom: float) -> float:
-    """The quantile of Student's t, after Cornish and Fisher; good from 3 degrees of freedom on."""
+    """Return the quantile of Student's t, by the Cornish-Fisher expansion, for 3 degrees or more."""
     z, f = _Z, max(3.0, freedom)
     return z + (z**3 + z) / (4 * f) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * f**2)

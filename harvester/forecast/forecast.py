@@ -1,4 +1,4 @@
-"""The forecast: list, draw, look, estimate. Read this first."""
+"""The forecast: list, draw a sample, fetch it, estimate. Read this first."""
 
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
-_LISTINGS = 2  # that an export makes: for its plan, and to see what has changed since
-# How far a course by round trips may be off: the interval of time is divided and multiplied by it. Chosen on
-# ten exports against simulated servers, of which seven took 0.7 to 1.3 times as long as forecast. The three
-# others met a rate limit of which the sample had seen little, and took two to four times as long.
+_LISTINGS = 2  # of an export: one for its plan, one at the end to see what has changed
+# Uncertainty of the simulated time: its interval is divided and multiplied by this. Chosen on
+# ten exports against simulated servers: seven took 0.7 to 1.3 times as long as forecast. The three
+# others met a rate limit that the sample had hardly seen, and took two to four times as long.
 _ROUGH = 1.3
 # The same for a rate limit that the sample has met: how many requests the server lets through at once is not
 # known. Chosen on the same exports.
@@ -38,7 +38,7 @@ _RATE_ROUGH = 2.0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export will come to, by the sample. Bytes of label rows count as sent (undone of compression)
+    """The forecast from the sample. Bytes of label rows count as sent (after decompression)
     in `label_bytes`, as they come over the network in `wire_bytes` (None where that is not known)."""
 
     sampled: int
@@ -56,7 +56,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export would ask for, and what it will come to; each part only where it was asked for."""
+    """The requests of an export, and its forecast. Each part is there only if it was asked for."""
 
     preview: Preview
     prediction: Prediction | None
@@ -72,7 +72,7 @@ async def forecast(
     seed: int = 0,
     on_event: OnEvent = say,
 ) -> Forecast:
-    """Foresee an export into a target.
+    """Forecast an export into a target.
 
     Asks for the listing, and for about `sample` label rows (0: for none).
 
@@ -101,7 +101,7 @@ async def forecast(
     prediction = looked = None
     if sample:
         rows = [row for stratum in strata for row in stratum.drawn]
-        rng.shuffle(rows)  # so that light and heavy ones are asked for together, as in an export
+        rng.shuffle(rows)  # so that small and large rows share bundles, as in an export
         counters, times = Counters(), CallTimes(on_event)
         pool = Pool(
             session.label_rows(project, selection, format, as_sent=True),
@@ -146,7 +146,7 @@ def _list(
 
 
 class _Totals:
-    """Totals over all rows of what the looks at a sample of them show."""
+    """Totals over all rows, estimated from the measured sample."""
 
     def __init__(self, strata: Sequence[Stratum], sample: Sample) -> None:
         self.strata = [
@@ -166,7 +166,9 @@ def _predict(
     weighed = sum(look.body for look in looks)
     label_bytes = numbers.total(lambda look: look.body)
     line_bytes = numbers.total(lambda look: sum(look.lines.values()))
-    around = counters.body_bytes / weighed if weighed else 1.0  # the envelopes
+    around = (
+        counters.body_bytes / weighed if weighed else 1.0
+    )  # bytes of the envelopes around label rows, as a factor
 
     def go(weight: float, slowness: float, rate: float | None) -> Course:
         return course(
@@ -176,7 +178,7 @@ def _predict(
     likely = go(label_bytes.value, 1.0, sample.rate)
     least = go(label_bytes.low, sample.calls.quick, sample.rate and sample.rate * _RATE_ROUGH)
     most = go(label_bytes.high, sample.calls.slow, sample.rate and sample.rate / _RATE_ROUGH)
-    # Of each part the last bundle is smaller, and so may the first be, which is cut as the part is opened.
+    # The last bundle of each part is smaller, and the first one may be.
     ends = 2 * preview.parts * (1 - 1 / likely.bundle)
     growing = (_ROUGH - 1) * max(0.0, likely.requests - preview.to_fetch / likely.bundle)
     return Prediction(

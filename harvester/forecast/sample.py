@@ -1,4 +1,4 @@
-"""A sample of label rows: drawn at random, asked for as an export would, measured, and kept nowhere."""
+"""A random sample of label rows: fetched as in an export, measured, and not kept."""
 
 import math
 import random
@@ -18,19 +18,19 @@ from harvester.labels.wire import LabelRow, PlanRow, Row
 from harvester.output.compression import compressor
 from harvester.settings import Compression, Format
 
-# Of each stratum, where it has so many: fewer say nothing about how much its rows differ.
+# The least sample of a stratum that has so many rows: fewer tell nothing about its variance.
 _LEAST = 4
 
 
 class Stratum(msgspec.Struct):
-    """Rows that are likely alike: how many there are, and those drawn from them."""
+    """A stratum: a group of similar rows, with its size and the rows drawn from it."""
 
     rows: int = 0
     drawn: list[PlanRow] = msgspec.field(default_factory=list)
 
 
 class Draw:
-    """Draws about `size` rows from a listing as it passes by. The same seed and listing, the same rows.
+    """Draws about `size` rows from a listing while it is read. The same seed and listing give the same rows.
 
     Rows are of one stratum where their data type and the order of magnitude of their number of frames
     agree: a video of an hour is no picture. Memory: `size` rows a stratum.
@@ -42,7 +42,7 @@ class Draw:
         self._strata: dict[tuple[str, int], Stratum] = {}
 
     def add(self, row: PlanRow, frames: object) -> None:
-        """Sees a row that is to be asked for; `frames` as listed."""
+        """Consider a row that would be fetched. `frames` is its listed number of frames."""
         data_type = row.data_type.lower()
         long = data_type in FRAME_TYPES and isinstance(frames, int | float) and frames >= 1
         stratum = self._strata.setdefault((data_type, int(math.log10(frames)) if long else 0), Stratum())  # type: ignore[arg-type]
@@ -53,7 +53,7 @@ class Draw:
             stratum.drawn[place] = row
 
     def strata(self) -> list[Stratum]:
-        """The strata, with as many rows drawn from each as is its share, but a few at least."""
+        """Return the strata with their drawn rows: in proportion to their sizes, but at least a few."""
         strata = [self._strata[key] for key in sorted(self._strata)]
         listed = sum(stratum.rows for stratum in strata)
         least = min(_LEAST, self._size // len(strata)) if strata else 0
@@ -65,7 +65,7 @@ class Draw:
 
 
 class Look(msgspec.Struct, frozen=True):
-    """What one label row came to: bytes as sent, bytes of lines by kind, and what became of its records.
+    """The measures of one label row: bytes as sent, bytes of lines by kind, and its records by fate.
 
     A row that cannot be had has none of it.
     """
@@ -79,7 +79,7 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct):
-    """The looks by label hash, what the requests took, and how the server answered.
+    """The measures by label hash, the durations of the requests, and the counters of the server's answers.
 
     `packed` is what a byte of lines takes in a file, by kind: 1 where parts are not compressed. `rate` is how
     many requests a second the server takes, None where it refused none.
@@ -93,18 +93,18 @@ class Sample(msgspec.Struct):
 
 
 class Weigher(RowByRow):
-    """An extractor that notes how much each row weighs as sent."""
+    """An extractor that records the size of each row as sent."""
 
     weights: dict[str, int]
 
     def extract(self, row: Row, planned: PlanRow, known: Known = NOTHING_KNOWN) -> Extracted:
-        assert not isinstance(row, LabelRow)  # rows are asked for as sent
+        assert not isinstance(row, LabelRow)  # the source gives raw rows
         self.weights[planned.label_hash or ""] = memoryview(row).nbytes
         return super().extract(row, planned, known)
 
 
 class CallTimes:
-    """Notes what each call of a pool took, in seconds, and the bytes of its answer. Hands all events on."""
+    """Records the seconds and answer bytes of each call of a pool. Passes all events on."""
 
     def __init__(self, on_event: Callable[[str, Mapping[str, Any]], None]) -> None:
         self.calls: list[tuple[float, int]] = []
@@ -125,7 +125,7 @@ async def look_at(
     counters: Counters,
     times: CallTimes,
 ) -> Sample:
-    """Asks for `rows` through `pool`, which counts in `counters` and tells its events to `times`.
+    """Fetch `rows` through `pool`, which counts in `counters` and sends its events to `times`.
 
     Raises what `Pool.stream` raises.
     """
@@ -145,7 +145,7 @@ async def look_at(
 
 
 class _Packing:
-    """How much smaller lines become in a compressed file."""
+    """Return the compression ratio of lines in a file."""
 
     def __init__(self, compression: Compression | None) -> None:
         self._compressor = compressor(compression)

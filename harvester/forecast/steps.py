@@ -1,4 +1,4 @@
-"""`--explain`: each predicate, where it runs, and what it leaves."""
+"""`--explain`: each predicate, where it runs, and how many rows or records it leaves."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from harvester.encord.project import ProjectInfo
     from harvester.encord.session import Session
 
-# These say which project it is rather than which of its rows.
+# These choose the project and not rows in it.
 _SCOPE = ("branch_name", "include_all_label_branches", "shadow_data_state")
 
 
 class FilterStep(msgspec.Struct, frozen=True, kw_only=True):
-    """A predicate: where it runs (server, listing, record), on what, and how many of these it leaves.
+    """A predicate: where it runs (server, listing, record), its input, and how many of that it leaves.
 
     `left` is exact for rows, estimated from the sample for records.
     """
@@ -38,7 +38,7 @@ class FilterStep(msgspec.Struct, frozen=True, kw_only=True):
 def server_steps(
     session: "Session", project: "ProjectInfo", selection: Selection, listed: int
 ) -> Iterator[FilterStep]:
-    """The predicates of the list call, one by one: another listing for each but the last. Blocking."""
+    """Count what each predicate of the list call leaves: one more listing for each but the last. Blocking."""
     chosen = places(selection).server
     scope = {name: chosen[name] for name in _SCOPE if name in chosen}
     predicates = {name: value for name, value in chosen.items() if name not in _SCOPE}
@@ -64,7 +64,7 @@ def _chosen(fields: dict[str, Any]) -> Selection:
 
 
 class ListingSteps:
-    """Counts what the predicates that look at the listing leave, one after the other."""
+    """Counts what the predicates on listed rows leave, one after the other."""
 
     def __init__(self, selection: Selection) -> None:
         chosen = places(selection).listing
@@ -75,7 +75,7 @@ class ListingSteps:
         self._left = [0] * len(self._chosen)
 
     def add(self, row: Any, outcome: str | None) -> None:
-        """Sees a listed row, and what the whole of the listing's predicates say of it."""
+        """Count a listed row, given the verdict of all predicates on it."""
         for number, test in enumerate(self._tests):
             self._left[number] += test(row) != "filtered"
         self._left[-1] += outcome is None
@@ -96,7 +96,7 @@ def record_steps(
     filters: Mapping[Kind, tuple[str, ...]],
     estimate: Callable[[Callable[[Look], float]], Estimate],
 ) -> Iterator[FilterStep]:
-    """What the filters over records leave, by kind; `filters` in the order in which they are tried.
+    """Return what the filters on records leave, by kind. `filters` are in the order of their use.
 
     `estimate` gives the total over all rows of a number taken from each look.
     """
@@ -118,5 +118,5 @@ def _of_records(kind: str, predicate: str, value: Any, left: Estimate) -> Filter
 
 
 def _value(values: dict[str, object], name: str) -> object:
-    """The setting behind a filter of this name: the same word, or its plural."""
+    """Return the setting of a filter: the field of the same name, or its plural."""
     return values.get(name, values.get(name + "s", values.get(name + "es")))

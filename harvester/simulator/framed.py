@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from harvester.simulator.dice import Dice
 from harvester.simulator.labels import Labels, Track
 from harvester.simulator.ontology import Json
-from harvester.simulator.shapes import FLAT, HEIGHT, WIDTH
+from harvester.simulator.shapes import FLAT, HEIGHT, MEDICAL, PAGED, WIDTH, Size
 from harvester.simulator.template import hole, signed_hole
 from harvester.simulator.traps import Traps
 
@@ -178,9 +178,10 @@ def _twin(labels: Labels) -> Json:
     return {"objects": objects, "classifications": []}
 
 
-def _framed(labels: Labels, end: int) -> Frames:
+def _framed(labels: Labels, end: int, shapes: tuple[str, ...] = FLAT, size: Size | None = None) -> Frames:
     marks: Frames = {}
-    place_tracks(labels, labels.tracks(FLAT), marks, end)
+    labels.size = size or labels.size
+    place_tracks(labels, labels.tracks(shapes), marks, end)
     place_classifications(labels, end, lambda frame: on_frame(marks, frame)["classifications"])
     for _ in range(labels.dice.below(3)):
         marks.setdefault(labels.dice.below(end + 1), empty(labels.dice))
@@ -196,7 +197,7 @@ def video_row(labels: Labels, media: Json) -> Row:
 def dicom_row(labels: Labels, media: Json) -> Row:
     """Every slice is listed with its metadata, labelled or not; the medium has a link a slice."""
     end = media["number_of_frames"] - 1
-    marks = _framed(labels, end)
+    marks = _framed(labels, end, size=MEDICAL)
     for frame in range(end + 1):
         on_frame(marks, frame)["metadata"] = {
             "dicom_instance_uid": f"1.2.826.0.1.{frame}",
@@ -219,10 +220,10 @@ def dicom_row(labels: Labels, media: Json) -> Row:
 
 
 def nifti_row(labels: Labels, media: Json) -> Row:
-    marks = _framed(labels, media["number_of_frames"] - 1)
+    marks = _framed(labels, media["number_of_frames"] - 1, size=MEDICAL)
     return Row({hole("data_hash"): unit(labels, "application/nifti", keyed(marks), width=512, height=512)})
 
 
 def pdf_row(labels: Labels, media: Json) -> Row:
-    marks = _framed(labels, media["number_of_frames"] - 1)
+    marks = _framed(labels, media["number_of_frames"] - 1, PAGED)
     return Row({hole("data_hash"): unit(labels, "application/pdf", keyed(marks))})

@@ -18,7 +18,7 @@ from harvester.simulator.ontology import (
     feature_hash,
     value_of,
 )
-from harvester.simulator.shapes import geometry
+from harvester.simulator.shapes import HEIGHT, WIDTH, Size, geometry
 from harvester.simulator.traps import Traps
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
@@ -67,6 +67,7 @@ class Labels:
         self.dice = dice
         self.traps = traps
         self.count = count
+        self.size: Size = (WIDTH, HEIGHT)  # of the medium that objects are put on
         self._blank = blank
         self.object_answers: Json = {}
         self.object_actions: Json = {}
@@ -94,6 +95,8 @@ class Labels:
         allowed = [
             feature for feature in OBJECTS if feature.shape in shapes and feature.shape in self._shapes
         ]
+        if self.traps["no_size"]:  # rows of before there were masks, which the SDK cannot write without
+            allowed = [feature for feature in allowed if feature.shape != "bitmask"]
         if self._blank or not allowed:
             return []
         return [self.track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
@@ -118,7 +121,7 @@ class Labels:
     def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
         """Places an object once: on a frame, an image, or a flat space."""
         made = self.head(track)
-        shape = geometry(track.feature.shape, self.dice, deep=deep)
+        shape = geometry(track.feature.shape, self.dice, deep=deep, size=self.size)
         if event.get("event") == "delete":
             shape = self.dice.pick(({}, dict.fromkeys(shape), _emptied(shape)))
         made |= shape | event | self._optional(track)

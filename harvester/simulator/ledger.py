@@ -95,7 +95,7 @@ class Ledger:
         self._added = 0
         self._edits = 0
         self._removed: set[int] = set()
-        self._created: dict[int, int] = {}
+        self._created: dict[tuple[int, int], int] = {}  # second at which a label row was made
         self._versions: dict[tuple[int, int], tuple[int, int]] = {}  # edition and second of the last edit
         self._earlier: dict[tuple[int, int], tuple[int, int]] = {}  # of what was there before
         self.client_metadata: dict[int, bytes] = {}  # by number: the JSON that an edit gave it
@@ -120,13 +120,12 @@ class Ledger:
         edition = EDITIONS * branch
         if self.spec.giant_bytes and number == 0:
             kind, labelled = 0, True
-        if branch and not (labelled and mix(bits + branch) & 3 == 0):
+        if (made := self._created.get((number, branch))) is not None:
+            labelled, progress, edition, created, edited = True, 1, -1, made, made
+        elif branch and not (labelled and mix(bits + branch) & 3 == 0):
             return None
-        if not labelled:
+        elif not labelled:
             progress = 0
-            if number in self._created:
-                labelled, progress, edition, created = True, 1, -1, self._created[number]
-                edited = created
         if version := self._versions.get((number, branch)):
             edition, edited = version
         progress = self._moved.get(number, progress)
@@ -195,8 +194,14 @@ class Ledger:
         self.last_edit = max(self.last_edit + 60, EDITS if at is None else at)
         return self.last_edit
 
-    def create(self, number: int, second: int) -> None:
-        self._created[number] = second
+    @property
+    def created(self) -> int:
+        """How many label rows were made."""
+        return len(self._created)
+
+    def create(self, number: int, branch: int, second: int) -> None:
+        """Gives a data unit a label row on a branch, without labels."""
+        self._created[number, branch] = second
 
     def edit(self, row: RowFacts, second: int) -> None:
         """Gives a label row other labels and a later date. After a few editions, earlier ones come again."""

@@ -5,11 +5,14 @@ from collections.abc import Callable, Sequence
 from harvester.simulator.dice import Dice
 from harvester.simulator.ontology import JOINTS, Json, feature_hash, value_of
 
+Size = tuple[int, int]  # width and height
 WIDTH, HEIGHT = 1920, 1080  # pixels of all simulated images and videos
+MEDICAL = (512, 512)  # pixels of all slices
 FLAT = (
     "bounding_box", "rotatable_bounding_box", "polygon", "polyline", "point", "skeleton", "bitmask",
     "cuboid_2d", "circle", "ellipse",
 )  # fmt: skip
+PAGED = tuple(shape for shape in FLAT if shape != "bitmask")  # on pages, which have no size in pixels
 DEEP = ("cuboid", "point", "polyline")  # in the coordinates of a scene
 EVENTS = ("bounding_box", "rotatable_bounding_box", "point", "circle", "ellipse", "polyline", "cuboid")
 RANGES = ("audio", "time_range", "text")
@@ -98,12 +101,14 @@ def _skeleton(dice: Dice, deep: bool) -> Json:
     return {"skeleton": _numbered(joints)}
 
 
-def _bitmask(dice: Dice, deep: bool) -> Json:
+def _bitmask(dice: Dice, size: Size) -> Json:
     """A few runs of pixels of a mask of the whole medium."""
-    runs = [dice.between(1, 20000) for _ in range(2 * dice.between(2, 12))]
-    runs.append(WIDTH * HEIGHT - sum(runs))
+    width, height = size
+    longest = 20_000 * width * height // (WIDTH * HEIGHT)  # there are at most 24
+    runs = [dice.between(1, longest) for _ in range(2 * dice.between(2, 12))]
+    runs.append(width * height - sum(runs))
     return {
-        "bitmask": {"top": 0, "left": 0, "width": WIDTH, "height": HEIGHT, "rleString": run_lengths(runs)}
+        "bitmask": {"top": 0, "left": 0, "width": width, "height": height, "rleString": run_lengths(runs)}
     }
 
 
@@ -158,7 +163,6 @@ DRAW: dict[str, Callable[[Dice, bool], Json]] = {
     "polyline": _polyline,
     "point": _point,
     "skeleton": _skeleton,
-    "bitmask": _bitmask,
     "cuboid": _cuboid,
     "cuboid_2d": _cuboid_2d,
     "circle": _circle,
@@ -168,6 +172,9 @@ DRAW: dict[str, Callable[[Dice, bool], Json]] = {
 }
 
 
-def geometry(shape: str, dice: Dice, *, deep: bool = False) -> Json:
-    """The keys that hold the geometry of a shape; `deep` gives points and polylines a z."""
-    return DRAW[shape](dice, deep)
+def geometry(shape: str, dice: Dice, *, deep: bool = False, size: Size = (WIDTH, HEIGHT)) -> Json:
+    """The keys that hold the geometry of a shape.
+
+    `deep` gives points and polylines a z; `size`: of the medium in pixels, which a mask has, too.
+    """
+    return _bitmask(dice, size) if shape == "bitmask" else DRAW[shape](dice, deep)

@@ -7,7 +7,7 @@ from harvester.simulator.framed import Frames, Row, keyed, on_frame, place_track
 from harvester.simulator.labels import Labels
 from harvester.simulator.ontology import Feature, Json
 from harvester.simulator.ranged import SECOND, node, spans
-from harvester.simulator.shapes import FLAT, HEIGHT, WIDTH
+from harvester.simulator.shapes import FLAT, HEIGHT, PAGED, WIDTH, Size
 from harvester.simulator.template import hole
 from harvester.simulator.traps import Traps
 
@@ -138,12 +138,20 @@ def _space(labels: Labels, info: Json, frames: Frames) -> Json:
 def _frame_objects(labels: Labels, infos: dict[str, Json], marks: dict[str, Frames], count: int) -> None:
     """Each object goes on one framed space; some, on images, go on another image as well."""
     images = [space for space in marks if infos[space]["space_type"] == "image"]
-    for track in labels.tracks(FLAT, count):
-        space = labels.dice.pick(tuple(marks))
+    sized = [space for space in marks if infos[space]["space_type"] != "pdf"]
+    for track in labels.tracks(FLAT if sized else PAGED, count):
+        space = labels.dice.pick(sized if track.feature.shape == "bitmask" else tuple(marks))
+        labels.size = _size_of(infos[space])
         place_tracks(labels, [track], marks[space], frames_of(infos[space]) - 1)
         if space in images and len(images) > 1 and labels.dice.chance(0.3):
             other = images[images.index(space) - 1]
             labels.put(on_frame(marks[other], 0)["objects"], track)
+
+
+def _size_of(info: Json) -> Size:
+    """The size of a space in pixels, or of its slices."""
+    sized = info if "width" in info else info.get("frames", [FULL])[0]
+    return sized["width"], sized["height"]
 
 
 def _range_objects(

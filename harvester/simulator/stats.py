@@ -32,6 +32,7 @@ class Stats:
     unauthentic: int = 0
     struck: Counter[str] = field(default_factory=Counter)  # faults played, by name
     mutations: int = 0
+    label_rows_made: int = 0  # by calls that initialise data units without one
     rows_served: int = 0
     bytes_sent: int = 0  # bodies, as sent
     media: defaultdict[str, FileStats] = field(default_factory=lambda: defaultdict(FileStats))  # by path

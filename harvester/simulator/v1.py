@@ -178,10 +178,12 @@ class V1Call:
     def _create(self, uid: object, payload: dict[str, Any]) -> Answer:
         """Label rows for data units, as initialising an unlabelled row asks for. Writes."""
         hashes = uid if isinstance(uid, list) else [uid]
-        signed = bool(payload.get("get_signed_url"))
+        branch, signed = payload.get("branch_name") or "main", bool(payload.get("get_signed_url"))
         made = [
-            self._site.world.create(str(data_hash), signed_urls=signed) for data_hash in dict.fromkeys(hashes)
+            self._site.world.create(str(data_hash), branch, signed_urls=signed)
+            for data_hash in dict.fromkeys(hashes)
         ]
+        self._site.stats.label_rows_made = self._site.world.label_rows_made
         rows = [row for row in made if row is not None]
         if len(rows) < len(made):
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")

@@ -143,15 +143,26 @@ class World:
     def _is_giant(self, row: RowFacts) -> bool:
         return self.spec.giant_bytes > 0 and row.number == row.branch == 0
 
-    def create(self, data_hash: str, *, signed_urls: bool = False) -> bytes | None:
-        """The label row of a data unit, made if there is none yet: a mutation. None for unknown data."""
-        row = self._ledger.find_data(data_hash)
-        if row is None:
+    def create(self, data_hash: str, branch: str = "main", *, signed_urls: bool = False) -> bytes | None:
+        """The label row of a data unit, made if there is none yet: a mutation.
+
+        None for data or a branch that there is not.
+        """
+        ledger = self._ledger
+        data = ledger.find_data(data_hash)
+        if data is None or branch not in ledger.branches:
             return None
-        if not row.labelled:
-            self._ledger.create(row.number, self._ledger.tick(None))
-            row = self._ledger.row(row.number)
+        number, place = data.number, ledger.branches.index(branch)
+        row = ledger.row(number, place)
+        if row is None or not row.labelled:
+            ledger.create(number, place, ledger.tick(None))
+            row = ledger.row(number, place)
         return self._render(row, self.usual(), signed_urls=signed_urls) if row else None
+
+    @property
+    def label_rows_made(self) -> int:
+        """How many `create` has made."""
+        return self._ledger.created
 
     def edit(self, **changes: Any) -> Edited:
         """Changes the project while clients read it; arguments as of `Edits`.

@@ -9,7 +9,15 @@ import pytest
 
 from harvester.encord.project import ProjectInfo
 from harvester.encord.session import Session
-from harvester.errors import BadInput, CredentialsRefused, HarvesterError, SkipRow, TooMuchAsked, Unavailable
+from harvester.errors import (
+    BadInput,
+    CredentialsRefused,
+    HarvesterError,
+    SkipRow,
+    Stop,
+    TooMuchAsked,
+    Unavailable,
+)
 from harvester.labels.wire import label_hash_of
 from harvester.settings import Connection, Format, Selection
 from harvester.simulator import Faults, Simulator, WorldSpec
@@ -195,3 +203,19 @@ def test_whole_answers_that_fail_are_worth_another_attempt(
     with pytest.raises(Unavailable):
         rows.get_label_rows(labelled[:2])
     assert len(rows.get_label_rows(labelled[:2]).rows) == 2
+
+
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_the_call_that_makes_a_label_row_is_refused(
+    simulator: Simulator, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """The platform would make one, as it does for scripts; here nothing is sent."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(simulator.ca_file))
+    session = Session.open(connection_to(simulator, transport=way))
+    _, client = session._transport.label_rows(simulator.project_hash, as_sent=True)
+    before = simulator.stats()
+    with pytest.raises(Stop, match="PUT labelrow; harvester only reads"):
+        client.create_label_rows(["data"])
+    session.close()
+    after = simulator.stats()
+    assert (after["requests"], after["mutations"]) == (before["requests"], 0)

@@ -325,6 +325,22 @@ def test_silence_ends_at_the_read_timeout(server: Recording, connect: Connect) -
     stop.set()
 
 
+def test_silence_ends_at_the_deadline_where_that_is_sooner(connect: Connect) -> None:
+    """Also in the midst of an answer: the connection is closed, and not left to the read timeout."""
+    with socket.create_server(("127.0.0.1", 0)) as mute, ThreadPoolExecutor(1) as pool:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        rows = rows_of(connect(domain=url, request_deadline=0.25, read_timeout=LONG / 5))
+        asking = pool.submit(rows.get_label_row, "a")
+        near, _ = mute.accept()
+        with near:
+            near.settimeout(LONG / 10)
+            near.sendall(b"HTTP/1.1 200 OK\r\n")
+            while near.recv(65536):
+                pass
+        with pytest.raises(Unavailable, match="did not answer in time"):
+            asking.result()
+
+
 def test_a_handshake_that_never_comes_ends_at_the_connect_timeout(connect: Connect) -> None:
     """A port that takes the connection and says nothing does not hold the thread."""
     with socket.create_server(("127.0.0.1", 0)) as mute:

@@ -112,6 +112,69 @@ def test_a_slow_failure_shrinks_and_a_quick_one_does_not() -> None:
     assert it.size == size // 2
 
 
+@pytest.mark.parametrize(
+    ("took", "answered", "failed"),
+    [(4.9, 64, 32), (5.0, 64, 32), (5.1, 32, 16), (20.0, 32, 16), (20.1, 16, 16)],
+)
+def test_what_is_too_long_for_an_answer_and_for_a_failure(took: float, answered: int, failed: int) -> None:
+    """Up to 5 s bundles grow, from 20 s on they shrink; a failure that took over 5 s shrinks them at once."""
+    for outcome, size in (("answered", answered), ("failed", failed)):
+        it = sizer()
+        grown(it, row_bytes=10, answers=5)
+        assert it.size == 32
+        if outcome == "answered":
+            it.answered(32, 320, 320, took)
+        else:
+            it.failed(32, took)
+        assert it.size == size
+
+
+def test_a_row_size_of_an_earlier_run_makes_bundles_full_at_once() -> None:
+    """With half of it on top, as long as it is not known how sizes vary."""
+    it = BundleSizer(max_memory=8 * 1024**2, row_bytes=10_000)
+    assert it.size == 1024**2 // 15_000
+    assert it.footprint(10) == int(150_000 * 2.35)
+    assert BundleSizer(max_memory=MEMORY, row_bytes=10).size == MOST_ROWS
+
+
+def test_how_much_an_answer_counts_depends_on_its_rows() -> None:
+    """Ten of fifty rows remembered are a fifth, a hundred are half, and of heavier ones one is a quarter."""
+
+    def bytes_a_row(*answers: tuple[int, int]) -> float:
+        it = sizer()
+        for rows, size in ((1, 1000), *answers):
+            it.answered(rows, rows * size, rows * size, 0.2)
+        return it.footprint(1000) / 2.35 / 1000
+
+    assert bytes_a_row() == pytest.approx(1000, rel=0.0001)
+    assert bytes_a_row((10, 500)) == pytest.approx(900 + 100, rel=0.001)
+    assert bytes_a_row((10, 500), (10, 900)) == pytest.approx(900 + 80, rel=0.001)
+    assert bytes_a_row((100, 400)) == pytest.approx(700 + 300, rel=0.001)
+    assert bytes_a_row((1, 2000)) == pytest.approx(1250 + 250, rel=0.001)
+    assert bytes_a_row((1, 2000), (1, 1500)) == pytest.approx(1255 + 250, rel=0.001)
+
+
+def test_rows_without_a_byte_are_possible() -> None:
+    """As where all of an answer is left out."""
+    it = sizer()
+    it.answered(1, 0, 0, 0.2)
+    assert it.size == 2
+    assert it.footprint(100) == pytest.approx(235, abs=1)
+
+
+def test_a_halved_size_grows_by_single_rows() -> None:
+    """From where it failed on; below, it doubles as at the start."""
+    it = sizer()
+    grown(it, row_bytes=10, answers=7)
+    it.too_much(100, None)
+    assert grown(it, row_bytes=10, answers=3) == [50, 51, 52]
+    it.too_much(4, None)
+    it.too_much(1, None)
+    assert grown(it, row_bytes=10, answers=4) == [1, 2, 3, 4]
+    it.too_much(7, 0)
+    assert it.size == 1
+
+
 def test_heavier_rows_are_believed_sooner_than_lighter_ones() -> None:
     """Memory is at stake: one heavy answer makes the next bundles weigh more."""
     it = sizer(cap=1)

@@ -3,13 +3,16 @@
 import random
 from collections.abc import Callable
 from itertools import count, islice
+from typing import Any
 
 import pytest
 
 from harvester.errors import CannotFinishNow
 from harvester.fetch.rate.admitted import LITTLE, MUCH, AdmittedRate
+from harvester.fetch.rate.breaker import Breaker
 from harvester.fetch.rate.concurrency import ConcurrencyLimit
 from harvester.fetch.rate.controller import RateController, Ticket
+from harvester.fetch.rate.request_rate import RequestRate
 from tests.fetch.virtual import Outage, TokenBucket, Unlimited, simulate
 
 
@@ -171,6 +174,49 @@ def test_the_breaker_opens_sends_single_trials_and_resumes_at_half_the_pace() ->
     assert subject.rate == pytest.approx(rate / 2)
 
 
+@pytest.mark.parametrize(
+    ("failed", "answered", "more"),
+    [
+        ([5], 4, 6),  # it may have been answered before the server went down
+        ([5], 5, 6),
+        ([5], 6, 7),  # it was sent later
+        ([5, 9, 7], 6, 7),
+        ([5, 9, 7], 4, 4),
+        ([5, 9, 7], 20, 7),
+    ],
+)
+def test_only_an_answer_to_a_request_after_the_first_failure_says_that_the_server_is_up(
+    failed: list[int], answered: int, more: int
+) -> None:
+    """Seven failures in a row open the breaker: so many more are needed after that answer."""
+    subject = Breaker(random.Random(1))
+    for ticket in failed:
+        subject.failed(ticket, 1.0, trial=False)
+    assert not subject.answered(answered, trial=False)
+    for ticket in range(100, 100 + more):
+        assert not subject.open
+        subject.failed(ticket, 1.0, trial=False)
+    assert subject.open
+    assert not subject.answered(200, trial=False), "only a trial closes it"
+    assert subject.open
+
+
+def test_a_breaker_that_closed_starts_with_short_pauses_again() -> None:
+    """And failures of requests that were sent before it opened do not open it twice."""
+    subject = Breaker(random.Random(1))
+    for _ in range(2):
+        for ticket in range(7):
+            subject.failed(ticket, 0.0, trial=False)
+        wait = subject.wait(0.0)
+        assert wait is not None
+        assert 0.75 <= wait <= 1.0
+        subject.failed(8, 0.5, trial=False)
+        assert subject.wait(0.0) == wait
+        assert subject.sent()
+        assert subject.answered(9, trial=True)
+        assert not subject.sent()
+
+
 def test_after_an_outage_a_limit_that_is_known_is_gone_up_to_again() -> None:
     """From half of it, so that a server that has just come back is not met with all there is."""
     for seed in range(5):
@@ -256,6 +302,70 @@ def test_a_server_that_bears_more_gets_more_whatever_came_first(answer: Answers)
     assert limit.limit == 256
 
 
+def test_a_limit_follows_the_latency_as_soon_as_two_dozen_answers_tell_it() -> None:
+    """Half as slow again is too slow, a quarter is no reason to grow; a cut that did not help is undone."""
+    limit, numbers = ConcurrencyLimit(64), count(1)
+
+    def after(answers: int, took: float, *, binding: bool = True) -> float:
+        for number in islice(numbers, answers):
+            limit.admits(64 if binding else 0)
+            limit.succeeded(took, 1, number, number + 1)
+        return limit.limit
+
+    assert after(24, 0.010, binding=False) == 8
+    assert after(24, 0.013, binding=False) == 8, "the start is over, at the first sign of load"
+    assert after(23, 0.010) == 8
+    assert after(1, 0.010) == pytest.approx(8.9)
+    assert after(24, 0.0124) == pytest.approx(9.89)
+    assert after(24, 0.0126) == pytest.approx(9.89)
+    assert after(24, 0.010, binding=False) == pytest.approx(9.89)
+    assert after(24, 0.0149) == pytest.approx(9.89)
+    assert after(24, 0.0151) == pytest.approx(9.89 * 0.8)
+    assert after(24, 0.0130) == pytest.approx(9.89 * 0.8), "the cut has helped"
+    assert after(24, 0.016) == pytest.approx(9.89 * 0.64)
+    assert after(24, 0.0145) == pytest.approx(9.89 * 0.8), "it has not: this is the server's own latency now"
+    assert after(24, 0.0145) == pytest.approx(9.89 * 0.88 + 0.1)
+
+
+def test_answers_to_requests_of_an_earlier_limit_are_not_judged() -> None:
+    """They were sent when more, or fewer, were in flight."""
+    limit, late = ConcurrencyLimit(64), 0.1
+    for number in range(1, 25):
+        limit.succeeded(0.010, 1, number, 40)
+    for _ in range(24):
+        limit.succeeded(late, 1, 39, 41)
+    assert limit.limit == 8
+    for _ in range(24):
+        limit.succeeded(late, 1, 40, 41)
+    assert limit.limit == pytest.approx(6.4)
+
+
+def test_however_slow_the_server_two_requests_are_in_flight() -> None:
+    """With one alone, the latency says nothing of the load."""
+    limit, numbers = ConcurrencyLimit(64), count(1)
+    for took in (0.01, 0.1, 0.01, 0.1) * 20:
+        for number in islice(numbers, 24):
+            limit.succeeded(took, 1, number, number + 1)
+    assert limit.limit == 2
+
+
+def test_at_the_start_answers_that_wait_for_each_other_do_not_raise_the_limit() -> None:
+    """One that takes twice as long as the fastest; nor does any answer, while nothing was held back."""
+    limit = ConcurrencyLimit(64)
+    limit.succeeded(0.010, 1, 1, 2)
+    assert limit.limit == 8
+    limit.admits(7)
+    limit.succeeded(0.010, 1, 2, 3)
+    assert limit.limit == 8
+    limit.admits(8)
+    limit.succeeded(0.010, 1, 3, 4)
+    assert limit.limit == pytest.approx(8.35)
+    limit.succeeded(0.020, 1, 4, 5)
+    assert limit.limit == pytest.approx(8.35)
+    limit.succeeded(0.019, 1, 5, 6)
+    assert limit.limit == pytest.approx(8.7)
+
+
 def test_a_process_without_cpu_to_spare_keeps_few_in_flight() -> None:
     """Whatever the latency; once there is some to spare, the limit grows again."""
     cores, numbers = 0.5, count()
@@ -281,3 +391,138 @@ def test_refusals_cost_no_place_in_flight_and_the_rate_recovers() -> None:
     (log,) = simulate([subject], TokenBucket(20, 20, changes=changes), seconds=60, rng=random.Random(4))
     assert log.refused
     assert log.used(200, 50, 60) >= 0.55
+
+
+# -- the request rate and its measure, by the rules of docs/rate-control.md --------------------------------
+
+
+class Traffic:
+    """Requests to a request rate that come when the test says so; each is answered after 100 ms."""
+
+    def __init__(self, **options: Any) -> None:
+        self.subject = RequestRate(None, **options)
+        self.now = 0.0
+        self._numbers = count(1)
+
+    def ticket(self) -> Ticket:
+        ticket = Ticket(next(self._numbers), self.now, self.subject.epoch, False)
+        self.subject.sent(ticket)
+        return ticket
+
+    def answered(self, requests: int, every: float) -> None:
+        for _ in range(requests):
+            self.subject.succeeded(self.ticket(), self.now + 0.1)
+            self.now += every
+
+    def refused(self) -> None:
+        self.subject.refused(self.ticket(), self.now + 0.1)
+
+    def measured(self, requests: int, seconds: float) -> float:
+        """Sends so many requests in a time, the last of which is refused; the rate that was admitted."""
+        self.answered(requests - 1, seconds / (requests - 1))
+        self.refused()
+        # Two admissions are added to those that were counted.
+        return requests * (requests + 1) / (requests + 2) / seconds
+
+    def growth(self, requests: int = 10) -> float:
+        """What each request that leaves on time adds to the rate."""
+        before = self.subject.rate
+        for _ in range(requests):
+            self.now += self.subject.wait(self.now)
+            self.answered(1, 0.0)
+        return (self.subject.rate - before) / requests
+
+
+def known_for(seconds: float, limit: float = 50) -> Traffic:
+    """Traffic whose limit has been measured for some seconds, and was met just now."""
+    traffic = Traffic()
+    traffic.measured(101, 100 / limit)
+    traffic.now += 1 / limit
+    traffic.measured(round(seconds * limit), seconds - 1 / limit)
+    return traffic
+
+
+def test_the_first_refusal_measures_the_limit_and_makes_room_for_those_under_way() -> None:
+    """The rate is 1.5 % below it; two requests, and a quarter of those in flight, are waited for."""
+    traffic = Traffic()
+    traffic.answered(100, 0.02)
+    rate = traffic.subject.rate
+    traffic.refused()
+    assert traffic.subject.limit == pytest.approx(101 * 102 / 103 / 2.0)
+    assert traffic.subject.rate == pytest.approx(0.985 * 101 * 102 / 103 / 2.0)
+    in_flight = rate * 0.1
+    assert traffic.subject.wait(2.08) == pytest.approx((2 + 0.25 * in_flight) / rate)
+
+
+@pytest.mark.parametrize(("known", "climb"), [(0.0, 1.0), (2.0, 4.0), (20.0, 9.0)])
+def test_the_rate_climbs_as_far_above_the_limit_as_it_began_below(known: float, climb: float) -> None:
+    """In 0.18 s for each request a second of the limit, or twice the time for which that is known."""
+    traffic = known_for(known) if known else Traffic()
+    if not known:
+        traffic.measured(101, 2.0)
+    assert traffic.growth() == pytest.approx(0.03 / climb, rel=0.03)
+
+
+@pytest.mark.parametrize(("pause", "climb"), [(1.1, 9.0), (1.5, 25.0), (9.0, 80.0)])
+def test_the_more_a_pause_costs_the_slower_the_rate_climbs(pause: float, climb: float) -> None:
+    """50 s for each second beyond the one that the server saves up; at most twice what is known."""
+    traffic = known_for(40.0)
+    traffic.subject.shut(traffic.now, traffic.now + pause)
+    traffic.now += pause
+    traffic.answered(95, 0.01)  # the saved budget is used up
+    assert traffic.subject.rate > 0.985 * 50
+    rates = []
+    for _ in range(20):
+        traffic.answered(1, 0.0201)
+        rates.append(traffic.subject.rate)
+    assert (rates[-1] - rates[0]) / 19 == pytest.approx(0.03 / climb, rel=0.05)
+
+
+def test_what_the_server_saved_in_a_pause_is_used_at_a_higher_rate() -> None:
+    """By 0.3 of the limit for each second, of which a tenth is left."""
+    traffic = known_for(40.0)
+    limit = traffic.subject.limit or 0.0
+    traffic.subject.shut(traffic.now, traffic.now + 3.0)
+    traffic.now += 3.0
+    traffic.answered(1, 0.0)
+    assert traffic.subject.rate == pytest.approx(limit * (0.985 + 0.3 * 0.9), rel=0.001)
+
+
+@pytest.mark.parametrize(("fewer", "alone"), [(1, False), (2, True)])
+def test_measures_that_agree_are_one_and_of_those_that_do_not_the_new_one_counts(
+    fewer: int, alone: bool
+) -> None:
+    """They agree within two requests, and a quarter of those in flight; each counts by its time."""
+    traffic = known_for(10.0)
+    before = traffic.subject.limit or 0.0
+    requests = round(4 * before) - fewer
+    last = traffic.now
+    traffic.now += 1 / before
+    measured = traffic.measured(requests, 4.0) * 4.0 / (traffic.now - last)
+    expected = measured if alone else before + 4 / 14 * (measured - before)
+    assert traffic.subject.limit == pytest.approx(expected, rel=0.0005)
+
+
+def test_a_limit_that_rose_late_is_not_taken_for_the_mean_of_all_that_was_sent() -> None:
+    """54 a second in the mean, 75 at the end: 0.9 s of budget overdrawn make the second two thirds true."""
+    traffic = known_for(10.0)
+    traffic.now += 0.2
+    traffic.answered(500, 0.02)
+    traffic.measured(150, 2.0)
+    assert traffic.subject.limit == pytest.approx(67.5, rel=0.005)
+
+
+def test_a_window_that_is_used_up_is_looked_for_by_single_requests() -> None:
+    """At half the rate each time, down to one in four seconds; an answer brings back the whole rate."""
+    traffic = known_for(10.0)
+    limit, waits = traffic.subject.limit or 0.0, []
+    for _ in range(8):
+        traffic.now += max(traffic.subject.wait(traffic.now), 0.0)
+        traffic.refused()
+        waits.append(round(traffic.subject.wait(traffic.now + 0.1), 3))
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0]
+    assert traffic.subject.limit == limit
+    traffic.now += 4.1
+    traffic.answered(1, 0.1)
+    assert traffic.subject.rate == pytest.approx(0.985 * limit)
+    assert traffic.subject.wait(traffic.now) == pytest.approx(1 / traffic.subject.rate)

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from resource import RUSAGE_SELF, getrusage
 from typing import TypeVar
 
 import anyio
@@ -162,4 +163,12 @@ def test_how_many_cores_are_used_is_read_off_the_process() -> None:
         return told
 
     assert run_virtual(main) == pytest.approx([0.0, 0.0, 0.75, 0.0])
-    assert cpu_seconds() > 0
+
+
+def test_the_cpu_time_of_this_process_is_its_own_and_the_systems() -> None:
+    """As the kernel counts it, in hundredths of a second."""
+    before = getrusage(RUSAGE_SELF)
+    used = cpu_seconds()
+    after = getrusage(RUSAGE_SELF)
+    assert before.ru_stime > 0
+    assert before.ru_utime + before.ru_stime - 0.02 <= used <= after.ru_utime + after.ru_stime + 0.02

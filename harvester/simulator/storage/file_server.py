@@ -48,17 +48,22 @@ class FileServer:
         if not connection.counted:
             connection.counted = True
             stats.media_connections += 1
-        delivery = Delivery(receive, send, connection.transport, gzip=False, trickle=faults.trickle_seconds)
         counts = stats.media[scope["path"]]
         counts.requests += 1
+
+        async def counted(message: dict[str, Any]) -> None:
+            # Before they are sent: who has received them finds them counted.
+            counts.bytes += 0 if scope["method"] == "HEAD" else len(message.get("body", b""))
+            await send(message)
+
+        delivery = Delivery(
+            receive, counted, connection.transport, gzip=False, trickle=faults.trickle_seconds
+        )
         if faults.media_latency and not await delivery.patience(faults.media_latency):
             return
         answer, struck = self._answer(scope)
         counts.struck += struck
-        try:
-            await delivery.send(answer)
-        finally:
-            counts.bytes += 0 if scope["method"] == "HEAD" else delivery.bytes_sent
+        await delivery.send(answer)
 
     def _answer(self, scope: dict[str, Any]) -> tuple[Answer, bool]:
         """Return the answer, and whether a fault made it what it is."""
