@@ -42,7 +42,7 @@ class IndexedFile(msgspec.Struct):
     frame: int | None = None
 
 
-class MediaFile(NamedTuple):
+class ImageFile(NamedTuple):
     """A file in the directory. `sha256` is None if there is no index."""
 
     path: str
@@ -64,14 +64,14 @@ class MediaFiles:
         self.found = 0
         self.missing = 0
 
-    def of(self, picture: Picture) -> MediaFile | None:
+    def of(self, picture: Picture) -> ImageFile | None:
         """Return the file of an image, and count whether there is one."""
         file = self._named(picture.name) if self._table is None else self._indexed(self._table, picture)
         self.found += file is not None
         self.missing += file is None
         return file
 
-    def place(self, file: MediaFile, output: Output, name: str) -> None:
+    def place(self, file: ImageFile, output: Output, name: str) -> None:
         """Give a data set the file, under this name: as a hard link if that can be, else as a copy.
 
         Raises:
@@ -108,17 +108,17 @@ class MediaFiles:
                 ):
                     shutil.copyfileobj(source, copy)
 
-    def _indexed(self, table: Connection, picture: Picture) -> MediaFile | None:
+    def _indexed(self, table: Connection, picture: Picture) -> ImageFile | None:
         unit = picture.unit
         key = (unit.unit_hash or unit.data_hash, unit.space_id or "", _frame(picture.frame))
         found = table.execute(_SELECT, key).fetchone()
-        return MediaFile(*found) if found else None
+        return ImageFile(*found) if found else None
 
-    def _named(self, name: str) -> MediaFile | None:
+    def _named(self, name: str) -> ImageFile | None:
         folder, _, last = name.rpartition("/")
         with suppress(FileNotFoundError, NotADirectoryError), self._folders.opened(folder) as opened:
             if stat.S_ISREG(os.stat(last, dir_fd=opened, follow_symlinks=False).st_mode):
-                return MediaFile(name, None)
+                return ImageFile(name, None)
         return None
 
 

@@ -22,7 +22,7 @@ from harvester.datasets.division import Division
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.geometry import NoGeometry
 from harvester.datasets.image_sets import IMAGE_OPTIONS, ImagePlace, NoPicture, leave_out, write_images
-from harvester.datasets.media_files import MediaFile, MediaFiles, media_files
+from harvester.datasets.media_files import ImageFile, MediaFiles, media_files
 from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
 from harvester.datasets.yolo_labels import NoLabel, YoloShape
@@ -79,7 +79,7 @@ class Yolo:
 
 class _Labelled(NamedTuple):
     lines: list[str]
-    image: MediaFile | None
+    image: ImageFile | None
 
     @property
     def objects(self) -> int:
