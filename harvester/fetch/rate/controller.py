@@ -31,8 +31,8 @@ class RateController:
             rate also grows faster. None: found automatically, up to `max_concurrency`.
         cores: returns the number of CPU cores that this process uses. If Python is the bottleneck, the
             concurrency is reduced.
-        store: whether the server is an object store, which takes many requests at once: the rate grows as fast
-            as if the user vouched for it, and a longer latency costs less.
+        store: whether the server is an object store, which takes many requests at once: the rate grows as
+            fast as if the user vouched for it, and a longer latency costs less.
         retry_after_cap: seconds. If the server asks for a longer pause, the run ends.
     """
 
