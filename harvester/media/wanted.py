@@ -112,15 +112,14 @@ class WantedMedia:
             last = found[-1][0]
 
     def missing(self) -> Iterator[WantedRow]:
-        """Yield the rows of which a file is not there, with the units that it is of."""
+        """Yield the rows of which a file is not there, with the units that it is of.
+
+        Data that is made of others need not have a file: it is asked for along with these.
+        """
         for wanted in self.rows():
-            several = len(wanted.units) > 1
-            wanted.units = [
-                unit
-                for unit in wanted.units
-                if not (unit.is_composite and several) and not self._has_all(unit)
-            ]
-            if wanted.units:
+            alone = len(wanted.units) == 1
+            wanted.units = [unit for unit in wanted.units if not self._has_all(unit)]
+            if any(alone or not unit.is_composite for unit in wanted.units):
                 yield wanted
 
     def _has_all(self, unit: UnitFacts) -> bool:
