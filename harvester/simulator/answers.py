@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from harvester.simulator.dice import Dice
 from harvester.simulator.ontology import Attribute, Feature, Json, feature_hash, value_of
+from harvester.simulator.rng import Rng
 
 WORDS = (
     "B-XY 1234",
@@ -21,10 +21,10 @@ WORDS = (
 class Answers:
     """Answers the attributes of one body's objects and classifications."""
 
-    def __init__(self, dice: Dice, *, split_checklists: bool, bare: bool) -> None:
+    def __init__(self, rng: Rng, *, split_checklists: bool, bare: bool) -> None:
         """`split_checklists`: one dictionary a checked option, as the editor writes it, and not one with all.
         `bare`: older answers, without `manualAnnotation`, options named after their attribute."""
-        self._dice = dice
+        self._rng = rng
         self._split = split_checklists
         self._bare = bare
 
@@ -33,7 +33,7 @@ class Answers:
         answers = [
             answer
             for attribute in feature.attributes
-            if not attribute.dynamic and self._dice.chance(0.6)
+            if not attribute.dynamic and self._rng.chance(0.6)
             for answer in self._of(attribute, (feature.name,))
         ]
         return answers[::-1]
@@ -43,29 +43,29 @@ class Answers:
 
         Two values share the frames; where `wide`, the second goes on to the end of the row.
         """
-        middle = first + self._dice.below(last - first + 1)
+        middle = first + self._rng.below(last - first + 1)
         ranges = [[[first, middle]]]
         if middle < last or (wide and middle < end):
             ranges.append([[middle + 1, end if wide else last]])
         for attribute in feature.attributes:
-            if attribute.dynamic and self._dice.chance(0.5):
+            if attribute.dynamic and self._rng.chance(0.5):
                 for span in ranges:
                     for answer in self._of(attribute, (feature.name,)):
                         yield answer | {"dynamic": True, "range": span, "shouldPropagate": False}
 
     def _of(self, attribute: Attribute, path: tuple[str, ...]) -> Iterator[Json]:
         path = (*path, attribute.name)
-        dice = self._dice
+        rng = self._rng
         if attribute.type == "text":
-            yield self._answer(attribute, path, dice.pick(WORDS))
+            yield self._answer(attribute, path, rng.pick(WORDS))
         elif attribute.type == "numeric":
             yield self._answer(
-                attribute, path, dice.pick((dice.between(-9, 120), dice.real(0, 100), 1e-7, 2.5e21))
+                attribute, path, rng.pick((rng.between(-9, 120), rng.real(0, 100), 1e-7, 2.5e21))
             )
         elif attribute.type == "radio":
             yield from self._radio(attribute, path)
         else:
-            checked = [option.label for option in attribute.options if dice.chance(0.5)]
+            checked = [option.label for option in attribute.options if rng.chance(0.5)]
             entries = [self._option(attribute, path, label) for label in checked]
             if self._split and entries:
                 yield from (self._answer(attribute, path, [entry]) for entry in entries)
@@ -74,10 +74,10 @@ class Answers:
 
     def _radio(self, attribute: Attribute, path: tuple[str, ...]) -> Iterator[Json]:
         """The chosen option, or none; the answers nested under it follow as flat siblings."""
-        if self._dice.chance(0.05):
+        if self._rng.chance(0.05):
             yield self._answer(attribute, path, [])
             return
-        option = self._dice.pick(attribute.options)
+        option = self._rng.pick(attribute.options)
         yield self._answer(attribute, path, [self._option(attribute, path, option.label)])
         for nested in option.nested:
             yield from self._of(nested, (*path, option.label))

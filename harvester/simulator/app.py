@@ -9,12 +9,12 @@ import msgspec
 
 from harvester.simulator import v1
 from harvester.simulator.delivery import Delivery, Receive, Send
+from harvester.simulator.fault_injection import FaultInjector
 from harvester.simulator.faults import Faults
 from harvester.simulator.messages import Answer, Call, Refusal, Request
 from harvester.simulator.site import Site
 from harvester.simulator.v1 import V1Call
 from harvester.simulator.v2 import PREFIX, V2Call
-from harvester.simulator.weather import Weather
 
 CONTROL = "/_simulator/"  # GET stats, GET or POST faults, POST edit
 CONNECTION = "harvester.simulator.connection"  # in the scope's extensions
@@ -29,7 +29,7 @@ class App:
 
     def __init__(self, site: Site, on_faults: Callable[[Faults], None]) -> None:
         self._site = site
-        self._weather = Weather(site)
+        self._injector = FaultInjector(site)
         self._on_faults = on_faults
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -68,13 +68,13 @@ class App:
         stats.by_kind[call.kind] += 1
         if call.mutates:
             stats.mutations += 1
-        turned_away = self._weather.turned_away(call)
+        turned_away = self._injector.turned_away(call)
         if turned_away is not None:
             return turned_away
-        delay = self._weather.delay(call)
+        delay = self._injector.delay(call)
         if delay and not await delivery.patience(delay, self._site.other_faults):
             return Answer(503, [], strike="closed")
-        answer = self._weather.strike(call, self._true_answer) or self._true_answer(call)
+        answer = self._injector.strike(call, self._true_answer) or self._true_answer(call)
         if answer.strike is None:
             stats.rows_served += answer.rows
         else:
@@ -107,9 +107,9 @@ class App:
             return answer
         most = faults.max_response_bytes
         if most is not None and (answer.size or 0) > most:
-            return self._weather.plain(413)
+            return self._injector.plain(413)
         # A row that takes the whole answer down does so before anything is sent.
-        return self._weather.plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
+        return self._injector.plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
 
     def _control(self, request: Request) -> Answer:
         """Statistics, faults and edits: for tests and users that drive the simulator, so without a signature.

@@ -52,7 +52,7 @@ class Delivery:
             case None:
                 await self._whole(answer)
             case strike:
-                await self._spoil(answer, strike)
+                await self._corrupt(answer, strike)
 
     async def patience(self, seconds: float, enough: asyncio.Event | None = None) -> bool:
         """Wait, until it is `enough` at most; whether the client waited as long."""
@@ -103,7 +103,7 @@ class Delivery:
         self.bytes_sent += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _spoil(self, answer: Answer, strike: str) -> None:
+    async def _corrupt(self, answer: Answer, strike: str) -> None:
         """The first half of the answer, and then: a byte at a time, nothing, or the end of the connection."""
         pieces, length, encoded = self._encoded(answer)
         await self._start(answer, length, encoded)

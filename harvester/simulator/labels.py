@@ -8,7 +8,7 @@ import orjson
 
 from harvester.simulator.answers import Answers
 from harvester.simulator.dates import label_date
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.ontology import (
     CLASSIFICATIONS,
     COLOURS,
@@ -18,8 +18,8 @@ from harvester.simulator.ontology import (
     feature_hash,
     value_of,
 )
+from harvester.simulator.rng import Rng
 from harvester.simulator.shapes import HEIGHT, WIDTH, Size, geometry
-from harvester.simulator.traps import Traps
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 PEOPLE = ("ann@example.com", "bob@example.com", "zoë@example.com")
@@ -53,8 +53,8 @@ class Labels:
 
     def __init__(
         self,
-        dice: Dice,
-        traps: Traps,
+        rng: Rng,
+        edge_cases: EdgeCases,
         wanted: Wanted,
         *,
         count: int,
@@ -64,8 +64,8 @@ class Labels:
     ) -> None:
         """`count`: how many objects the row has; `blank`: it has no labels at all.
         `reviewed`: the share of objects that have a review."""
-        self.dice = dice
-        self.traps = traps
+        self.rng = rng
+        self.edge_cases = edge_cases
         self.count = count
         self.size: Size = (WIDTH, HEIGHT)  # of the medium that objects are put on
         self._blank = blank
@@ -76,17 +76,19 @@ class Labels:
         self._shapes = shapes
         self._reviewed = reviewed
         self._made = self._answered = 0
-        self._base = dice.below(1 << 30)
-        self._answers = Answers(dice, split_checklists=traps["split_checklists"], bare=traps["bare_answers"])
+        self._base = rng.below(1 << 30)
+        self._answers = Answers(
+            rng, split_checklists=edge_cases["split_checklists"], bare=edge_cases["bare_answers"]
+        )
 
     def date(self) -> str:
-        return label_date(self._base, self.dice.below(200_000))
+        return label_date(self._base, self.rng.below(200_000))
 
     def hash(self) -> str:
         """Eight base64 characters, unique within the row: the first two count."""
         self._made += 1
         made = BASE64[self._made % 64] + BASE64[self._made // 64 % 64]
-        return made + "".join(self.dice.pick(BASE64) for _ in range(6))
+        return made + "".join(self.rng.pick(BASE64) for _ in range(6))
 
     # Objects
 
@@ -95,22 +97,22 @@ class Labels:
         allowed = [
             feature for feature in OBJECTS if feature.shape in shapes and feature.shape in self._shapes
         ]
-        if self.traps["no_size"]:  # rows of before there were masks, which the SDK cannot write without
+        if self.edge_cases["no_size"]:  # rows of before there were masks, which the SDK cannot write without
             allowed = [feature for feature in allowed if feature.shape != "bitmask"]
         if self._blank or not allowed:
             return []
-        return [self.track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
+        return [self.track(self.rng.pick(allowed)) for _ in range(self.count if count is None else count)]
 
     def split(self, parts: int) -> list[int]:
         """The number of the row's objects, dealt out to so many places."""
         dealt = [0] * parts
         for _ in range(self.count):
-            dealt[self.dice.below(parts)] += 1
+            dealt[self.rng.below(parts)] += 1
         return dealt
 
     def track(self, feature: Feature) -> Track:
         color = COLOURS[len(feature.name) % len(COLOURS)]
-        return Track(feature, self.hash(), color, self.dice.chance(0.7), self.dice.pick(PEOPLE))
+        return Track(feature, self.hash(), color, self.rng.chance(0.7), self.rng.pick(PEOPLE))
 
     def wants(self, track: Track) -> bool:
         return self._takes(self._wanted.objects, feature_hash(track.feature.name))
@@ -121,9 +123,9 @@ class Labels:
     def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
         """Places an object once: on a frame, an image, or a flat space."""
         made = self.head(track)
-        shape = geometry(track.feature.shape, self.dice, deep=deep, size=self.size)
+        shape = geometry(track.feature.shape, self.rng, deep=deep, size=self.size)
         if event.get("event") == "delete":
-            shape = self.dice.pick(({}, dict.fromkeys(shape), _emptied(shape)))
+            shape = self.rng.pick(({}, dict.fromkeys(shape), _emptied(shape)))
         made |= shape | event | self._optional(track)
         if self.wants(track):
             into.append(made)
@@ -141,36 +143,36 @@ class Labels:
             "createdBy": track.author,
             "featureHash": feature_hash(name),
             "lastEditedAt": self.date(),
-            "lastEditedBy": self.dice.pick(PEOPLE),
-            "confidence": 1.0 if track.manual else self.dice.real(0.05, 1),
+            "lastEditedBy": self.rng.pick(PEOPLE),
+            "confidence": 1.0 if track.manual else self.rng.real(0.05, 1),
             "manualAnnotation": track.manual,
         }
-        if self.traps["few_keys"]:
+        if self.edge_cases["few_keys"]:
             made |= {"createdBy": None, "confidence": None, "lastEditedBy": None}
             del made["lastEditedAt"]
         return made
 
     def _optional(self, track: Track) -> Json:
         made: Json = {}
-        if self.traps["is_deleted"]:
-            made["isDeleted"] = self.traps["deleted_objects"] and self.dice.chance(0.3)
-        if self.traps["unknown_fields"] and self.dice.chance(0.5):
+        if self.edge_cases["is_deleted"]:
+            made["isDeleted"] = self.edge_cases["deleted_objects"] and self.rng.chance(0.3)
+        if self.edge_cases["unknown_fields"] and self.rng.chance(0.5):
             made["modelTrace"] = UNKNOWN
         reviews = self._reviews("OBJECT", track.hash)
-        if self._wanted.reviews and not (self.traps["few_keys"] and not reviews):
+        if self._wanted.reviews and not (self.edge_cases["few_keys"] and not reviews):
             made["reviews"] = reviews
         return made
 
     def _reviews(self, granularity: str, hash: str) -> list[Json]:
-        dice = self.dice
-        if not dice.chance(self._reviewed):
+        rng = self.rng
+        if not rng.chance(self._reviewed):
             return []
         made: list[Json] = []
-        for number in range(dice.pick((1, 1, 1, 2))):
-            approved, date = dice.chance(0.75), self.date()
+        for number in range(rng.pick((1, 1, 1, 2))):
+            approved, date = rng.chance(0.75), self.date()
             made.append(
                 {
-                    "id": dice.below(1 << 40),
+                    "id": rng.below(1 << 40),
                     "status": "APPROVED" if approved else "REJECTED",
                     "displayed_status": "Approved" if approved else "Rejected",
                     "approved": approved,
@@ -212,15 +214,15 @@ class Labels:
         head = self.head(track)
         for key in ("shape", "name", "value", "color") if bare else ():
             del head[key]
-        head.pop("confidence") if self.dice.chance(0.5) else None
+        head.pop("confidence") if self.rng.chance(0.5) else None
         self.answer(track, **(head | where | self._optional(track)))
 
     def act(self, track: Track, first: int, last: int, end: int, **extra: str) -> None:
         """The object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
         actions = [
-            action | extra | ({"trackHash": self.hash()} if self.traps["few_keys"] else {})
+            action | extra | ({"trackHash": self.hash()} if self.edge_cases["few_keys"] else {})
             for action in self._answers.dynamic(
-                track.feature, first, last, end, wide=self.traps["wide_ranges"]
+                track.feature, first, last, end, wide=self.edge_cases["wide_ranges"]
             )
         ]
         if actions and self.wants(track):
@@ -229,7 +231,7 @@ class Labels:
 
     def orphans(self) -> None:
         """Answers and actions of an object that was removed."""
-        if self.traps["orphan_answers"]:
+        if self.edge_cases["orphan_answers"]:
             gone = self.track(OBJECTS[0])
             self.answer(gone, orphan=True)
             self.act(gone, 0, 0, 0)
@@ -241,7 +243,7 @@ class Labels:
         allowed = [feature for feature in CLASSIFICATIONS if whole or not feature.shape]
         chosen: list[Feature] = []
         for _ in range(0 if self._blank else min(count, len(allowed))):
-            chosen.append(allowed.pop(self.dice.below(len(allowed))))
+            chosen.append(allowed.pop(self.rng.below(len(allowed))))
         return chosen
 
     def wants_classification(self, feature: Feature) -> bool:
@@ -256,7 +258,7 @@ class Labels:
         hash, answers = self.hash(), self._answers.static(feature)
         made: Json = {"classificationHash": hash, "classifications": answers}
         head = self._classification_head(feature)
-        if not copied or self.dice.chance(0.5):
+        if not copied or self.rng.chance(0.5):
             made["featureHash"] = head["featureHash"]
         if not copied:
             made |= {key: head[key] for key in head if key not in ("featureHash", "name", "value")}
@@ -278,9 +280,9 @@ class Labels:
             "name": feature.attributes[0].name,
             "value": value_of(feature.attributes[0].name),
             "createdAt": self.date(),
-            "createdBy": self.dice.pick(PEOPLE),
+            "createdBy": self.rng.pick(PEOPLE),
             "lastEditedAt": self.date(),
-            "lastEditedBy": self.dice.pick(PEOPLE),
+            "lastEditedBy": self.rng.pick(PEOPLE),
             "featureHash": feature_hash(feature.name, "classification"),
             "confidence": 1.0,
             "manualAnnotation": True,

@@ -2,8 +2,8 @@
 
 from harvester.simulator.dates import date_text
 from harvester.simulator.identity import mix
-from harvester.simulator.ledger import RowFacts
 from harvester.simulator.ontology import Json
+from harvester.simulator.state import RowFacts
 
 
 def client_metadata(row: RowFacts) -> Json | None:

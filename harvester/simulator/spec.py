@@ -20,13 +20,13 @@ class WorldSpec(msgspec.Struct, frozen=True):
         unlabelled: share of rows that have no label row yet.
         reviews: share of objects that have been reviewed.
         branches: further branches; a quarter of the labelled rows has a label row of its own on each.
-        giant_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
+        large_row_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
         archived: features of the ontology that are archived from the start, named as in `OntologyEdit.node`;
             true: those of `ontology_edits.ARCHIVED`. Labels of archived objects and classifications are sent
             only by a bundled call that asks for them with `include_archived`.
         video_frames: exactly so many frames in the video of every row of that type; encoding takes 5 ms each.
         variable_frame_rate: frames of videos are shown for unequal times; else all for the same.
-        odd: whether rows have the oddities of real projects (see `traps.TRAPS`), which trip some clients.
+        odd: whether rows have the edge cases of real projects (see `edge_cases.EDGE_CASES`).
     """
 
     rows: int = 5000
@@ -39,7 +39,7 @@ class WorldSpec(msgspec.Struct, frozen=True):
     unlabelled: float = 0.1
     reviews: float = 0.5
     branches: tuple[str, ...] = ("model-predictions",)
-    giant_bytes: int = 0
+    large_row_bytes: int = 0
     archived: bool | tuple[str, ...] = False
     odd: bool = True
     video_frames: int | None = None

@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
+from harvester.simulator.corruptions import corrupted, corrupted_item, retitled
 from harvester.simulator.faults import LISTED_TWICE
 from harvester.simulator.messages import Answer, Refusal, Request
 from harvester.simulator.projects import with_user_role
 from harvester.simulator.site import Site
-from harvester.simulator.spoil import retitled, spoiled, spoiled_item
 
 PIECE = 1 << 16  # bytes of a streamed answer
 
-# Troubles of a row that spoil the answer that holds it, and how.
+# Troubles of a row that corrupt the answer that holds it, and the fault that they are as such.
 _STRIKES = {"error_500": "500", "too_large": "413", "hang": "stalled", "bomb": "bomb"}
 
 
@@ -99,7 +99,7 @@ class V1Call:
         changed = self._site.hostile_rows or self._site.troubles_listed
         lead, piece, size = b'{"status": 200, "response": [', list[bytes](), 0
         for item in items:
-            item = self._spoiled_item(item) if changed else item
+            item = self._corrupted_item(item) if changed else item
             piece.append(item)
             size += len(item)
             if size > PIECE:
@@ -107,13 +107,13 @@ class V1Call:
                 lead, piece, size = b",", [], 0
         yield (lead if piece or lead != b"," else b"") + b",".join(piece) + b"]}"
 
-    def _spoiled_item(self, item: bytes) -> bytes:
+    def _corrupted_item(self, item: bytes) -> bytes:
         """A listing's item with what is the matter with its row."""
         label_hash = msgspec.json.decode(item).get("label_hash")
         place = self._site.hostile_rows.get(label_hash)
         item = item if place is None else retitled(item, place)
         trouble = self._site.row_trouble(label_hash) if label_hash else None
-        return spoiled_item(item, trouble) if trouble else item
+        return corrupted_item(item, trouble) if trouble else item
 
     def _one(self, label_hash: str, payload: dict[str, Any]) -> Answer:
         if self._site.row_trouble(label_hash) == "forbidden":
@@ -165,7 +165,7 @@ class V1Call:
             return None
         if label_hash in self._site.hostile_rows:
             row = retitled(row, self._site.hostile_rows[label_hash])
-        return row if trouble is None else spoiled(row, trouble)
+        return row if trouble is None else corrupted(row, trouble)
 
     def _with_strike(self, answer: Answer, hashes: list[str]) -> Answer:
         """The answer with what a row in it does to the whole of it."""

@@ -6,13 +6,13 @@ A file's path is the link of its row, and then a suffix: as the label row has th
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.identity import blend
 from harvester.simulator.ontology import Json
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.shapes import HEIGHT, WIDTH
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.template import hole
-from harvester.simulator.traps import Traps
 
 INSIDE = 16  # items inside an item that is itself inside one are numbered from a multiple of this
 
@@ -83,10 +83,10 @@ class Catalogue:
     """The storage items of all rows of one kind and variant, by recipe and variant."""
 
     def __init__(
-        self, spec: WorldSpec, media: Callable[[int, int], Json], traps: Callable[[int], Traps]
+        self, spec: WorldSpec, media: Callable[[int, int], Json], edge_cases: Callable[[int], EdgeCases]
     ) -> None:
         self._spec = spec
-        self._media, self._traps = media, traps
+        self._media, self._edge_cases = media, edge_cases
         self._made: dict[tuple[int, int], StoredItem] = {}
 
     def item(self, recipe: int, variant: int) -> StoredItem:
@@ -104,7 +104,7 @@ class Catalogue:
             case "video":
                 return self._video(0, "", "", media["number_of_frames"], media["frames_per_second"])
             case "img_group":
-                count = media["number_of_frames"] + self._traps(variant)["same_sequence"]
+                count = media["number_of_frames"] + self._edge_cases(variant)["same_sequence"]
                 parts = [f"/{number:03}.jpg" for number in range(count)]
                 images = tuple(image(1 + n, suffix, suffix, n) for n, suffix in enumerate(parts))
                 return StoredItem(0, "imageGroup", "", None, {"frameCount": count}, images)

@@ -6,11 +6,11 @@ import orjson
 
 from harvester.simulator.dates import date_text
 from harvester.simulator.identity import FOLDER
-from harvester.simulator.ledger import RowFacts
 from harvester.simulator.listing import LINK
 from harvester.simulator.messages import Refusal
 from harvester.simulator.metadata import client_metadata
 from harvester.simulator.ontology import Json
+from harvester.simulator.state import RowFacts
 from harvester.simulator.storage.catalogue import StoredFile
 from harvester.simulator.storage.signing import PROVIDERS
 from harvester.simulator.storage.store import FOLDER_PATH, Found, Store
@@ -85,18 +85,18 @@ class Items:
 
     def _folder(self, row: RowFacts) -> str:
         """The folder of the row's dataset."""
-        return self._store.ledger.hashes.text(FOLDER, row.bits % len(PROVIDERS))
+        return self._store.state.hashes.text(FOLDER, row.bits % len(PROVIDERS))
 
     def _item(self, found: Found, signed: bool) -> Json:
         from harvester.simulator.storage.formats import FORMATS
 
-        (row, item), ledger = found, self._store.ledger
+        (row, item), state = found, self._store.state
         after_title = not item.label or item.label.startswith("/")
         made: dict[str, Any] = _ABSENT | {
             "uuid": self._store.uuid(row, item),
             "parent": self._folder(row),
             "itemType": item.item_type,
-            "name": ledger.title(row) + item.label if after_title else item.label,
+            "name": state.title(row) + item.label if after_title else item.label,
             "clientMetadata": "{}" if item.part else self._metadata(row),
             "owner": "owner@example.com",
             "createdAt": date_text(row.created, 3).decode(),
@@ -116,5 +116,5 @@ class Items:
         return made
 
     def _metadata(self, row: RowFacts) -> str:
-        edited = self._store.ledger.client_metadata.get(row.number)
+        edited = self._store.state.client_metadata.get(row.number)
         return (orjson.dumps(client_metadata(row) or {}) if edited is None else edited).decode()

@@ -7,7 +7,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-class Dice:
+class Rng:
     """Draws from a seed that is an integer."""
 
     def __init__(self, seed: int) -> None:

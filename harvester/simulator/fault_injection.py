@@ -23,7 +23,7 @@ _PAGE = (
 )
 
 
-class Weather:
+class FaultInjector:
     """Outages, rate limits, delays and strikes over a site."""
 
     def __init__(self, site: Site) -> None:

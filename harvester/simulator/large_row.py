@@ -35,8 +35,8 @@ def _box() -> bytes:
     return orjson.dumps(made)
 
 
-class Giant:
-    """The giant row, made anew each time it is asked for: only its bytes are held, by whoever asked."""
+class LargeRow:
+    """The large row, made anew each time it is asked for: only its bytes are held, by whoever asked."""
 
     def __init__(self, size: int) -> None:
         """`size`: bytes of JSON, from some thousands on."""

@@ -6,7 +6,7 @@ import msgspec
 import orjson
 
 from harvester.simulator.dates import EDITS, SPAN, START, date_text, microsecond_of
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import VARIANTS
 from harvester.simulator.identity import (
     DATA,
     DATASET,
@@ -20,8 +20,8 @@ from harvester.simulator.identity import (
     mix,
 )
 from harvester.simulator.recipes import RECIPES, kinds_of
+from harvester.simulator.rng import Rng
 from harvester.simulator.spec import WorldSpec
-from harvester.simulator.traps import VARIANTS
 
 STAGES = (("Annotate", "ANNOTATION"), ("Review", "REVIEW"), ("Complete", "DONE"))
 DATASETS = ("Street scenes 2023", "Street scenes 2024", "Überland ❄ scenes")
@@ -78,7 +78,7 @@ def stage_number(title: str) -> int:
     return titles.index(title)
 
 
-class Ledger:
+class State:
     """The rows of a project, and its edits."""
 
     def __init__(self, spec: WorldSpec) -> None:
@@ -118,7 +118,7 @@ class Ledger:
         created = START + (bits >> 20) % SPAN
         edited = created + (bits >> 44) % 100_000
         edition = EDITIONS * branch
-        if self.spec.giant_bytes and number == 0:
+        if self.spec.large_row_bytes and number == 0:
             kind, labelled = 0, True
         if (made := self._created.get((number, branch))) is not None:
             labelled, progress, edition, created, edited = True, 1, -1, made, made
@@ -171,11 +171,11 @@ class Ledger:
 
     def sample(self, count: int, without: Iterable[RowFacts] = ()) -> list[RowFacts]:
         """So many labelled rows of the main branch, or fewer; others after every change."""
-        dice = Dice(self.change_seed(3))
+        rng = Rng(self.change_seed(3))
         found: dict[int, RowFacts] = {}
         passed = {row.number for row in without if not row.branch}
         for _ in range(20 * count if self.numbers else 0):  # not for ever where few rows have a label
-            row = self.row(dice.below(len(self.numbers)))
+            row = self.row(rng.below(len(self.numbers)))
             if row and row.labelled and row.number not in passed:
                 found[row.number] = row
                 if len(found) == count:

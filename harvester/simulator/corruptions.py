@@ -32,7 +32,7 @@ _TEXTS = re.compile(rb'"objectHash":"[^"]*","name":"|"answers":"|"data_title":"'
 _LONE = rb"\ud83d"
 
 
-def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
+def corrupted(row: bytes, trouble: RowTrouble) -> bytes:
     """`row` with `trouble`; as it is for troubles that concern the answer around it."""
     if trouble == "broken":
         return row[: len(row) // 2]
@@ -51,7 +51,7 @@ def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
     return row[:at] + extra + row[at:]
 
 
-def spoiled_item(item: bytes, trouble: RowTrouble) -> bytes:
+def corrupted_item(item: bytes, trouble: RowTrouble) -> bytes:
     """A listing's item with `trouble`; as it is for troubles that concern the label row alone."""
     if trouble != "surrogates":
         return item
