@@ -11,9 +11,10 @@ from harvester.simulator.server import Listening, Options, serve
 
 
 def run(source: BinaryIO, sink: BinaryIO) -> None:
-    """Read the options from `source`, say on `sink` how to reach the server, and serve until `source` ends.
+    """Read the options from `source`, write to `sink` how to reach the server, and serve until `source` ends.
 
-    Whoever started it holds the other end of `source`: it ends with them, however they end.
+    The process that started this one holds the other end of `source`, so this one ends with it, even if it is
+    killed.
     """
 
     def announce(listening: Listening) -> None:
@@ -25,7 +26,7 @@ def run(source: BinaryIO, sink: BinaryIO) -> None:
         loop.add_reader(source.fileno(), ended.set)
         loop.add_signal_handler(signal.SIGTERM, ended.set)
 
-    # A keyboard interrupt is meant for whoever started it.
+    # Ctrl-C reaches the whole process group, but is meant for the process that started this one.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     serve(msgspec.json.decode(source.readline(), type=Options), announce, until_input_ends)
 

@@ -19,17 +19,20 @@ WORDS = (
 
 
 class Answers:
-    """Answers the attributes of one body's objects and classifications."""
+    """Makes answers to the attributes of one body's objects and classifications."""
 
     def __init__(self, rng: Rng, *, split_checklists: bool, bare: bool) -> None:
-        """`split_checklists`: one dictionary a checked option, as the editor writes it, and not one with all.
-        `bare`: older answers, without `manualAnnotation`, options named after their attribute."""
+        """
+        Args:
+            split_checklists: one dictionary for each checked option, as the editor writes them.
+            bare: older answers, without `manualAnnotation`, with options named after their attribute.
+        """
         self._rng = rng
         self._split = split_checklists
         self._bare = bare
 
     def static(self, feature: Feature) -> list[Json]:
-        """The static answers of an object or classification, in the reverse of ontology order."""
+        """Return the static answers of an object or classification, in reverse ontology order."""
         answers = [
             answer
             for attribute in feature.attributes
@@ -39,9 +42,9 @@ class Answers:
         return answers[::-1]
 
     def dynamic(self, feature: Feature, first: int, last: int, end: int, *, wide: bool) -> Iterator[Json]:
-        """The actions of an object that is on frames `first` to `last`, of a row that ends at frame `end`.
+        """Yield the actions of an object on frames `first` to `last` of a row whose last frame is `end`.
 
-        Two values share the frames; where `wide`, the second goes on to the end of the row.
+        Two values share the frames; if `wide`, the second one lasts until the end of the row.
         """
         middle = first + self._rng.below(last - first + 1)
         ranges = [[[first, middle]]]
@@ -73,7 +76,7 @@ class Answers:
                 yield self._answer(attribute, path, entries)
 
     def _radio(self, attribute: Attribute, path: tuple[str, ...]) -> Iterator[Json]:
-        """The chosen option, or none; the answers nested under it follow as flat siblings."""
+        """Yield the chosen option, or none, and the answers nested under it as flat siblings."""
         if self._rng.chance(0.05):
             yield self._answer(attribute, path, [])
             return

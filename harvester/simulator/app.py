@@ -1,4 +1,4 @@
-"""The simulated API as an ASGI application: from a request to its answer, and all that may go wrong."""
+"""The simulated API as an ASGI application: answers each request, with the faults that are set."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ class App:
     """ASGI application over a site.
 
     Args:
-        on_faults: told of new faults, for what the application cannot do itself.
+        on_faults: called when faults are set, for those that the application cannot play (a closed port).
     """
 
     def __init__(self, site: Site, on_faults: Callable[[Faults], None]) -> None:
@@ -108,13 +108,13 @@ class App:
         most = faults.max_response_bytes
         if most is not None and (answer.size or 0) > most:
             return self._injector.plain(413)
-        # A row that takes the whole answer down does so before anything is sent.
+        # A row that makes the whole answer fail does so before anything is sent.
         return self._injector.plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
 
     def _control(self, request: Request) -> Answer:
-        """Statistics, faults and edits: for tests and users that drive the simulator, so without a signature.
+        """Answer a request for statistics, faults or edits, by tests and users. They are not signed.
 
-        `POST edit` takes `Edits` as JSON and answers `Edited`; `POST faults` takes the place of all `Faults`.
+        `POST edit` takes `Edits` as JSON and answers `Edited`; `POST faults` replaces all `Faults`.
         """
         try:
             match request.method, request.path.removeprefix(CONTROL):
@@ -133,7 +133,7 @@ class App:
         return Answer(404, [msgspec.json.encode({"message": "no such control"})])
 
     def set_faults(self, faults: Faults) -> None:
-        """From now on, these faults and no others."""
+        """Replace the faults."""
         self._site.set_faults(faults, asyncio.get_running_loop().time())
         self._on_faults(faults)
 

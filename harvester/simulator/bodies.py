@@ -1,4 +1,4 @@
-"""Label row bodies: a few hundred are made, each when first asked for, and serve any number of rows."""
+"""Label row bodies. A few hundred are made, each when it is first needed, and shared by all rows."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -14,7 +14,9 @@ from harvester.simulator.spec import WorldSpec
 from harvester.simulator.template import Template, hole
 
 BLANK = -1  # the edition of a label row that was just created: it holds nothing
-KEPT = 4096  # bodies kept serialised; more than a world has unless callers ask for ever other features
+KEPT = (
+    4096  # serialised bodies in the cache; a world has fewer, unless callers filter by many sets of features
+)
 
 
 class Body(NamedTuple):
@@ -25,7 +27,7 @@ class Body(NamedTuple):
 
 
 class Bodies:
-    """Makes bodies, by recipe, variant (which medium, which unloadable) and edition (which labels)."""
+    """Makes bodies, by recipe, variant (medium and edge cases) and edition (labels)."""
 
     def __init__(self, spec: WorldSpec, make_labels: Callable[..., Labels] = Labels) -> None:
         self._spec = spec
@@ -35,7 +37,7 @@ class Bodies:
         self.media = lru_cache(maxsize=KEPT)(self._media)
 
     def _media(self, recipe: int, variant: int) -> Json:
-        """What the listing says of the medium."""
+        """Return what the listing says of the medium."""
         rng = Rng(blend(self._spec.seed, 1, recipe, variant))
         media, frames = RECIPES[recipe].media(rng, self.edge_cases(variant)), self._spec.video_frames
         if frames is not None and RECIPES[recipe].data_type == "video":
@@ -94,7 +96,7 @@ class Bodies:
 
 
 def _classifications(labels: Labels) -> Json:
-    """A label row's classifications in camel case; spaces and confidence have no place here."""
+    """Return a label row's classifications for the v2 call, which has no spaces and no confidence."""
     answers = {}
     for hash, answer in labels.classification_answers.items():
         if answer.get("featureHash"):

@@ -47,10 +47,10 @@ EDGE_CASES = {
 
 
 class EdgeCases:
-    """The unloadable of one variant, as attributes that are true or false."""
+    """The edge cases that one variant has: `edge_cases[name]` is true or false."""
 
     def __init__(self, variant: int | None) -> None:
-        """None: a row without any."""
+        """`variant` None: a row without edge cases."""
         self._has = {
             name: variant is not None and variant % period == phase
             for name, (period, phase) in EDGE_CASES.items()

@@ -14,7 +14,7 @@ Frames = dict[int, Json]
 
 
 class Row(NamedTuple):
-    """The parts of a label row below its head, with holes for what differs from row to row."""
+    """The parts of a label row below its head, with holes for what differs between rows."""
 
     units: Json
     extra: Json = {}  # noqa: RUF012 - never changed
@@ -23,7 +23,7 @@ class Row(NamedTuple):
 def unit(
     labels: Labels, mime: str, marks: Any, hash: str = "data_hash", number: int = 0, **extra: Any
 ) -> Json:
-    """A data unit; `hash` names the hole of its hash."""
+    """Return a data unit; `hash` names the hole of its hash."""
     part = "" if hash == "data_hash" else f"/{number:03}.jpg"
     made: Json = {
         "data_hash": hole(hash),
@@ -42,7 +42,7 @@ def size(labels: Labels) -> Json:
 
 
 def empty(rng: Rng) -> Json:
-    """A frame, or an image, without labels: three ways to write it."""
+    """Return a frame or an image without labels, in one of three forms."""
     return rng.pick(
         ({"objects": [], "classifications": []}, {"objects": []}, {"objects": [], "classifications": []})
     )
@@ -53,7 +53,7 @@ def on_frame(frames: Frames, frame: int) -> Json:
 
 
 def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: int, **how: Any) -> None:
-    """Places each object on some frames up to `end`, at times with a gap, and answers its attributes."""
+    """Place each object on some frames up to `end`, sometimes with a gap, and answer its attributes."""
     for track in tracks:
         first = labels.rng.below(end + 1)
         last = min(end, first + labels.rng.below(6))
@@ -63,14 +63,14 @@ def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: i
                 labels.put(on_frame(frames, frame)["objects"], track, **how)
         if labels.rng.chance(0.9):
             labels.answer(track, number=labels.edge_cases["few_keys"])
-        if end or labels.rng.chance(0.1):  # seldom where there is but one frame
+        if end or labels.rng.chance(0.1):  # rarely if there is only one frame
             labels.act(track, first, last, end)
 
 
 def place_classifications(labels: Labels, end: int, copies: Callable[[int], list[Json]]) -> None:
-    """Classifies frames up to `end`, in the way of the row's time.
+    """Classify frames up to `end`, in the form of the row's age.
 
-    `copies(frame)` is where copies for a frame go. However many there are, the row is classified once.
+    `copies(frame)` returns the list for copies on a frame. Copies are not classifications of their own.
     """
     rng, edge_cases = labels.rng, labels.edge_cases
     old = edge_cases["old_classifications"]
@@ -94,7 +94,7 @@ def place_classifications(labels: Labels, end: int, copies: Callable[[int], list
 
 
 def remains(labels: Labels, copies: Callable[[int], list[Json]]) -> None:
-    """What was left behind: copies without answer, an answer without place, answers without object."""
+    """Add leftovers: copies without an answer, an answer without a place, answers without an object."""
     if labels.edge_cases["leftover_copies"]:
         labels.copy(copies(0), labels.classifications(1)[0], labels.hash())
     if labels.edge_cases["unplaced_answer"]:
@@ -103,13 +103,13 @@ def remains(labels: Labels, copies: Callable[[int], list[Json]]) -> None:
 
 
 def nowhere(rng: Rng) -> Json:
-    """The range of a classification that is on no frame; it is placed only if it is a global one."""
+    """Return the range of a classification that is on no frame. Only a global one is placed by it."""
     ranges: tuple[Json, ...] = ({"range": []}, {"range": None}, {})
     return rng.pick(ranges)
 
 
 def keyed(frames: Frames) -> Json:
-    """Frames as the wire has them: in their order, numbers as text."""
+    """Return frames as they are sent: in order, with their numbers as text."""
     return {str(frame): frames[frame] for frame in sorted(frames)}
 
 
@@ -155,7 +155,7 @@ def image_row(labels: Labels, media: Json) -> Row:
 
 
 def group_row(labels: Labels, media: Json) -> Row:
-    """Several images, each a data unit; the row's own hash is none of theirs."""
+    """Make a row of several images, each a data unit; the row's own hash is none of theirs."""
     marks: Frames = {}
     end = media["number_of_frames"] - 1
     place_tracks(labels, labels.tracks(FLAT), marks, end)
@@ -171,7 +171,7 @@ def group_row(labels: Labels, media: Json) -> Row:
 
 
 def _twin(labels: Labels) -> Json:
-    """The labels of an image that has the place of another."""
+    """Return the labels of an image that has the `data_sequence` of another."""
     objects: list[Json] = []
     for track in labels.tracks(FLAT, min(labels.count, 1)):
         labels.put(objects, track)
@@ -195,7 +195,7 @@ def video_row(labels: Labels, media: Json) -> Row:
 
 
 def dicom_row(labels: Labels, media: Json) -> Row:
-    """Every slice is listed with its metadata, labelled or not; the medium has a link a slice."""
+    """Make a row that lists every slice with its metadata, labelled or not, and has a link for each."""
     end = media["number_of_frames"] - 1
     marks = _framed(labels, end, size=MEDICAL)
     for frame in range(end + 1):

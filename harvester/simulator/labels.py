@@ -23,7 +23,7 @@ from harvester.simulator.shapes import HEIGHT, WIDTH, Size, geometry
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 PEOPLE = ("ann@example.com", "bob@example.com", "zoë@example.com")
-# As sent, it reads the same only where nothing is parsed and written again.
+# Only a reader that keeps the bytes as sent reproduces it: parsing and writing it changes them.
 UNKNOWN = orjson.Fragment(
     b'{"score": 1.50, "id":123456789012345678901234567890, "tiny":1E-7, "note":"caf\\u00e9 \\/ \xe2\x80\xa8"}'
 )
@@ -49,7 +49,7 @@ class Track(msgspec.Struct, frozen=True):
 
 
 class Labels:
-    """The labels of one body: hands out what goes on frames, and gathers the answers."""
+    """The labels of one body: places objects on frames, and collects the answers."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class Labels:
         return label_date(self._base, self.rng.below(200_000))
 
     def hash(self) -> str:
-        """Eight base64 characters, unique within the row: the first two count."""
+        """Return eight base64 characters, unique within the row: the first two are a counter."""
         self._made += 1
         made = BASE64[self._made % 64] + BASE64[self._made // 64 % 64]
         return made + "".join(self.rng.pick(BASE64) for _ in range(6))
@@ -93,18 +93,18 @@ class Labels:
     # Objects
 
     def tracks(self, shapes: Iterable[str], count: int | None = None) -> list[Track]:
-        """The row's objects (or `count` of them), of the given shapes as far as the world has them."""
+        """Return the row's objects (or `count` of them), of those of the given shapes that the world has."""
         allowed = [
             feature for feature in OBJECTS if feature.shape in shapes and feature.shape in self._shapes
         ]
-        if self.edge_cases["no_size"]:  # rows of before there were masks, which the SDK cannot write without
+        if self.edge_cases["no_size"]:  # rows older than masks: without a size the SDK cannot export a mask
             allowed = [feature for feature in allowed if feature.shape != "bitmask"]
         if self._blank or not allowed:
             return []
         return [self.track(self.rng.pick(allowed)) for _ in range(self.count if count is None else count)]
 
     def split(self, parts: int) -> list[int]:
-        """The number of the row's objects, dealt out to so many places."""
+        """Divide the number of the row's objects at random among `parts` places."""
         dealt = [0] * parts
         for _ in range(self.count):
             dealt[self.rng.below(parts)] += 1
@@ -121,7 +121,7 @@ class Labels:
         return (chosen is None or feature in chosen) and feature not in self._wanted.hidden
 
     def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
-        """Places an object once: on a frame, an image, or a flat space."""
+        """Place an object once: on a frame, an image, or a flat space."""
         made = self.head(track)
         shape = geometry(track.feature.shape, self.rng, deep=deep, size=self.size)
         if event.get("event") == "delete":
@@ -131,7 +131,7 @@ class Labels:
             into.append(made)
 
     def head(self, track: Track) -> Json:
-        """What every object says of itself."""
+        """Return the keys that every object has."""
         name = track.feature.name
         made: Json = {
             "objectHash": track.hash,
@@ -192,12 +192,12 @@ class Labels:
         return made
 
     def answer(self, track: Track, *, number: bool = False, orphan: bool = False, **extra: Any) -> None:
-        """The object's static answers; for a range object, with `extra`, the object itself.
+        """Add the object's static answers; for a range object, with `extra`, the object itself.
 
-        `orphan`: the object is on no frame. Where it has no answers, nothing says of which class it was.
+        `orphan`: the object is on no frame. If it also has no answers, nothing tells its class.
         """
         answers = self._answers.static(track.feature)
-        self._answered += 1  # counts what is left out too: an object's number is its own
+        self._answered += 1  # also for objects that are left out, so that numbers do not depend on filters
         if not self.wants(track) and (answers or not orphan):
             return
         made: Json = {"objectHash": track.hash, "classifications": answers}
@@ -206,10 +206,11 @@ class Labels:
         self.object_answers[track.hash] = made | extra
 
     def range_object(self, track: Track, placements: int = 1, *, bare: bool = False, **where: Any) -> None:
-        """An object that is nothing but an answer with ranges.
+        """Add an object that consists of an answer with ranges.
 
-        `placements`: on how many media it lies; not written anywhere, but a subclass can count with it.
-        `bare`: it does not say its shape, name, value and colour, which the ontology knows.
+        Args:
+            placements: on how many media it is; not written, but a subclass can count with it.
+            bare: leave out its shape, name, value and colour, which the ontology has.
         """
         head = self.head(track)
         for key in ("shape", "name", "value", "color") if bare else ():
@@ -218,7 +219,7 @@ class Labels:
         self.answer(track, **(head | where | self._optional(track)))
 
     def act(self, track: Track, first: int, last: int, end: int, **extra: str) -> None:
-        """The object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
+        """Add the object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
         actions = [
             action | extra | ({"trackHash": self.hash()} if self.edge_cases["few_keys"] else {})
             for action in self._answers.dynamic(
@@ -230,7 +231,7 @@ class Labels:
             made["actions"] += actions
 
     def orphans(self) -> None:
-        """Answers and actions of an object that was removed."""
+        """Add answers and actions of an object that was removed."""
         if self.edge_cases["orphan_answers"]:
             gone = self.track(OBJECTS[0])
             self.answer(gone, orphan=True)
@@ -239,7 +240,7 @@ class Labels:
     # Classifications
 
     def classifications(self, count: int, *, whole: bool = False) -> list[Feature]:
-        """So many different classifications, global ones only if the row as a whole may be classified."""
+        """Return up to `count` different classifications; global ones only if `whole`."""
         allowed = [feature for feature in CLASSIFICATIONS if whole or not feature.shape]
         chosen: list[Feature] = []
         for _ in range(0 if self._blank else min(count, len(allowed))):
@@ -250,10 +251,11 @@ class Labels:
         return self._takes(self._wanted.classifications, feature_hash(feature.name, "classification"))
 
     def classify(self, feature: Feature, placements: int, *, copied: bool = False, **where: Any) -> str:
-        """Answers a classification; its hash.
+        """Answer a classification and return its hash.
 
-        `placements`: on how many media it lies; not written anywhere, but a subclass can count with it.
-        `copied`: placed by frame-level copies alone.
+        Args:
+            placements: on how many media it is; not written, but a subclass can count with it.
+            copied: it is placed by frame-level copies only.
         """
         hash, answers = self.hash(), self._answers.static(feature)
         made: Json = {"classificationHash": hash, "classifications": answers}
@@ -267,7 +269,7 @@ class Labels:
         return hash
 
     def copy(self, into: list[Json], feature: Feature, hash: str) -> None:
-        """A frame-level copy of a classification, as old rows have it."""
+        """Add a frame-level copy of a classification, as old rows have it."""
         made: Json = {"classificationHash": hash} | self._classification_head(feature)
         reviews = self._reviews("CLASSIFICATION", hash)
         if self._wanted.reviews:
@@ -290,7 +292,7 @@ class Labels:
 
 
 def _emptied(geometry: Any) -> Any:
-    """A geometry with every number zero: what a delete event often carries."""
+    """Return a geometry with every number zero, as many delete events have."""
     if isinstance(geometry, dict):
         return {key: _emptied(value) for key, value in geometry.items()}
     if isinstance(geometry, list):

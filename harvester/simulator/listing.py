@@ -1,4 +1,4 @@
-"""The listing: label row metadata, filtered as the list call filters, made one item after the other."""
+"""The listing: label row metadata with the filters of the list call, made item by item."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,7 +35,7 @@ NO_LINK = ("img_group", "dicom", "group", "scene")  # data types whose medium ha
 
 
 def like(pattern: str) -> re.Pattern[str]:
-    """SQL LIKE: `%` any text, `_` any character, a backslash takes either as it is."""
+    """Return a pattern of SQL LIKE as a regular expression; a backslash escapes `%` and `_`."""
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     meaning = {"%": ".*", "_": "."}
     return re.compile("".join(meaning.get(part, re.escape(part[-1])) for part in parts), re.DOTALL)
@@ -81,7 +81,7 @@ class Query:
         )
 
     def takes(self, row: RowFacts, state: State, title: str | None = None) -> bool:
-        """Whether the filters let a row through; `title`: under this one instead of its own."""
+        """Return whether a row passes the filters; with `title`, as if that were its title."""
         task_status, _, stage = PROGRESS[row.progress]
         if not self._stages[stage] or (self._statuses is not None and task_status not in self._statuses):
             return False
@@ -112,7 +112,7 @@ class Listing:
         self._template = lru_cache(maxsize=4096)(self._make)
 
     def rows(self, query: Query) -> Iterator[RowFacts]:
-        """The rows that a query takes: in the order of their numbers, or of the hashes that it names."""
+        """Yield the rows that pass a query, in the order of their numbers or of the hashes in the query."""
         state = self._state
         for number, branch in self._candidates(query, query.branch_numbers):
             row = state.row(number, branch)
@@ -136,14 +136,14 @@ class Listing:
             yield from ((number, branch) for number in state.numbers for branch in branches)
 
     def items(self, query: Query) -> Iterator[bytes]:
-        """The JSON of every item."""
+        """Yield the JSON of each item."""
         for row in self.rows(query):
             yield self._item(row, query)
             if query.children and RECIPES[row.recipe].data_type == "group":
                 yield from self._children(row, query)
 
     def again(self, query: Query, trouble: Callable[[str], RowTrouble | None]) -> Iterator[bytes]:
-        """Rows that are listed a second time, under another title or on the next branch.
+        """Yield rows that are listed a second time, under another title or on the next branch.
 
         The filters of the query hold for the second title or branch as they do for the first.
         """
@@ -208,7 +208,7 @@ class Listing:
         return Template(made)
 
     def _children(self, row: RowFacts, query: Query) -> Iterator[bytes]:
-        """The data units of a group, which have no label rows of their own."""
+        """Yield the data units of a group, which have no label rows of their own."""
         for place, space in enumerate(self._bodies.media(row.recipe, row.variant)["spaces"].values()):
             yield self.fill(self._child(place, space["space_type"], space["child_info"]["file_name"]), row)
 
@@ -234,9 +234,11 @@ class Listing:
         )
 
     def fill(self, template: Template, row: RowFacts, sign: Sign | None = None, /, **others: bytes) -> bytes:
-        """The JSON of a row's listing item or label row; `others` fill holes that a row's facts do not.
+        """Return the JSON of a row's listing item or label row.
 
-        `sign`: the signed URL of the row's file of a suffix; without it, links are not signed.
+        Args:
+            sign: returns the signed URL of the row's file with a suffix; without it, links are not signed.
+            others: values for holes that the row's facts do not fill.
         """
         values = self._values(row) | others
         for name, suffix in template.signed:
@@ -246,7 +248,7 @@ class Listing:
         return template.fill(values)
 
     def _values(self, row: RowFacts) -> dict[str, bytes]:
-        """What fills the holes of a row: for the listing, and for the head of its label row."""
+        """Return the values for the holes of a row's listing item and label row."""
         state, hashes, number = self._state, self._state.hashes, row.number
         task_status, label_status, stage = PROGRESS[row.progress]
         created, edited = state.dates(row)
@@ -272,7 +274,7 @@ class Listing:
 
 
 def _image(number: int) -> Json:
-    """One entry of `images_data`, with exactly the keys that the SDK takes."""
+    """Return one entry of `images_data`, with exactly the keys that the SDK accepts."""
     return {
         "index": number,
         "title": f"{hole('title')}/{number:03}.jpg",

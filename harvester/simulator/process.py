@@ -1,4 +1,4 @@
-"""The simulator as another process, for tests, benchmarks and the demo."""
+"""Runs the simulator in a process of its own, for tests, benchmarks and the demo."""
 
 import subprocess
 import sys
@@ -112,10 +112,10 @@ class Simulator:
         )
 
     def start(self) -> Self:
-        """Start it and wait until it listens.
+        """Start the process and wait until it listens.
 
         Raises:
-            RuntimeError: it did not start; it said why on standard error.
+            RuntimeError: it did not start; the reason is on standard error.
         """
         self._process = type(self).start_process(msgspec.json.encode(self._options) + b"\n")
         line = self._process.first_line()
@@ -131,7 +131,7 @@ class Simulator:
         return self
 
     def stop(self) -> None:
-        """End it; what it wrote for itself is removed."""
+        """End the process and remove what it wrote to a temporary directory."""
         self._process.end()
         if hasattr(self, "_http"):
             self._http.clear()
@@ -146,16 +146,16 @@ class Simulator:
 
     @property
     def pid(self) -> int:
-        """The process, for those who measure it."""
+        """Return the process id, to measure the process by."""
         return self._process.pid
 
     def stats(self) -> dict[str, Any]:
-        """What it counted since it started."""
+        """Return the counts since the start, as `Stats` has them."""
         counts: dict[str, Any] = self._control("GET", "stats")
         return counts
 
     def set_faults(self, faults: Faults | None = None, /, **changes: Any) -> None:
-        """From now on these faults and no others; none at all by default.
+        """Replace the faults; by default, by none.
 
         Raises:
             ValueError: they contradict one another.
@@ -163,12 +163,12 @@ class Simulator:
         self._control("POST", "faults", msgspec.structs.replace(faults or Faults(), **changes))
 
     def edit(self, **changes: Any) -> dict[str, Any]:
-        """Changes the project while others read it; arguments as of `Edits`.
+        """Edit the project while clients read it; arguments as of `Edits`.
 
         Returns what was changed, as `Edited` has it.
 
         Raises:
-            ValueError: they make no sense; nothing was changed.
+            ValueError: the edits are invalid; nothing was changed.
         """
         edited: dict[str, Any] = self._control("POST", "edit", changes)
         return edited

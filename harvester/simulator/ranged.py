@@ -13,7 +13,7 @@ SECOND = 1_000_000_000  # nanoseconds
 
 
 def spans(rng: Rng, end: int, count: int | None = None) -> list[list[int]]:
-    """One to three ranges up to `end` that do not touch; both ends are part of a range."""
+    """Return one to three ranges up to `end` that do not touch. Both ends belong to a range."""
     count = rng.pick((1, 1, 2, 3)) if count is None else count
     step = end // max(count, 1)
     made = []
@@ -28,7 +28,7 @@ def node(rng: Rng) -> Json:
 
 
 def classify_whole(labels: Labels, end: int) -> None:
-    """Classifications of the row as a whole, or of ranges of it."""
+    """Classify the row as a whole, or ranges of it."""
     for feature in labels.classifications(labels.rng.below(4), whole=True):
         labels.classify(
             feature, 1, range=labels.rng.pick(([], spans(labels.rng, end, 1), spans(labels.rng, end)))
@@ -50,7 +50,7 @@ def audio_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def time_series_media(rng: Rng, edge_cases: EdgeCases) -> Json:
-    """Half of the rows have a space called root, in which everything then lies."""
+    """Return a time series; half of them have a space `root`, which then holds all labels."""
     media: Json = {"number_of_frames": rng.between(100, 5000), "file_type": "text/csv"}
     if edge_cases["root_space"]:
         media["spaces"] = {"root": {"space_type": "time_series", "root_info": {"file_name": hole("title")}}}
@@ -92,7 +92,7 @@ def time_series_row(labels: Labels, media: Json) -> Row:
 
 
 def text_row(labels: Labels, media: Json) -> Row:
-    """Ranges are of characters; an object without any range is met too."""
+    """Make a row whose ranges count characters; some objects have no range."""
     for track in labels.tracks(("text",)):
         count = 0 if labels.edge_cases["few_keys"] and labels.rng.chance(0.2) else None
         labels.range_object(track, range=spans(labels.rng, 2000, count))

@@ -12,10 +12,10 @@ from harvester.simulator.rng import Rng
 
 
 class Recipe(NamedTuple):
-    """One kind of row. `media` says what the listing says of the medium; `row` makes the label row for it.
+    """One kind of row. `media` returns what the listing says of the medium; `row` makes its label row.
 
-    `weight`: its share of the mix called `all`, which leaves out those of weight 0.
-    `loads`: whether today's SDK can load such rows.
+    `weight`: its share in the mix `all`; kinds of weight 0 are not in it.
+    `loads`: whether the SDK can load such rows.
     """
 
     name: str
@@ -53,7 +53,7 @@ RECIPES = (
 
 
 def kinds_of(mix: str | tuple[str, ...]) -> tuple[int, ...]:
-    """The recipes of a mix by number, each as often as it weighs. Raises ValueError for an unknown name."""
+    """Return the recipes of a mix by number, each `weight` times. Raises ValueError for an unknown name."""
     everything = tuple(recipe.name for recipe in RECIPES if recipe.weight)
     named = (mix,) if isinstance(mix, str) else mix
     wanted = tuple(name for each in named for name in (everything if each == "all" else (each,)))

@@ -1,6 +1,6 @@
-"""Scenes in all the forms that the platform writes. Made only where a mix names them.
+"""Scenes in all forms that the platform writes. Made only if a mix names them.
 
-What stands where is as in the protocol page, C.8 and C.11: labels of scene images under three kinds of
+The forms: labels of scene images under three kinds of
 keys, events with answers that change between them, channels that only answers name.
 """
 
@@ -30,11 +30,11 @@ STREAMS = (BY_START, BY_EVENT, BY_SPACE, UNNAMED)
 CLOUD = "lidar/1.pcd"
 CHANNELS = ("/imu/accel.z", "/gps/speed", "/can/brake")
 LIDAR = "/lidar/points"
-BEGIN = 1_700_000_000 * SECOND  # time stamps of point clouds are of the clock, those of events from 0
+BEGIN = 1_700_000_000 * SECOND  # nanoseconds since 1970; those of events begin at 0
 
 
 def images_media(rng: Rng, edge_cases: EdgeCases) -> Json:
-    """Two or three images of each of four streams, and a point cloud; a space's id is its path.
+    """Return two or three images of each of four streams, and a point cloud; a space's id is its path.
 
     Images of one stream start `step` frames apart: a start frame may be the event index of another image.
     """
@@ -54,7 +54,7 @@ def images_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def images_row(labels: Labels, media: Json) -> Row:
-    """3D objects on frames, 2D objects on images, and answers that name the image by its space."""
+    """Make a row of 3D objects on frames and 2D objects on images; answers name an image by its space."""
     infos: dict[str, Json] = media["spaces"]
     images = [space for space in infos if space != CLOUD]
     frames: Frames = {}
@@ -82,7 +82,7 @@ def images_row(labels: Labels, media: Json) -> Row:
 
 
 def _key(space: str, info: Json) -> str:
-    """What an image's labels stand under: `stream#start_frame`, `stream#event_index`, or the space's id."""
+    """Return the key of an image's labels: `stream#start_frame`, `stream#event_index`, or the space's id."""
     scene: Json = info["scene_info"]
     if scene["stream_id"] == BY_SPACE:
         return space
@@ -90,7 +90,7 @@ def _key(space: str, info: Json) -> str:
 
 
 def _classify_images(labels: Labels, infos: dict[str, Json], images: list[str], marks: Json) -> None:
-    """Classifies images by answers that name their spaces; some have a copy on the image as well."""
+    """Classify images by answers that name their spaces; some have a copy on the image as well."""
     for feature in labels.classifications(labels.rng.below(3)):
         chosen = [space for space in images if labels.rng.chance(0.3)] or images[:1]
         where: Json = {space: {"type": "frame", "range": labels.rng.pick(([], [[0, 0]]))} for space in chosen}
@@ -105,7 +105,7 @@ def recording_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def recording_row(labels: Labels, media: Json) -> Row:
-    """An MCAP recording whose spaces only its labels name: events, point clouds, channels."""
+    """Make a row of an MCAP recording whose spaces only its labels name: events, point clouds, channels."""
     *counts, events = labels.split(3 + len(CHANNELS))
     marks = _events(labels, events, ended=True)
     for number in range(2):
@@ -122,7 +122,7 @@ def recording_row(labels: Labels, media: Json) -> Row:
 
 
 def _channel(labels: Labels, channel: str, further: tuple[str, ...], count: int) -> None:
-    """Time ranges of a channel, some of the next too; most without shape and name, as the editor has them."""
+    """Add time ranges of a channel, some also of the next; most without shape and name, like the editor."""
     for track in labels.tracks(("time_range",), count):
         channels = (channel, *further[: labels.rng.below(2)])
         where: Json = {each: {"type": "frame", "range": spans(labels.rng, 60 * SECOND)} for each in channels}
@@ -131,7 +131,7 @@ def _channel(labels: Labels, channel: str, further: tuple[str, ...], count: int)
 
 
 def open_scene_row(labels: Labels, media: Json) -> Row:
-    """Events of which some objects never end."""
+    """Make a row of events with objects that never end."""
     return _continuous(labels, _events(labels, max(1, labels.count), ended=False))
 
 
@@ -141,7 +141,7 @@ def _continuous(labels: Labels, marks: Json, **extra: Any) -> Row:
 
 
 def _events(labels: Labels, count: int, *, ended: bool) -> Json:
-    """Objects that appear, change, end, and at times come back, with answers that change in between."""
+    """Return events of objects that appear, change, end and may return, with changing answers."""
     events: Frames = {}
     rng = labels.rng
     for number, track in enumerate(labels.tracks(EVENTS, count)):

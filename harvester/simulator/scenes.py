@@ -14,7 +14,7 @@ CHANNELS = ("/imu/accel", "/gps/speed")
 
 
 def grid_media(rng: Rng, edge_cases: EdgeCases) -> Json:
-    """Two images of one camera, each good for some frames, and two point clouds."""
+    """Return a scene of two images of one camera, each for some of the frames, and two point clouds."""
     frames = rng.between(6, 12)
     made: Json = {}
     for event in range(2):
@@ -39,7 +39,7 @@ def event_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def grid_row(labels: Labels, media: Json) -> Row:
-    """Numbers are frames; `stream#frame` (or `#event`, or a space's id) are 2D labels of an image."""
+    """Make a row: numeric keys are frames, `stream#frame` (or `#event`, or a space's id) is an image."""
     frames: Frames = {}
     end = media["number_of_frames"] - 1
     count, *counts = labels.split(1 + len(media["spaces"]))
@@ -67,7 +67,7 @@ def _image_key(info: Json) -> str:
 
 
 def cloud(labels: Labels, space: str, count: int) -> list[Json]:
-    """Segments of a point cloud; their answers name the space, but hold no ranges of theirs."""
+    """Return segments of a point cloud; their answers name the space, with empty ranges."""
     objects: list[Json] = []
     for track in labels.tracks(("segmentation",), count):
         labels.put(objects, track)
@@ -76,13 +76,13 @@ def cloud(labels: Labels, space: str, count: int) -> list[Json]:
 
 
 def event_row(labels: Labels, media: Json) -> Row:
-    """Numbers are nanoseconds; a label holds until the next event, and every object ends on a delete."""
+    """Make a row of events: keys are nanoseconds; every object ends with a delete."""
     data = unit(labels, "application/octet-stream", _events(labels, labels.count))
     return Row({hole("data_hash"): data}, {"scene": {"isContinuous": True}})
 
 
 def mcap_row(labels: Labels, media: Json) -> Row:
-    """A recording that names its own spaces: point clouds by `stream@nanosecond`, channels in the answers."""
+    """Make a row of a recording: spaces are named by keys (`stream@nanosecond`) and by answers (channels)."""
     counts = labels.split(3 + len(CHANNELS))
     marks = _events(labels, counts.pop())
     for time in range(2):

@@ -1,4 +1,4 @@
-"""The geometry of every shape, as it stands in an object on a frame."""
+"""The geometry of every shape, as an object on a frame has it."""
 
 from collections.abc import Callable, Sequence
 
@@ -19,7 +19,7 @@ RANGES = ("audio", "time_range", "text")
 
 
 def run_lengths(counts: Sequence[int]) -> str:
-    """COCO's compressed text of run lengths: five bits a character, each run less the one two before it."""
+    """Return COCO's text of run lengths: five bits a character, of each run minus the one two before."""
     text = []
     for place, count in enumerate(counts):
         rest, more = count - (counts[place - 2] if place > 2 else 0), True
@@ -60,7 +60,7 @@ def _rotatable_bounding_box(rng: Rng, deep: bool) -> Json:
 
 
 def _polygon(rng: Rng, deep: bool) -> Json:
-    """Today's form with `polygons` (some with a hole), or the older ones: numbered vertices, or a list."""
+    """Return today's form with `polygons` (some with a hole), or older ones: numbered vertices, a list."""
     vertices = _vertices(rng, rng.pick((3, 4, 5, 12)))
     if rng.chance(0.15):
         return {"polygon": vertices}
@@ -82,7 +82,7 @@ def _point(rng: Rng, deep: bool) -> Json:
 
 
 def _skeleton(rng: Rng, deep: bool) -> Json:
-    """Joints with `visibility`, or with the booleans of older rows."""
+    """Return joints with `visibility`, or with the booleans of older rows."""
     old = rng.chance(0.25)
     joints = []
     for name in JOINTS:
@@ -102,7 +102,7 @@ def _skeleton(rng: Rng, deep: bool) -> Json:
 
 
 def _bitmask(rng: Rng, size: Size) -> Json:
-    """A few runs of pixels of a mask of the whole medium."""
+    """Return a mask of the size of the medium, with a few runs of pixels."""
     width, height = size
     longest = 20_000 * width * height // (WIDTH * HEIGHT)  # there are at most 24
     runs = [rng.between(1, longest) for _ in range(2 * rng.between(2, 12))]
@@ -123,7 +123,7 @@ def _cuboid(rng: Rng, deep: bool) -> Json:
 
 
 def _cuboid_2d(rng: Rng, deep: bool) -> Json:
-    """Perspective (a vanishing point), or isometric (an offset)."""
+    """Return a perspective (a vanishing point) or isometric (an offset) cuboid."""
     left, top = rng.real(0.1, 0.4), rng.real(0.1, 0.4)
     right, bottom = rng.real(0.5, 0.8), rng.real(0.5, 0.8)
     front: Json = {"front": [left, top, right, top, right, bottom, left, bottom]}
@@ -152,7 +152,7 @@ def _segmentation(rng: Rng, deep: bool) -> Json:
 
 
 def _hexagon(rng: Rng, deep: bool) -> Json:
-    """A shape of times to come."""
+    """Return a shape that no SDK knows yet."""
     return {"hexagon": {"centre": [rng.real(0, 1), rng.real(0, 1)], "side": rng.real(0.01, 0.1)}}
 
 
@@ -173,8 +173,10 @@ DRAW: dict[str, Callable[[Rng, bool], Json]] = {
 
 
 def geometry(shape: str, rng: Rng, *, deep: bool = False, size: Size = (WIDTH, HEIGHT)) -> Json:
-    """The keys that hold the geometry of a shape.
+    """Return the keys of a shape's geometry.
 
-    `deep` gives points and polylines a z; `size`: of the medium in pixels, which a mask has, too.
+    Args:
+        deep: points and polylines have a z.
+        size: of the medium in pixels, which is the size of a mask.
     """
     return _bitmask(rng, size) if shape == "bitmask" else DRAW[shape](rng, deep)

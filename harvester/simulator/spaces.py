@@ -1,4 +1,4 @@
-"""Rows whose labels lie on spaces: groups of media, images of several layers."""
+"""Rows whose labels are on spaces: groups of media, images of several layers."""
 
 from collections.abc import Callable
 
@@ -44,7 +44,7 @@ def _medical_stack(rng: Rng) -> Json:
     return {"frames": [size | {"instance_uid": f"1.2.826.{n}", "file_name": f"{n}.dcm"} for n in slices]}
 
 
-# What the listing needs to know of a space of each type.
+# What the listing says of a space of each type.
 FRAMED: dict[str, Info] = {
     "video": _video,
     "image_sequence": _image_sequence,
@@ -64,14 +64,14 @@ END = {"audio": 30_000, "text": 2000, "time_series": 60 * SECOND}
 
 
 def frames_of(info: Json) -> int:
-    """How many frames a framed space has."""
+    """Return how many frames a framed space has."""
     return int(
         info.get("number_of_frames") or info.get("number_of_pages") or len(info.get("frames", ())) or 1
     )
 
 
 def group_media(rng: Rng, edge_cases: EdgeCases) -> Json:
-    """A group of one to three framed media and up to two others (two of audio where objects are shared)."""
+    """Return a group of one to three framed media and up to two others (two audio if objects are shared)."""
     kinds = [rng.pick(tuple(FRAMED)) for _ in range(rng.between(1, 3))]
     kinds += (
         ["audio", "audio"]
@@ -89,7 +89,7 @@ def group_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def layers_media(rng: Rng, edge_cases: EdgeCases) -> Json:
-    """An image with one or two further layers; its own layer is called root."""
+    """Return an image with one or two further layers; its own layer is called root."""
     root = {"space_type": "image", "root_info": {"file_name": hole("title")}} | FULL
     layers = {
         hole(f"space{number}"): {
@@ -103,7 +103,7 @@ def layers_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def group_row(labels: Labels, media: Json) -> Row:
-    """Nothing lies on the row's root but at times a classification of the whole."""
+    """Make a row whose labels are on its spaces; only global classifications are on its root."""
     infos: dict[str, Json] = media["spaces"]
     marks: dict[str, Frames] = {space: {} for space, info in infos.items() if info["space_type"] in FRAMED}
     ranged = [space for space in infos if space not in marks]
@@ -136,7 +136,7 @@ def _space(labels: Labels, info: Json, frames: Frames) -> Json:
 
 
 def _frame_objects(labels: Labels, infos: dict[str, Json], marks: dict[str, Frames], count: int) -> None:
-    """Each object goes on one framed space; some, on images, go on another image as well."""
+    """Place each object on one framed space; some objects on an image are on another image as well."""
     images = [space for space in marks if infos[space]["space_type"] == "image"]
     sized = [space for space in marks if infos[space]["space_type"] != "pdf"]
     for track in labels.tracks(FLAT if sized else PAGED, count):
@@ -149,7 +149,7 @@ def _frame_objects(labels: Labels, infos: dict[str, Json], marks: dict[str, Fram
 
 
 def _size_of(info: Json) -> Size:
-    """The size of a space in pixels, or of its slices."""
+    """Return the size of a space, or of its slices, in pixels."""
     sized = info if "width" in info else info.get("frames", [FULL])[0]
     return sized["width"], sized["height"]
 
@@ -157,7 +157,7 @@ def _size_of(info: Json) -> Size:
 def _range_objects(
     labels: Labels, infos: dict[str, Json], space: str, further: list[str], count: int
 ) -> None:
-    """The objects of a space of ranges; on audio, some are on the next audio space too, by one hash."""
+    """Place the objects of a space of ranges. On audio, some are on the next audio space, too."""
     kind, rng = infos[space]["space_type"], labels.rng
     for track in labels.tracks((SHAPE[kind],), count):
         if kind == "html":
@@ -170,7 +170,7 @@ def _range_objects(
 
 
 def _classify(labels: Labels, infos: dict[str, Json], marks: dict[str, Frames]) -> None:
-    """Classifies spaces: by ranges today, by copies on frames in older rows, by both in some."""
+    """Classify spaces: by ranges today, by copies on frames in older rows, by both in some."""
     rng, old = labels.rng, labels.edge_cases["old_classifications"]
     for feature in labels.classifications(rng.below(4), whole=not old):
         if feature.shape:
@@ -189,7 +189,7 @@ def _classify(labels: Labels, infos: dict[str, Json], marks: dict[str, Frames]) 
 
 
 def _placements(labels: Labels, infos: dict[str, Json], chosen: list[str]) -> Json:
-    """Root is not a space like others: its placement is the answer's own range."""
+    """Return placements on spaces; that on `root` is the answer's own range."""
     where: Json = {}
     for space in chosen:
         if space != "root":

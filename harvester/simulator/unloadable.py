@@ -1,4 +1,4 @@
-"""Rows that today's SDK cannot load, and a reader of the JSON can. Made only where a mix names them."""
+"""Rows that the SDK cannot load, but a reader of the JSON can. Made only if a mix names them."""
 
 from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.framed import Row, image_row, size, unit
@@ -27,7 +27,7 @@ def study_media(rng: Rng, edge_cases: EdgeCases) -> Json:
 
 
 def odd_image_row(labels: Labels, media: Json) -> Row:
-    """Labels of null or `[]`; spaces of null; objects of a shape that nobody knows yet."""
+    """Make a row with labels of null or `[]`, spaces of null, or objects of an unknown shape."""
     form = labels.rng.below(4)
     if form == 0:
         return Row(image_row(labels, media).units, {"spaces": None})
@@ -44,7 +44,7 @@ def _combs(labels: Labels) -> list[Json]:
 
 
 def odd_group_row(labels: Labels, media: Json) -> Row:
-    """Ranges of HTML nodes in the older form, and placements that do not say their type."""
+    """Make a row with ranges of HTML nodes in the older form, and placements without a type."""
     html, text = media["spaces"]
     for track in labels.tracks(("text",)):
         pair = {"start": node(labels.rng), "end": node(labels.rng)}
@@ -61,5 +61,5 @@ def odd_group_row(labels: Labels, media: Json) -> Row:
 
 
 def study_row(labels: Labels, media: Json) -> Row:
-    """A DICOM study, in which nothing lies."""
+    """Make the row of a DICOM study, which is empty."""
     return Row({})

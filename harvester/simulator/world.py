@@ -1,4 +1,4 @@
-"""A project that does not exist: every row is made from its number when it is asked for."""
+"""The simulated project: every row is a function of its number, and is made when it is asked for."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -30,7 +30,7 @@ class World:
     """A project of label rows. Not thread-safe where `create` and `edit` are called."""
 
     def __init__(self, spec: WorldSpec) -> None:
-        """Raises ValueError for a kind of row, or an archived feature, that there is not."""
+        """Raises ValueError for an unknown kind of row or archived feature."""
         self.spec = spec
         self._state = State(spec)
         self._bodies = Bodies(spec)
@@ -45,15 +45,15 @@ class World:
     # The project
 
     def ontology(self) -> Json:
-        """The editor structure."""
+        """Return the editor structure."""
         return self._ontology.current()
 
     def ontology_edited(self) -> str:
-        """The date of the ontology's last edit."""
+        """Return the date of the ontology's last edit."""
         return date_text(self._ontology_edited, 3).decode()
 
     def project(self) -> Json:
-        """The project as `GET projects/{hash}` answers it."""
+        """Return the project as `GET projects/{hash}` answers it."""
         return {
             "projectHash": self.project_hash,
             "projectType": "workflow",
@@ -88,17 +88,17 @@ class World:
     # Rows
 
     def listing(self, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
-        """The JSON of every item that a list call with this payload answers; ValueError for a bad filter."""
+        """Yield the JSON of each item that a list call answers. Raises ValueError for a bad filter."""
         return self._listing.items(self._query(query))
 
     def rows(self, query: Mapping[str, Any] | None = None) -> Iterator[RowFacts]:
-        """The facts of the rows that a list call with this payload answers."""
+        """Yield the facts of the rows that a list call with this payload answers."""
         return self._listing.rows(self._query(query))
 
     def listed_again(
         self, query: Mapping[str, Any], trouble: Callable[[str], RowTrouble | None]
     ) -> Iterator[bytes]:
-        """The items of rows that a listing has a second time, as far as its filters take them there."""
+        """Yield the items of rows that are listed a second time, if they pass the filters."""
         return self._listing.again(self._query(query), trouble)
 
     def label_row(
@@ -112,10 +112,11 @@ class World:
         include_archived: bool = False,
         stale: bool = False,
     ) -> bytes | None:
-        """The JSON of a label row; None if there is none of that hash.
+        """Return the JSON of a label row; None if there is none of that hash.
 
-        `include_archived`: with labels of archived objects and classifications, which are left out otherwise.
-        `stale`: as it was before its last edit.
+        Args:
+            include_archived: include labels of archived objects and classifications.
+            stale: return it as it was before its last edit.
         """
         row = self._state.find_label(label_hash)
         if row is None:
@@ -144,9 +145,9 @@ class World:
         return self.spec.large_row_bytes > 0 and row.number == row.branch == 0
 
     def create(self, data_hash: str, branch: str = "main", *, signed_urls: bool = False) -> bytes | None:
-        """The label row of a data unit, made if there is none yet: a mutation.
+        """Return the label row of a data unit, and make it first if there is none: a write.
 
-        None for data or a branch that there is not.
+        Returns None for an unknown data unit or branch.
         """
         state = self._state
         data = state.find_data(data_hash)
@@ -161,13 +162,13 @@ class World:
 
     @property
     def label_rows_made(self) -> int:
-        """How many `create` has made."""
+        """Return how many label rows `create` has made."""
         return self._state.created
 
     def edit(self, **changes: Any) -> Edited:
-        """Changes the project while clients read it; arguments as of `Edits`.
+        """Edit the project while clients read it; arguments as of `Edits`.
 
-        Raises ValueError, and changes nothing, where they make no sense.
+        Raises ValueError, and changes nothing, if they are invalid.
         """
         edits = edits_from(changes)
         stages = {label_hash: stage_number(title) for label_hash, title in edits.stages.items()}
@@ -180,9 +181,9 @@ class World:
         return self._edit_rows(edits, stages, second)
 
     def edit_at_random(self) -> Edited:
-        """One to three rows are edited; at times one moves to another stage, one leaves, one data unit joins.
+        """Edit one to three rows; sometimes move a row to another stage, remove one, add a data unit.
 
-        What happens depends on the seed and on how many changes there were before, and on nothing else.
+        The changes depend only on the seed and on the number of changes before.
         """
         state = self._state
         rng = Rng(state.change_seed(4))
@@ -216,7 +217,7 @@ class World:
     # Other calls
 
     def tasks(self, stage_uuid: str) -> Iterator[Json]:
-        """The tasks of a workflow stage."""
+        """Yield the tasks of a workflow stage."""
         state, hashes = self._state, self._state.hashes
         for number in state.numbers:
             row = state.row(number)
@@ -240,7 +241,7 @@ class World:
             yield made
 
     def classifications(self, label_hashes: Iterable[str], branch: str = "main") -> Iterator[bytes]:
-        """Each label row's classifications as the v2 call answers them, in JSON; unknown hashes pass by."""
+        """Yield the JSON of each label row's classifications for the v2 call; skip unknown hashes."""
         for label_hash in label_hashes:
             row = self._state.find_label(label_hash)
             if row and self._state.branches[row.branch] == branch:
@@ -248,11 +249,11 @@ class World:
                 yield self._listing.fill(body.classifications, row)
 
     def label_hash(self, number: int, branch: int = 0) -> str:
-        """The label hash of the `number`-th row, whether it has one yet or not."""
+        """Return the label hash of the `number`-th row, also if it has no label row yet."""
         return self._state.hashes.text(LABEL, number, branch)
 
     def usual(self) -> Wanted:
-        """What a label row holds unless a caller asks for more: all features but archived ones."""
+        """Return what a label row holds by default: all features except archived ones."""
         return Wanted(hidden=self._ontology.hidden)
 
     def _query(self, payload: Mapping[str, Any] | None) -> Query:

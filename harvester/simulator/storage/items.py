@@ -25,7 +25,7 @@ _ABSENT = dict.fromkeys(
 
 
 class Items:
-    """The storage part of the API, over a store. Whatever is not there is refused as not accessible."""
+    """The storage part of the API, over a store. Unknown items are refused as not accessible."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -34,14 +34,14 @@ class Items:
         return self._item(self._found(uuid), signed)
 
     def children(self, folder: str, uuid: str, *, signed: bool) -> list[Json]:
-        """The items that an item is made of."""
+        """Return the items that an item consists of."""
         found = self._found(uuid)
         if folder.lower() != self._folder(found.row):
             raise Refusal("AUTHORISATION_ERROR")
         return [self._item(Found(found.row, child), signed) for child in found.item.children]
 
     def summary(self, uuid: str) -> Json:
-        """Where an item is used; of a group, which child has which key of its layout."""
+        """Return where an item is used; for a group, also the child of each key of its layout."""
         row, item = self._found(uuid)
         made: Json = {
             "frameInGroups": int(item.part > 0),
@@ -55,7 +55,7 @@ class Items:
         return made
 
     def scene(self, uuid: str) -> Json:
-        """A scene's streams, each event with a signed URL (`encord.beta.scene.internal.scene`)."""
+        """Return a scene's streams, each event with a signed URL (`encord.beta.scene.internal.scene`)."""
         row, item = self._found(uuid)
         if item.item_type != "scene":
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")
@@ -84,7 +84,7 @@ class Items:
         return found
 
     def _folder(self, row: RowFacts) -> str:
-        """The folder of the row's dataset."""
+        """Return the folder of the row's dataset."""
         return self._store.state.hashes.text(FOLDER, row.bits % len(PROVIDERS))
 
     def _item(self, found: Found, signed: bool) -> Json:
