@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     )
     from harvester.fetch.pool import FailedRow
     from harvester.live import live_records
+    from harvester.media.in_python import media, media_async
+    from harvester.media.media_job import MediaSummary
+    from harvester.media.options import MediaOptions
     from harvester.schema import (
         AnswerItem,
         ClassificationRecord,
@@ -52,6 +55,8 @@ __all__ = [
     "Format",
     "HarvesterError",
     "Limits",
+    "MediaOptions",
+    "MediaSummary",
     "ObjectRecord",
     "OptionItem",
     "RateLimited",
@@ -72,6 +77,8 @@ __all__ = [
     "export",
     "export_async",
     "live_records",
+    "media",
+    "media_async",
     "records",
     "stream",
     "sync",
@@ -99,6 +106,8 @@ _MODULES = {
     "Format": "harvester.settings",
     "HarvesterError": "harvester.errors",
     "Limits": "harvester.settings",
+    "MediaOptions": "harvester.media.options",
+    "MediaSummary": "harvester.media.media_job",
     "ObjectRecord": "harvester.schema",
     "OptionItem": "harvester.schema",
     "RateLimited": "harvester.errors",
@@ -119,6 +128,8 @@ _MODULES = {
     "export": "harvester.api",
     "export_async": "harvester.api",
     "live_records": "harvester.live",
+    "media": "harvester.media.in_python",
+    "media_async": "harvester.media.in_python",
     "records": "harvester.api",
     "stream": "harvester.api",
     "sync": "harvester.api",

@@ -123,7 +123,7 @@ def export(
             `asyncio.run` it takes one Ctrl-C more, since the first only cancels the main task.
         Stop: as `export_async` does.
     """
-    return _run(
+    return run_blocking(
         partial(
             export_async, project, target, filters=filters, selection=selection, format=format, limits=limits,
             connection=connection, retry_failed=retry_failed, settle=settle, counters=counters,
@@ -171,7 +171,7 @@ async def export_async(
     if not limits.in_this_process:
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
-    async with _opened(project, connection, stopping) as (session, info):
+    async with opened(project, connection, stopping) as (session, info):
         job = Job(info, selection, format, limits)
         if target == "-":
             return await write_stream(session, job, standard_output(), observer, functions=functions)
@@ -200,7 +200,7 @@ def sync(
     This is `sync_async` for code that is not async; see `export` for where it may be called and how it is
     interrupted.
     """
-    return _run(
+    return run_blocking(
         partial(
             sync_async, target, filters=filters, keep_names=keep_names, refetch=refetch, limits=limits,
             connection=connection, counters=counters, on_event=on_event,
@@ -247,14 +247,14 @@ async def sync_async(
         _check_importable(functions)
     observer = Observer(counters or Counters(), on_event, stopping)
     options = SyncOptions(keep_names=keep_names, refetch=refetch)
-    async with _opened(spec.project.hash, connection, stopping) as (session, info):
+    async with opened(spec.project.hash, connection, stopping) as (session, info):
         job = Job(info, spec.selection, spec.format, limits)
         return await in_own_task(
             partial(sync_export, session, job, store, observer, functions=functions, options=options)
         )
 
 
-def _run(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
+def run_blocking(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
     """Return what `work` does, which runs in an event loop and a thread of its own; it is given `stopping`.
 
     An interrupt sets `stopping`, so that the work ends in good order, and is raised once it has. A second one
@@ -275,7 +275,7 @@ def _run(work: Callable[..., Awaitable[T]], stopping: anyio.Event | None) -> T:
 
 
 @asynccontextmanager
-async def _opened(
+async def opened(
     project: str, connection: Connection | None, stopping: anyio.Event | None = None
 ) -> AsyncIterator[tuple["Session", ProjectInfo]]:
     """A session, closed at the end, and the project of that hash or title."""
@@ -311,7 +311,7 @@ async def _batches(
     failed: list[FailedRow] = []
 
     async def produce(send: MemoryObjectSendStream[list[bytes]]) -> None:
-        async with send, _opened(project, connection) as (session, info):
+        async with send, opened(project, connection) as (session, info):
             job = Job(info, selection, format, limits)
             rows = stream_rows(session, job, Observer(Counters()), functions=functions, reader=RowByRow)
             async with aclosing(rows):

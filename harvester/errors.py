@@ -4,6 +4,7 @@
     ├── Retry                send the request again
     │   ├── RateLimited      the server limits the rate; does not count as an attempt; `retry_after`
     │   ├── Unavailable      5xx, timeout, reset, truncated or unreadable answer
+    │   │   └── DamagedAnswer    a file arrived, but its length or checksum is wrong
     │   └── TooMuchAsked     request the same rows in smaller bundles; `maximum` if the server named one
     ├── SkipRow              this row cannot be fetched: record it as failed, continue with the others
     └── Stop                 end the run with `exit_code`
@@ -73,6 +74,12 @@ class RateLimited(Retry):
 
 class Unavailable(Retry):
     """The server or the network failed: 5xx, timeout, reset, truncated or unreadable answer."""
+
+
+class DamagedAnswer(Unavailable):
+    """A file arrived whole, but it is not what its store says it is."""
+
+    failure = "unreadable"
 
 
 class TooMuchAsked(Retry):

@@ -38,6 +38,8 @@ LEVELS: Mapping[str, int] = {
     "request.refused": logging.DEBUG,
     "request.retried": logging.INFO,
     "row.failed": logging.WARNING,
+    "file.failed": logging.WARNING,
+    "media.progress": logging.INFO,
     "row.noted": logging.WARNING,
     "rows.failed": logging.WARNING,
     "rows.drifted": logging.WARNING,
@@ -47,7 +49,7 @@ LEVELS: Mapping[str, int] = {
 
 # Loggers of the libraries. Only their warnings and errors are logged, whatever level the user chose: the SDK
 # logs the start of each request at INFO, and urllib3 each URL at DEBUG.
-FOREIGN_LOGGERS = ("encord", "urllib3", "requests", "asyncio", "distributed")
+FOREIGN_LOGGERS = ("encord", "urllib3", "requests", "aiohttp", "asyncio", "distributed")
 
 
 @dataclass(slots=True)

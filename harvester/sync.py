@@ -16,7 +16,7 @@ from harvester.job import Job, Observer, OnEvent, RunContext
 from harvester.labels.extract import Extractor
 from harvester.outdated import mend_ontologies
 from harvester.output import planfile
-from harvester.output.export_spec import ExportSpec, check_spec
+from harvester.output.export_spec import ExportSpec, Project, check_spec
 from harvester.output.generations import (
     Changed,
     describe,
@@ -147,6 +147,19 @@ def spec_of(target: Target, filters: Collection[str]) -> ExportSpec:
         raise BadInput(f"{one_line(target.name)} holds no export that could be synced")
     _check_filters(target.name, header.selection.filters, filters)
     return header.spec
+
+
+def project_of(target: Target) -> Project:
+    """Return the project of the finished export in `target`. Blocking.
+
+    Raises:
+        BadInput: there is no finished export.
+        Unsound: its manifest is damaged.
+    """
+    manifest = read_manifest(target)
+    if manifest is None:
+        raise BadInput(f"{one_line(target.name)} holds no finished export")
+    return manifest.project
 
 
 def _plan_lost(target: Target) -> Unsound:

@@ -13,7 +13,7 @@ import typer
 import typer.main
 
 from harvester.cli.again import to_go_on, to_try_again
-from harvester.cli.failed import RowsFailed
+from harvester.cli.failed import FilesFailed, RowsFailed
 from harvester.cli.flags import Verb
 from harvester.cli.interrupt import Interrupted, Terminated, hear_signals, leave
 from harvester.cli.outputs import open_outputs
@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = {
     "plan": "plan",
     "export": "export",
     "sync": "sync",
+    "media": "media",
     "convert": "convert",
     "verify": "verify",
     "report": "report",
@@ -143,6 +144,8 @@ def _explain(error: BaseException, argv: list[str]) -> int:
             return _say(CannotFinishNow.exit_code, found.message + to_go_on(argv))
         case RowsFailed():
             return _say(found.exit_code, found.message + to_try_again(argv, found))
+        case FilesFailed():
+            return _say(found.exit_code, found.message + to_go_on(argv, "to try again"))
         case Stop():
             return _say(found.exit_code, found.message)
         case BrokenPipeError():
@@ -176,6 +179,7 @@ def _weight(error: BaseException) -> int:
         MemoryError,
         Retry,
         RowsFailed,
+        FilesFailed,
         Interrupted,
         KeyboardInterrupt,
         SystemExit,

@@ -3,6 +3,16 @@
 from harvester.cli import values
 
 
+class FilesFailed(Exception):
+    """Files could not be had; all others are there. The same command asks for them again."""
+
+    exit_code = 3
+
+    def __init__(self, failed: int, folder: str) -> None:
+        self.message = f"{values.show_count(failed, 'file')} failed, listed in {folder}/failed.ndjson"
+        super().__init__(self.message)
+
+
 class RowsFailed(Exception):
     """Some rows could not be fetched; all others are there. A `synced` export fetches them again by a sync.
 

@@ -17,6 +17,7 @@ from typer.core import TyperCommand
 from harvester.cli import values
 from harvester.cli.screen import Screen
 from harvester.dataset_options import DATASET_FORMATS, ConvertOptions
+from harvester.media.options import MediaOptions
 from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS
 from harvester.settings import (
     Connection,
@@ -251,6 +252,26 @@ LIMITS = Group(
     Limits,
 )
 
+MEDIA = Group(
+    "media",
+    "Files (those with * may be repeated)",
+    MediaOptions,
+    (
+        Flag(
+            "only",
+            "--only",
+            "Files of labelled units; of empty ones; of all, unlabelled rows too.",
+            "labelled|empty|all",
+            words="lower",
+            default="all units of the export",
+        ),
+        Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
+        Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
+        Flag("recheck", "--recheck", "Read again what is there, and fetch again what is damaged."),
+    ),
+    MediaOptions,
+)
+
 SCREEN = Group(
     "screen",
     "Screen",
@@ -264,6 +285,12 @@ SCREEN = Group(
     ),
     Screen,
 )
+
+
+def only(group: Group, *fields: str) -> Group:
+    """Return a group with those of its flags that set one of `fields`."""
+    return group._replace(flags=tuple(flag for flag in group.flags if flag.field in fields))
+
 
 # The argument of verbs on one project.
 Project = Annotated[str, typer.Argument(metavar="PROJECT", help="Hash or exact title of a project.")]

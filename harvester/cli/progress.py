@@ -21,6 +21,7 @@ TICK = 0.25  # seconds between two redraws of the bar
 LINE = 5.0  # seconds between two log lines
 WINDOW = 10.0  # seconds over which speed is measured
 BASIS = 5.0  # seconds of work before the time left is estimated
+NARROW = 50  # columns: below, no unit stands behind the numbers
 MARKS = 50  # in the window of the estimate: bounds the memory of a long run
 
 
@@ -120,7 +121,8 @@ def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
     if counters.is_listing:
         total, head = 0, "listing the rows" + (f": {counters.listed:,} so far" if counters.listed else "")
     else:
-        head = f"{counters.done:,} of {values.show_count(total, 'row')}" if total else "listing the rows"
+        unit = " rows" if width >= NARROW else ""
+        head = f"{counters.done:,} of {total:,}{unit}" if total else "listing the rows"
     left = f"{values.show_duration(speed.left)} left" if speed.left is not None and total else ""
     tail = f"{counters.done / total:.0%}" if total else ""
     room = max(10, min(40, width - len(head) - len(left) - len(tail) - 4))

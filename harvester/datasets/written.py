@@ -10,8 +10,9 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from harvester.output.drafts import Draft
 from harvester.output.folders import FileSystem
-from harvester.output.target import Draft, LocalTarget
+from harvester.output.target import LocalTarget
 from harvester.schema import Count
 
 _PIECE = 1024**2  # bytes that are buffered for a file

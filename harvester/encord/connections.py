@@ -47,7 +47,7 @@ class Connections:
             BadInput: the CA bundle or the proxy cannot be used.
         """
         self._connection = connection
-        self._context = _tls_context(connection.ca_bundle or _of_environment(connection.domain)["verify"])
+        self._context = tls_context(connection, connection.domain)
         self._pool, self._absolute = self._pool_for(proxy_for(connection.domain))
         self._origin = _origin(urlsplit(connection.domain))
 
@@ -105,7 +105,7 @@ class Connections:
                 )
             manager = urllib3.ProxyManager(
                 proxy.address,
-                proxy_headers=_authorization(proxy),
+                proxy_headers=proxy_authorization(proxy),
                 proxy_ssl_context=self._context,
                 **common,
             )
@@ -154,7 +154,7 @@ def _check_sdk_proxy(proxy: Proxy, address: str) -> None:
         )
 
 
-def _authorization(proxy: Proxy) -> dict[str, str]:
+def proxy_authorization(proxy: Proxy) -> dict[str, str]:
     """Return the header with the user and password of the proxy's address; urllib3 does not send it.
 
     They are encoded in Latin-1, as requests and urllib3 do, or in UTF-8 if Latin-1 lacks a character.
@@ -184,11 +184,16 @@ def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}[parts.scheme]
 
 
-def _tls_context(verify: object) -> ssl.SSLContext:
-    """Return a TLS context that verifies certificates.
+def tls_context(connection: Connection, address: str) -> ssl.SSLContext:
+    """Return a TLS context that verifies the certificate of `address`.
 
-    `verify` is a CA bundle or a directory of certificates; True: the bundle of `requests`.
+    It trusts the CA bundle (a file, or a directory of certificates) of `connection`, else the one that the
+    environment names, else that of `requests`.
+
+    Raises:
+        BadInput: the CA bundle cannot be used.
     """
+    verify = connection.ca_bundle or _of_environment(address)["verify"]
     bundle = Path(verify if isinstance(verify, str | Path) else DEFAULT_CA_BUNDLE_PATH)
     context = create_urllib3_context(cert_reqs=ssl.CERT_REQUIRED)
     context.sslsocket_class = _BoundedTLSSocket

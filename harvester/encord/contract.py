@@ -45,6 +45,7 @@ def _calls() -> Iterator[tuple[Callable[..., Any], int, tuple[str, ...]]]:
     yield Querier, 3, ()
     yield ApiClient, 1, ()
     yield ApiClient.get, 4, ()
+    yield ApiClient.post, 2, ("params", "payload", "result_type")
     yield EncordClientProject, 0, ("querier", "config", "api_client")
     yield EncordClientProject.get_label_row, 2, single
     yield EncordClientProject.get_label_rows, 2, bundled

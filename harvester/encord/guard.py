@@ -12,7 +12,9 @@ import msgspec
 from harvester.errors import Stop
 
 _READABLE_TYPES = frozenset({"labelrow", "labelrowmetadata"})
-_READING_POSTS = re.compile(r"/v2/public/projects/[^/?#]+/label-rows/classifications")
+_READING_POSTS = re.compile(
+    r"/v2/public/(?:projects/[^/?#]+/label-rows/classifications|storage/items/get-bulk)"
+)
 
 
 class _CallHead(msgspec.Struct):
@@ -38,7 +40,7 @@ def check_v1(body: str | bytes) -> None:
 
 
 def check_v2(method: str | None, target: str) -> None:
-    """Check that a v2 request is a GET, or the one POST that reads.
+    """Check that a v2 request is a GET, or one of the two POSTs that read.
 
     Raises:
         Stop: it is anything else.

@@ -1,6 +1,6 @@
 """An open session with the platform: find projects, list their rows, fetch their label rows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import islice
@@ -23,6 +23,7 @@ from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
 from harvester.encord.sdk_version import unknown_sdk
+from harvester.encord.storage import StorageItem, items_of
 from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
@@ -205,6 +206,14 @@ class Session:
             route=self._route,
             check_access=lambda: self._may_read(project.project_hash),
         )
+
+    def storage_items(self, uuids: Sequence[str]) -> list[StorageItem]:
+        """Return storage items, each with a signed URL if it is a single file. The URLs are secrets.
+
+        Raises:
+            CredentialsRefused, BadInput: one of them does not exist or may not be read.
+        """
+        return self._ask("get_storage_items", lambda: items_of(self._transport.api, uuids))
 
     def close(self) -> None:
         """Close the connections."""

@@ -8,8 +8,9 @@ import msgspec
 
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
+from harvester.output.drafts import Draft
 from harvester.output.layout import FAILED, NOTES, part_name
-from harvester.output.target import Draft, Target
+from harvester.output.target import Target
 from harvester.settings import Compression
 
 if TYPE_CHECKING:

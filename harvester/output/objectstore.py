@@ -23,6 +23,7 @@ from typing import IO, BinaryIO
 
 from harvester.errors import CannotFinishNow
 from harvester.events import one_line
+from harvester.output.drafts import Partial
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
 from harvester.output.store_address import parse_address
 from harvester.output.store_client import CHUNK, OF_LOCK, ObjectChanged, Objects
@@ -116,6 +117,12 @@ class ObjectStoreTarget:
         with ThreadPoolExecutor(1) as other:  # obstore takes no second call from a thread that it reads in
             other.submit(self._lease.assure).result()
 
+    def partial(self, name: str) -> Partial:
+        return _ObjectPartial(self, name)
+
+    def size_of(self, name: str) -> int | None:
+        return self._wait_out(partial(self._objects.size, self._key(name)))
+
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         prefix = f"{folder}/" if folder else ""
         found = self._wait_out(partial(self._objects.names, self._key(folder).rstrip("/")))
@@ -130,6 +137,9 @@ class ObjectStoreTarget:
 
     def leftovers(self) -> list[str]:
         return []
+
+    def drafts(self, folder: str) -> Iterator[str]:
+        return iter(())
 
     def sweep(self) -> None:
         """Do nothing: a killed process leaves no visible object."""
@@ -177,3 +187,38 @@ class _ObjectDraft:
         except OSError as error:
             reason = os.strerror(error.errno) if error.errno else str(error)
             raise CannotFinishNow(one_line(f"{gettempdir()}: {reason}")) from error
+
+
+class _ObjectPartial:
+    """A partial file that is lost with its process: an object cannot be appended to."""
+
+    def __init__(self, target: ObjectStoreTarget, name: str) -> None:
+        self._target = target
+        self._name = name
+        self._draft: _ObjectDraft | None = None
+
+    def kept(self) -> None:
+        return None
+
+    def begin(self, facts: bytes) -> None:
+        self.discard()
+        self._draft = self._target.create(self._name)
+
+    def pieces(self) -> Iterator[bytes]:
+        return iter(())
+
+    def write(self, data: bytes) -> None:
+        assert self._draft is not None
+        self._draft.write(data)
+
+    def commit(self) -> None:
+        assert self._draft is not None
+        self._draft.commit()
+
+    def close(self) -> None:
+        self.discard()
+
+    def discard(self) -> None:
+        if self._draft is not None:
+            self._draft.discard()
+        self._draft = None

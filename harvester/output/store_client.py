@@ -124,6 +124,14 @@ class Objects:
                 raise
             raise CannotFinishNow(f"{self.address}/{name} was replaced while it was read") from error
 
+    def size(self, name: str) -> int | None:
+        """Return the size of an object in bytes, or None if it does not exist."""
+        try:
+            with self._translated():
+                return int(self._obstore.head(self._store, name)["size"])
+        except FileNotFoundError:
+            return None
+
     def version(self, name: str) -> "UpdateVersion | None":
         """Return the version of an object, or None if it does not exist."""
         try:

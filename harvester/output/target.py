@@ -9,7 +9,6 @@ import errno
 import fcntl
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -20,24 +19,12 @@ import msgspec
 
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import one_line
+from harvester.output.drafts import Draft, LocalDraft, LocalPartial, Partial, draft_of, is_partial
 from harvester.output.folders import FileSystem, Folders, check_regular, open_file, refuse_irregular
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.lease import OnLost, nobody_to_tell
 from harvester.output.lock_owner import LockOwner
 from harvester.output.store_address import is_address
-
-
-class Draft(Protocol):
-    """A file that is being written. It is invisible to readers until it is committed."""
-
-    def write(self, data: bytes) -> None:
-        """Append `data`. Not buffered, so callers should pass large pieces."""
-
-    def commit(self) -> None:
-        """Make the file durable under its name, replacing an earlier one. On error the draft is deleted."""
-
-    def discard(self) -> None:
-        """Delete the draft. Never raises. Does nothing if the draft was committed or discarded before."""
 
 
 class Target(Protocol):
@@ -94,6 +81,12 @@ class Target(Protocol):
     def create(self, name: str) -> Draft:
         """Start a file that is written in pieces."""
 
+    def partial(self, name: str) -> Partial:
+        """Return the unfinished file of that name, which may be there since an earlier run, or a new one."""
+
+    def size_of(self, name: str) -> int | None:
+        """Return the size of a file in bytes, or None if it does not exist."""
+
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         """Return the files directly in `folder` with their sizes in bytes, sorted by name, without drafts."""
 
@@ -102,6 +95,9 @@ class Target(Protocol):
 
     def leftovers(self) -> list[str]:
         """Return the drafts, of files in the layout, that processes left when they died."""
+
+    def drafts(self, folder: str) -> Iterator[str]:
+        """Yield the names of all drafts and partial files directly in a folder, whatever they are of."""
 
     def sweep(self) -> None:
         """Delete the leftovers. Only under the lock."""
@@ -131,8 +127,6 @@ _USERS_TO_MEND = {
     errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP,
     errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
 }  # fmt: skip
-
-_DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 
 
 @contextmanager
@@ -238,14 +232,30 @@ class LocalTarget:
     def create(self, name: str) -> Draft:
         folder, path = self._place(name)
         with _translated(path):
-            return _LocalDraft(path, self._folders.open(folder, make=True), self._files)
+            return LocalDraft(path, self._folders.open(folder, make=True), self._files, _translated)
+
+    def partial(self, name: str) -> Partial:
+        folder, path = self._place(name)
+        with _translated(path):
+            return LocalPartial(path, self._folders.open(folder, make=True), self._files, _translated)
+
+    def size_of(self, name: str) -> int | None:
+        folder, path = self._place(name)
+        with _translated(path):
+            try:
+                with self._folders.opened(folder) as opened:
+                    status = os.stat(path.name, dir_fd=opened, follow_symlinks=False)
+            except FileNotFoundError:
+                return None
+        check_regular(path, status.st_mode)
+        return status.st_size
 
     def names(self, folder: str = "") -> list[tuple[str, int]]:
         found = []
         for name, status in self._entries(folder):
             if is_own(name):  # if it were skipped, the file would seem to be missing
                 check_regular(self._place(name)[1], status.st_mode)
-            if stat.S_ISREG(status.st_mode) and not _DRAFT.fullmatch(name.rpartition("/")[2]):
+            if stat.S_ISREG(status.st_mode) and not draft_of(name.rpartition("/")[2]):
                 found.append((name, status.st_size))
         return sorted(found)
 
@@ -265,6 +275,18 @@ class LocalTarget:
         for folder in ("", STATE, COMMITS):
             found += sorted(name for name, _ in self._entries(folder) if _is_own_draft(name))
         return found
+
+    def drafts(self, folder: str) -> Iterator[str]:
+        below, prefix = self._below(folder), f"{folder}/" if folder else ""
+        with (
+            _translated(self._root / below),
+            suppress(FileNotFoundError),
+            self._folders.opened(below) as opened,
+            os.scandir(opened) as entries,
+        ):
+            for entry in entries:
+                if draft_of(entry.name) or is_partial(entry.name):
+                    yield prefix + entry.name
 
     def sweep(self) -> None:
         for name in self.leftovers():
@@ -295,65 +317,10 @@ class LocalTarget:
         return folder, self._root / folder / file
 
 
-class _LocalDraft:
-    """A temporary file in the same folder, which is renamed when it is committed."""
-
-    def __init__(self, path: Path, folder: int, files: FileSystem) -> None:
-        """`folder` is the descriptor of the folder of `path`. The draft closes it."""
-        self._path = path
-        self._folder = folder
-        self._files = files
-        self._temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
-        try:
-            refuse_irregular(path, folder)
-            self._descriptor: int | None = files.create(self._temporary, folder)
-        except BaseException:
-            os.close(folder)
-            raise
-        self._open = True
-        self._renamed = False
-
-    def write(self, data: bytes) -> None:
-        assert self._descriptor is not None
-        with _translated(self._path):
-            self._files.write(self._descriptor, data)
-
-    def commit(self) -> None:
-        assert self._descriptor is not None
-        try:
-            with _translated(self._path):
-                # After a failed fsync the kernel may have dropped the data, and a second fsync would then
-                # succeed without writing it. So the draft is deleted, and its part is harvested again.
-                self._files.sync(self._descriptor)
-                self._close()
-                self._files.rename(self._temporary, self._path, self._folder)
-                self._renamed = True
-                self._files.sync_directory(self._path.parent, self._folder)
-        finally:
-            self.discard()
-
-    def discard(self) -> None:
-        if not self._open:
-            return
-        self._open = False
-        with suppress(OSError):
-            self._close()
-        if not self._renamed:
-            with suppress(OSError):
-                self._files.delete(self._temporary, self._folder)
-        os.close(self._folder)
-
-    def _close(self) -> None:
-        # A descriptor is closed only once, even if closing fails: its number may already be in use again.
-        descriptor, self._descriptor = self._descriptor, None
-        if descriptor is not None:
-            self._files.close(descriptor)
-
-
 def _is_own_draft(name: str) -> bool:
     folder, slash, file = name.rpartition("/")
-    draft = _DRAFT.fullmatch(file)
-    return draft is not None and is_own(folder + slash + draft[1])
+    draft = draft_of(file)
+    return draft is not None and is_own(folder + slash + draft)
 
 
 def _holder(descriptor: int) -> str:

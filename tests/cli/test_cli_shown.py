@@ -124,6 +124,14 @@ def test_the_progress_bar_fits_and_tells_trouble() -> None:
     assert all(len(row) <= 60 for row in text(picture(counters, Speed(232, 1.8e6, 251), 60), 60).splitlines())
 
 
+def test_the_bar_keeps_to_its_line_in_a_narrow_terminal() -> None:
+    """Numbers and time left stay; the unit goes."""
+    first, *_ = text(
+        picture(Counters(listed=4000, harvested=3204), Speed(313, 2.4e6, 2.5), 40), 40
+    ).splitlines()
+    assert first.split()[1:] == ["80%", "3,204", "of", "4,000", "2.5", "s", "left"]
+
+
 def test_the_bar_before_the_listing_has_come() -> None:
     """Nothing is known yet, and nothing is made up."""
     assert "listing the rows" in text(picture(Counters(), Speed(), 80))

@@ -44,10 +44,11 @@ def test_every_other_v1_body_is_refused(body: str) -> None:
         guard.check_v1(body)
 
 
-def test_v2_takes_gets_and_the_one_post_that_reads() -> None:
-    """Any GET passes, and reading classifications, which is a POST."""
+def test_v2_takes_gets_and_the_two_posts_that_read() -> None:
+    """Any GET passes, and reading classifications or storage items in bulk, which are POSTs."""
     guard.check_v2("GET", "/v2/public/projects?titleEq=a")
     guard.check_v2("POST", "/v2/public/projects/h/label-rows/classifications")
+    guard.check_v2("POST", "/v2/public/storage/items/get-bulk")
 
 
 @pytest.mark.parametrize(
@@ -57,6 +58,13 @@ def test_v2_takes_gets_and_the_one_post_that_reads() -> None:
         ("POST", "/v2/public/projects/a/b/label-rows/classifications"),
         ("POST", "/v2/public/projects/h/label-rows/classifications/x"),
         ("POST", "/v2/public/x?/v2/public/projects/h/label-rows/classifications"),
+        ("POST", "/v2/public/storage/items/get-bulk/x"),
+        ("POST", "/v2/public/storage/items/patch-bulk"),
+        ("POST", "/v2/public/storage/items/get-bulk/../patch-bulk"),
+        ("POST", "/v2/public/storage/items"),
+        ("POST", "/v2/public/projects/h/storage/items/get-bulk"),
+        ("PUT", "/v2/public/storage/items/get-bulk"),
+        ("PATCH", "/v2/public/storage/items/patch-bulk"),
         ("PUT", "/v2/public/projects/h"),
         ("PATCH", "/v2/public/projects/h"),
         ("DELETE", "/v2/public/projects/h"),

@@ -183,6 +183,18 @@ async def test_a_row_that_makes_the_server_fail_is_failed_though_it_is_the_last_
     assert failed.label_hash == spoiled
 
 
+@pytest.mark.parametrize("bundle_size", [1, 5])
+async def test_the_smallest_row_known_shows_that_the_server_is_up(bundle_size: int) -> None:
+    """It is asked for before the last attempt for a row that makes the server fail."""
+    rows = plan(30)
+    data = label_rows(rows)
+    data |= label_rows(rows[10:15], size=10) | label_rows(rows[15:20], size=50)
+    source = FakeLabelRows(data, spoiled={"row-0029": Unavailable("500")})
+    await harvest(source, rows, bundle_size=bundle_size, concurrency=1)
+    began = next(number for number, asked in enumerate(source.calls) if "row-0029" in asked)
+    assert {asked for asked in source.calls[began:] if asked[0] < "row-0025"} == {("row-0010",)}
+
+
 async def test_a_row_that_cannot_be_read_is_failed_alone() -> None:
     """It came, and asking again would bring the same."""
     rows = plan(100)
@@ -566,6 +578,19 @@ async def test_the_byte_budget_holds_heavy_rows_back() -> None:
                     group.start_soon(consume, pool, rows[start : start + 10])
     assert len(done) == 50
     assert most == 2
+
+
+async def test_a_stream_that_is_not_read_on_is_fetched_ahead_by_twice_what_may_be_in_flight() -> None:
+    """Enough to keep all threads busy while its head is waited for, and not all there is."""
+    rows = plan(100)
+    source = FakeLabelRows(label_rows(rows))
+    async with (
+        a_pool(source, bundle_size=1, concurrency=4) as pool,
+        aclosing(pool.stream(rows, COPYING)) as stream,
+    ):
+        await anext(stream)
+        await anyio.sleep(60)
+        assert len(source.calls) == 1 + 2 * 4
 
 
 async def test_the_stream_that_was_begun_first_is_asked_for_first() -> None:

@@ -67,6 +67,9 @@ def test_a_pause_beyond_the_cap_ends_the_run(outcome: str) -> None:
     with pytest.raises(CannotFinishNow, match="3600 s"):
         getattr(subject, outcome)(ticket, 1.0, 3600.0)
     assert subject.wait(1.0) is not None
+    ticket, now = send(subject, 1.0)
+    getattr(subject, outcome)(ticket, now, 60.0)
+    assert subject.wait(now) == 60.0
 
 
 def test_a_failure_with_retry_after_holds_back_everybody() -> None:
@@ -124,6 +127,58 @@ def test_what_a_server_saves_up_in_a_pause_is_learned(saved: float) -> None:
         measured = admitted.up_to(last, at)
     assert admitted.saved == saved
     assert measured == pytest.approx((15.0, 50.0), rel=0.01)
+
+
+class PausedServer:
+    """Measures of a limit of 50, each with a pause of a second, of which the server saves up a part."""
+
+    def __init__(self) -> None:
+        self.admitted = AdmittedRate()
+        self._at, self._last = 0.0, 0
+
+    def learns(self, saved: float, span: float) -> float:
+        """What the server is taken to save up after one more measure over `span` seconds."""
+        self.admitted.count_from(self._last, self._at)
+        self.admitted.shut(self._at, self._at + 1.0)
+        self._at, self._last = self._at + span, self._last + round(50 * (span - (1.0 - saved)))
+        self.admitted.learn(self._last, self._at, 50.0)
+        return self.admitted.saved
+
+
+def test_one_odd_measure_does_not_change_what_is_known_of_pauses() -> None:
+    """That much is saved up needs two opposite measures once it is confirmed; that little is, one."""
+    server = PausedServer()
+    for _ in range(3):
+        assert server.learns(MUCH, 4.0) == MUCH
+        server.learns(MUCH, 8.0)
+    learnt = [server.learns(LITTLE, span) for span in (4.0, 8.0, 4.0, 8.0)]
+    assert learnt == [MUCH, LITTLE, LITTLE, LITTLE]
+
+
+def test_a_pause_that_hardly_matters_for_the_measure_says_nothing() -> None:
+    """A second in a hundred: both assumptions fit within two in a hundred."""
+    server = PausedServer()
+    assert [server.learns(LITTLE, span) for span in (100.0, 200.0, 47.0)] == [MUCH] * 3
+    assert server.learns(LITTLE, 40.0) == MUCH
+    assert server.learns(LITTLE, 4.0) == LITTLE
+
+
+def test_early_refusals_and_long_pauses_leave_something_to_measure() -> None:
+    """Two admissions are added to those counted, and a fifth of the time counts however long the pauses."""
+    admitted = AdmittedRate()
+    assert admitted.up_to(5, 10.0) == (0.0, 0.0)
+    admitted.sent(10.0)
+    admitted.sent(11.0)
+    for number in (1, 2, 3):
+        admitted.answered(number, ok=False)
+    assert admitted.nothing
+    assert admitted.up_to(5, 12.0) == pytest.approx((2.0, 5 * 2 / 5 / 2.0))
+    admitted.shut(10.0, 12.0)
+    assert admitted.up_to(5, 12.0) == pytest.approx((2.0, 2 / (2.0 - (2.0 - MUCH))))
+    admitted.shut(12.0, 30.0)
+    assert admitted.up_to(5, 30.0) == pytest.approx((20.0, 2 / 4.0))
+    admitted.answered(4, ok=True)
+    assert not admitted.nothing
 
 
 def test_a_pause_that_several_refusals_ask_for_counts_once() -> None:
@@ -526,3 +581,44 @@ def test_a_window_that_is_used_up_is_looked_for_by_single_requests() -> None:
     traffic.answered(1, 0.1)
     assert traffic.subject.rate == pytest.approx(0.985 * limit)
     assert traffic.subject.wait(traffic.now) == pytest.approx(1 / traffic.subject.rate)
+
+
+@pytest.mark.parametrize(
+    ("latency", "rate", "growth", "told"),
+    [(0.01, 80, 2, 7), (0.05, 80, 2, 7), (0.1, 40, 1, 3.5), (0.4, 20, 0.25, 0.875)],
+)
+def test_the_first_answer_tells_how_fast_to_begin(
+    latency: float, rate: float, growth: float, told: float
+) -> None:
+    """Four requests in a round trip, of 50 ms at least; for each that leaves on time a tenth of one more.
+
+    Where the user has set the concurrency, 0.35 more.
+    """
+    for options, more in (({}, growth), ({"told": True}, told)):
+        traffic = Traffic(**options)
+        assert traffic.subject.rate == 20
+        first = traffic.ticket()
+        assert traffic.subject.wait(0.0) == pytest.approx(0.05 - 0.02), "20 ms may be made up for"
+        traffic.ticket()
+        assert traffic.subject.rate == 20, "nothing is known of the latency yet"
+        traffic.subject.succeeded(first, latency)
+        assert traffic.subject.rate == rate
+        traffic.now = latency + traffic.subject.wait(latency)
+        assert traffic.now <= latency + 1 / rate + 0.05
+        traffic.ticket()
+        assert traffic.subject.rate == pytest.approx(rate + more)
+        traffic.now += 10
+        traffic.ticket()
+        assert traffic.subject.rate == pytest.approx(rate + more), "it left late: there is no more to send"
+
+
+def test_the_latency_is_a_mean_of_the_last_answers() -> None:
+    """Each counts for a tenth: the growth of the rate follows it."""
+    traffic = Traffic()
+    first, second = traffic.ticket(), traffic.ticket()
+    traffic.subject.succeeded(first, 0.1)
+    traffic.subject.succeeded(second, 0.2)
+    before = traffic.subject.rate
+    traffic.now = 0.09
+    traffic.ticket()
+    assert traffic.subject.rate - before == pytest.approx(0.1 / 0.11)

@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from harvester.errors import CannotFinishNow
+from harvester.fetch.budget import ByteBudget
 from harvester.fetch.rate.concurrency import CoresUsed, cpu_seconds
 from harvester.fetch.rate.controller import RateController, Ticket
 from harvester.fetch.rate.limiter import RateLimiter
@@ -84,6 +85,29 @@ def test_the_lowest_rank_is_let_in_first() -> None:
         return "".join(order)
 
     assert run_virtual(main) == "b" + "aaa" + "bdbdd" + "ccc"
+
+
+def test_a_retry_is_let_in_before_all_streams() -> None:
+    """The rest of its stream waits for it, also where it is that of the first."""
+
+    async def main() -> list[str]:
+        subject, order = limiter(), list[str]()
+        ticket = await subject.enter()
+
+        async def one(name: str, *rank: int) -> None:
+            entered = await subject.enter(*rank)
+            order.append(name)
+            subject.succeeded(entered)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(one, "stream", ByteBudget(1).account().rank)
+            await anyio.sleep(0.1)
+            tasks.start_soon(one, "retry")
+            await anyio.sleep(0.1)
+            subject.succeeded(ticket)
+        return order
+
+    assert run_virtual(main) == ["retry", "stream"]
 
 
 def test_a_wait_that_is_cancelled_as_its_turn_comes_costs_nobody_theirs() -> None:

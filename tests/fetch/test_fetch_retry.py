@@ -78,10 +78,10 @@ async def test_a_refused_request_costs_no_attempt_and_waits_at_the_rate_limiter_
 
 
 async def test_pauses_double_with_jitter() -> None:
-    """Between half and all of 0.5, 1, 2, 4 s."""
-    script = Script(down(4))
-    await policy()(script, one_row())
-    for pause, longest in zip(script.pauses, [0.5, 1, 2, 4], strict=True):
+    """Between half and all of 0.5, 1, 2, 4 s, and so on up to 30 s."""
+    script = Script(down(9))
+    await policy(max_attempts=10)(script, one_row())
+    for pause, longest in zip(script.pauses, [0.5, 1, 2, 4, 8, 16, 30, 30, 30], strict=True):
         assert longest / 2 <= pause <= longest
 
 
@@ -164,6 +164,18 @@ async def test_the_retry_budget_holds_retries_to_a_share_of_the_requests() -> No
         budget.requested()
         wait = budget.take(0.0)
     assert wait == pytest.approx(1000 - 10 - 2000 * 0.1, abs=2)
+
+
+async def test_ten_retries_are_saved_up_and_ten_requests_or_a_second_bring_one_more() -> None:
+    """What nobody has set."""
+    budget = RetryBudget()
+    budget.requested()
+    assert [budget.take(5.0) for _ in range(11)] == [0.0] * 10 + [pytest.approx(1.0)]
+    for _ in range(20):
+        budget.requested()
+    assert budget.take(5.0) == pytest.approx(0.0)
+    assert budget.take(6.5) == pytest.approx(0.0)
+    assert budget.take(6.5) == pytest.approx(0.5)
 
 
 async def test_the_retry_budget_refills_with_time() -> None:

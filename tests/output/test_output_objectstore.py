@@ -3,6 +3,7 @@
 Azure and Google are tested as far as their addresses: what differs there is obstore's.
 """
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -308,6 +309,22 @@ def test_a_holder_that_was_only_out_of_reach_goes_on() -> None:
         clock.at += 10 * LEASE
         target.put("manifest.json", b"{}")
     assert target.read("manifest.json") == b"{}"
+
+
+@pytest.mark.parametrize(("passed", "renewals"), [(0.0, 0), (20.0, 0), (20.1, 1), (29.9, 1)])
+def test_a_write_waits_for_a_renewal_in_the_last_third_of_the_lease(passed: float, renewals: int) -> None:
+    """With less than ten of its thirty seconds left: a write that takes long must not outlive it."""
+    clock = VirtualClock()
+    target = memory(clock=clock)
+
+    def beat() -> int:
+        return json.loads(target.read(LOCK) or b"")["beat"]
+
+    with target.lock():
+        before = beat()
+        clock.at += passed
+        target.put("manifest.json", b"{}")
+        assert beat() - before == renewals
 
 
 def test_a_write_that_was_under_way_when_the_lease_went_overwrites_nothing() -> None:

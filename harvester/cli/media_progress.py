@@ -1,0 +1,119 @@
+"""How fetching media is going: a bar on a terminal, a log line every few seconds in a pipe."""
+
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import NamedTuple
+
+import anyio
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from harvester import events
+from harvester.cli import values
+from harvester.cli.progress import LINE, TICK, WINDOW
+from harvester.cli.screen import Screen, joined
+from harvester.media.counters import MediaCounters
+
+
+class FileSpeed(NamedTuple):
+    """Over the last seconds: files and bytes a second, and seconds left if known."""
+
+    files: float = 0.0
+    bytes: float = 0.0
+    left: float | None = None
+
+
+class FileSpeedometer:
+    """Speed from samples of the counters. Pure: the time is given."""
+
+    def __init__(self, window: float = WINDOW) -> None:
+        self._window = window
+        self._samples: deque[tuple[float, int, int]] = deque()
+
+    def sample(self, now: float, counters: MediaCounters) -> FileSpeed:
+        """Return the speed, with the counters as they are at this time, in seconds."""
+        self._samples.append((now, counters.fetched + counters.failed, counters.received))
+        while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
+            self._samples.popleft()
+        then, done, received = self._samples[0]
+        if now <= then:
+            return FileSpeed()
+        files = (counters.fetched + counters.failed - done) / (now - then)
+        left = (counters.files - counters.done) / files if files > 0 else None
+        return FileSpeed(files, (counters.received - received) / (now - then), left)
+
+
+@asynccontextmanager
+async def media_progress(screen: Screen, console: Console, counters: MediaCounters) -> AsyncIterator[None]:
+    """Show `counters` for as long as the body runs."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(*((_draw, console, counters) if screen.live(console) else (_log, counters)))
+        yield
+        tasks.cancel_scope.cancel()
+
+
+async def _draw(console: Console, counters: MediaCounters) -> None:
+    speedometer = FileSpeedometer()
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        while True:
+            speed = speedometer.sample(anyio.current_time(), counters)
+            live.update(media_picture(counters, speed, console.width), refresh=True)
+            await anyio.sleep(TICK)
+
+
+async def _log(counters: MediaCounters) -> None:
+    speedometer = FileSpeedometer()
+    speedometer.sample(anyio.current_time(), counters)
+    while True:
+        await anyio.sleep(LINE)
+        speed = speedometer.sample(anyio.current_time(), counters)
+        events.say("media.progress", media_line(counters, speed))
+
+
+def media_picture(counters: MediaCounters, speed: FileSpeed, width: int) -> RenderableType:
+    """Two lines: a bar with files and time left, and bytes and speed."""
+    total, done = counters.files, min(counters.done, counters.files)
+    head = f"{done:,} of {values.show_count(total, 'file')}" if total else "reading the export"
+    left = f"{values.show_duration(speed.left)} left" if speed.left is not None and total else ""
+    tail = f"{done / total:.0%}" if total else ""
+    room = max(10, min(40, width - len(head) - len(left) - len(tail) - 4))
+    bar = Table.grid(padding=(0, 1), expand=False)
+    bar.add_row(
+        ProgressBar(total=total or None, completed=done, width=room, pulse=not total),
+        Text(tail, style="bold"),
+        head,
+        Text(left, style="dim"),
+    )
+    facts = joined(
+        [
+            values.show_bytes(counters.received),
+            f"{speed.files:,.0f} files/s",
+            f"{speed.bytes / 1e6:.1f} MB/s",
+        ],
+        "dim",
+    )
+    trouble = [
+        f"{number:,} {what}"
+        for number, what in ((counters.retries, "retried"), (counters.failed, "failed"))
+        if number
+    ]
+    if trouble:
+        facts.append(" · " + " · ".join(trouble), style="yellow")
+    return Group(bar, facts)
+
+
+def media_line(counters: MediaCounters, speed: FileSpeed) -> dict[str, object]:
+    """The same for a log line."""
+    return {
+        "files": counters.done,
+        "of": counters.files,
+        "mb": round(counters.received / 1e6, 1),
+        "mb_per_s": round(speed.bytes / 1e6, 2),
+        "left": values.show_duration(speed.left) if speed.left is not None else None,
+        "retried": counters.retries,
+        "failed": counters.failed,
+    }

@@ -1,0 +1,108 @@
+"""Checksums that a store says of a file, in the headers of its answer, and their verification.
+
+Only what is a checksum of the whole file counts. ETag is one where Amazon S3 says so: 32 hexadecimal digits
+are the MD5 of an object that was neither uploaded in parts (those have a dash) nor encrypted with a key of
+KMS or of the customer (Amazon S3 API, "ETag"). CRC32C and CRC64NVME are not verified: there is no library for
+them here, and stores that send them alone are rare.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Protocol
+
+_MD5_TAG = re.compile(r'"([0-9a-f]{32})"', re.ASCII)
+_AMAZON = {"x-amz-checksum-sha256": "sha256", "x-amz-checksum-sha1": "sha1", "x-amz-checksum-crc32": "crc32"}
+_BYTES = {"md5": 16, "sha1": 20, "sha256": 32, "crc32": 4}
+
+
+class _Hash(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def hexdigest(self) -> str: ...
+
+
+class _Crc32:
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def hexdigest(self) -> str:
+        return f"{self._value:08x}"
+
+
+def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the checksums of a file by algorithm, in hexadecimal.
+
+    `headers` are those of an answer with all of the file: in others, `Content-MD5` may be of the part alone.
+    Their names are compared in any case.
+    """
+    found: dict[str, str | None] = {}
+    for item in headers.get("x-goog-hash", "").split(","):
+        name, _, value = item.strip().partition("=")
+        if name == "md5":
+            found["md5"] = _from_base64(value, "md5")
+    found.setdefault("md5", _from_base64(headers.get("x-ms-blob-content-md5", ""), "md5"))
+    found["md5"] = found["md5"] or _from_base64(headers.get("Content-MD5", ""), "md5")
+    if headers.get("x-amz-checksum-type") != "COMPOSITE":  # of an upload in parts: of the parts' checksums
+        for header, name in _AMAZON.items():
+            found[name] = _from_base64(headers.get(header, ""), name)
+    if (tag := _MD5_TAG.fullmatch(headers.get("ETag", ""))) and _tag_is_md5(headers):
+        found["md5"] = found["md5"] or tag[1]
+    return {name: value for name, value in found.items() if value}
+
+
+class Hashes:
+    """Computes the sha256 of a file, and those checksums that its store has said."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._expected: dict[str, str] = {}
+        self._sha256 = hashlib.sha256()
+        self._others: dict[str, _Hash] = {}
+
+    def expect(self, checksums: Mapping[str, str]) -> None:
+        """Set the expected checksums. Call it before the first byte."""
+        assert self.bytes == 0
+        self._expected = dict(checksums)
+        makers: dict[str, type] = {"crc32": _Crc32}
+        self._others = {
+            name: makers[name]() if name in makers else hashlib.new(name, usedforsecurity=False)
+            for name in checksums
+            if name != "sha256"
+        }
+
+    def update(self, data: bytes) -> None:
+        """Add the next bytes."""
+        self.bytes += len(data)
+        self._sha256.update(data)
+        for other in self._others.values():
+            other.update(data)
+
+    @property
+    def sha256(self) -> str:
+        """The sha256 of all bytes so far, in hexadecimal."""
+        return self._sha256.hexdigest()
+
+    def differs(self) -> str | None:
+        """Return the name of a checksum that is not the expected one, or None."""
+        made = {name: other.hexdigest() for name, other in self._others.items()} | {"sha256": self.sha256}
+        return next((name for name, value in self._expected.items() if made[name] != value), None)
+
+
+def _from_base64(value: str, name: str) -> str | None:
+    try:
+        decoded = base64.b64decode(value.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return decoded.hex() if len(decoded) == _BYTES[name] else None
+
+
+def _tag_is_md5(headers: Mapping[str, str]) -> bool:
+    amazon = "x-amz-request-id" in headers or headers.get("Server") == "AmazonS3"
+    kms = headers.get("x-amz-server-side-encryption", "").startswith("aws:kms")
+    return amazon and not kms and "x-amz-server-side-encryption-customer-algorithm" not in headers

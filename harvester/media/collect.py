@@ -1,0 +1,193 @@
+"""The job: which files are wanted -> their URLs, in small batches -> download -> the index."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from hashlib import sha256
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.encord.project import ProjectInfo
+from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
+from harvester.events import one_line
+from harvester.media.fetching import Fetching
+from harvester.media.index import (
+    MEDIA_FAILED,
+    MEDIA_FORMAT,
+    MEDIA_INDEX,
+    IndexPieces,
+    ListFile,
+    MediaManifest,
+    StoredMedia,
+    read_index,
+    read_media_manifest,
+    write_list,
+    write_media_manifest,
+)
+from harvester.media.media_job import MediaJob, MediaObserver, MediaSummary
+from harvester.media.wanted import WantedMedia, wanted_media
+from harvester.output.manifest import Manifest, read_manifest
+from harvester.output.target import LocalTarget
+from harvester.stopping import Stopping, held, stopping_when
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
+
+_PIECE = 1024**2
+# Seconds after a request to stop in which files under way may still be completed. What has arrived of the
+# others is kept.
+_GRACE = 2.0
+
+
+async def collect(
+    session: "Session", project: ProjectInfo, job: MediaJob, observer: MediaObserver
+) -> MediaSummary:
+    """Bring the wanted files of a finished export to `job.folder`, and write their index.
+
+    Raises:
+        BadInput, Unsound: there is no finished export, or it is damaged.
+        TargetRefused: the folder is in use, or has the media of another project.
+        CannotFinishNow: the run was stopped, or a server or the disk is in trouble. The same call goes on.
+    """
+    counters, began = observer.counters, anyio.current_time()
+    async with (
+        stopping_when(observer.stopping, job.limits.max_duration) as stopping,
+        _locked(job, stopping),
+        _filled(job) as (manifest, wanted),
+    ):
+        pieces = IndexPieces(job.folder)
+        await in_thread(_take_stock, job, wanted, pieces)
+        counters.files, counters.bytes_there = wanted.files, 0
+        fetching = Fetching(session, project, job, observer, wanted, pieces)
+        try:
+            await stopping.cut_short(fetching.run, grace=_GRACE)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_thread(fetching.put_down)
+        done = await in_thread(_finish, job, manifest, wanted, pieces)
+    return MediaSummary(
+        target=job.target.name,
+        folder=job.folder.name,
+        project=manifest.project.title,
+        counts=done.counts,
+        without_file=done.without_file,
+        bytes=done.bytes,
+        run={"seconds": round(anyio.current_time() - began, 3), **counters.work()},
+        dry_run=job.options.dry_run,
+    )
+
+
+@asynccontextmanager
+async def _locked(job: MediaJob, stopping: Stopping) -> AsyncIterator[None]:
+    """Hold the lock that covers the folder: the export's own, or that of another directory."""
+    owner = job.target if _is_inside(job) else job.folder
+    await in_thread(owner.ensure)
+    async with held(owner, stopping):
+        yield
+
+
+def _is_inside(job: MediaJob) -> bool:
+    return job.folder.opened_as[0] == job.target.opened_as[0]
+
+
+@asynccontextmanager
+async def _filled(job: MediaJob) -> AsyncIterator[tuple[Manifest, WantedMedia]]:
+    """Find what is wanted."""
+    manifest = await in_thread(read_manifest, job.target)
+    if manifest is None:
+        raise BadInput(f"{one_line(job.target.name)} holds no finished export")
+    before = await in_thread(_media_before, job)
+    if before is not None and before.project.hash != manifest.project.hash:
+        raise TargetRefused(
+            one_line(f"{job.folder.name} has the media of another project: {before.project.title!r}")
+        )
+    opened = wanted_media()
+    wanted = await in_thread(opened.__enter__)
+    try:
+        await in_thread(wanted.fill, job.target, manifest, job.options)
+        yield manifest, wanted
+    finally:
+        with anyio.CancelScope(shield=True):
+            await in_thread(opened.__exit__, None, None, None)
+
+
+def _media_before(job: MediaJob) -> MediaManifest | None:
+    try:
+        return read_media_manifest(job.folder)
+    except Unsound:
+        return None  # it is written anew
+
+
+def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None:
+    """Find out which files are there: by the index, its pieces, and in a directory by their names."""
+    folder = job.folder
+    folder.sweep()
+    if folder.size_of(MEDIA_INDEX) is not None:
+        try:
+            for line in read_index(folder):
+                wanted.store(StoredMedia(line.path, line.bytes, line.sha256, line.fetched))
+        except CannotFinishNow:
+            pass  # what is missing in it is found by name
+    for stored in pieces.read():
+        wanted.store(stored)
+    if isinstance(folder, LocalTarget):
+        for path in wanted.paths():
+            _look_at(folder, wanted, path, recheck=job.options.recheck)
+
+
+def _look_at(folder: LocalTarget, wanted: WantedMedia, path: str, *, recheck: bool) -> None:
+    """Compare a file with what the index says of it; index it if a killed run had not come to that."""
+    size, stored = folder.size_of(path), wanted.stored(path)
+    if size is None:
+        if stored is not None:
+            wanted.lose(path)
+        return
+    if stored is not None and stored.bytes == size and not recheck:
+        return
+    found = _hashed(folder, path, size)
+    if stored is None:
+        wanted.store(found)
+    elif (stored.bytes, stored.sha256) != (found.bytes, found.sha256):
+        folder.delete(path)
+        wanted.lose(path)
+
+
+def _hashed(folder: LocalTarget, path: str, size: int) -> StoredMedia:
+    hashed = sha256()
+    with folder.open(path) as file:
+        while data := file.read(_PIECE):
+            hashed.update(data)
+        changed = os.fstat(file.fileno()).st_mtime
+    fetched = datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds")
+    return StoredMedia(path, size, hashed.hexdigest(), fetched)
+
+
+def _finish(job: MediaJob, manifest: Manifest, wanted: WantedMedia, pieces: IndexPieces) -> MediaManifest:
+    """Write the index, the list of failed files, and last what they are of."""
+    folder = job.folder
+    index = write_list(folder, MEDIA_INDEX, wanted.index_lines())
+    failed: ListFile | None = None
+    if wanted.failed():
+        failed = write_list(folder, MEDIA_FAILED, wanted.failed_lines())
+    else:
+        folder.delete(MEDIA_FAILED)
+    files, size = wanted.there()
+    done = MediaManifest(
+        format=MEDIA_FORMAT,
+        harvester=version("encord-harvester"),
+        project=manifest.project,
+        export=manifest.digest,
+        options=job.options,
+        counts={"files": files + wanted.failed(), "fetched": files, "failed": wanted.failed()},
+        without_file=wanted.without_file(),
+        bytes=size,
+        index=index,
+        failed=failed,
+    )
+    write_media_manifest(folder, done)
+    pieces.delete()
+    return done

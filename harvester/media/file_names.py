@@ -1,0 +1,52 @@
+"""Names of media files: made of hashes, numbers and a short extension, never of a title."""
+
+import hashlib
+import mimetypes
+import re
+
+# What is taken for an extension at the end of a title: short, of letters and digits, and not a number alone.
+_SUFFIX = re.compile(r"\.([a-z][a-z0-9]{0,7}|[0-9][a-z0-9]{0,6}[a-z]|7z)", re.ASCII)
+_COMPRESSED = ("gz", "zst", "bz2", "xz")
+# A hash of the platform. Other text becomes its digest, since it may hold anything.
+_HASH = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}", re.ASCII)
+_DIGEST_DIGITS = 16  # hexadecimal digits of the digest of a space: 64 bits, enough within one data unit
+# What the standard library does not know, or knows another way than people write it.
+_OF_MIME_TYPE = {
+    "application/dicom": "dcm",
+    "application/nifti": "nii",
+    "application/octet-stream": "bin",
+    "audio/mpeg": "mp3",
+    "audio/wav": "wav",
+    "audio/x-wav": "wav",
+    "image/jpeg": "jpg",
+    "image/tiff": "tif",
+    "text/plain": "txt",
+    "video/quicktime": "mov",
+}
+
+
+def extension(title: str | None, mime_type: str | None) -> str:
+    """Return the extension of a file, without the dot: of its title if that has one, else by MIME type."""
+    stem, _, last = (title or "").strip().lower().rpartition(".")
+    if stem and _SUFFIX.fullmatch(f".{last}"):
+        before = stem.rpartition(".")[2] if "." in stem else ""
+        if last in _COMPRESSED and _SUFFIX.fullmatch(f".{before}"):
+            return f"{before}.{last}"
+        return last
+    mime = (mime_type or "").partition(";")[0].strip().lower()
+    return _OF_MIME_TYPE.get(mime) or (mimetypes.guess_extension(mime) or ".bin")[1:]
+
+
+def stem_of(unit_hash: str, space_id: str | None) -> str:
+    """Return the name without extension of a unit's file, or of its folder if it has several files."""
+    stem = unit_hash if _HASH.fullmatch(unit_hash) else _digest(unit_hash, 2 * _DIGEST_DIGITS)
+    return stem if space_id is None else f"{stem}-{_digest(space_id, _DIGEST_DIGITS)}"
+
+
+def slice_name(frame: int, ending: str) -> str:
+    """Return the name of a slice or an image of a sequence, in the folder of its unit."""
+    return f"{frame:05}.{ending}"
+
+
+def _digest(text: str, digits: int) -> str:
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:digits]

@@ -1,0 +1,221 @@
+"""The index of media: which file belongs to which unit, how long it is, and its sha256.
+
+`media.ndjson` has a line for each file of each unit; `media.json`, written last, says what the index is of.
+While files arrive, their lines go into numbered pieces; a killed run loses the last seconds of them, and the
+next one finds these files by their names.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha256
+from typing import Annotated, Any
+
+import msgspec
+
+from harvester.errors import CannotFinishNow, Unsound
+from harvester.media.options import MediaOptions
+from harvester.media.unit_files import MediaFile
+from harvester.output.canonical import convert, digest, indented, parse_object
+from harvester.output.export_spec import Project
+from harvester.output.layout import STATE
+from harvester.output.lines import read_lines
+from harvester.output.target import Target
+from harvester.schema import Count
+
+MEDIA_INDEX = "media.ndjson"
+MEDIA_MANIFEST = "media.json"
+MEDIA_FAILED = "failed.ndjson"
+MEDIA_FORMAT = 1
+_PIECES = f"{STATE}/index"
+_AT_ONCE = 1024**2  # bytes written at once
+
+Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+# A file below the index: a name without a leading dot, in at most one folder.
+MediaPath = Annotated[
+    str, msgspec.Meta(pattern=r"^[0-9A-Za-z][\w.-]*(/[0-9A-Za-z][\w.-]*){0,2}$", max_length=300)
+]
+
+
+class IndexLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `media.ndjson`: a file of a unit.
+
+    `label_hash`, `branch_name`, `unit_hash` and `space_id` are the key of the unit; `frame` is the number of
+    a slice or image in it, null if the file is all of it. `label_hash` is null for a row without labels.
+    `path` is relative to the index; several lines may name the same file.
+    """
+
+    label_hash: str | None
+    branch_name: str | None
+    data_hash: str
+    data_type: str | None
+    unit_hash: str
+    space_id: str | None
+    frame: int | None
+    path: MediaPath
+    bytes: Count
+    sha256: Sha256
+    mime_type: str | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    fetched: str
+
+
+class StoredMedia(msgspec.Struct, frozen=True):
+    """A file that is there. `fetched` is an ISO 8601 time in UTC."""
+
+    path: MediaPath
+    bytes: Count
+    sha256: Sha256
+    fetched: str
+
+
+class FailedMedia(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of `failed.ndjson`: a file that could not be had."""
+
+    label_hash: str | None
+    branch_name: str | None
+    data_hash: str
+    data_title: str
+    unit_hash: str
+    space_id: str | None
+    frame: int | None
+    error: str
+    message: str
+    attempts: int
+
+
+class ListFile(msgspec.Struct, frozen=True):
+    """A file of lines, as the manifest names it."""
+
+    name: str
+    lines: Count
+    bytes: Count
+    sha256: Sha256
+
+
+class MediaManifest(msgspec.Struct, frozen=True, kw_only=True):
+    """`media.json`: what the media are of.
+
+    `export` is the digest of the export's manifest when they were fetched. `counts`: `files` are wanted,
+    `fetched` there, `failed` listed in `failed.ndjson`; `without_file` counts units that the platform has no
+    file of, by data type. `bytes` are those of all files that are there.
+    """
+
+    format: int
+    harvester: str
+    project: Project
+    export: str
+    options: MediaOptions
+    counts: dict[str, Count]
+    without_file: dict[str, Count]
+    bytes: Count
+    index: ListFile
+    failed: ListFile | None
+    digest: str = ""
+
+
+def line_of(file: MediaFile, stored: StoredMedia) -> bytes:
+    """Return the line of the index for a file."""
+    facts = msgspec.structs.asdict(file) | {"bytes": stored.bytes, "sha256": stored.sha256}
+    line = IndexLine(**facts, fetched=stored.fetched)
+    return msgspec.json.encode(line) + b"\n"
+
+
+def write_list(folder: Target, name: str, lines: Iterable[bytes]) -> ListFile:
+    """Write a file of lines, in constant memory. Blocking."""
+    draft, hashed, size, count, waiting = folder.create(name), sha256(), 0, 0, bytearray()
+    try:
+        for line in lines:
+            count += 1
+            waiting += line
+            if len(waiting) >= _AT_ONCE:
+                hashed.update(waiting)
+                size += len(waiting)
+                draft.write(bytes(waiting))
+                waiting.clear()
+        hashed.update(waiting)
+        draft.write(bytes(waiting))
+        draft.commit()
+    except BaseException:
+        draft.discard()
+        raise
+    return ListFile(name, count, size + len(waiting), hashed.hexdigest())
+
+
+def write_media_manifest(folder: Target, manifest: MediaManifest) -> None:
+    """Write `media.json`, which says that the index is complete."""
+    fields = msgspec.to_builtins(manifest)
+    sealed = msgspec.structs.replace(manifest, digest=digest(fields, without=("digest",)))
+    folder.put(MEDIA_MANIFEST, indented(sealed))
+
+
+def read_media_manifest(folder: Target) -> MediaManifest | None:
+    """Return what `media.json` says, or None if there is none.
+
+    Raises:
+        Unsound: it is damaged.
+    """
+    data = folder.read(MEDIA_MANIFEST)
+    if data is None:
+        return None
+    try:
+        fields = parse_object(data)
+        manifest = convert(fields, MediaManifest)
+    except ValueError as error:
+        raise Unsound(f"{MEDIA_MANIFEST} cannot be read: {error}") from error
+    if manifest.digest != digest(fields, without=("digest",)):
+        raise Unsound(f"the digest of {MEDIA_MANIFEST} does not fit what it says")
+    return manifest
+
+
+def read_index(folder: Target) -> Iterator[IndexLine]:
+    """Yield the lines of the index.
+
+    Raises:
+        CannotFinishNow: a line is damaged.
+    """
+    decode = msgspec.json.Decoder(IndexLine).decode
+    for number, line in enumerate(read_lines(folder, MEDIA_INDEX), 1):
+        try:
+            yield decode(line)
+        except (ValueError, RecursionError) as error:
+            raise CannotFinishNow(f"{MEDIA_INDEX} is damaged: line {number:,}: {error}") from error
+
+
+class IndexPieces:
+    """The pieces of the index that a run writes while files arrive."""
+
+    def __init__(self, folder: Target) -> None:
+        self._folder = folder
+        self._next = 0
+
+    def read(self) -> Iterator[StoredMedia]:
+        """Yield the files that unfinished runs have put down. What is damaged is left out."""
+        decode = msgspec.json.Decoder(StoredMedia).decode
+        for name in self._names():
+            self._next = max(self._next, int(name.rpartition("/")[2].partition(".")[0]) + 1)
+            for line in (self._folder.read(name) or b"").splitlines():
+                try:
+                    yield decode(line)
+                except (ValueError, RecursionError):
+                    break
+
+    def write(self, files: Iterable[StoredMedia]) -> None:
+        """Put these files down, durably."""
+        name = f"{_PIECES}/{self._next:06}.ndjson"
+        self._next += 1
+        self._folder.put(name, b"".join(msgspec.json.encode(file) + b"\n" for file in files))
+
+    def delete(self) -> None:
+        """Delete all pieces: the index has what is in them."""
+        for name in self._names():
+            self._folder.delete(name)
+
+    def _names(self) -> list[str]:
+        found: list[Any] = self._folder.names(_PIECES)
+        return [name for name, _ in found if _is_piece(name)]
+
+
+def _is_piece(name: str) -> bool:
+    file = name.removeprefix(f"{_PIECES}/")
+    return file.endswith(".ndjson") and file.removesuffix(".ndjson").isdecimal() and file.isascii()

@@ -1,0 +1,177 @@
+"""Signed URLs of media files: kept in memory only, asked for in small batches, renewed before they expire.
+
+There are two sources. The storage API gives the URL of a single file in an answer of some 600 bytes, for data
+without labels, too. Label rows come with the URL of each of their files, whatever they consist of, but with
+all their labels. docs/media.md says what was measured.
+"""
+
+from collections.abc import Iterable, Mapping
+from contextlib import aclosing
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+from uuid import UUID
+
+import msgspec
+from anyio.to_thread import run_sync as in_thread
+
+from harvester.errors import BadInput, CredentialsRefused, SkipRow
+from harvester.fetch.pool import FailedRow, Pool
+from harvester.labels.extract import Extractor
+from harvester.labels.wire import PlanRow
+from harvester.media.unit_files import Place, UnitFacts
+
+if TYPE_CHECKING:
+    from harvester.encord.session import Session
+
+# A URL is renewed when less than this share of its life is left, or this many seconds if that is less.
+_MARGIN_SHARE, _MARGIN = 0.2, 30.0
+# Data types that one file each is of, so that the storage API has its URL.
+_SINGLE = frozenset({"image", "video", "pdf", "audio", "plain_text", "nifti", "time_series"})
+
+Source = Literal["storage", "label rows"]
+
+
+class Link(msgspec.Struct, frozen=True):
+    """A signed URL, which is a secret; when it expires, and the size of its file, if they are known."""
+
+    url: str
+    asked_at: datetime
+    expires: datetime | None = None
+    bytes: int | None = None
+
+    @classmethod
+    def of(cls, url: str, bytes: int | None = None) -> "Link":
+        """The link with this URL, received now."""
+        return cls(url, datetime.now(UTC), expiry_of(url), bytes)
+
+    def is_fresh(self) -> bool:
+        """Return whether the URL can still be used for a while."""
+        if self.expires is None:
+            return True
+        life = (self.expires - self.asked_at).total_seconds()
+        left = (self.expires - datetime.now(UTC)).total_seconds()
+        return left > min(_MARGIN, _MARGIN_SHARE * life)
+
+    def __repr__(self) -> str:
+        return "Link()"
+
+
+class RowLinks(msgspec.Struct):
+    """The links of one label row by place, or why there are none."""
+
+    links: dict[Place, Link] = {}
+    failed: FailedRow | None = None
+
+
+def expiry_of(url: str) -> datetime | None:
+    """Return when a signed URL expires, as far as its query says it: S3, Google, Azure, CloudFront."""
+    values = {name.lower(): value for name, value in parse_qsl(urlsplit(url).query)}
+    for store in ("x-amz", "x-goog"):
+        date, seconds = values.get(f"{store}-date", ""), values.get(f"{store}-expires", "")
+        try:
+            began = datetime.strptime(date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            return began + timedelta(seconds=int(seconds))
+        except (ValueError, OverflowError):
+            continue
+    try:
+        if "expires" in values:
+            return datetime.fromtimestamp(int(values["expires"]), UTC)
+        if "se" in values:
+            return datetime.fromisoformat(values["se"]).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None
+
+
+def source_of(row: PlanRow, units: Iterable[UnitFacts]) -> Source:
+    """Return where to ask for the URLs of a row."""
+    only = list(units)
+    single = row.data_type.lower() in _SINGLE and len(only) == 1 and only[0].space_id is None
+    return "storage" if (single and _is_uuid(row.backing_item_uuid)) or not row.label_hash else "label rows"
+
+
+class StorageSource:
+    """URLs from the storage API."""
+
+    def __init__(self, session: "Session") -> None:
+        self._session = session
+
+    async def ask(self, rows: list[PlanRow]) -> list[RowLinks | None]:
+        """Return the links of rows of a single file each, in the same order. Sends one request.
+
+        None: this way does not lead to it. If one of several items may not be read, the whole answer is an
+        error, so each is asked for alone.
+        """
+        known = [row for row in rows if _is_uuid(row.backing_item_uuid)]
+        try:
+            items = await self._items(known)
+        except (BadInput, CredentialsRefused) as error:
+            if len(rows) == 1:
+                said = SkipRow(error.message, failure="forbidden")
+                return [RowLinks(failed=FailedRow.of(rows[0], said, 1))]
+            return [(await self.ask([row]))[0] for row in rows]
+        return [
+            RowLinks({Place(row.data_hash, None, None): Link.of(item.url, item.bytes)})
+            if (item := items.get(_as_uuid(row.backing_item_uuid))) is not None and item.url
+            else None
+            for row in rows
+        ]
+
+    async def _items(self, rows: list[PlanRow]) -> Mapping[str, Any]:
+        if not rows:
+            return {}
+        uuids = [str(row.backing_item_uuid) for row in rows]
+        items = await in_thread(self._session.storage_items, uuids, abandon_on_cancel=True)
+        return {item.uuid: item for item in items}
+
+
+class LabelRowSource:
+    """URLs from label rows: in the records of their units, as `--signed-urls` has them."""
+
+    def __init__(self, pool: Pool, extractor: Extractor) -> None:
+        self._pool = pool
+        self._extractor = extractor
+
+    async def ask(self, rows: list[PlanRow]) -> list[RowLinks | None]:
+        """Return the links of rows, in the same order."""
+        found: dict[str | None, RowLinks] = {}
+        wanted = [msgspec.structs.replace(row, outcome=None) for row in rows]
+        async with aclosing(self._pool.stream(wanted, self._extractor)) as outcomes:
+            async for some, outcome in outcomes:
+                if isinstance(outcome, FailedRow):
+                    found[some[0].label_hash] = RowLinks(failed=outcome)
+                    continue
+                lines = b"".join(chain.from_iterable(kind.chunks for kind in outcome.lines.values()))
+                for unit in map(_decode_unit, lines.splitlines()):
+                    links = found.setdefault(unit.label_hash, RowLinks({}))
+                    links.links |= {place: Link.of(url) for place, url in unit.urls()}
+        return [_without_borrowed(found[row.label_hash]) if row.label_hash in found else None for row in rows]
+
+
+_decode_unit = msgspec.json.Decoder(UnitFacts).decode
+
+
+def _without_borrowed(row: RowLinks) -> RowLinks:
+    """Leave out the links of spaces that have none of their own, and those that are not signed.
+
+    The record of a space without a link names the data unit's file.
+    """
+    own = {place.unit_hash: link.url for place, link in row.links.items() if place.space_id is None}
+    for place, link in list(row.links.items()):
+        borrowed = link.url == own.get(place.unit_hash)
+        if place.space_id not in (None, "root") and (borrowed or "?" not in link.url):
+            del row.links[place]
+    return row
+
+
+def _is_uuid(text: str | None) -> bool:
+    try:
+        return text is not None and bool(UUID(text))
+    except ValueError:
+        return False
+
+
+def _as_uuid(text: str | None) -> str:
+    return str(UUID(text)) if _is_uuid(text) else ""

@@ -1,0 +1,223 @@
+"""Which files are wanted, and which of them are there: in a temporary database, so that memory stays flat."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import groupby
+from typing import Any
+
+import msgspec
+
+from harvester.errors import BadInput, Unsound
+from harvester.events import one_line
+from harvester.labels.wire import PlanRow
+from harvester.live import live_records
+from harvester.media.index import FailedMedia, StoredMedia, line_of
+from harvester.media.options import MediaOptions
+from harvester.media.unit_files import MediaFile, UnitFacts
+from harvester.output.generations import folder_of
+from harvester.output.layout import LISTING
+from harvester.output.lines import read_lines
+from harvester.output.manifest import Manifest
+from harvester.output.target import Target
+from harvester.plan.sorting import scratch
+
+_TABLES = (
+    "listing (label PRIMARY KEY, line) WITHOUT ROWID",
+    "wanted (number INTEGER PRIMARY KEY, plan, units)",
+    "stored (path PRIMARY KEY, line) WITHOUT ROWID",
+    "failed (path PRIMARY KEY, number, line) WITHOUT ROWID",
+    "without (path PRIMARY KEY, kind) WITHOUT ROWID",
+)
+
+_encode = msgspec.json.encode
+_read_row = msgspec.json.Decoder(PlanRow).decode
+_read_units = msgspec.json.Decoder(list[UnitFacts]).decode
+_read_stored = msgspec.json.Decoder(StoredMedia).decode
+
+
+class WantedRow(msgspec.Struct):
+    """A label row, and those of its units whose files are wanted."""
+
+    number: int
+    row: PlanRow
+    units: list[UnitFacts]
+
+
+@contextmanager
+def wanted_media() -> Iterator["WantedMedia"]:
+    """Open an empty list of wanted files. It is used by one thread at a time."""
+    with scratch(*_TABLES) as database:
+        yield WantedMedia(database)
+
+
+class WantedMedia:
+    """The wanted files of an export, by label row, and what has become of them."""
+
+    def __init__(self, database: sqlite3.Connection) -> None:
+        self._database = database
+        self.files = 0  # wanted, as far as that is known before their URLs are
+
+    # -- what is wanted ----------------------------------------------------------------------------
+
+    def fill(self, target: Target, manifest: Manifest, options: MediaOptions) -> None:
+        """Find the wanted units of a finished export. Blocking.
+
+        Raises:
+            BadInput: the export has no records of units.
+            Unsound: it is damaged.
+        """
+        if "units" not in manifest.options.kinds:
+            raise BadInput(
+                f"{one_line(target.name)} has no records of units: export it with --emit units,..."
+            )
+        folder = folder_of(target, len(manifest.generations))
+        rows = self._listed(folder)
+        with_label = ((row.label_hash, line) for line, row in rows if row.label_hash)
+        self._database.executemany("INSERT OR IGNORE INTO listing VALUES (?, ?)", with_label)
+        records: Iterator[Any] = live_records(target.name, kinds=["units"])
+        for label_hash, group in groupby(records, key=lambda record: record["label_hash"]):
+            units = [unit for record in group if _is_wanted(unit := _unit(record), options)]
+            if units and (row := self._row_of(label_hash)) is not None:
+                self._add(row, units)
+        if options.only == "all":
+            for _, row in self._listed(folder):
+                unit = _unit_of(row)
+                if row.label_hash is None and _is_wanted(unit, options):
+                    self._add(row, [unit])
+
+    def _listed(self, folder: Target) -> Iterator[tuple[bytes, PlanRow]]:
+        return ((line, _read_row(line)) for line in read_lines(folder, LISTING))
+
+    def _row_of(self, label_hash: str) -> PlanRow | None:
+        found = self._database.execute("SELECT line FROM listing WHERE label = ?", (label_hash,)).fetchone()
+        return _read_row(found[0]) if found else None
+
+    def _add(self, row: PlanRow, units: list[UnitFacts]) -> None:
+        self.files += sum(len(unit.files()) for unit in units if not unit.is_composite)
+        values = (_encode(row), _encode(units))
+        self._database.execute("INSERT INTO wanted (plan, units) VALUES (?, ?)", values)
+
+    def rows(self) -> Iterator[WantedRow]:
+        """Yield all wanted rows in order."""
+        last = 0
+        while found := self._database.execute(
+            "SELECT number, plan, units FROM wanted WHERE number > ? ORDER BY number LIMIT 100", (last,)
+        ).fetchall():
+            for number, plan, units in found:
+                yield WantedRow(number, _read_row(plan), _read_units(units))
+            last = found[-1][0]
+
+    def missing(self) -> Iterator[WantedRow]:
+        """Yield the rows of which a file is not there, with the units that it is of."""
+        for wanted in self.rows():
+            several = len(wanted.units) > 1
+            wanted.units = [
+                unit
+                for unit in wanted.units
+                if not (unit.is_composite and several) and not self._has_all(unit)
+            ]
+            if wanted.units:
+                yield wanted
+
+    def _has_all(self, unit: UnitFacts) -> bool:
+        only = self.stored(unit.only_file().path)
+        return only is not None or all(self.stored(file.path) for file in unit.files())
+
+    # -- what has become of it -----------------------------------------------------------------------
+
+    def store(self, stored: StoredMedia) -> None:
+        """Note that a file is there."""
+        self._database.execute("INSERT OR REPLACE INTO stored VALUES (?, ?)", (stored.path, _encode(stored)))
+
+    def stored(self, path: str) -> StoredMedia | None:
+        """Return the file of that name if it is there."""
+        found = self._database.execute("SELECT line FROM stored WHERE path = ?", (path,)).fetchone()
+        return _read_stored(found[0]) if found else None
+
+    def lose(self, path: str) -> None:
+        """Note that a file is not there, or not as it should be."""
+        self._database.execute("DELETE FROM stored WHERE path = ?", (path,))
+
+    def there(self) -> tuple[int, int]:
+        """Return the number of wanted files that are there, and their bytes."""
+        paths = dict.fromkeys(self.paths())
+        found = [stored for path in paths if (stored := self.stored(path)) is not None]
+        return len(found), sum(stored.bytes for stored in found)
+
+    def fail(self, wanted: WantedRow, file: MediaFile, failed: FailedMedia) -> None:
+        """Note that a file could not be had."""
+        values = (file.path, wanted.number, _encode(failed) + b"\n")
+        self._database.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", values)
+
+    def is_without(self, file: MediaFile) -> None:
+        """Note that the platform has no file of that unit or space."""
+        kind = f"{file.data_type or 'unknown'}" + (" space" if file.space_id is not None else "")
+        self._database.execute("INSERT OR REPLACE INTO without VALUES (?, ?)", (file.path, kind))
+
+    def without_file(self) -> dict[str, int]:
+        """Return the number of units and spaces that have no file, by data type."""
+        return dict(self._database.execute("SELECT kind, count(*) FROM without GROUP BY kind ORDER BY kind"))
+
+    def index_lines(self) -> Iterator[bytes]:
+        """Yield the lines of the index, in the order of the rows."""
+        for wanted in self.rows():
+            for unit in wanted.units:
+                for file in _candidates(unit):
+                    if (stored := self.stored(file.path)) is not None:
+                        yield line_of(file, stored)
+
+    def failed_lines(self) -> Iterator[bytes]:
+        """Yield the lines of the list of failed files, in the order of the rows."""
+        found = self._database.execute("SELECT line FROM failed ORDER BY number, path")
+        return (line for (line,) in found)
+
+    def failed(self) -> int:
+        """Return how many files could not be had."""
+        return int(self._database.execute("SELECT count(*) FROM failed").fetchone()[0])
+
+    def paths(self) -> Iterator[str]:
+        """Yield the names that wanted files may have."""
+        for wanted in self.rows():
+            for unit in wanted.units:
+                yield from (file.path for file in _candidates(unit))
+
+
+def _candidates(unit: UnitFacts) -> Iterable[MediaFile]:
+    files = unit.files()
+    only = unit.only_file()
+    return files if files == [only] else [*files, only]
+
+
+def _is_wanted(unit: UnitFacts, options: MediaOptions) -> bool:
+    if options.data_types and unit.data_type not in options.data_types:
+        return False
+    records = (unit.objects or 0) + (unit.classifications or 0)
+    match options.only:
+        case "labelled":
+            return records > 0
+        case "empty":
+            return records == 0
+    return True
+
+
+def _unit(record: Any) -> UnitFacts:
+    try:
+        return msgspec.convert(record, UnitFacts)
+    except msgspec.ValidationError as error:
+        raise Unsound(f"the export has a line that is no record of a unit: {error}") from error
+
+
+def _unit_of(row: PlanRow) -> UnitFacts:
+    """The unit of a row without labels, as far as the listing knows it."""
+    return UnitFacts(
+        label_hash=None,
+        branch_name=row.branch_name,
+        data_hash=row.data_hash,
+        data_type=row.data_type.lower(),  # in the listing it is in upper case
+        unit_hash=row.data_hash,
+        file_name=row.data_title,
+        width=row.width,
+        height=row.height,
+        number_of_frames=row.number_of_frames,
+    )

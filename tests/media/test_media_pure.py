@@ -1,0 +1,235 @@
+"""Names, checksums, URLs and answers of stores: what media do without a network."""
+
+import base64
+import hashlib
+import zlib
+from datetime import UTC, datetime
+
+import pytest
+
+from harvester.errors import RateLimited, SkipRow, Unavailable
+from harvester.media.answers_of_stores import LinkRefused, check_content, is_complete, start_of
+from harvester.media.checksums import Hashes, checksums_of
+from harvester.media.file_names import extension, stem_of
+from harvester.media.links import Link, expiry_of
+from harvester.media.safe_urls import UrlRefused, UrlRules
+from harvester.media.unit_files import SliceFacts, UnitFacts
+
+MD5 = hashlib.md5(b"file").digest()
+
+
+@pytest.mark.parametrize(
+    ("title", "mime_type", "expected"),
+    [
+        ("street.JPG", None, "jpg"),
+        ("scan.nii.gz", None, "nii.gz"),
+        ("report.2024", "application/pdf", "pdf"),
+        ("v1.2", "image/png", "png"),
+        ("no extension", "application/dicom", "dcm"),
+        ("a.b/../../c", "video/mp4", "mp4"),
+        ("x.jpg?token=1", None, "bin"),
+        (".jpg", "image/jpeg", "jpg"),
+        ("x.jp\u202eg", None, "bin"),
+        (None, None, "bin"),
+        (None, "text/plain; charset=utf-8", "txt"),
+    ],
+)
+def test_an_extension_comes_from_the_title_or_the_mime_type(
+    title: str | None, mime_type: str | None, expected: str
+) -> None:
+    """What is no extension is not taken for one, and nothing of a title but that ends up in a name."""
+    assert extension(title, mime_type) == expected
+
+
+def test_a_name_is_a_hash_whatever_the_server_sends() -> None:
+    """A hash stays; any other text becomes a digest. Spaces are always digests."""
+    assert stem_of("0a7cfa86-1100", None) == "0a7cfa86-1100"
+    odd = {stem_of(text, None) for text in ("../x", "a/b", "", ".hidden", "x" * 65, "a b")}
+    assert len(odd) == 6
+    assert all(len(name) == 32 and name.isalnum() for name in odd)
+    assert stem_of("a", "gs://bucket/x").startswith("a-")
+
+
+def test_a_unit_with_slices_has_a_folder_and_one_without_has_a_file() -> None:
+    """The number of a slice is its name; the layer that the image itself is has the image's file."""
+    unit = UnitFacts("l", "main", "d", "dicom", "d", "series", mime_type="application/dicom")
+    assert [file.path for file in unit.files()] == ["d.dcm"]
+    sliced = UnitFacts("l", "main", "d", "dicom", "d", "s", slices=[SliceFacts(7, "x.dcm"), SliceFacts(8)])
+    assert [file.path for file in sliced.files()] == ["d/00007.dcm", "d/00008.bin"]
+    assert sliced.only_file().path == "d.bin"
+    root = UnitFacts("l", "main", "d", "image", "d", "a.png", space_id="root")
+    assert root.only_file().path == "d.png"
+
+
+def test_checksums_are_found_where_stores_write_them() -> None:
+    """Google, Azure and Amazon; a part's Content-MD5 is not asked for, since only whole answers are read."""
+    text = base64.b64encode(MD5).decode()
+    sha256 = base64.b64encode(hashlib.sha256(b"file").digest()).decode()
+    crc32 = base64.b64encode(zlib.crc32(b"file").to_bytes(4, "big")).decode()
+    assert checksums_of({"x-goog-hash": f"crc32c=AAAAAA==, md5={text}"}) == {"md5": MD5.hex()}
+    assert checksums_of({"Content-MD5": text}) == {"md5": MD5.hex()}
+    assert checksums_of({"x-ms-blob-content-md5": text}) == {"md5": MD5.hex()}
+    assert checksums_of({"x-amz-checksum-sha256": sha256}) == {"sha256": hashlib.sha256(b"file").hexdigest()}
+    assert checksums_of({"x-amz-checksum-crc32": crc32}) == {"crc32": f"{zlib.crc32(b'file'):08x}"}
+    assert checksums_of({"x-amz-checksum-crc32": crc32, "x-amz-checksum-type": "COMPOSITE"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_md5"),
+    [
+        ({"x-amz-request-id": "1"}, True),
+        ({"Server": "AmazonS3"}, True),
+        ({"Server": "nginx"}, False),
+        ({"x-amz-request-id": "1", "x-amz-server-side-encryption": "aws:kms"}, False),
+        ({"x-amz-request-id": "1", "x-amz-server-side-encryption-customer-algorithm": "AES256"}, False),
+    ],
+)
+def test_an_etag_is_a_checksum_only_where_it_is_one(headers: dict[str, str], is_md5: bool) -> None:
+    """Amazon's, of an object that is neither in parts nor encrypted with a key of its own."""
+    assert ("md5" in checksums_of(headers | {"ETag": f'"{MD5.hex()}"'})) is is_md5
+    assert "md5" not in checksums_of(headers | {"ETag": f'"{MD5.hex()}-2"'})
+
+
+def test_hashes_tell_which_checksum_is_wrong() -> None:
+    """Any number of pieces, any of the algorithms."""
+    hashes = Hashes()
+    hashes.expect({"md5": MD5.hex(), "crc32": f"{zlib.crc32(b'file'):08x}"})
+    hashes.update(b"fi")
+    hashes.update(b"le")
+    assert hashes.differs() is None
+    assert hashes.sha256 == hashlib.sha256(b"file").hexdigest()
+    hashes.update(b"!")
+    assert hashes.differs() == "md5"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("X-Amz-Date=20261201T100000Z&X-Amz-Expires=60", datetime(2026, 12, 1, 10, 1, tzinfo=UTC)),
+        ("x-goog-date=20261201T100000Z&X-Goog-Expires=60", datetime(2026, 12, 1, 10, 1, tzinfo=UTC)),
+        ("Expires=1796119260&Signature=x", datetime(2026, 12, 1, 10, 1, tzinfo=UTC)),
+        ("se=2026-12-01T10%3A01%3A00Z&sig=x", datetime(2026, 12, 1, 10, 1, tzinfo=UTC)),
+        ("X-Amz-Date=no&X-Amz-Expires=60", None),
+        ("se=soon", None),
+        ("", None),
+    ],
+)
+def test_the_end_of_a_url_is_read_from_its_query(query: str, expected: datetime | None) -> None:
+    """As each store writes it; None where it does not say."""
+    assert expiry_of(f"https://store.example/a?{query}") == expected
+
+
+def test_a_link_shows_nothing_of_its_url() -> None:
+    """Not in a traceback, not in a log."""
+    assert "secret" not in repr(Link.of("https://h/secret?sig=secret"))
+
+
+PUBLIC = UrlRules.of("https://api.encord.com")
+LOCAL = UrlRules.of("https://127.0.0.1:8443")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://storage.googleapis.com/a",
+        "ftp://h/a",
+        "file:///etc/passwd",
+        "https://user:pw@h/a",
+        "https:///a",
+        "https://h/a b",
+        "https://h/\n",
+        "https://[::1",
+        "https://127.0.0.1/a",
+        "https://169.254.169.254/latest/meta-data",
+        "https://10.0.0.1/a",
+        "https://[::ffff:10.0.0.1]/a",
+        "https://[64:ff9b::a00:1]/a",
+        "https://[fd00::1]/a",
+        "https://0.0.0.0/a",
+        "https://224.0.0.1/a",
+    ],
+)
+def test_a_url_that_is_not_https_to_a_public_address_is_refused(url: str) -> None:
+    """Whatever a server sends."""
+    with pytest.raises(UrlRefused) as refused:
+        PUBLIC.check_url(url)
+    assert "meta-data" not in str(refused.value)
+
+
+def test_loopback_is_allowed_while_the_api_is_there() -> None:
+    """By http too, but never after a redirect; no other private address comes with it."""
+    LOCAL.check_url("http://127.0.0.1:9/a")
+    LOCAL.check_url("https://localhost:9/a", redirected=True)
+    for url in ("http://10.0.0.1/a", "https://10.0.0.1/a"):
+        with pytest.raises(UrlRefused):
+            LOCAL.check_url(url)
+    with pytest.raises(UrlRefused, match="redirect is not https"):
+        LOCAL.check_url("http://127.0.0.1:9/a", redirected=True)
+
+
+def test_a_private_host_is_allowed_by_name_only() -> None:
+    """`--allow-private HOST`: that host, at any address, and no other."""
+    rules = UrlRules.of("https://api.encord.com", ["minio.corp", "10.0.0.7"])
+    rules.check_address("minio.corp", "10.1.2.3")
+    rules.check_url("https://10.0.0.7/a")
+    with pytest.raises(UrlRefused, match=r"--allow-private other\.corp"):
+        rules.check_address("other.corp", "10.1.2.3")
+    with pytest.raises(UrlRefused):
+        rules.check_address("evil.example", "127.0.0.1")
+    PUBLIC.check_address("storage.googleapis.com", "142.250.185.91")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "code"),
+    [
+        (400, LinkRefused, None),
+        (403, LinkRefused, None),
+        (404, SkipRow, "gone"),
+        (410, SkipRow, "gone"),
+        (418, SkipRow, "unreadable"),
+        (429, RateLimited, None),
+        (500, Unavailable, None),
+        (503, Unavailable, None),
+    ],
+)
+def test_a_status_says_what_to_do_next(status: int, error: type[Exception], code: str | None) -> None:
+    """Another URL, another attempt, or giving up."""
+    with pytest.raises(error) as raised:
+        start_of(status, {"Retry-After": "3"}, asked_from=0)
+    if code:
+        assert raised.value.failure == code
+    if status in (429, 503):
+        assert raised.value.retry_after == 3
+
+
+def test_a_part_is_taken_only_if_it_is_the_one_that_was_asked_for() -> None:
+    """The rest of the file from there to its end."""
+    start = start_of(206, {"Content-Range": "bytes 5-9/10", "ETag": '"a"'}, asked_from=5)
+    assert (start.first, start.total, start.validator) == (5, 10, '"a"')
+    for wrong in ("bytes 4-9/10", "bytes 5-8/10", "bytes 5-9/*", "pages 5-9/10", ""):
+        with pytest.raises(Unavailable):
+            start_of(206, {"Content-Range": wrong}, asked_from=5)
+    assert is_complete({"Content-Range": "bytes */10"}, 10)
+    assert not is_complete({"Content-Range": "bytes */10"}, 9)
+
+
+def test_a_weak_etag_does_not_identify_bytes() -> None:
+    """Then a file is begun anew; without any, its date does (RFC 9110)."""
+    assert start_of(200, {"ETag": 'W/"a"'}, asked_from=0).validator is None
+    assert start_of(200, {"Last-Modified": "x"}, asked_from=0).validator == "x"
+
+
+def test_a_web_page_is_no_picture() -> None:
+    """By its type or by its first bytes; where the file may be a page, it is one."""
+    for data, kind in ((b"\xff\xd8", "text/html"), (b"\n<!DOCTYPE html>", "image/jpeg"), (b"<html>", "")):
+        with pytest.raises(SkipRow, match="web page"):
+            check_content(data, {"Content-Type": kind}, "image/jpeg", "a.jpg")
+    check_content(b"<html>", {"Content-Type": "text/html"}, None, "a.html")
+    check_content(b"<html>", {"Content-Type": "text/html"}, "text/plain", "a.bin")
+    check_content(b"\xff\xd8", {"Content-Type": "image/jpeg"}, "image/jpeg", "a.jpg")
+
+
+def test_a_compressed_answer_is_no_file() -> None:
+    """It was asked for as it is."""
+    with pytest.raises(SkipRow, match="compressed"):
+        start_of(200, {"Content-Encoding": "gzip"}, asked_from=0)
