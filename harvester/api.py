@@ -155,7 +155,7 @@ async def export_async(
         filters: called from several threads at once, in no order. The export stores their names, and refuses
             to go on with others. A function that cannot be imported is named by a digest of what it does; it
             may depend on plain values only.
-        retry_failed: harvest the parts that hold failed rows again.
+        retry_failed: ask for the rows that failed again, and for no others.
         settle: harvest the rows edited since the plan was frozen again, once.
         stopping: once set, the work ends in good order. To be set in the event loop's thread, e.g. in
             `on_event`.

@@ -39,7 +39,7 @@ async def export(
     """Export what `job` names into `target`, or resume where an earlier run stopped.
 
     Args:
-        retry_failed: harvest parts with failed rows again.
+        retry_failed: fetch the rows that failed again, and no others.
         settle: harvest rows again, once, if they were edited after the plan was frozen.
         functions: by name, filters of the job's selection that cannot be imported from a module.
 

@@ -1,14 +1,14 @@
 """Harvest ONE part: fetch -> extract -> filter -> write. The unit of work of every engine."""
 
 from collections import Counter
-from collections.abc import AsyncIterable, Iterable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Sequence
+from contextlib import aclosing, closing
 from functools import partial
 from typing import Protocol
 
 import anyio
-import anyio.to_thread
 import msgspec
+from anyio.to_thread import run_sync as in_thread
 
 from harvester.events import Counters
 from harvester.fetch.pool import FailedRow, Pool
@@ -17,7 +17,9 @@ from harvester.labels.extract import Extracted, Extractor
 from harvester.labels.notes import Note
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
+from harvester.output.merging import failed_in, merge_part, part_with_failures
 from harvester.output.ndjson import PartWriter
+from harvester.output.scratch_files import ScratchFiles
 from harvester.output.target import Target, open_target
 from harvester.settings import Connection
 
@@ -27,7 +29,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     `target` names the place whose lock is held, `folder` what of it is the export's, if not all, and `token`
     is the lock's (see `Target.opened_as`); `plan` is the digest of the frozen plan in there. `row_bytes` is
-    what a label row weighed on average in an earlier run, if that is known.
+    what a label row weighed on average in an earlier run, if that is known. `retry_failed`: of a part that is
+    there already, the failed rows are fetched again.
     """
 
     connection: Connection
@@ -37,6 +40,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
     token: str = ""
     plan: str
     row_bytes: float | None = None
+    retry_failed: bool = False
 
     def open_target(self) -> Target:
         """Where the parts go, in a process that does not hold the lock itself. Touches nothing yet."""
@@ -97,41 +101,77 @@ async def harvest_part(
 ) -> Commit:
     """Harvest part number `part` of the plan, which has the rows `rows`, and commit it to `target`.
 
-    If it fails or is cancelled, its files are deleted. Raises what `harvest_rows` raises, and CannotFinishNow
-    if the target cannot be written.
+    If it fails or is cancelled, its files are deleted. With `work.retry_failed`, a part that is there already
+    keeps its rows, and only those that failed are fetched. Raises what `harvest_rows` raises, and
+    CannotFinishNow if the target cannot be written.
     """
+    fetch = partial(_fetch_part, part, work=work, pool=pool, extractor=extractor, counters=counters)
+    if work.retry_failed and (former := await in_thread(part_with_failures, target, work.plan, part)):
+        return await _retry_failed(former, rows, fetch, work, target, counters)
+    writer = PartWriter(target, part, work.job.format.compress)
+    try:
+        commit = await fetch(rows, writer)
+        await in_thread(write_commit, target, commit)
+    except BaseException:
+        with anyio.CancelScope(shield=True):
+            await in_thread(writer.discard)
+        raise
+    return commit
+
+
+async def _fetch_part(
+    part: int,
+    rows: Sequence[PlanRow],
+    writer: PartWriter,
+    *,
+    work: Work,
+    pool: Pool,
+    extractor: Extractor,
+    counters: Counters,
+) -> Commit:
+    """Harvest rows of a part, and make its files durable. Return the commit record, which is not written."""
     outcomes = Counter(row.outcome for row in rows)
     counters.unlabelled += outcomes["unlabelled"]
     counters.filtered += outcomes["filtered"]
-    writer = PartWriter(target, part, work.job.format.compress)
-    try:
-        tally = await harvest_rows(
-            (row for row in rows if row.outcome is None), pool=pool, extractor=extractor, sink=writer
-        )
-        notes = writer.notes(without=("stale",) if pool.clocks_differ else ())
-        counters.notes += sum(notes.values())
-        # In a thread, because fsync blocks.
-        files = await anyio.to_thread.run_sync(writer.close)
-        commit = Commit(
-            part=part,
-            plan=work.plan,
-            rows={
-                "harvested": tally.harvested,
-                "unlabelled": outcomes["unlabelled"],
-                "filtered": outcomes["filtered"],
-                "failed": tally.failed,
-            },
-            harvested_ids=tally.harvested_ids.hexdigest(),
-            records=tally.records,
-            files=files,
-            notes=notes,
-            lacking=None if tally.lacking is None else sorted(tally.lacking),
-        )
-        await anyio.to_thread.run_sync(write_commit, target, commit)
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(writer.discard)
-        raise
+    tally = await harvest_rows(
+        (row for row in rows if row.outcome is None), pool=pool, extractor=extractor, sink=writer
+    )
+    notes = writer.notes(without=("stale",) if pool.clocks_differ else ())
+    counters.notes += sum(notes.values())
+    return Commit(
+        part=part,
+        plan=work.plan,
+        rows={
+            "harvested": tally.harvested,
+            "unlabelled": outcomes["unlabelled"],
+            "filtered": outcomes["filtered"],
+            "failed": tally.failed,
+        },
+        harvested_ids=tally.harvested_ids.hexdigest(),
+        records=tally.records,
+        files=await in_thread(writer.close),  # in a thread, because fsync blocks
+        notes=notes,
+        lacking=None if tally.lacking is None else sorted(tally.lacking),
+    )
+
+
+async def _retry_failed(
+    former: Commit,
+    rows: Sequence[PlanRow],
+    fetch: Callable[[Sequence[PlanRow], PartWriter], Awaitable[Commit]],
+    work: Work,
+    target: Target,
+    counters: Counters,
+) -> Commit:
+    """Fetch the failed rows of a part, into temporary files, and merge them into the part."""
+    failed = await in_thread(failed_in, target, former)
+    with closing(ScratchFiles()) as beside:
+        again = [row for row in rows if row.label_hash in failed]
+        fresh = await fetch(again, PartWriter(beside, former.part))
+        compression = work.job.format.compress
+        merge = partial(merge_part, target, former, rows, beside=beside, fresh=fresh, compression=compression)
+        commit = await in_thread(merge)
+    counters.add(former.counted | {"failed": 0})
     return commit
 
 
@@ -161,7 +201,7 @@ async def harvest_rows(
                 if lines.size:
                     write = partial(sink.write, kind, lines.chunks, outcome.written[kind], outcome.rows[kind])
                     if sink.would_flush(kind, lines.size):  # in a thread: it compresses and writes
-                        await anyio.to_thread.run_sync(write)
+                        await in_thread(write)
                     else:
                         write()
     return tally

@@ -69,6 +69,7 @@ class Run:
         self._reader = reader
         self._began = anyio.current_time()
         self._pace: list[tuple[float, int]] = []
+        self._reopened: dict[int, int] = {}  # parts with failed rows -> rows that were harvested before
 
     # -- plan ---------------------------------------------------------------------------------------
 
@@ -118,11 +119,16 @@ class Run:
         return self._standing.manifest is not None
 
     async def reopen_failed(self) -> None:
-        """Drop the parts with failed rows, so that they are harvested again."""
-        failed = {part for part, commit in self._standing.commits.items() if commit.rows["failed"]}
+        """Have the failed rows fetched again. The parts that they are in stay, until they are replaced."""
+        commits = self._standing.commits
+        failed = [part for part, commit in commits.items() if commit.rows["failed"]]
         if failed:
-            await in_thread(discard_parts, self._target, failed)
-            self._forget(failed)
+            await in_thread(discard_parts, self._target, ())
+            self._standing.manifest = None
+        for part in failed:
+            commit = commits.pop(part)
+            self._counters.add(commit.counted, times=-1)
+            self._reopened[part] = commit.rows["harvested"]
 
     def _forget(self, parts: Iterable[int]) -> None:
         """Take dropped parts out of the state and out of the counters."""
@@ -160,6 +166,7 @@ class Run:
             token=token,
             plan=self._plan.digest,
             row_bytes=self._source.row_bytes,
+            retry_failed=bool(self._reopened),
         )
         run: Callable[..., Any] = partial(processes.run, work)
         if job.limits.engine == "dask":
@@ -181,7 +188,7 @@ class Run:
 
     def _committed(self, commit: Commit) -> None:
         self._standing.commits[commit.part] = commit
-        self._committed_rows += commit.rows["harvested"]
+        self._committed_rows += commit.rows["harvested"] - self._reopened.pop(commit.part, 0)
         self._pace.append((self.seconds, self._committed_rows))
         if len(self._pace) > _PACE:
             del self._pace[:-1:2]  # drop every second point, which bounds the list; keep the last one

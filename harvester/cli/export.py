@@ -35,7 +35,9 @@ Output = Annotated[
         show_default=False,
     ),
 ]  # fmt: skip
-RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Harvest parts with failed rows again.")]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Fetch the rows that failed again, and no others.")
+]
 Settle = Annotated[
     bool, typer.Option("--settle", help="Harvest rows edited since the export began again, once.")
 ]

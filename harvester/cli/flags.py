@@ -194,6 +194,10 @@ CONVERT = Group(
         Flag("task", "--task", "What a model is to learn.", "TASK", words="lower"),
         Flag("media", "--media", "Directory with the files that the labels are of.", "DIR"),
         Flag("every_frame", "--every-frame", "Add frames of videos without objects."),
+        Flag(
+            "classification", "--classification", "With --task classify: whose answers are classes.", "NAME"
+        ),
+        Flag("boxes", "--boxes", "Take boxes for areas, in masks and segments."),
     ),
     ConvertOptions,
 )

@@ -17,7 +17,11 @@ from harvester.errors import BadInput, how_to_install
 from harvester.schema import Kind
 
 # The class of each format. Its module is imported when it is used: it may need libraries of an extra.
-FORMATS: Mapping[str, str] = {"parquet": "harvester.datasets.parquet:Parquet"}
+FORMATS: Mapping[str, str] = {
+    "parquet": "harvester.datasets.parquet:Parquet",
+    "yolo": "harvester.datasets.yolo:Yolo",
+    "masks": "harvester.datasets.masks:Masks",
+}
 
 
 class DatasetFormat(Protocol):

@@ -44,6 +44,7 @@ class LabelledUnit(msgspec.Struct, gc=False):
     space_id: str | None = None
     mime_type: str | None = None
     fps: float | None = None
+    sequence: int | None = None
     number_of_frames: int | None = None
     slices: list[SliceItem] | None = None
 
@@ -110,7 +111,7 @@ class _Listed(msgspec.Struct, gc=False):
 class Pictures:
     """The images of one label row, in the order of its records.
 
-    Once all images have been taken, `no_image` is the number of objects that are on no image, and `shown`
+    Once all images have been taken, `no_image` counts objects that are on no image, by shape, and `shown`
     are the positions in `units` of those of which there is an image.
     """
 
@@ -125,7 +126,7 @@ class Pictures:
             every_frame: whether frames and slices without objects are images, too.
         """
         self.units = list(units)
-        self.no_image = 0
+        self.no_image: Counter[str | None] = Counter()
         self.shown: set[int] = set()
         self._objects = objects
         self._every_frame = every_frame
@@ -139,7 +140,7 @@ class Pictures:
             at = self._position.get((unit_hash, space_id), -1)
             medium = self.units[at].medium if at >= 0 else None
             if medium is None or (frame is None and medium != "image"):
-                self.no_image += len(objects)
+                self.no_image.update(one.shape for one in objects)
                 continue
             number = 0 if medium == "image" or frame is None else frame
             yield from self._empty((at, number))

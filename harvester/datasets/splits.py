@@ -20,7 +20,7 @@ _SHARE = re.compile(r"-?\d{0,9}\.?\d{0,18}")  # a decimal of a size that can be 
 _POSITIONS = 2**64
 
 _REMEMBERED = 1000  # keys that are kept to look for a seed that fills every split
-_MOST_SEEDS = 1_000_000  # hashes that are computed to find one: about a second
+_MOST_HASHES = 200_000  # that are computed to find one: about a second
 
 
 class _Share(NamedTuple):
@@ -80,7 +80,7 @@ class Splits:
 
     def _seed_that_fills(self) -> int | None:
         """Return the smallest seed with which the remembered keys fill every split, or None."""
-        for seed in range(_MOST_SEEDS // len(self._keys)):
+        for seed in range(_MOST_HASHES // len(self._keys)):
             missing = set(self.names)
             for key in self._keys:
                 missing.discard(_split_of(self._shares, seed, key))

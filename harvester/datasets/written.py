@@ -60,11 +60,13 @@ class Output:
         with self.create(name) as file:
             file.write(data)
 
-    def adopt(self, name: str) -> None:
+    def adopt(self, name: str) -> WrittenFile:
         """Count a file that was made in `directory` by other means, such as a hard link. Reads all of it."""
         with self._target.open(name) as file:
             found = hashlib.file_digest(cast(Any, file), "sha256")
-            self._files[name] = WrittenFile(name, os.fstat(file.fileno()).st_size, found.hexdigest())
+            size = os.fstat(file.fileno()).st_size
+        self._files[name] = WrittenFile(name, size, found.hexdigest())
+        return self._files[name]
 
 
 class _SyncedAtTheEnd(FileSystem):

@@ -218,7 +218,7 @@ class _Export:
     async def _harvest(self, part: int, rows: list[PlanRow]) -> Done:
         # The part exists already if an earlier worker was lost after the commit, before its result arrived.
         commit = await in_thread(read_commit, self._target, self._work.plan, part)
-        if commit is None:
+        if commit is None or (self._work.retry_failed and commit.rows["failed"]):
             commit = await self._harvest_part(part, rows)
         said, self._said = self._said, []
         before, self._told = self._told, self._counters.snapshot()

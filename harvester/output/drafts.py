@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from harvester.output.folders import FileSystem, open_file, refuse_irregular
 
@@ -33,6 +33,16 @@ class Draft(Protocol):
 
     def discard(self) -> None:
         """Delete the draft. Never raises. Does nothing if the draft was committed or discarded before."""
+
+
+class Files(Protocol):
+    """A place for the files of a part: a target, or beside it."""
+
+    def open(self, name: str) -> BinaryIO:
+        """Open a file for reading in pieces."""
+
+    def create(self, name: str) -> Draft:
+        """Start a file that is written in pieces."""
 
 
 class Partial(Protocol):

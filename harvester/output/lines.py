@@ -13,6 +13,7 @@ from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.commit import PartFile
 from harvester.output.compression import DAMAGE, decompressed
+from harvester.output.drafts import Files
 from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.planfile import PlainFile
 from harvester.output.target import Target
@@ -40,7 +41,7 @@ _WORD = {
 }
 
 
-def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) -> str | None:
+def check_file(target: Files, file: PartFile, expected: Callable[[str], bool]) -> str | None:
     """Return what is wrong with a part's file, or None. Reads the file once, and holds one line in memory.
 
     `expected` is called with the label hash of each record, once for consecutive records of the same row, and
@@ -69,7 +70,7 @@ def check_file(target: Target, file: PartFile, expected: Callable[[str], bool]) 
     return problem
 
 
-def read_lines(target: Target, name: str) -> Iterator[bytes]:
+def read_lines(target: Files, name: str) -> Iterator[bytes]:
     """Yield the lines of a part's file, with newlines, decompressing as they are consumed.
 
     Raises CannotFinishNow if the file is damaged.
@@ -101,12 +102,12 @@ def checked_lines(target: Target, file: PartFile | PlainFile) -> Iterator[bytes]
 
 
 class FailedLabel(msgspec.Struct):
-    """A line of ``failed-*.ndjson``, of which only the label hash is read."""
+    """A line of ``failed-*.ndjson`` or of another kind, of which only the label hash is read."""
 
     label_hash: str
 
 
-def read_as(target: Target, name: str, type: type[T]) -> Iterator[T]:
+def read_as(target: Files, name: str, type: type[T]) -> Iterator[T]:
     """Yield the lines of a part's file as structures. Raises CannotFinishNow if the file is damaged."""
     decode = msgspec.json.Decoder(type).decode
     for number, line in enumerate(read_lines(target, name), 1):
@@ -114,6 +115,19 @@ def read_as(target: Target, name: str, type: type[T]) -> Iterator[T]:
             yield decode(line)
         except (ValueError, RecursionError) as error:
             raise CannotFinishNow(one_line(f"{name} is damaged: line {number:,}: {error}")) from error
+
+
+def label_hash_of_line(kind: str, line: bytes) -> str:
+    """Return the label hash of the row that a line of this kind is of. Raises ValueError if it has none."""
+    return _row_line(line).row.label_hash if kind == "rows" else _own_line(line).label_hash
+
+
+class _RowLine(msgspec.Struct):
+    row: FailedLabel
+
+
+_row_line = msgspec.json.Decoder(_RowLine).decode
+_own_line = msgspec.json.Decoder(FailedLabel).decode
 
 
 class _LineCheck:

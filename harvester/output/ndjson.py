@@ -8,9 +8,8 @@ import msgspec
 
 from harvester.output.commit import PartFile
 from harvester.output.compression import compressor
-from harvester.output.drafts import Draft
+from harvester.output.drafts import Draft, Files
 from harvester.output.layout import FAILED, NOTES, part_name
-from harvester.output.target import Target
 from harvester.settings import Compression
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class PartWriter:
     calls `discard`.
     """
 
-    def __init__(self, target: Target, part: int, compression: Compression | None = None) -> None:
+    def __init__(self, target: Files, part: int, compression: Compression | None = None) -> None:
         self._target = target
         self._part = part
         self._compression = compression
@@ -76,7 +75,7 @@ class PartWriter:
 
 
 class _KindFile:
-    def __init__(self, target: Target, kind: str, part: int, compression: Compression | None) -> None:
+    def __init__(self, target: Files, kind: str, part: int, compression: Compression | None) -> None:
         self.name = part_name(kind, part, compression)
         self.kind = kind
         self._target = target

@@ -16,15 +16,15 @@ rule of the bucket should abort incomplete uploads.
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
-from tempfile import SpooledTemporaryFile, gettempdir
+from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO
 
 from harvester.errors import CannotFinishNow
-from harvester.events import one_line
 from harvester.output.drafts import Partial
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
+from harvester.output.scratch_files import temporary
 from harvester.output.store_address import parse_address
 from harvester.output.store_client import CHUNK, OF_LOCK, ObjectChanged, Objects
 
@@ -160,12 +160,12 @@ class _ObjectDraft:
         self._file: IO[bytes] = SpooledTemporaryFile(max_size=LARGE)  # noqa: SIM115  # closed by `discard`
 
     def write(self, data: bytes) -> None:
-        with self._kept():
+        with temporary():
             self._file.write(data)
 
     def commit(self) -> None:
         try:
-            with self._kept():
+            with temporary():
                 size = self._file.seek(0, os.SEEK_END)
                 self._file.seek(0)
                 data = self._file.read() if size < LARGE else b""
@@ -179,14 +179,6 @@ class _ObjectDraft:
     def discard(self) -> None:
         with suppress(OSError):
             self._file.close()
-
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise CannotFinishNow(one_line(f"{gettempdir()}: {reason}")) from error
 
 
 class _ObjectPartial:

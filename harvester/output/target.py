@@ -19,7 +19,7 @@ import msgspec
 
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.events import one_line
-from harvester.output.drafts import Draft, LocalDraft, LocalPartial, Partial, draft_of, is_partial
+from harvester.output.drafts import Draft, Files, LocalDraft, LocalPartial, Partial, draft_of, is_partial
 from harvester.output.folders import FileSystem, Folders, check_regular, open_file, refuse_irregular
 from harvester.output.layout import COMMITS, STATE, check_size, is_own
 from harvester.output.lease import OnLost, nobody_to_tell
@@ -27,7 +27,7 @@ from harvester.output.lock_owner import LockOwner
 from harvester.output.store_address import is_address
 
 
-class Target(Protocol):
+class Target(Files, Protocol):
     """A place for an export. Methods block, and may be called from several threads.
 
     They raise CannotFinishNow, with the system's reason, if an operation fails. They raise BadInput if a name
@@ -72,14 +72,8 @@ class Target(Protocol):
         Raises BadInput if it is larger than `layout.MOST_AT_ONCE`.
         """
 
-    def open(self, name: str) -> BinaryIO:
-        """Open a file for reading in pieces."""
-
     def put(self, name: str, data: bytes) -> None:
         """Write a whole file, atomically and durably."""
-
-    def create(self, name: str) -> Draft:
-        """Start a file that is written in pieces."""
 
     def partial(self, name: str) -> Partial:
         """Return the unfinished file of that name, which may be there since an earlier run, or a new one."""

@@ -15,6 +15,7 @@ from harvester.simulator import Faults, Simulator
 from harvester.simulator.world import WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
 from tests.engines.cluster import Cluster
+from tests.output.stores import BUCKET, S3
 from tests.patience import LONG
 
 PROJECT = "Demo street scenes"
@@ -221,3 +222,56 @@ def test_a_worker_without_credentials_is_named(harvester: Command, cluster: Clus
     assert "harvester: worker tcp://127.0.0.1:" in done.stderr
     assert "no credentials" in done.stderr
     assert done.stderr.count("\n") == 1, done.stderr
+
+
+@pytest.mark.parametrize("engine", ["dask", "two processes"])
+def test_failed_rows_are_merged_into_their_parts_by_workers_too(
+    harvester: Command, cluster: Cluster, simulator: Simulator, alone: Path, tmp_path: Path, engine: str
+) -> None:
+    """The server is asked for these rows and for no others."""
+    simulator.set_faults(shares={"forbidden": 0.05})
+    done = harvester("export", PROJECT, "-o", tmp_path / "out", *FLAGS, "--json")
+    simulator.set_faults()
+    failed, served = json.loads(done.stdout)["counts"]["failed"], simulator.stats()["rows_served"]
+    assert done.returncode == 3
+    assert 10 < failed < 60
+    flags = ("--processes", "2") if engine != "dask" else ("--engine", "dask", "--scheduler", cluster.address)
+    harvester.export(tmp_path / "out", PROJECT, *FLAGS, "--retry-failed", *flags)
+    assert simulator.stats()["rows_served"] - served == failed
+    assert parts(tmp_path / "out") == parts(alone)
+    assert digest(tmp_path / "out") == digest(alone)
+
+
+def test_workers_that_slept_while_their_lease_was_taken_over_write_nothing(
+    harvester: Command, slow: Simulator, s3: S3, tmp_path: Path
+) -> None:
+    """The cluster and the export's own process wake up after another export has finished there."""
+    ours = Command(harvester.environment | s3.environment)
+    target, lock = f"s3://{BUCKET}/slept", "slept/.harvester/lock"
+    command = ("export", PROJECT, "--data-title-like", "%00000%", "--rows-per-part", "10", "-o", target)
+
+    def committed() -> bool:
+        return any("/commits/" in name for name in s3.contents("slept"))
+
+    with Cluster(tmp_path, command_for(slow).environment | s3.environment) as cluster:
+        for _ in range(2):
+            cluster.add_worker()
+        flags = ("--engine", "dask", "--scheduler", cluster.address)
+        running = ours.start(*command, *flags, stderr=subprocess.PIPE)
+        wait_for(running, committed)
+        asleep = [running, *cluster.workers]
+        for process in asleep:
+            process.send_signal(signal.SIGSTOP)
+        assert not any(name == "manifest.json" for name in s3.contents("slept"))
+        # As if the lease had ended, and somebody had taken it and given it back since.
+        s3.put(lock, b'{"token":"another","beat":7,"owner":null}')
+        slow.set_faults()
+        assert ours(*command).returncode == 0
+        finished = s3.contents("slept")
+        for process in asleep:
+            process.send_signal(signal.SIGCONT)
+        _, said = running.communicate(timeout=LONG)
+        asked(cluster.address, until_none_is_held)
+    assert running.returncode == 6, said.decode()
+    assert s3.contents("slept") == finished
+    assert ours("verify", target).returncode == 0

@@ -95,6 +95,13 @@ def test_a_bomb_is_refused_before_it_unpacks() -> None:
         at_once(bomb, limit=1024**4)
 
 
+def test_ten_megabytes_that_unpack_from_nothing_do_no_harm() -> None:
+    """Only what is larger must not come to more than a thousand times its size."""
+    assert len(gunzip(gzip.compress(bytes(10 * 1024**2)))) == 10 * 1024**2
+    with pytest.raises(AnswerTooLarge, match="over 1000 times"):
+        gunzip(gzip.compress(bytes(11 * 1024**2)))
+
+
 @pytest.mark.parametrize("encoding", ["", "identity", "gzip", "x-gzip"])
 def test_the_cap_holds_for_the_size_unpacked(encoding: str) -> None:
     """One byte more than allowed is too much, and just as much as allowed is not."""

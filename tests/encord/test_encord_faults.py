@@ -155,6 +155,18 @@ def test_the_network_s_faults_mean_the_same_on_both_transports(case: str) -> Non
         assert __import__("re").search(words, error.message), error.message
 
 
+@pytest.mark.parametrize(
+    ("status", "final"),
+    [(302, False), (400, True), (403, True), (407, True), (408, False), (425, False), (429, False),
+     (451, True), (499, True), (500, False), (503, False)],
+)  # fmt: skip
+def test_a_proxy_that_refuses_is_told_from_one_that_is_busy(status: int, final: bool) -> None:
+    """By its answer to CONNECT, of which http.client makes a text."""
+    error = translate(OSError(f"Tunnel connection failed: {status} So it says"))
+    assert type(error) is (CredentialsRefused if final else Unavailable)
+    assert f"({status} So it says)" in error.message
+
+
 def test_only_an_unknown_host_and_a_closed_port_were_never_connected() -> None:
     """Asking them again at the start is of no use; a reset may pass."""
     for case, (cause, _, _) in NETWORK.items():
@@ -189,7 +201,13 @@ def test_our_own_errors_pass_and_learn_what_was_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "maximum"), [({"maximum_labels_allowed": 25}, 25), ({"maximum_labels_allowed": "many"}, None)]
+    ("payload", "maximum"),
+    [
+        ({"maximum_labels_allowed": 25}, 25),
+        ({"maximum_labels_allowed": 1}, 1),
+        ({"maximum_labels_allowed": 0}, None),
+        ({"maximum_labels_allowed": "many"}, None),
+    ],
 )
 def test_the_server_s_maximum_goes_along(payload: Any, maximum: int | None) -> None:
     """The number of rows that the server allows is kept, and nothing else for one."""
@@ -204,7 +222,7 @@ def test_a_secret_in_the_server_s_words_is_redacted() -> None:
         named("INVALID_ARGUMENTS_ERROR", "see https://s/x?X-Amz-Signature=s3cret\n" + "y" * 9999)
     )
     assert "s3cret" not in error.message
-    assert len(error.message) <= 300
+    assert len(error.message) == 300
 
 
 def test_retry_after_is_read_in_seconds_and_as_a_date() -> None:

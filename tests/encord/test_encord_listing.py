@@ -73,6 +73,18 @@ def test_the_bytes_of_an_item_are_as_sent() -> None:
     assert [bytes(item) for batch in split([sent]) for item in batch] == [first, second]
 
 
+@pytest.mark.parametrize("window", [1, 30, 1000])
+def test_half_a_surrogate_pair_in_a_title_spoils_no_listing(window: int) -> None:
+    """Its item is as it was sent, too, and so are whole pairs and all neighbours."""
+    items = [
+        b'{"a":"%b"}' % text
+        for text in (b"x", rb"\ud800", rb"\ud83d\ude00", rb"\\ud800", rb"\uDFFF\ud83d", b"y")
+    ]
+    sent = b'{"status":200,"response":[%b]}' % b", ".join(items)
+    found = [bytes(item) for batch in split(pieces(sent, 7), window=window) for item in batch]
+    assert found == items
+
+
 @pytest.mark.parametrize(
     "sent",
     [

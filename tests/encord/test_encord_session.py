@@ -108,6 +108,16 @@ def test_a_title_that_looks_like_a_hash_is_a_title(server: Recording, connect: C
     assert connect().find_project(OTHER).project_hash == PROJECT
 
 
+@pytest.mark.parametrize("title", ["Street scenes of the year 2026, east", PROJECT.replace("-", "")])
+def test_only_what_has_the_form_of_a_hash_is_asked_for_as_one(
+    server: Recording, connect: Connect, title: str
+) -> None:
+    """A title as long as a hash, and a hash without its dashes, are titles."""
+    server.answers = Platform(project(title))
+    assert connect().find_project(title).title == title
+    assert [urlsplit(asked.path).path.rpartition("/")[2] for asked in server.asked] == ["projects", ONTOLOGY]
+
+
 def test_all_pages_of_projects_are_listed(server: Recording, connect: Connect) -> None:
     """Page after page, until the token is empty, in whichever way."""
     server.answers = Platform(*(project(f"P{number}") for number in range(5)))
@@ -124,6 +134,15 @@ def test_an_ambiguous_title_lists_the_candidates(server: Recording, connect: Con
         f"2 projects have the title 'Twice', name one by its hash: {PROJECT} (edited 2026-01-31),"
         f" {OTHER} (edited 2026-01-31)"
     )
+
+
+def test_of_many_candidates_ten_are_listed(server: Recording, connect: Connect) -> None:
+    """And all are counted."""
+    hashes = [f"{PROJECT[:-2]}{number}" for number in range(10, 22)]
+    server.answers = Platform(*(project("Often", one) for one in hashes))
+    with pytest.raises(BadInput, match=r"^12 projects have the title") as refused:
+        connect().find_project("Often")
+    assert [one in refused.value.message for one in hashes] == [True] * 10 + [False] * 2
 
 
 def test_an_unknown_title_suggests_close_ones(server: Recording, connect: Connect) -> None:
@@ -207,16 +226,19 @@ def test_a_server_that_stays_down_ends_the_run_with_its_reason(
         connect().projects()
     assert len(server.asked) == len(slept) + 1 == 9
     assert 40 < sum(slept) < 60
+    for wait, least in zip(slept, [0.5, 1, 2, 4, 8, 10, 10, 10], strict=True):
+        assert least <= wait <= least + 1
 
 
-def test_a_server_that_asks_for_a_day_is_not_waited_for(
-    server: Recording, connect: Connect, slept: list[float]
+@pytest.mark.parametrize(("header", "waits"), [("60", 8), ("61", 0), ("86400", 0)])
+def test_a_server_that_asks_for_more_than_a_minute_is_not_waited_for(
+    server: Recording, connect: Connect, slept: list[float], header: str, waits: int
 ) -> None:
     """A wait that long is the user's to decide."""
-    server.answers = lambda asked: Reply(status=429, headers={"Retry-After": "86400"})
+    server.answers = lambda asked: Reply(status=429, headers={"Retry-After": header})
     with pytest.raises(CannotFinishNow):
         connect().projects()
-    assert (len(server.asked), slept) == (1, [])
+    assert (len(server.asked), slept) == (1 + waits, [60.0] * waits)
 
 
 # -- listing --------------------------------------------------------------------------------------

@@ -11,11 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import encord
 import pytest
+import urllib3
 from encord.client import EncordClientProject
 from encord.http.querier import Querier
 
@@ -201,6 +203,8 @@ FAULTS: dict[str, tuple[Reply, type[HarvesterError], type[HarvesterError]]] = {
     "credentials revoked": (error("AUTHENTICATION_ERROR"), CredentialsRefused, CredentialsRefused),
     "429": (Reply(b"", 429), RateLimited, RateLimited),
     "413": (Reply(b"<html>", 413), SkipRow, TooMuchAsked),
+    "429 in front of an answer": (replace(envelope([]), status=429), RateLimited, RateLimited),
+    "413 in front of an answer": (replace(envelope([]), status=413), SkipRow, TooMuchAsked),
     "502 with a page": (Reply(b"<html>", 502), Unavailable, Unavailable),
     "200 with a page": (Reply(b"<html>"), Unavailable, Unavailable),
     "nothing": (Reply(b""), Unavailable, Unavailable),
@@ -249,13 +253,27 @@ def test_a_fault_has_its_meaning_and_the_next_call_goes_well(
         assert call(hashes).rows
 
 
+def test_an_answer_may_be_as_large_as_allowed_and_no_larger(server: Recording, connect: Connect) -> None:
+    """By what it says of its length, and where that is not known by what comes."""
+    rows = rows_of(connect(max_response_bytes=1024**2))
+    for size in (1024**2, 1024**2 + 1):
+        body = envelope([{"label_hash": "a"}]).body.ljust(size)
+        for reply in (Reply(body), Reply(pieces=[body]), gzipped(body)):
+            server.answers = lambda asked, reply=reply: reply
+            if size == 1024**2:
+                assert rows.get_label_rows(["a", "b"]).body_bytes == size
+            else:
+                with pytest.raises(TooMuchAsked):
+                    rows.get_label_rows(["a", "b"])
+
+
 def test_no_redirect_is_followed(
     server: Recording, connect: Connect, serving: Callable[..., Recording]
 ) -> None:
     """A redirect is refused on v1 and v2, and the other host hears nothing, whatever the status."""
     other = serving(echo)
     session = connect()
-    for status in (301, 302, 303, 307, 308):
+    for status in (300, 301, 302, 303, 307, 308, 399):
         server.answers = lambda asked, status=status: Reply(
             status=status, headers={"Location": other.url + "/x"}
         )
@@ -477,6 +495,16 @@ def test_another_host_than_the_domain_is_never_asked(server: Recording, connect:
             connections.send("GET", url, {}, None)
 
 
+@pytest.mark.parametrize(
+    ("domain", "url"),
+    [("https://127.0.0.1:443", "https://127.0.0.1/"), ("http://127.0.0.1", "http://127.0.0.1:80/")],
+)
+def test_a_port_that_goes_without_saying_is_the_same_host(connect: Connect, domain: str, url: str) -> None:
+    """The request is sent, though nobody answers here."""
+    with pytest.raises(urllib3.exceptions.HTTPError):
+        connect(domain=domain)._transport._connections.send("GET", url, {}, None)
+
+
 def test_tls_is_verified_and_modern(connect: Connect) -> None:
     """There is no way to turn verification off."""
     connections = connect()._transport._connections
@@ -526,6 +554,24 @@ def test_faults_mean_the_same_through_the_untouched_sdk(
         rows_of(connect(transport="sdk")).get_label_rows(["a", "b"])
     assert type(raised.value) is kind
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_half_a_surrogate_pair_is_replaced_in_a_row_that_is_asked_for_alone(
+    server: Recording, connect: Connect, way: str
+) -> None:
+    """On both transports, with where it stood; what else is wrong with the row is its fault all the same."""
+    row = b'{"label_hash":"a","data_title":"\\ud800","data_units":{%b}}'
+    rows = rows_of(connect(transport=way))
+    server.answers = lambda asked: Reply(b'{"status":200,"response":%b}' % (row % b""))
+    answer = rows.get_label_row("a")
+    (came,) = answer.rows
+    assert json.loads(bytes(came)) == {"label_hash": "a", "data_title": "\ufffd", "data_units": {}}  # type: ignore[arg-type]
+    assert answer.replaced == {0: "data_title"}
+    server.answers = lambda asked: Reply(b'{"status":200,"response":%b}' % (row % b'"x":NaN'))
+    with pytest.raises(SkipRow, match="no valid JSON") as refused:
+        rows.get_label_row("a")
+    assert refused.value.failure == "unreadable"
 
 
 # -- the contract with the SDK --------------------------------------------------------------------

@@ -27,6 +27,7 @@ def anyio_backend() -> str:
 async def export_on(disk: Recording, target: Path, **options: Any) -> None:
     """Exports ten rows, two parts, on `disk`; with an edited row where `settle` is asked for."""
     platform = Platform(10)
+    platform.broken = set(options.pop("broken", ()))
     if options.get("settle"):
         platform.edited["data-0002"] = "2024-02-02"
     limits = Limits(bundle_size=2, concurrency=1)
@@ -85,3 +86,15 @@ async def test_wherever_settling_is_broken_off_it_goes_on_to_the_same_bytes(tmp_
     await export_on(Recording(), clean, settle=True)
     assert files(clean) != files(start)
     assert await fails_everywhere(start, clean, WAYS[way], settle=True) > 20
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_wherever_a_retry_of_failed_rows_is_broken_off_it_goes_on_to_the_same_bytes(
+    tmp_path: Path, way: str
+) -> None:
+    """Also between the new files of a part and its new commit record."""
+    start, clean = tmp_path / "start", tmp_path / "clean"
+    await export_on(Recording(), start, broken=("label-0001", "label-0008"))
+    await export_on(Recording(), clean)
+    assert files(clean) != files(start)
+    assert await fails_everywhere(start, clean, WAYS[way], retry_failed=True) > 20

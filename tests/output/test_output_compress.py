@@ -4,6 +4,8 @@ import gzip
 import hashlib
 import io
 import json
+from contextlib import nullcontext
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from harvester.errors import BadInput, TargetRefused
 from harvester.output.commit import read_commits
-from harvester.output.compression import SUFFIXES, compressor, decompressed
+from harvester.output.compression import SUFFIXES, OverlongLine, compressor, decompressed
 from harvester.output.manifest import read_manifest
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
@@ -122,6 +124,23 @@ def test_what_is_compressed_comes_back(compression: Compression | None) -> None:
     stream = compressor(compression)
     data = b"".join([*map(stream.compress, lines), stream.flush()])
     assert decompressed(io.BytesIO(data), name).readlines() == lines
+
+
+MEGABYTE = 1024**2
+
+
+@pytest.mark.parametrize(("lines", "overlong"), [((127,), False), ((100, 100, 100), False), ((1, 129), True)])
+def test_a_small_file_with_an_enormous_line_is_not_read_to_its_end(
+    lines: tuple[int, ...], overlong: bool
+) -> None:
+    """From 128 MB on a line must not have been compressed by more than a thousand."""
+    stream = compressor("zstd")
+    pieces = [piece for size in lines for piece in [bytes(MEGABYTE)] * size + [b"\n"]]
+    data = b"".join([*map(stream.compress, pieces), stream.flush()])
+    assert len(data) < MEGABYTE
+    file = decompressed(io.BytesIO(data), "objects-00000.ndjson.zst")
+    with pytest.raises(OverlongLine, match="more than 13") if overlong else nullcontext():
+        assert sum(map(len, iter(partial(file.read, MEGABYTE), b""))) == sum(map(len, pieces))
 
 
 @pytest.mark.parametrize("compression", BOTH)

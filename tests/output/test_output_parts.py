@@ -9,8 +9,10 @@ import pytest
 
 from harvester.errors import Unsound
 from harvester.fetch.pool import FailedRow
+from harvester.labels.notes import Note
 from harvester.output import planfile
 from harvester.output.commit import KindCounts, PartFile, drop_part, read_commits
+from harvester.output.layout import is_own, parse_part, possible_names
 from harvester.output.manifest import build_manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.repair import discard_parts, repair
@@ -69,6 +71,60 @@ def test_many_small_rows_are_few_writes(tmp_path: Path) -> None:
     [file] = writer.close()
     assert file.bytes == 3_000_000
     assert [operation.name for operation in disk.done].count("write") == 3
+
+
+def test_a_write_that_fills_the_buffer_is_known_beforehand(target: LocalTarget) -> None:
+    """A megabyte of each kind, so that it is done where blocking is expected."""
+    writer, whole = PartWriter(target, 0), 1024**2
+    assert [writer.would_flush("objects", size) for size in (whole - 1, whole)] == [False, True]
+    writer.write("objects", [b"x" * 9, b"\n"], 1, 1)
+    assert [writer.would_flush("objects", size) for size in (whole - 11, whole - 10)] == [False, True]
+    assert not writer.would_flush("rows", whole - 1)
+    writer.write("objects", [b"x" * (whole - 11) + b"\n"], 1, 1)
+    assert not writer.would_flush("objects", whole - 1), "it has been emptied"
+    writer.discard()
+
+
+def test_notes_are_counted_by_kind_and_by_row(target: LocalTarget, tmp_path: Path) -> None:
+    """Those that turned out to mean nothing are left out, and without any there is no file."""
+    writer = PartWriter(target, 0)
+    writer.note([Note("b", "B", "stale", "1"), Note("a", "A", "stale", "2")])
+    writer.note([Note("a", "A", "surrogates_replaced", "3")])
+    assert writer.notes() == {"stale": 2, "surrogates_replaced": 1}
+    [file] = writer.close()
+    assert (file.name, file.rows, file.records) == ("notes-00000.ndjson", 2, 3)
+    lines = list(map(json.loads, (tmp_path / "out" / file.name).read_bytes().splitlines()))
+    assert [(line["label_hash"], line["note"]) for line in lines] == [
+        ("b", "stale"), ("a", "stale"), ("a", "surrogates_replaced")
+    ]  # fmt: skip
+    without = PartWriter(target, 1)
+    without.note([Note("a", "A", "stale", "2")])
+    assert without.notes(without=("stale",)) == {}
+    assert without.close() == []
+
+
+OWN = (
+    "manifest.json", "ontology.json", "listing.ndjson.zst", ".harvester/plan.json",
+    ".harvester/plan-settled.ndjson.zst", ".harvester/listed.json", ".harvester/changed.json",
+    "objects-00000.ndjson", "failed-123456789.ndjson.gz", "changes-00000.ndjson", "notes-00001.ndjson.zst",
+    ".harvester/commits/00000.json", ".harvester/commits/123456789.json",
+)  # fmt: skip
+NOT_OWN = (
+    "changes-00001.ndjson", "objects-0000.ndjson", "objects-1234567890.ndjson", "objects-00000.ndjson.bz2",
+    "things-00000.ndjson", "commits/00000.json", ".harvester/commits/0000.json", "plan.json",
+    ".harvester/commits/1234567890.json", ".harvester/commits/00000.json.tmp", "../objects-00000.ndjson",
+)  # fmt: skip
+
+
+def test_only_names_of_the_layout_are_ours() -> None:
+    """Numbers have five to nine digits; a change feed has but one file."""
+    assert [name for name in OWN if not is_own(name)] == []
+    assert [name for name in NOT_OWN if is_own(name)] == []
+    assert parse_part("objects-00012.ndjson.gz") == ("objects", 12)
+    assert set(map(parse_part, possible_names(7))) == {
+        (kind, 7) for kind in ("objects", "classifications", "units", "rows", "failed", "notes")
+    }
+    assert len(possible_names(7)) == 18
 
 
 def test_what_is_discarded_leaves_nothing(target: LocalTarget, tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_images_of_a_group_with_and_without_objects_stand_in_their_order() -> No
         ("images/c.jpg", None, []),
         ("images/d.jpg", None, ["3"]),
     ]
-    assert (pictures.no_image, pictures.shown) == (0, {0, 1, 2, 3})
+    assert (pictures.no_image, pictures.shown) == ({}, {0, 1, 2, 3})
 
 
 def test_of_a_video_the_frames_with_objects_are_images() -> None:
@@ -159,7 +159,7 @@ def test_what_is_on_no_image_is_counted() -> None:
     assert found[1][0].startswith("images/unit-")
     assert found[1][2] == ["4"]
     assert len(found) == 2
-    assert (pictures.no_image, pictures.shown) == (3, {0, 3})
+    assert (pictures.no_image.total(), pictures.shown) == (3, {0, 3})
 
 
 def test_unlabelled_images_of_the_listing_have_the_same_names() -> None:
