@@ -12,6 +12,7 @@ PAGES = sorted(page for page in _NAMED if page.exists())
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
 _MARK = re.compile(r"<!-- (runnable(?: in a clone)?) -->\n```(sh|python)\n(.*?)^```", re.M | re.S)
+_SHELL = re.compile(r"(?:<!-- (runnable in a clone|not run: [^\n]+) -->\n)?```sh\n(.*?)^```", re.M | re.S)
 _SCOPE = re.compile(r"<!-- (names|fields) of (\S+) -->\n+((?:\|[^\n]*\n)+)")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -81,6 +82,14 @@ def blocks() -> list[Block]:
         for page in PAGES
         for mark, language, code in _MARK.findall(page.read_text(encoding="utf-8"))
     ]
+
+
+def shell_script(page: Path) -> str:
+    """Return the shell blocks of a page that a reader can run beside an export, joined in their order.
+
+    Left out are those of a clone, see `blocks`, and those that are marked with a reason not to run them.
+    """
+    return "".join(code for mark, code in _SHELL.findall(page.read_text(encoding="utf-8")) if not mark)
 
 
 def tables() -> list[Table]:
