@@ -1,4 +1,4 @@
-"""The shell commands of each page run as they are written, in a new shell, one after another."""
+"""Commands and code of each page run as they are written, in a new shell, one after another."""
 
 import os
 import shutil
@@ -13,7 +13,7 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
-from tests.docs.markdown import PAGES, shell_script
+from tests.docs.markdown import PAGES, page_script
 from tests.e2e.conftest import Command, command_for
 from tests.engines.cluster import Cluster
 from tests.output.stores import s3_server
@@ -42,14 +42,14 @@ def exported(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "out"
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if shell_script(page)], ids=lambda page: page.name)
-def test_the_commands_of_a_page_run_word_for_word(
+@pytest.mark.parametrize("page", [page for page in PAGES if page_script(page)], ids=lambda page: page.name)
+def test_commands_and_code_of_a_page_run_word_for_word(
     page: Path, command: Command, exported: Path, tmp_path: Path
 ) -> None:
     """Beside an export called `out`; stores and clusters are local ones."""
     shutil.copytree(exported, tmp_path / "out")
     (tmp_path / "mine.py").write_text(MINE)
-    script = shell_script(page)
+    script = page_script(page)
     with ExitStack() as running:
         environment = command.environment
         if "s3://" in script:
