@@ -272,6 +272,7 @@ MEDIA = Group(
         Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
         Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
         Flag("recheck", "--recheck", "Read again what is there, and fetch again what is damaged."),
+        Flag("prune", "--prune", "Delete files of units that have left the export."),
     ),
     MediaOptions,
 )
