@@ -91,7 +91,7 @@ class WantedMedia:
                     for record, unit in found
                     if _is_wanted(unit, options) and _matches(where, row, record)
                 ]
-                self._add(row, [unit for _, unit in found], chosen)
+                self.add(row, [unit for _, unit in found], chosen)
         if options.frames == "labelled":
             self._note_labelled(target)
         for _, row in self._listed(folder):
@@ -99,7 +99,7 @@ class WantedMedia:
                 units = [_unit_of(row)]
                 wanted = options.only == "all" and _is_wanted(units[0], options) and _matches(where, row, {})
                 chosen = units if wanted else []
-                self._add(row, units, chosen)
+                self.add(row, units, chosen)
 
     def _note_labelled(self, target: Target) -> None:
         """Note the frames that have objects."""
@@ -118,7 +118,8 @@ class WantedMedia:
         found = self._database.execute("SELECT line FROM listing WHERE label = ?", (label_hash,)).fetchone()
         return _read_row(found[0]) if found else None
 
-    def _add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
+    def add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
+        """Add a row with all its units, and those of them whose files are wanted."""
         self.files += sum(len(unit.files()) for unit in chosen if not unit.is_composite)
         values = (_encode(row), _encode(units), _encode(chosen))
         self._database.execute("INSERT INTO rows (plan, units, chosen) VALUES (?, ?, ?)", values)
