@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of `harvester compact`, again and again: `python -m tests.crash.compacttest`.
+"""SIGKILL at random moments of `harvester compact`, again and again: `python -m tests.crash.compact_kills`.
 
 Copies of one synced export are compacted. Each must end with the bytes of one that was never killed, and
 leave no file behind.
@@ -25,14 +25,14 @@ ROWS, SYNCS = 600, 6
 LOOK = 0.002  # seconds between two looks at the lock
 
 
-async def prepare(target: Path, seed: int) -> None:
+async def prepare(target: Path, seed: int, rows: int) -> None:
     """Make the export, with failed rows."""
-    world, rng = LiveWorld(ROWS, seed=seed), random.Random(seed)
+    world, rng = LiveWorld(rows, seed=seed), random.Random(seed)
     world.broken = set(world.labels()[:2])
     await world.export(target)
     for _ in range(SYNCS):
         world.change_at_random(rng)
-        world.world.edit(rows=rng.sample(world.labels(), 100))
+        world.world.edit(rows=rng.sample(world.labels(), rows // 6))
         await world.sync(target)
 
 
@@ -108,11 +108,11 @@ class Killer:
         return found | {f"{path.relative_to(out)}/": b"an empty folder" for path in folders}
 
 
-def run(kills: int, seed: int) -> Killer:
-    """Do that many kills, and return what came of them."""
-    with tempfile.TemporaryDirectory(prefix="compacttest-") as directory:
+def run(kills: int, seed: int, rows: int = ROWS) -> Killer:
+    """Do that many kills on exports of so many rows, and return what came of them."""
+    with tempfile.TemporaryDirectory(prefix="compact-kills-") as directory:
         start = Path(directory) / "start"
-        anyio.run(prepare, start, seed)
+        anyio.run(prepare, start, seed, rows)
         killer = Killer(start, seed)
         killer.kill(kills)
         return killer
