@@ -44,6 +44,17 @@ def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_conversions_are_measured_on_exports_made_for_them(tmp_path: Path) -> None:
+    """Boxes and polygons of the same images. The peer has an environment of its own, or is said to fail."""
+    done = suite("--quick", "--scenario", "coco", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (scenario,) = json.loads((tmp_path / "bench.json").read_text())["scenarios"]
+    few, peer, many = scenario["runs"]
+    assert few["records"] == many["records"] > few["rows"] == few["fetched"]
+    assert few["cpu_ms_per_row"]["median"] > 0
+    assert peer["failed"] or peer["records"] == few["records"]
+
+
 def test_an_unknown_scenario_is_named() -> None:
     """One line, and what there is."""
     done = suite("--scenario", "bundels")
