@@ -10,7 +10,7 @@ from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, parse_commit_record
-from harvester.output.generations import describe, folder_of, read_changed, read_listing
+from harvester.output.generations import NEW_EXPORT, describe, folder_of, read_changed, read_listing
 from harvester.output.layout import (
     CHANGED,
     COMMITS,
@@ -39,7 +39,6 @@ from harvester.output.manifest import (
     read_manifest,
 )
 from harvester.output.mending import (
-    NEW_EXPORT,
     find_ontology,
     frozen_in_listing,
     plan_in_listing,
