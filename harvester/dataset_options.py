@@ -18,7 +18,8 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
     records. `classes` is a file that renames, merges and orders classes. `split` is a list of shares such as
     ``train=0.8,val=0.2``, `split_by` is what stays together in one split, and another `split_seed` gives
     another division. `task` is what a model is to learn, `media` the directory with the files that labels
-    are of. `every_frame` adds the frames of videos that have no objects, `boxes` takes boxes for areas.
+    are of. `every_frame` adds the frames of videos that have no objects, `boxes` takes boxes for areas,
+    `classification` names the one whose answers are classes.
     """
 
     to: str = ""
@@ -32,6 +33,7 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
     media: Path | None = None
     every_frame: bool = False
     boxes: bool = False
+    classification: str | None = None
 
     def __post_init__(self) -> None:
         if not self.to:

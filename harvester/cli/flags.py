@@ -194,6 +194,9 @@ CONVERT = Group(
         Flag("task", "--task", "What a model is to learn.", "TASK", words="lower"),
         Flag("media", "--media", "Directory with the files that the labels are of.", "DIR"),
         Flag("every_frame", "--every-frame", "Add frames of videos without objects."),
+        Flag(
+            "classification", "--classification", "With --task classify: whose answers are classes.", "NAME"
+        ),
         Flag("boxes", "--boxes", "Take boxes for areas, in masks and segments."),
     ),
     ConvertOptions,
@@ -269,6 +272,7 @@ MEDIA = Group(
         Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
         Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
         Flag("recheck", "--recheck", "Read again what is there, and fetch again what is damaged."),
+        Flag("prune", "--prune", "Delete files of units that have left the export."),
     ),
     MediaOptions,
 )

@@ -83,6 +83,10 @@ def summary(done: "MediaSummary") -> RenderableType:
     if done.without_file:
         listed = ", ".join(f"{number:,} {kind}" for kind, number in done.without_file.items())
         facts.add_row("without a file", listed)
+    if removed := done.counts["removed"]:
+        facts.add_row(
+            "removed", f"{values.show_count(removed, 'file')} of units that left: --prune deletes them"
+        )
     facts.add_row("bytes", values.show_bytes(done.bytes))
     facts.add_row("speed", speed(done))
     facts.add_row("in", on.title(done.folder))

@@ -16,6 +16,8 @@ from harvester.events import one_line, say
 from harvester.settings import Connection
 
 if TYPE_CHECKING:
+    from harvester.output.target import Target
+    from harvester.output.verify import Report
     from harvester.plan.drift import Drift
 
 SHOWN = 20  # problems, and rows of each kind, on the terminal; --json has all
@@ -23,7 +25,10 @@ UNSOUND = 3
 
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or address of an export.")]
 Verified = Annotated[
-    str, typer.Argument(metavar="DIR", help="Directory or address of an export, or directory of a data set.")
+    str,
+    typer.Argument(
+        metavar="DIR", help="Directory or address of an export or of its media, or directory of a data set."
+    ),
 ]
 Server = Annotated[
     bool, typer.Option("--server", help="List again: which rows were edited, added, removed since.")
@@ -35,13 +40,12 @@ def verify(directory: Verified, *, server: Server = False, connection: Connectio
     """Check an export or a data set: all files there, every byte as written, every row. Exit 3 if not."""
     from harvester.datasets.conversion import is_data_set, verify_conversion
     from harvester.output.target import open_target
-    from harvester.output.verify import verify as check
 
     console = screen.listen()
     data_set = is_data_set(directory)
     if data_set and server:
         raise BadInput("--server is for an export: a data set has no plan to compare with the server")
-    report = verify_conversion(directory) if data_set else check(open_target(directory))
+    report = verify_conversion(directory) if data_set else _check(open_target(directory))
     drift = _drift(directory, connection) if server else None
     if screen.json:
         facts = {"target": str(directory), "ok": report.ok, "problems": report.problems}
@@ -62,6 +66,22 @@ def verify(directory: Verified, *, server: Server = False, connection: Connectio
         said = one_line(f"harvester: {directory}: {found}; {report.advice}")
         console.print(Text(said), soft_wrap=True)
         raise typer.Exit(UNSOUND)
+
+
+def _check(target: "Target") -> "Report":
+    """Check an export with its media, or a folder of media."""
+    from harvester.media.checking import has_media, media_problems
+    from harvester.media.media_job import MEDIA_FOLDER
+    from harvester.output.layout import MANIFEST
+    from harvester.output.verify import Report, verify
+
+    if has_media(target) and target.read(MANIFEST) is None:
+        return Report(list(media_problems(target)))
+    report = verify(target)
+    media = target.within(MEDIA_FOLDER)
+    if has_media(media):
+        report.problems += media_problems(media, f"{MEDIA_FOLDER}/")
+    return report
 
 
 def _drift(directory: str, connection: Connection) -> "Drift":

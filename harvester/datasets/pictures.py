@@ -44,6 +44,7 @@ class LabelledUnit(msgspec.Struct, gc=False):
     space_id: str | None = None
     mime_type: str | None = None
     fps: float | None = None
+    sequence: int | None = None
     number_of_frames: int | None = None
     slices: list[SliceItem] | None = None
 

@@ -5,6 +5,7 @@
 | ``labels/[SPLIT/]NAME.txt`` | a line for each object, see `harvester.datasets.yolo_labels` |
 | ``images/[SPLIT/]NAME.EXT`` | with ``--media``: the image |
 | ``data.yaml`` | where the splits are, and the names of the classes |
+| ``SPLIT/CLASS/NAME.EXT`` | instead of all these with ``--task classify``, see `yolo_classify` |
 
 Ultralytics finds the labels of an image by replacing ``/images/`` in its path, so names have no folders: they
 are those of the COCO conversion without their first folder, with ``_`` for ``/``.
@@ -12,6 +13,8 @@ are those of the COCO conversion without their first folder, with ``_`` for ``/`
 
 from contextlib import ExitStack
 from typing import NamedTuple
+
+import msgspec
 
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets import yolo_labels
@@ -25,13 +28,14 @@ from harvester.datasets.image_sets import IMAGE_OPTIONS, ImagePlace, NoPicture, 
 from harvester.datasets.media_files import ImageFile, MediaFiles, media_files
 from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
+from harvester.datasets.yolo_classify import Classifier, question
 from harvester.datasets.yolo_labels import NoLabel, YoloShape
 from harvester.datasets.yolo_yaml import data_yaml, most_joints
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
 
-TASKS = ("detect", "segment", "pose", "obb")
+TASKS = ("detect", "segment", "pose", "obb", "classify")
 _NEEDED = ("train", "val")  # splits without which Ultralytics refuses a data set
 
 
@@ -40,8 +44,8 @@ class Yolo:
 
     version = 1
     kinds: tuple[Kind, ...] = ("objects", "units")
-    required: tuple[Kind, ...] = ("objects", "units")
-    options = IMAGE_OPTIONS | {"task", "boxes", "media"}
+    required: tuple[Kind, ...] = ("units",)  # and the first of `kinds`, by task
+    options = IMAGE_OPTIONS | {"task", "boxes", "media", "classification"}
 
     def check(self, export: FinishedExport, options: ConvertOptions) -> None:
         """Check task, splits, classes and media. Raises BadInput."""
@@ -54,17 +58,31 @@ class Yolo:
             raise BadInput(f"--to yolo needs the splits train and val: {' and '.join(missing)} is not named")
         if options.boxes and task != "segment":
             raise BadInput("--boxes is for --task segment: the other tasks have boxes or take none")
-        objects = ClassedObjects(export.ontology(), options.classes)
-        if task == "pose" and not most_joints(objects.classes):
-            raise BadInput(f"--task pose needs a skeleton, and the ontology of {export.name} has none")
+        if task == "classify":
+            self.kinds = ("classifications", "units")
+        if self.kinds[0] not in export.kinds:
+            raise BadInput(f"--task {task} needs {self.kinds[0]}, which {export.name} does not have")
         if options.media is not None:
             with media_files(options.media):
                 pass
+        if task == "classify":
+            if options.media is None:
+                raise BadInput("--task classify needs --media: its labels are the folders of the images")
+            question(export.ontology(), options.classification, options.classes)
+            return
+        if options.classification is not None:
+            raise BadInput("--classification is for --task classify")
+        objects = ClassedObjects(export.ontology(), options.classes)
+        if task == "pose" and not most_joints(objects.classes):
+            raise BadInput(f"--task pose needs a skeleton, and the ontology of {export.name} has none")
 
     def write(
         self, choice: Choice, export: FinishedExport, options: ConvertOptions, output: Output, counts: Counts
     ) -> None:
         """Write the data set, see `harvester.datasets.formats.DatasetFormat`."""
+        if options.task == "classify":
+            self._classify(choice, export, options, output, counts)
+            return
         objects = ClassedObjects(export.ontology(), options.classes)
         with ExitStack() as stack:
             media = None if options.media is None else stack.enter_context(media_files(options.media))
@@ -75,6 +93,20 @@ class Yolo:
         for folder in sorted(labeller.folders | {""}):
             text = data_yaml(objects.classes, division.names, pose=options.task == "pose")
             output.put(f"{folder}data.yaml", text.encode())
+
+    def _classify(
+        self, choice: Choice, export: FinishedExport, options: ConvertOptions, output: Output, counts: Counts
+    ) -> None:
+        asked = question(export.ontology(), options.classification, options.classes)
+        splits = Division(options.split, options.split_by, options.split_seed).names
+        # Any frame may have an answer, and what has none is left out.
+        options = msgspec.structs.replace(options, every_frame=True, no_empty=False)
+        assert options.media is not None  # `check` has seen to it
+        with media_files(options.media) as media:
+            classifier = Classifier(asked, media, splits, output, counts)
+            write_images(classifier, self.kinds, choice, export, options, counts)
+            classifier.finish()
+            media.check_found()
 
 
 class _Labelled(NamedTuple):

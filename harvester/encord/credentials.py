@@ -104,7 +104,7 @@ def _private_key(text: bytes, passphrase: str | None, name: str) -> Ed25519Priva
 
 
 def _check_kind(text: bytes, name: str) -> None:
-    start = text.lstrip()[:64]
+    start = text.lstrip()
     if start.startswith((b"ssh-", b"ecdsa-", b"-----BEGIN PUBLIC", b"---- BEGIN SSH2 PUBLIC")):
         raise CredentialsRefused(f"{name} is a public key: the private one has the same name without .pub")
     if start.startswith(b"PuTTY-User-Key-File"):

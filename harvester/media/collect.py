@@ -1,7 +1,7 @@
 """The job: which files are wanted -> their URLs, in small batches -> download -> the index."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import anyio
+import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.encord.project import ProjectInfo
@@ -19,19 +20,21 @@ from harvester.media.index import (
     MEDIA_FAILED,
     MEDIA_FORMAT,
     MEDIA_INDEX,
+    MEDIA_REMOVED,
     IndexPieces,
     ListFile,
     MediaManifest,
     StoredMedia,
     read_index,
     read_media_manifest,
+    read_removed,
     write_list,
     write_media_manifest,
 )
 from harvester.media.media_job import MediaJob, MediaObserver, MediaSummary
 from harvester.media.wanted import WantedMedia, wanted_media
 from harvester.output.manifest import Manifest, read_manifest
-from harvester.output.target import LocalTarget
+from harvester.output.target import LocalTarget, Target
 from harvester.stopping import Stopping, held, stopping_when
 
 if TYPE_CHECKING:
@@ -132,7 +135,7 @@ def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None
                 wanted.store(StoredMedia(line.path, line.bytes, line.sha256, line.fetched))
         except CannotFinishNow:
             pass  # what is missing in it is found by name
-    for stored in pieces.read():
+    for stored in (*read_removed(folder), *pieces.read()):
         wanted.store(stored)
     if isinstance(folder, LocalTarget):
         for path in wanted.paths():
@@ -170,11 +173,14 @@ def _finish(job: MediaJob, manifest: Manifest, wanted: WantedMedia, pieces: Inde
     """Write the index, the list of failed files, and last what they are of."""
     folder = job.folder
     index = write_list(folder, MEDIA_INDEX, wanted.index_lines())
-    failed: ListFile | None = None
-    if wanted.failed():
-        failed = write_list(folder, MEDIA_FAILED, wanted.failed_lines())
-    else:
-        folder.delete(MEDIA_FAILED)
+    failed = _list_or_nothing(folder, MEDIA_FAILED, wanted.failed_lines(), wanted.failed())
+    gone = wanted.gone()
+    if job.options.prune:
+        for each in gone:
+            folder.delete(each.path)
+        gone = []
+    lines = (msgspec.json.encode(each) + b"\n" for each in gone)
+    removed = _list_or_nothing(folder, MEDIA_REMOVED, lines, len(gone))
     files, size = wanted.there()
     done = MediaManifest(
         format=MEDIA_FORMAT,
@@ -182,12 +188,26 @@ def _finish(job: MediaJob, manifest: Manifest, wanted: WantedMedia, pieces: Inde
         project=manifest.project,
         export=manifest.digest,
         options=job.options,
-        counts={"files": files + wanted.failed(), "fetched": files, "failed": wanted.failed()},
+        counts={
+            "files": files + wanted.failed(),
+            "fetched": files,
+            "failed": wanted.failed(),
+            "removed": len(gone),
+        },
         without_file=wanted.without_file(),
         bytes=size,
         index=index,
         failed=failed,
+        removed=removed,
     )
     write_media_manifest(folder, done)
     pieces.delete()
     return done
+
+
+def _list_or_nothing(folder: Target, name: str, lines: Iterable[bytes], count: int) -> ListFile | None:
+    """Write a file of lines if there are any, otherwise delete it."""
+    if count:
+        return write_list(folder, name, lines)
+    folder.delete(name)
+    return None

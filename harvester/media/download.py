@@ -9,7 +9,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.errors import DamagedAnswer, Unavailable
 from harvester.media.answers_of_stores import FileStart, check_content, is_complete, start_of
 from harvester.media.checksums import Hashes, checksums_of
-from harvester.media.hosts import Exchange, MediaHosts, Response
+from harvester.media.hosts import MediaHosts, Response
 from harvester.output.drafts import Partial
 from harvester.output.target import Target
 
@@ -88,7 +88,11 @@ class Download:
                     await self._discard()
                 raise
             exchange.weight = max(1, (start.total or 0) >> _CLASS_OF_SIZE)
-            return await self._receive(exchange, start)
+            rest = await self._receive(response, start)
+        # The request has ended: the disk does not count as the latency of the store.
+        if rest is not None:
+            return await in_thread(self._write_whole, rest, start)
+        return await self._finish(start)
 
     async def close(self) -> None:
         """End the work on the file. What has arrived of it stays for a later run, where that is possible."""
@@ -128,8 +132,8 @@ class Download:
 
     # -- receiving ---------------------------------------------------------------------------------
 
-    async def _receive(self, exchange: Exchange, start: FileStart) -> Downloaded:
-        response = exchange.response
+    async def _receive(self, response: Response, start: FileStart) -> list[bytes] | None:
+        """Write the body piece by piece. Return all of it instead if it is a file of one piece."""
         if start.first == 0:
             self._hashes, self._facts = Hashes(), None
             self._hashes.expect(checksums_of(response.headers))
@@ -138,12 +142,12 @@ class Download:
             if self._hashes.bytes == 0:
                 check_content(piece[0] if piece else b"", response.headers, self._mime_type, self.path)
             if is_last and self._facts is None:
-                return await in_thread(self._write_whole, piece, start)
+                return piece
             if self._facts is None:
                 self._facts = _PartFacts(start.validator or "", checksums_of(response.headers))
                 await self._begin()
             await in_thread(self._append, piece)
-        return await self._finish(start)
+        return None
 
     async def _begin(self) -> None:
         if self._partial is None:

@@ -8,7 +8,11 @@ import re
 _SUFFIX = re.compile(r"\.([a-z][a-z0-9]{0,7}|[0-9][a-z0-9]{0,6}[a-z]|7z)", re.ASCII)
 _COMPRESSED = ("gz", "zst", "bz2", "xz")
 # A hash of the platform. Other text becomes its digest, since it may hold anything.
-_HASH = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]{0,63}", re.ASCII)
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_HASH = re.compile(_UUID)
+_ENDING = r"(?:\.[a-z0-9]{1,8}){1,2}"
+# What a file is called: that of a unit, or one in the folder of a unit.
+PATH_PATTERN = rf"^(?:{_UUID}|[0-9a-f]{{32}})(?:-[0-9a-f]{{16}})?(?:/[0-9]{{5,9}})?{_ENDING}$"
 _DIGEST_DIGITS = 16  # hexadecimal digits of the digest of a space: 64 bits, enough within one data unit
 # What the standard library does not know, or knows another way than people write it.
 _OF_MIME_TYPE = {

@@ -36,7 +36,7 @@ MOST_IN_FLIGHT = 32
 _RANK = 1  # of new requests at the rate limiter; retries go first
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_FAILURES_OF_NOBODY = 7  # requests without an answer after which a host that never answered is given up
+_FAILURES_OF_NOBODY = 7  # without a connection, after which a host that never answered is given up
 _READ_BUFFER = 256 * 1024  # bytes that a connection reads ahead
 # The run ends if a host has not answered for this many seconds: run it again later. Chosen.
 _MAX_SILENCE = 900.0
@@ -80,12 +80,14 @@ class MediaHost:
             concurrency=limits.concurrency,
             max_concurrency=min(limits.concurrency or MOST_IN_FLIGHT, MOST_IN_FLIGHT),
             cores=CoresUsed(),
+            store=True,
         )
         self.limiter = RateLimiter(self.controller)
         self.retry = RetryPolicy(
             limits.max_attempts, rng=rng, broken=lambda: self.controller.broken, on_retry=on_retry
         )
         self.failures = 0  # requests without any answer, not even an error, since the last answer
+        self._unconnected = 0  # those of them that got no connection
         self.has_answered = False
         self.answered_at = anyio.current_time()
         self._refused: UrlRefused | None = None
@@ -125,9 +127,9 @@ class MediaHost:
             self.failures += 1
 
     def check_existence(self) -> None:
-        """Raise SkipRow if the host has never answered: it probably does not exist."""
-        if not self.has_answered and self.failures >= _FAILURES_OF_NOBODY:
-            raise SkipRow(f"{one_line(self.name)}: the host does not answer", failure="unavailable")
+        """Raise SkipRow if there was never a connection to the host: it probably does not exist."""
+        if not self.has_answered and self._unconnected >= _FAILURES_OF_NOBODY:
+            raise SkipRow(f"{one_line(self.name)}: there is no connection", failure="unavailable")
 
     async def close(self) -> None:
         """Close the connections."""
@@ -151,6 +153,7 @@ class MediaHost:
             async with request as answer:
                 yield Response(answer.status, _headers(answer), answer.content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            self._unconnected += isinstance(error, aiohttp.ClientConnectorError)
             refused, self._refused = self._refused, None
             if refused is not None:
                 raise SkipRow(str(refused), failure="forbidden") from None

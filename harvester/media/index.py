@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from harvester.errors import CannotFinishNow, Unsound
+from harvester.media.file_names import PATH_PATTERN
 from harvester.media.options import MediaOptions
 from harvester.media.unit_files import MediaFile
 from harvester.output.canonical import convert, digest, indented, parse_object
@@ -24,15 +25,14 @@ from harvester.schema import Count
 MEDIA_INDEX = "media.ndjson"
 MEDIA_MANIFEST = "media.json"
 MEDIA_FAILED = "failed.ndjson"
+MEDIA_REMOVED = "removed.ndjson"
 MEDIA_FORMAT = 1
 _PIECES = f"{STATE}/index"
 _AT_ONCE = 1024**2  # bytes written at once
 
 Sha256 = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-# A file below the index: a name without a leading dot, in at most one folder.
-MediaPath = Annotated[
-    str, msgspec.Meta(pattern=r"^[0-9A-Za-z][\w.-]*(/[0-9A-Za-z][\w.-]*){0,2}$", max_length=300)
-]
+# A file below the index, named as `file_names` names files. So nothing else is read or deleted by way of it.
+MediaPath = Annotated[str, msgspec.Meta(pattern=PATH_PATTERN, max_length=300)]
 
 
 class IndexLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +97,8 @@ class MediaManifest(msgspec.Struct, frozen=True, kw_only=True):
     """`media.json`: what the media are of.
 
     `export` is the digest of the export's manifest when they were fetched. `counts`: `files` are wanted,
-    `fetched` there, `failed` listed in `failed.ndjson`; `without_file` counts units that the platform has no
+    `fetched` there, `failed` listed in `failed.ndjson`; `removed` are files in `removed.ndjson`, whose units
+    have left the export. `without_file` counts units that the platform has no
     file of, by data type. `bytes` are those of all files that are there.
     """
 
@@ -111,6 +112,7 @@ class MediaManifest(msgspec.Struct, frozen=True, kw_only=True):
     bytes: Count
     index: ListFile
     failed: ListFile | None
+    removed: ListFile | None
     digest: str = ""
 
 
@@ -180,6 +182,18 @@ def read_index(folder: Target) -> Iterator[IndexLine]:
             yield decode(line)
         except (ValueError, RecursionError) as error:
             raise CannotFinishNow(f"{MEDIA_INDEX} is damaged: line {number:,}: {error}") from error
+
+
+def read_removed(folder: Target) -> Iterator[StoredMedia]:
+    """Yield the files whose units had left the export the last time. What is damaged is left out."""
+    if folder.size_of(MEDIA_REMOVED) is None:
+        return
+    decode = msgspec.json.Decoder(StoredMedia).decode
+    for line in read_lines(folder, MEDIA_REMOVED):
+        try:
+            yield decode(line)
+        except (ValueError, RecursionError):
+            return
 
 
 class IndexPieces:

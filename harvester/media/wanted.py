@@ -24,7 +24,8 @@ from harvester.plan.sorting import scratch
 
 _TABLES = (
     "listing (label PRIMARY KEY, line) WITHOUT ROWID",
-    "wanted (number INTEGER PRIMARY KEY, plan, units)",
+    "rows (number INTEGER PRIMARY KEY, plan, units, chosen)",
+    "live (path PRIMARY KEY) WITHOUT ROWID",
     "stored (path PRIMARY KEY, line) WITHOUT ROWID",
     "failed (path PRIMARY KEY, number, line) WITHOUT ROWID",
     "without (path PRIMARY KEY, kind) WITHOUT ROWID",
@@ -77,14 +78,14 @@ class WantedMedia:
         self._database.executemany("INSERT OR IGNORE INTO listing VALUES (?, ?)", with_label)
         records: Iterator[Any] = live_records(target.name, kinds=["units"])
         for label_hash, group in groupby(records, key=lambda record: record["label_hash"]):
-            units = [unit for record in group if _is_wanted(unit := _unit(record), options)]
-            if units and (row := self._row_of(label_hash)) is not None:
-                self._add(row, units)
-        if options.only == "all":
-            for _, row in self._listed(folder):
-                unit = _unit_of(row)
-                if row.label_hash is None and _is_wanted(unit, options):
-                    self._add(row, [unit])
+            if (row := self._row_of(label_hash)) is not None:
+                units = [_unit(record) for record in group]
+                self._add(row, units, [unit for unit in units if _is_wanted(unit, options)])
+        for _, row in self._listed(folder):
+            if row.label_hash is None:
+                units = [_unit_of(row)]
+                chosen = units if options.only == "all" and _is_wanted(units[0], options) else []
+                self._add(row, units, chosen)
 
     def _listed(self, folder: Target) -> Iterator[tuple[bytes, PlanRow]]:
         return ((line, _read_row(line)) for line in read_lines(folder, LISTING))
@@ -93,16 +94,18 @@ class WantedMedia:
         found = self._database.execute("SELECT line FROM listing WHERE label = ?", (label_hash,)).fetchone()
         return _read_row(found[0]) if found else None
 
-    def _add(self, row: PlanRow, units: list[UnitFacts]) -> None:
-        self.files += sum(len(unit.files()) for unit in units if not unit.is_composite)
-        values = (_encode(row), _encode(units))
-        self._database.execute("INSERT INTO wanted (plan, units) VALUES (?, ?)", values)
+    def _add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
+        self.files += sum(len(unit.files()) for unit in chosen if not unit.is_composite)
+        values = (_encode(row), _encode(units), _encode(chosen))
+        self._database.execute("INSERT INTO rows (plan, units, chosen) VALUES (?, ?, ?)", values)
+        paths = ((file.path,) for unit in units for file in _candidates(unit))
+        self._database.executemany("INSERT OR IGNORE INTO live VALUES (?)", paths)
 
-    def rows(self) -> Iterator[WantedRow]:
-        """Yield all wanted rows in order."""
-        last = 0
+    def rows(self, *, chosen: bool = True) -> Iterator[WantedRow]:
+        """Yield all rows in order, with the units whose files are wanted, or with all their units."""
+        last, column = 0, "chosen" if chosen else "units"
         while found := self._database.execute(
-            "SELECT number, plan, units FROM wanted WHERE number > ? ORDER BY number LIMIT 100", (last,)
+            f"SELECT number, plan, {column} FROM rows WHERE number > ? ORDER BY number LIMIT 100", (last,)
         ).fetchall():
             for number, plan, units in found:
                 yield WantedRow(number, _read_row(plan), _read_units(units))
@@ -160,8 +163,8 @@ class WantedMedia:
         return dict(self._database.execute("SELECT kind, count(*) FROM without GROUP BY kind ORDER BY kind"))
 
     def index_lines(self) -> Iterator[bytes]:
-        """Yield the lines of the index, in the order of the rows."""
-        for wanted in self.rows():
+        """Yield the lines of the index, in the order of the rows: of all units, whatever this run fetched."""
+        for wanted in self.rows(chosen=False):
             for unit in wanted.units:
                 for file in _candidates(unit):
                     if (stored := self.stored(file.path)) is not None:
@@ -175,6 +178,13 @@ class WantedMedia:
     def failed(self) -> int:
         """Return how many files could not be had."""
         return int(self._database.execute("SELECT count(*) FROM failed").fetchone()[0])
+
+    def gone(self) -> list[StoredMedia]:
+        """Return the files that are there, but whose units have left the export."""
+        found = self._database.execute(
+            "SELECT line FROM stored WHERE path NOT IN (SELECT path FROM live) ORDER BY path"
+        )
+        return [_read_stored(line) for (line,) in found]
 
     def paths(self) -> Iterator[str]:
         """Yield the names that wanted files may have."""

@@ -48,7 +48,7 @@ from harvester.output.planfile import PlanHeader, intact, read_header, read_onto
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
-Remedy = Literal["sync", "export", "new export", "conversion"]
+Remedy = Literal["sync", "export", "new export", "conversion", "media"]
 _PLAN_FILES = (PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED)
 
 
@@ -85,6 +85,8 @@ class Report(msgspec.Struct):
             return f"{NEW_EXPORT}: {for_good[0]}"
         if any(problem.remedy == "conversion" for problem in self.problems):
             return "convert its export again"
+        if all(problem.remedy == "media" for problem in self.problems):
+            return "run harvester media with --recheck to repair it"
         if any(problem.remedy == "export" for problem in self.problems):
             return "run its export again to repair it"
         return "sync it again to finish it"

@@ -193,6 +193,15 @@ def test_answers_that_cannot_be_read_mean_what_the_table_says(case: str) -> None
     assert [type(translate(error, asked)) for asked in ("row", "rows", "project")] == kinds  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("response", [b'{"a":{"b":[1,NaN]}}', b'[{"a":{"b":[1,NaN]}}]'])
+def test_what_is_no_number_is_named_by_its_place_in_a_row_that_was_asked_for_alone(response: bytes) -> None:
+    """Of several rows nobody knows yet which one it is in: they are asked for one by one."""
+    error = UnreadableAnswer("the answer is no valid JSON", b'{"status":200,"response":%b}' % response)
+    assert translate(error, "row").message == "the label row is no valid JSON: NaN at a.b[1]"
+    for asked in ("rows", "project"):
+        assert translate(error, asked).message == "the answer is no valid JSON"  # type: ignore[arg-type]
+
+
 def test_our_own_errors_pass_and_learn_what_was_asked() -> None:
     """An error of ours stays the same object."""
     error = Stop("refused")

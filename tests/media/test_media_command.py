@@ -72,7 +72,8 @@ def test_units_are_chosen_by_their_records(platform: MediaPlatform, target: Path
     for only in ("labelled", "empty", "all", None):
         flags = ["--only", only] if only else []
         folder = tmp_path / f"only-{only}"
-        done = platform.media(target, "-o", folder, "--data-type", "image", *flags, folder=folder)
+        types = ("--data-type", "pdf", "--data-type", "audio", "--data-type", "nifti")
+        done = platform.media(target, "-o", folder, *types, *flags, folder=folder)
         assert done.code == 0, done.said
         found[only] = {(line["label_hash"], line["unit_hash"], line["space_id"]) for line in done.index}
     assert found["labelled"] | found["empty"] == found[None]

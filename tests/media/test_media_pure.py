@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 import zlib
 from datetime import UTC, datetime
 
@@ -10,11 +11,12 @@ import pytest
 from harvester.errors import RateLimited, SkipRow, Unavailable
 from harvester.media.answers_of_stores import LinkRefused, check_content, is_complete, start_of
 from harvester.media.checksums import Hashes, checksums_of
-from harvester.media.file_names import extension, stem_of
+from harvester.media.file_names import PATH_PATTERN, extension, stem_of
 from harvester.media.links import Link, expiry_of
 from harvester.media.safe_urls import UrlRefused, UrlRules
 from harvester.media.unit_files import SliceFacts, UnitFacts
 
+UNIT = "0a7cfa86-1100-47d3-9e76-271eecab2a9d"
 MD5 = hashlib.md5(b"file").digest()
 
 
@@ -43,22 +45,27 @@ def test_an_extension_comes_from_the_title_or_the_mime_type(
 
 def test_a_name_is_a_hash_whatever_the_server_sends() -> None:
     """A hash stays; any other text becomes a digest. Spaces are always digests."""
-    assert stem_of("0a7cfa86-1100", None) == "0a7cfa86-1100"
-    odd = {stem_of(text, None) for text in ("../x", "a/b", "", ".hidden", "x" * 65, "a b")}
+    unit_hash = "0a7cfa86-1100-47d3-9e76-271eecab2a9d"
+    assert stem_of(unit_hash, None) == unit_hash
+    odd = {stem_of(text, None) for text in ("../x", "a/b", "", ".hidden", "objects-00000", "a b")}
     assert len(odd) == 6
     assert all(len(name) == 32 and name.isalnum() for name in odd)
-    assert stem_of("a", "gs://bucket/x").startswith("a-")
+    assert stem_of(unit_hash, "gs://bucket/x").startswith(f"{unit_hash}-")
+    for path in ("objects-00000.ndjson", "media.json", "../a.jpg", ".a.jpg", "a/b/c.jpg", unit_hash):
+        assert not re.match(PATH_PATTERN, path)
+    for path in (f"{unit_hash}.nii.gz", f"{stem_of('x', 'y')}.jpg", f"{unit_hash}/00012.dcm"):
+        assert re.match(PATH_PATTERN, path)
 
 
 def test_a_unit_with_slices_has_a_folder_and_one_without_has_a_file() -> None:
     """The number of a slice is its name; the layer that the image itself is has the image's file."""
-    unit = UnitFacts("l", "main", "d", "dicom", "d", "series", mime_type="application/dicom")
-    assert [file.path for file in unit.files()] == ["d.dcm"]
-    sliced = UnitFacts("l", "main", "d", "dicom", "d", "s", slices=[SliceFacts(7, "x.dcm"), SliceFacts(8)])
-    assert [file.path for file in sliced.files()] == ["d/00007.dcm", "d/00008.bin"]
-    assert sliced.only_file().path == "d.bin"
-    root = UnitFacts("l", "main", "d", "image", "d", "a.png", space_id="root")
-    assert root.only_file().path == "d.png"
+    unit = UnitFacts("l", "main", UNIT, "dicom", UNIT, "series", mime_type="application/dicom")
+    assert [file.path for file in unit.files()] == [f"{UNIT}.dcm"]
+    sliced = UnitFacts("l", "main", UNIT, "dicom", UNIT, "s", slices=[SliceFacts(7, "x.dcm"), SliceFacts(8)])
+    assert [file.path for file in sliced.files()] == [f"{UNIT}/00007.dcm", f"{UNIT}/00008.bin"]
+    assert sliced.only_file().path == f"{UNIT}.bin"
+    root = UnitFacts("l", "main", UNIT, "image", UNIT, "a.png", space_id="root")
+    assert root.only_file().path == f"{UNIT}.png"
 
 
 def test_checksums_are_found_where_stores_write_them() -> None:

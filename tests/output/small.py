@@ -1,7 +1,7 @@
 """A small export without a server: what export.py does with the target, and nothing else."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -64,13 +64,25 @@ def row_line(row: PlanRow) -> bytes:
 
 def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) -> None:
     """Writes and commits one part."""
-    writer, ids = PartWriter(target, part, header.format.compress), IdDigest()
+    writer = PartWriter(target, part, header.format.compress)
+    write_commit(target, written(writer, header, part, rows))
+
+
+def written(
+    writer: PartWriter,
+    header: PlanHeader,
+    part: int,
+    rows: Iterable[PlanRow],
+    failing: Container[str] = ("label-2",),
+) -> Commit:
+    """Writes rows of a part; its commit record."""
+    rows, ids = list(rows), IdDigest()
     objects = harvested = failed = 0
     try:
         for row in rows:
             if row.outcome is not None or row.label_hash is None:
                 continue
-            if row.label_hash == "label-2":
+            if row.label_hash in failing:
                 failed += 1
                 writer.fail(FailedRow(row.label_hash, row.branch_name, row.data_title, "gone", "deleted", 1))
                 continue
@@ -84,24 +96,21 @@ def harvest(target: Target, header: PlanHeader, part: int, rows: list[PlanRow]) 
     except BaseException:
         writer.discard()
         raise
-    write_commit(
-        target,
-        Commit(
-            part=part,
-            plan=header.digest,
-            rows={
-                "harvested": harvested,
-                "unlabelled": sum(row.outcome == "unlabelled" for row in rows),
-                "filtered": sum(row.outcome == "filtered" for row in rows),
-                "failed": failed,
-            },
-            harvested_ids=ids.hexdigest(),
-            records={
-                "objects": KindCounts(objects + 1, objects, {"shapes": 1}),
-                "rows": KindCounts(harvested, harvested),
-            },
-            files=files,
-        ),
+    return Commit(
+        part=part,
+        plan=header.digest,
+        rows={
+            "harvested": harvested,
+            "unlabelled": sum(row.outcome == "unlabelled" for row in rows),
+            "filtered": sum(row.outcome == "filtered" for row in rows),
+            "failed": failed,
+        },
+        harvested_ids=ids.hexdigest(),
+        records={
+            "objects": KindCounts(objects + 1, objects, {"shapes": 1}),
+            "rows": KindCounts(harvested, harvested),
+        },
+        files=files,
     )
 
 

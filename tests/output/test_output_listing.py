@@ -11,12 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvester.labels.wire import PlanRow, split_outcome
+from harvester.output.export_spec import Project
 from harvester.output.listing_file import listing_lines
 from harvester.output.manifest import manifest_digest, read_manifest, with_listing, write_manifest
+from harvester.output.mending import mend_state
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from harvester.schema import LISTING_KEYS
-from tests.output.small import contents, export
+from harvester.settings import Selection
+from tests.output.small import PURPOSE, contents, export
 
 TEXTS = st.text('a"\\,:{}\n\u2028é') | st.just('","outcome":"failed"')
 ROWS = st.builds(
@@ -71,6 +74,22 @@ def test_every_row_stands_in_it_with_what_became_of_it(out: Path) -> None:
     fields = json.loads((out / "manifest.json").read_bytes())
     assert (fields["listing"]["name"], fields["listing"]["rows"]) == ("listing.ndjson.zst", 8)
     assert manifest_digest(fields | {"listing": None}) == fields["digest"]
+
+
+@pytest.mark.parametrize("name", ["plan.json", "plan.ndjson.zst"])
+def test_a_lost_plan_is_made_again_from_the_listing(out: Path, name: str) -> None:
+    """To the byte; and not from one that is of another plan, or for another export."""
+    target, whole = LocalTarget(out), contents(out)
+    (out / ".harvester" / name).unlink()
+    mend_state(target, msgspec.structs.replace(PURPOSE, selection=Selection()))
+    mend_state(target, msgspec.structs.replace(PURPOSE, project=Project("other", "Streets")))
+    assert not (out / ".harvester" / name).exists()
+    mend_state(target, PURPOSE)
+    assert contents(out) == whole
+    (out / ".harvester" / name).unlink()
+    (out / "listing.ndjson.zst").write_bytes(zstandard.compress(b""))
+    mend_state(target, PURPOSE)
+    assert not (out / ".harvester" / name).exists()
 
 
 @pytest.mark.parametrize(("field", "wrong"), [("sha256", "0" * 64), ("rows", 7), ("name", "../listing")])

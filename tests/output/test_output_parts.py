@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+from contextlib import closing
 from pathlib import Path
+from typing import cast
 
 import msgspec
 import pytest
@@ -11,15 +13,18 @@ from harvester.errors import Unsound
 from harvester.fetch.pool import FailedRow
 from harvester.labels.notes import Note
 from harvester.output import planfile
-from harvester.output.commit import KindCounts, PartFile, drop_part, read_commits
+from harvester.output.commit import KindCounts, PartFile, drop_part, read_commits, write_commit
 from harvester.output.layout import is_own, parse_part, possible_names
 from harvester.output.manifest import build_manifest, read_manifest
+from harvester.output.merging import failed_in, merge_part, part_with_failures
 from harvester.output.ndjson import PartWriter
 from harvester.output.repair import discard_parts, repair
+from harvester.output.scratch_files import ScratchFiles
 from harvester.output.target import LocalTarget
 from harvester.plan.drift import Drift
+from harvester.settings import Compression
 from tests.output.faulty import Recording
-from tests.output.small import PURPOSE, contents, export, plan_lines
+from tests.output.small import PURPOSE, contents, export, plan, plan_lines, written
 
 
 @pytest.fixture
@@ -125,6 +130,35 @@ def test_only_names_of_the_layout_are_ours() -> None:
         (kind, 7) for kind in ("objects", "classifications", "units", "rows", "failed", "notes")
     }
     assert len(possible_names(7)) == 18
+
+
+@pytest.mark.parametrize("compress", [None, "zstd"])
+@pytest.mark.parametrize("still", [(), ("label-2",), ("label-0", "label-2", "label-6")])
+def test_rows_that_are_fetched_again_are_merged_into_their_part(
+    tmp_path: Path, still: tuple[str, ...], compress: Compression | None
+) -> None:
+    """The part is then, byte for byte, the one in which only those failed that fail still."""
+    format_ = msgspec.structs.replace(PURPOSE.format, rows_per_part=8, compress=compress)
+    spec = msgspec.structs.replace(PURPOSE, format=format_)
+    target, other, beside = LocalTarget(tmp_path / "out"), LocalTarget(tmp_path / "other"), ScratchFiles()
+    header, rows, counted = planfile.freeze(target, plan_lines(), spec), list(plan()), {"shapes": 2}
+    planfile.freeze(other, plan_lines(), spec)
+    failed = ("label-0", "label-2", "label-6")
+    write_commit(target, written(PartWriter(target, 0, compress), header, 0, rows, failed))
+    former = part_with_failures(target, header.digest, 0)
+    assert former is not None
+    assert failed_in(target, former) == set(failed)
+    again = [row for row in rows if row.label_hash in failed]
+    fresh = written(PartWriter(cast(LocalTarget, beside), 0), header, 0, again, still)
+    with closing(beside):
+        merged = merge_part(target, former, rows, beside=beside, fresh=fresh, compression=compress)
+    straight = written(PartWriter(other, 0, compress), header, 0, rows, still)
+    records = straight.records["objects"]
+    straight.records["objects"] = KindCounts(records.seen + 1, records.written, counted)
+    write_commit(other, straight)
+    assert merged == straight
+    assert contents(tmp_path / "out") == contents(tmp_path / "other")
+    assert (part_with_failures(target, header.digest, 0) is None) == (not still)
 
 
 def test_what_is_discarded_leaves_nothing(target: LocalTarget, tmp_path: Path) -> None:

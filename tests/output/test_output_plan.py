@@ -1,6 +1,7 @@
 """The frozen plan: the same whatever comes, read in pieces, refused for another export."""
 
 import tracemalloc
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -83,6 +84,47 @@ def test_a_resumed_export_keeps_its_plan(target: LocalTarget) -> None:
     header = planfile.freeze(target, plan_lines(), PURPOSE)
     found = planfile.take_up(target, PURPOSE)
     assert (found.header, found.known) == (header, {header.digest})
+
+
+def test_a_plan_none_of_whose_parts_is_there_yet_is_made_anew_for_another_selection(
+    target: LocalTarget, tmp_path: Path
+) -> None:
+    """Of the same project; one of another project is refused, and so is one that has a part."""
+    other = msgspec.structs.replace(PURPOSE, selection=Selection())
+    header = planfile.freeze(target, plan_lines(), PURPOSE)
+    target.put("manifest.json", b"{}")
+    assert not planfile.is_free_for(target, header, PURPOSE), "it is the same"
+    assert not planfile.is_free_for(target, header, other), "nothing is known of the manifest"
+    target.put("manifest.json", b'{"plan": "", "generations": [{}]}')
+    assert not planfile.is_free_for(target, header, other), "it was synced"
+    target.put("manifest.json", b'{"plan": "", "generations": []}')
+    assert planfile.is_free_for(target, header, other)
+    elsewhere = msgspec.structs.replace(other, project=Project("other", "Streets"))
+    assert not planfile.is_free_for(target, header, elsewhere)
+    with pytest.raises(TargetRefused):
+        planfile.take_up(target, elsewhere)
+    found = planfile.take_up(target, other)
+    assert (found.header, found.known) == (None, set())
+    assert target.read("manifest.json") is None
+    target.put(".harvester/commits/00000.json", b"{}")
+    with pytest.raises(TargetRefused, match="shapes=polygon"):
+        planfile.take_up(target, other)
+
+
+def test_the_rows_of_a_plan_are_replaced_at_once(target: LocalTarget, tmp_path: Path) -> None:
+    """They go into another file, so that the header switches to them; the former one is deleted."""
+    header = planfile.freeze(target, plan_lines(8), PURPOSE, ONTOLOGY)
+    for rows, name in (
+        (7, "plan-settled.ndjson.zst"),
+        (6, "plan.ndjson.zst"),
+        (5, "plan-settled.ndjson.zst"),
+    ):
+        header = planfile.replace_rows(target, header, islice(planfile.lines(target, header), rows))
+        assert header.rows_file == f".harvester/{name}"
+        assert {path.name for path in (tmp_path / "out" / ".harvester").iterdir()} == {name, "plan.json"}
+        assert list(planfile.rows(target, header)) == list(plan(rows))
+        assert planfile.take_up(target, PURPOSE).header == header
+        assert planfile.read_ontology(target, header) == ONTOLOGY
 
 
 @pytest.mark.parametrize(

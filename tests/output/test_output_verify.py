@@ -4,15 +4,16 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
 from harvester.errors import BadInput
-from harvester.output.commit import Commit, parse_commit_record, write_commit
+from harvester.output.commit import Commit, KindCounts, parse_commit_record, write_commit
 from harvester.output.layout import commit_name
 from harvester.output.lines import check_file
-from harvester.output.manifest import manifest_digest, read_manifest, write_manifest
+from harvester.output.manifest import Manifest, manifest_digest, read_manifest, write_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
@@ -159,18 +160,69 @@ def test_a_record_that_does_not_fit_the_plan_is_named(
     assert any(problem.endswith(what) for problem in problems(out)), problems(out)
 
 
-def test_a_manifest_that_does_not_fit_the_parts_is_named_and_written_anew(out: Path) -> None:
-    """Sound in itself, but with other counts than the parts'."""
+MANIFESTS: dict[str, tuple[Callable[[Manifest], dict[str, Any]], list[str]]] = {
+    "row counts": (
+        lambda manifest: {"counts": manifest.counts | {"harvested": 9}},
+        ["manifest.json: its row counts are not the sum of the parts'"],
+    ),
+    "record counts": (
+        lambda manifest: {"records": manifest.records | {"rows": KindCounts(5, 4)}},
+        ["manifest.json: its record counts are not the sum of the parts'"],
+    ),
+    "notes": (
+        lambda manifest: {"notes": {"stale": 1}},
+        ["manifest.json: its counts of notes are not the sum of the parts'"],
+    ),
+    "plan": (lambda manifest: {"plan": "0" * 64}, ["manifest.json: it is of another plan"]),
+    "a file twice": (
+        lambda manifest: {"parts": [*manifest.parts, manifest.parts[0]]},
+        ["manifest.json: it lists a file twice"],
+    ),
+    "a file less": (
+        lambda manifest: {"parts": manifest.parts[1:]},
+        ["failed-00000.ndjson: the manifest and the commit record differ"],
+    ),
+    "another file": (
+        lambda manifest: {
+            "parts": [msgspec.structs.replace(manifest.parts[0], bytes=1), *manifest.parts[1:]]
+        },
+        ["failed-00000.ndjson: the manifest and the commit record differ"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "what"), MANIFESTS.values(), ids=MANIFESTS)
+def test_a_manifest_that_does_not_fit_the_parts_is_named_and_written_anew(
+    out: Path, wrong: Callable[[Manifest], dict[str, Any]], what: list[str]
+) -> None:
+    """Sound in itself, but with other counts than the parts', or with other files."""
     target = LocalTarget(out)
     whole = contents(out)
     manifest = read_manifest(target)
     assert manifest is not None
-    other = msgspec.structs.replace(manifest, counts=manifest.counts | {"harvested": 9})
+    other = msgspec.structs.replace(manifest, **wrong(manifest))
     sealed = msgspec.structs.replace(other, digest=manifest_digest(msgspec.to_builtins(other)))
     write_manifest(target, sealed)
-    assert problems(out) == ["manifest.json: its row counts are not the sum of the parts'"]
+    assert problems(out) == what
     export(target)
     assert contents(out) == whole
+
+
+def test_a_commit_record_of_another_part_or_plan_is_none(out: Path, tmp_path: Path) -> None:
+    """It is named, and its part is harvested again."""
+    whole, commits = contents(out), out / ".harvester" / "commits"
+    export(LocalTarget(tmp_path / "other"), rows=9)
+    of_other_plan = (tmp_path / "other" / ".harvester" / "commits" / "00001.json").read_bytes()
+    for data, what in (
+        ((commits / "00002.json").read_bytes(), "damaged"),
+        (of_other_plan, "it is of another plan"),
+    ):
+        (commits / "00001.json").write_bytes(data)
+        assert problems(out)[0] == f".harvester/commits/00001.json: {what}"
+        export(LocalTarget(out))
+        assert contents(out) == whole
+    (commits / "00003.json").write_bytes((commits / "00002.json").read_bytes())
+    assert problems(out)[0] == ".harvester/commits/00003.json: damaged"
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,10 @@ START_LIMIT = 8.0
 # Lowest limit: with a single request in flight, the latency says nothing about the load that we cause.
 # Chosen.
 MIN_LIMIT = 2.0
+# The same for a server that is made for many clients at once, such as an object store: there a longer latency
+# mostly means that the network or this machine is busy, and fewer requests would not help. Chosen: as many as
+# download tools use.
+MIN_LIMIT_OF_STORES = 16.0
 # At the start the limit grows by this for each answer (ln 2 / 2: it doubles in two round trips). An answer
 # that took QUEUED times as long as the fastest does not count: requests begin to wait for each other.
 RAMP = 0.35
@@ -53,13 +57,17 @@ class ConcurrencyLimit:
     Args:
         most: upper end of the limit.
         cores: returns the number of CPU cores that this process uses.
+        least: lower end of the limit.
 
     Attributes:
         limit: how many requests may be in flight (rounded down).
     """
 
-    def __init__(self, most: int, cores: Callable[[], float] = lambda: 0.0) -> None:
-        self.limit = min(START_LIMIT, float(most))
+    def __init__(
+        self, most: int, cores: Callable[[], float] = lambda: 0.0, *, least: float = MIN_LIMIT
+    ) -> None:
+        self._least = min(least, float(most))
+        self.limit = max(min(START_LIMIT, float(most)), self._least)
         self._most = most
         self._cores = cores
         self._calm: dict[int, float] = {}  # latency without load, in seconds, by size class
@@ -110,7 +118,7 @@ class ConcurrencyLimit:
         if self._saturated:  # the latency is that of this process, not of the server
             self._ramping = False
             self._before_cut = None
-            self.limit = min(self.limit, max(SATURATED_LIMIT, self.limit / 2))
+            self.limit = min(self.limit, max(SATURATED_LIMIT, self._least, self.limit / 2))
             return
         expected = taken = 0.0
         for size, (total, count) in self._sums.items():
@@ -123,7 +131,7 @@ class ConcurrencyLimit:
         elif slowdown > CUT_ABOVE:
             self._before_cut = slowdown
             self._ramping = False
-            self.limit = max(MIN_LIMIT, self.limit * CUT)
+            self.limit = max(self._least, self.limit * CUT)
         else:
             self._before_cut = None
             for size, (total, count) in self._sums.items():

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from harvester.errors import CannotFinishNow
 from harvester.fetch.rate.breaker import Breaker
-from harvester.fetch.rate.concurrency import ConcurrencyLimit
+from harvester.fetch.rate.concurrency import MIN_LIMIT, MIN_LIMIT_OF_STORES, ConcurrencyLimit
 from harvester.fetch.rate.request_rate import RequestRate, Ticket
 
 __all__ = ["RateController", "Ticket"]
@@ -31,6 +31,8 @@ class RateController:
             rate also grows faster. None: found automatically, up to `max_concurrency`.
         cores: returns the number of CPU cores that this process uses. If Python is the bottleneck, the
             concurrency is reduced.
+        store: whether the server is an object store, which takes many requests at once: the rate grows as
+            fast as if the user vouched for it, and a longer latency costs less.
         retry_after_cap: seconds. If the server asks for a longer pause, the run ends.
     """
 
@@ -42,10 +44,12 @@ class RateController:
         concurrency: int | None = None,
         max_concurrency: int = 256,
         cores: Callable[[], float] = lambda: 0.0,
+        store: bool = False,
         retry_after_cap: float = 300.0,
     ) -> None:
-        self._request_rate = RequestRate(max_rps, told=concurrency is not None)
-        self._concurrency = ConcurrencyLimit(concurrency or max_concurrency, cores)
+        self._request_rate = RequestRate(max_rps, told=store or concurrency is not None)
+        least = MIN_LIMIT_OF_STORES if store else MIN_LIMIT
+        self._concurrency = ConcurrencyLimit(concurrency or max_concurrency, cores, least=least)
         self._breaker = Breaker(rng)
         self._retry_after_cap = retry_after_cap
         self._in_flight = 0

@@ -1,0 +1,67 @@
+"""Checks media against their index. Needs no server, and writes nothing."""
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from harvester.errors import BadInput, CannotFinishNow, Unsound
+from harvester.media.index import MEDIA_INDEX, MEDIA_MANIFEST, read_index, read_media_manifest
+from harvester.output.target import Target
+from harvester.output.verify import Problem
+
+_PIECE = 1024**2
+
+
+def has_media(folder: Target) -> bool:
+    """Return whether media were fetched into this folder, or are being fetched."""
+    return any(folder.size_of(name) is not None for name in (MEDIA_MANIFEST, MEDIA_INDEX)) or bool(
+        folder.names(".harvester/index")
+    )
+
+
+def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
+    """Yield what is wrong with the media in a folder: their bytes, the index, what says that it is complete.
+
+    Blocking, in constant memory. `prefix` stands before the names of the files.
+    """
+
+    def problem(name: str, what: str) -> Problem:
+        return Problem(prefix + name, what, remedy="media")
+
+    try:
+        manifest = read_media_manifest(folder)
+    except (Unsound, BadInput) as error:
+        yield problem(MEDIA_MANIFEST, error.message)
+        manifest = None
+    else:
+        if manifest is None:
+            yield problem(MEDIA_MANIFEST, "missing: not all files are fetched")
+    if manifest is not None:
+        for listed in (manifest.index, manifest.failed, manifest.removed):
+            if listed is not None and (
+                wrong := _wrong_with(folder, listed.name, listed.bytes, listed.sha256)
+            ):
+                yield problem(listed.name, wrong)
+    if folder.size_of(MEDIA_INDEX) is None:
+        return
+    try:
+        for line in read_index(folder):
+            if wrong := _wrong_with(folder, line.path, line.bytes, line.sha256):
+                yield problem(line.path, wrong)
+    except CannotFinishNow as error:
+        yield problem(MEDIA_INDEX, error.message)
+
+
+def _wrong_with(folder: Target, name: str, size: int, digest: str) -> str | None:
+    try:
+        there = folder.size_of(name)
+        if there is None:
+            return "missing"
+        if there != size:
+            return f"{there:,} bytes, not {size:,}"
+        hashed = sha256()
+        with folder.open(name) as file:
+            while data := file.read(_PIECE):
+                hashed.update(data)
+    except (OSError, BadInput, CannotFinishNow) as error:
+        return f"cannot be read: {error}"
+    return None if hashed.hexdigest() == digest else "its bytes are not those that were fetched"

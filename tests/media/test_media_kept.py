@@ -1,0 +1,92 @@
+"""Media after the run: checked by `verify`, mended, kept up with syncs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.media.conftest import MediaPlatform
+
+PDFS = ("--data-type", "pdf")
+
+
+@pytest.fixture
+def target(exported: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported, tmp_path / "out"))
+
+
+def verified(platform: MediaPlatform, directory: Path) -> tuple[int, list[str], str]:
+    done = platform.command("verify", directory, "--json")
+    problems = json.loads(done.stdout)["problems"]
+    return done.returncode, [f"{each['name']}: {each['what']}" for each in problems], done.stderr
+
+
+def first(folder: Path) -> Path:
+    return sorted(folder.glob("*.pdf"))[0]
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda path: path.unlink(), "missing"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, not"),
+        (lambda path: path.write_bytes(b"x" + path.read_bytes()[1:]), "not those that were fetched"),
+    ],
+)
+def test_what_verify_finds_damaged_is_fetched_again(
+    platform: MediaPlatform, target: Path, damage: object, what: str
+) -> None:
+    """A file that is gone, cut off or changed: verify names it, and the command that it names mends it."""
+    platform.media(target, *PDFS)
+    assert verified(platform, target)[:2] == (0, [])
+    path = first(target / "media")
+    before = path.read_bytes()
+    damage(path)  # type: ignore[operator]  # one of the above
+    code, problems, said = verified(platform, target)
+    assert code == 3
+    assert len(problems) == 1
+    assert problems[0].startswith(f"media/{path.name}: ")
+    assert what in problems[0]
+    assert "harvester media with --recheck" in said
+    assert platform.media(target, *PDFS, "--recheck").summary["run"]["fetched"] == 1
+    assert path.read_bytes() == before
+    assert verified(platform, target)[:2] == (0, [])
+
+
+@pytest.mark.parametrize("name", ["media.ndjson", "media.json"])
+@pytest.mark.parametrize("content", [b"", b"{", None])
+def test_a_damaged_index_is_made_anew(
+    platform: MediaPlatform, target: Path, name: str, content: bytes | None
+) -> None:
+    """From the files that are there, without fetching one."""
+    platform.media(target, *PDFS)
+    path = target / "media" / name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    code, problems, _ = verified(platform, target)
+    assert code == 3
+    assert any(name in problem for problem in problems)
+    again = platform.media(target, *PDFS, "--recheck")
+    assert again.summary["run"]["fetched"] == 0
+    again.check()
+    assert verified(platform, target)[:2] == (0, [])
+
+
+def test_a_folder_of_its_own_is_verified_too(platform: MediaPlatform, target: Path, tmp_path: Path) -> None:
+    """`harvester verify` takes the directory that was given to -o."""
+    folder = tmp_path / "files"
+    platform.media(target, "-o", folder, *PDFS, folder=folder)
+    assert verified(platform, folder)[:2] == (0, [])
+    first(folder).write_bytes(b"")
+    assert verified(platform, folder)[0] == 3
+
+
+def test_other_units_stay_in_the_index(platform: MediaPlatform, target: Path) -> None:
+    """A run for one data type keeps what another has fetched, in the index and on disk."""
+    platform.media(target, *PDFS)
+    done = platform.media(target, "--data-type", "audio")
+    done.check()
+    assert {line["data_type"] for line in done.index} == {"pdf", "audio"}
