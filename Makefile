@@ -19,9 +19,10 @@ test: $(VENV)/.test $(VENV)/.browser
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 
-# SIGKILL at 200 random moments: the bytes must be those of an export that was never killed.
+# SIGKILL at random moments: the bytes must be those of a run that was never killed. `make crashtest
+# VERB=sync KILLS=20`; verbs are export (the default), sync, sync-compressed, settle, retry-failed and s3.
 crashtest: $(VENV)/.test
-	$(BIN)/python -m tests.crash.crashtest
+	$(BIN)/python -m tests.crash.crashtest $(if $(VERB),--verb $(VERB)) $(if $(KILLS),--kills $(KILLS))
 
 # Draws the README's picture of a terminal anew: docs/export.svg.
 picture: $(VENV)/.run

@@ -164,7 +164,8 @@ def test_what_verify_advises_mends_any_object_of_a_bucket(
             server.put(f"{prefix}/{path.relative_to(out)}", path.read_bytes())
         return f"s3://{BUCKET}/{prefix}"
 
-    damage_each_file(once, DAMAGE[shift], bucket, once.names()[shift::3])
+    names = [name for name in once.names() if not name.endswith(("-00001.ndjson", "00001.json"))]
+    damage_each_file(once, DAMAGE[shift], bucket, names[shift::3])
 
 
 def damage_each_file(
