@@ -1,8 +1,9 @@
-"""The installed command, and the same in a process forked from one that has imported all of it.
+"""The installed command and the simulator, in processes forked from one that has imported all of it.
 
-Importing the SDK takes a second of CPU, and the tests run the command some hundred times. What is forked is
-a process of its own as well, with its own environment, output and exit code: it lacks only an interpreter's
-start. Tests of that, of signals and of memory start the installed command.
+Importing the SDK takes a second of CPU, and the tests run the command some hundred times; a simulator takes a
+third of a second, and they start some fifty. What is forked is a process of its own as well, with its own
+environment, output and exit code: it lacks only an interpreter's start. Tests of that, of signals and of
+memory start the installed command.
 """
 
 import multiprocessing
@@ -13,13 +14,15 @@ import tempfile
 import time
 from collections.abc import Mapping
 from io import TextIOWrapper
-from multiprocessing.connection import wait
+from itertools import count
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Lock
+from threading import Event, Lock
 from typing import cast
 
 from harvester import cli
+from harvester.simulator.process import SECONDS_TO_END, Interpreter, Started
 from tests.patience import LONG
 
 HARVESTER = Path(sys.executable).with_name("harvester")
@@ -37,11 +40,15 @@ IMPORTED = (
     "obstore.store",
     "rich.traceback",
     "structlog.dev",
+    "harvester.simulator.__main__",
 )
+INTERPRETERS = 3  # simulators that cost as much as the imports of the process to fork from
 
 _FORKED = multiprocessing.get_context("forkserver")
 _FORKED.set_forkserver_preload([__name__, *IMPORTED])
 _LOCK = Lock()  # for what looks at all processes, of other threads too
+_WORTHWHILE = Event()  # the process to fork from is there, or soon pays
+_SIMULATORS = count(1)
 
 
 def run_forked(
@@ -64,6 +71,7 @@ def run_forked(
         )
         with _LOCK:
             process.start()
+        _WORTHWHILE.set()
         wait([process.sentinel], timeout)
         with _LOCK:
             code = process.exitcode
@@ -87,3 +95,52 @@ def _become(argv: list[str], environment: dict[str, str], folder: Path, output: 
     cast(TextIOWrapper, sys.stderr).reconfigure(encoding="utf-8", errors="backslashreplace")
     sys.argv = argv
     sys.exit(cli.main())
+
+
+class ForkedSimulator:
+    """A simulator's process, without an interpreter's start."""
+
+    def __init__(self, options: bytes) -> None:
+        source, self._input = _FORKED.Pipe(duplex=False)
+        self._output, sink = _FORKED.Pipe(duplex=False)
+        self._process = _FORKED.Process(target=_serve, args=(source, sink))
+        with _LOCK:
+            self._process.start()
+        source.close()
+        sink.close()
+        os.write(self._input.fileno(), options)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    def first_line(self) -> bytes:
+        with open(self._output.fileno(), "rb", closefd=False) as output:
+            return output.readline()
+
+    def end(self) -> None:
+        self._input.close()
+        self._output.close()
+        wait([self._process.sentinel], SECONDS_TO_END)
+        with _LOCK:
+            ended = self._process.exitcode is not None
+        if not ended:
+            self._process.kill()
+            self._process.join()
+
+
+def _serve(source: Connection, sink: Connection) -> None:
+    from harvester.simulator.__main__ import run
+
+    with (
+        open(source.fileno(), "rb", closefd=False) as options,
+        open(sink.fileno(), "wb", closefd=False) as out,
+    ):
+        run(options, out)
+
+
+def start_simulator(options: bytes) -> Started:
+    """Fork a simulator; the first few are new interpreters, unless there is something to fork from."""
+    if next(_SIMULATORS) > INTERPRETERS:
+        _WORTHWHILE.set()
+    return ForkedSimulator(options) if _WORTHWHILE.is_set() else Interpreter(options)

@@ -77,9 +77,9 @@ class Oracle:
     """Tells what the rows of a world hold."""
 
     def __init__(self, world: World) -> None:
-        """Raises ValueError for a world with a giant row, whose boxes are not counted."""
-        if world.spec.giant_bytes:
-            raise ValueError("the boxes of a giant row are not counted")
+        """Raises ValueError for a world with a large row, whose boxes are not counted."""
+        if world.spec.large_row_bytes:
+            raise ValueError("the boxes of a large row are not counted")
         self._world = world
         self._labels = lru_cache(maxsize=None)(self._make)
 

@@ -73,9 +73,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def quick(self) -> "Scenario":
         """The same on a few rows, once: to see that it runs, not how fast."""
         change = msgspec.structs.replace
-        spec = change(self.spec, giant_bytes=min(self.spec.giant_bytes, QUICK_GIANT))
+        spec = change(self.spec, large_row_bytes=min(self.spec.large_row_bytes, QUICK_GIANT))
         faults = change(self.faults, latency=min(self.faults.latency, QUICK_LATENCY))
-        rows = 1 if spec.giant_bytes else QUICK_ROWS
+        rows = 1 if spec.large_row_bytes else QUICK_ROWS
         # Of many runs the first and the last: nothing that only one of the others would show.
         some = self.runs if len(self.runs) <= 3 else (self.runs[0], self.runs[-1])
         runs = tuple(change(run, rows=rows) for run in some)
@@ -159,7 +159,7 @@ SCENARIOS = (
     Scenario(
         name="giant",
         title="One label row of 200 MB",
-        spec=msgspec.structs.replace(IMAGES, giant_bytes=200_000_000),
+        spec=msgspec.structs.replace(IMAGES, large_row_bytes=200_000_000),
         runs=(ToolRun("harvester", 1), ToolRun("one_by_one", 1)),
         most_repeats=2,
     ),

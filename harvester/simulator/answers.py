@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from harvester.simulator.dice import Dice
 from harvester.simulator.ontology import Attribute, Feature, Json, feature_hash, value_of
+from harvester.simulator.rng import Rng
 
 WORDS = (
     "B-XY 1234",
@@ -19,53 +19,56 @@ WORDS = (
 
 
 class Answers:
-    """Answers the attributes of one body's objects and classifications."""
+    """Makes answers to the attributes of one body's objects and classifications."""
 
-    def __init__(self, dice: Dice, *, split_checklists: bool, bare: bool) -> None:
-        """`split_checklists`: one dictionary a checked option, as the editor writes it, and not one with all.
-        `bare`: older answers, without `manualAnnotation`, options named after their attribute."""
-        self._dice = dice
+    def __init__(self, rng: Rng, *, split_checklists: bool, bare: bool) -> None:
+        """
+        Args:
+            split_checklists: one dictionary for each checked option, as the editor writes them.
+            bare: older answers, without `manualAnnotation`, with options named after their attribute.
+        """
+        self._rng = rng
         self._split = split_checklists
         self._bare = bare
 
     def static(self, feature: Feature) -> list[Json]:
-        """The static answers of an object or classification, in the reverse of ontology order."""
+        """Return the static answers of an object or classification, in reverse ontology order."""
         answers = [
             answer
             for attribute in feature.attributes
-            if not attribute.dynamic and self._dice.chance(0.6)
+            if not attribute.dynamic and self._rng.chance(0.6)
             for answer in self._of(attribute, (feature.name,))
         ]
         return answers[::-1]
 
     def dynamic(self, feature: Feature, first: int, last: int, end: int, *, wide: bool) -> Iterator[Json]:
-        """The actions of an object that is on frames `first` to `last`, of a row that ends at frame `end`.
+        """Yield the actions of an object on frames `first` to `last` of a row whose last frame is `end`.
 
-        Two values share the frames; where `wide`, the second goes on to the end of the row.
+        Two values share the frames; if `wide`, the second one lasts until the end of the row.
         """
-        middle = first + self._dice.below(last - first + 1)
+        middle = first + self._rng.below(last - first + 1)
         ranges = [[[first, middle]]]
         if middle < last or (wide and middle < end):
             ranges.append([[middle + 1, end if wide else last]])
         for attribute in feature.attributes:
-            if attribute.dynamic and self._dice.chance(0.5):
+            if attribute.dynamic and self._rng.chance(0.5):
                 for span in ranges:
                     for answer in self._of(attribute, (feature.name,)):
                         yield answer | {"dynamic": True, "range": span, "shouldPropagate": False}
 
     def _of(self, attribute: Attribute, path: tuple[str, ...]) -> Iterator[Json]:
         path = (*path, attribute.name)
-        dice = self._dice
+        rng = self._rng
         if attribute.type == "text":
-            yield self._answer(attribute, path, dice.pick(WORDS))
+            yield self._answer(attribute, path, rng.pick(WORDS))
         elif attribute.type == "numeric":
             yield self._answer(
-                attribute, path, dice.pick((dice.between(-9, 120), dice.real(0, 100), 1e-7, 2.5e21))
+                attribute, path, rng.pick((rng.between(-9, 120), rng.real(0, 100), 1e-7, 2.5e21))
             )
         elif attribute.type == "radio":
             yield from self._radio(attribute, path)
         else:
-            checked = [option.label for option in attribute.options if dice.chance(0.5)]
+            checked = [option.label for option in attribute.options if rng.chance(0.5)]
             entries = [self._option(attribute, path, label) for label in checked]
             if self._split and entries:
                 yield from (self._answer(attribute, path, [entry]) for entry in entries)
@@ -73,11 +76,11 @@ class Answers:
                 yield self._answer(attribute, path, entries)
 
     def _radio(self, attribute: Attribute, path: tuple[str, ...]) -> Iterator[Json]:
-        """The chosen option, or none; the answers nested under it follow as flat siblings."""
-        if self._dice.chance(0.05):
+        """Yield the chosen option, or none, and the answers nested under it as flat siblings."""
+        if self._rng.chance(0.05):
             yield self._answer(attribute, path, [])
             return
-        option = self._dice.pick(attribute.options)
+        option = self._rng.pick(attribute.options)
         yield self._answer(attribute, path, [self._option(attribute, path, option.label)])
         for nested in option.nested:
             yield from self._of(nested, (*path, option.label))

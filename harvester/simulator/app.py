@@ -1,4 +1,4 @@
-"""The simulated API as an ASGI application: from a request to its answer, and all that may go wrong."""
+"""The simulated API as an ASGI application: answers each request, with the faults that are set."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,12 +9,12 @@ import msgspec
 
 from harvester.simulator import v1
 from harvester.simulator.delivery import Delivery, Receive, Send
+from harvester.simulator.fault_injection import FaultInjector
 from harvester.simulator.faults import Faults
 from harvester.simulator.messages import Answer, Call, Refusal, Request
 from harvester.simulator.site import Site
 from harvester.simulator.v1 import V1Call
 from harvester.simulator.v2 import PREFIX, V2Call
-from harvester.simulator.weather import Weather
 
 CONTROL = "/_simulator/"  # GET stats, GET or POST faults, POST edit
 CONNECTION = "harvester.simulator.connection"  # in the scope's extensions
@@ -24,12 +24,12 @@ class App:
     """ASGI application over a site.
 
     Args:
-        on_faults: told of new faults, for what the application cannot do itself.
+        on_faults: called when faults are set, for those that the application cannot play (a closed port).
     """
 
     def __init__(self, site: Site, on_faults: Callable[[Faults], None]) -> None:
         self._site = site
-        self._weather = Weather(site)
+        self._injector = FaultInjector(site)
         self._on_faults = on_faults
 
     async def __call__(self, scope: dict[str, Any], receive: Receive, send: Send) -> None:
@@ -68,13 +68,13 @@ class App:
         stats.by_kind[call.kind] += 1
         if call.mutates:
             stats.mutations += 1
-        turned_away = self._weather.turned_away(call)
+        turned_away = self._injector.turned_away(call)
         if turned_away is not None:
             return turned_away
-        delay = self._weather.delay(call)
+        delay = self._injector.delay(call)
         if delay and not await delivery.patience(delay, self._site.other_faults):
             return Answer(503, [], strike="closed")
-        answer = self._weather.strike(call, self._true_answer) or self._true_answer(call)
+        answer = self._injector.strike(call, self._true_answer) or self._true_answer(call)
         if answer.strike is None:
             stats.rows_served += answer.rows
         else:
@@ -107,14 +107,14 @@ class App:
             return answer
         most = faults.max_response_bytes
         if most is not None and (answer.size or 0) > most:
-            return self._weather.plain(413)
-        # A row that takes the whole answer down does so before anything is sent.
-        return self._weather.plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
+            return self._injector.plain(413)
+        # A row that makes the whole answer fail does so before anything is sent.
+        return self._injector.plain(int(answer.strike)) if answer.strike in ("413", "500") else answer
 
     def _control(self, request: Request) -> Answer:
-        """Statistics, faults and edits: for tests and users that drive the simulator, so without a signature.
+        """Answer a request for statistics, faults or edits, by tests and users. They are not signed.
 
-        `POST edit` takes `Edits` as JSON and answers `Edited`; `POST faults` takes the place of all `Faults`.
+        `POST edit` takes `Edits` as JSON and answers `Edited`; `POST faults` replaces all `Faults`.
         """
         try:
             match request.method, request.path.removeprefix(CONTROL):
@@ -133,7 +133,7 @@ class App:
         return Answer(404, [msgspec.json.encode({"message": "no such control"})])
 
     def set_faults(self, faults: Faults) -> None:
-        """From now on, these faults and no others."""
+        """Replace the faults."""
         self._site.set_faults(faults, asyncio.get_running_loop().time())
         self._on_faults(faults)
 

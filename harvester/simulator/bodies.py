@@ -1,20 +1,22 @@
-"""Label row bodies: a few hundred are made, each when first asked for, and serve any number of rows."""
+"""Label row bodies. A few hundred are made, each when it is first needed, and shared by all rows."""
 
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.identity import blend
 from harvester.simulator.labels import Labels, Wanted
 from harvester.simulator.ontology import OBJECTS, Json
 from harvester.simulator.recipes import RECIPES
+from harvester.simulator.rng import Rng
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.template import Template, hole
-from harvester.simulator.traps import Traps
 
 BLANK = -1  # the edition of a label row that was just created: it holds nothing
-KEPT = 4096  # bodies kept serialised; more than a world has unless callers ask for ever other features
+KEPT = (
+    4096  # serialised bodies in the cache; a world has fewer, unless callers filter by many sets of features
+)
 
 
 class Body(NamedTuple):
@@ -25,7 +27,7 @@ class Body(NamedTuple):
 
 
 class Bodies:
-    """Makes bodies, by recipe, variant (which medium, which oddities) and edition (which labels)."""
+    """Makes bodies, by recipe, variant (medium and edge cases) and edition (labels)."""
 
     def __init__(self, spec: WorldSpec, make_labels: Callable[..., Labels] = Labels) -> None:
         self._spec = spec
@@ -35,28 +37,27 @@ class Bodies:
         self.media = lru_cache(maxsize=KEPT)(self._media)
 
     def _media(self, recipe: int, variant: int) -> Json:
-        """What the listing says of the medium."""
-        dice = Dice(blend(self._spec.seed, 1, recipe, variant))
-        media, frames = RECIPES[recipe].media(dice, self.traps(variant)), self._spec.video_frames
+        """Return what the listing says of the medium."""
+        rng = Rng(blend(self._spec.seed, 1, recipe, variant))
+        media, frames = RECIPES[recipe].media(rng, self.edge_cases(variant)), self._spec.video_frames
         if frames is not None and RECIPES[recipe].data_type == "video":
             duration = round(frames / media["frames_per_second"], 3)
             media |= {"number_of_frames": frames, "duration": duration}
         return media
 
-    def traps(self, variant: int | None) -> Traps:
-        return Traps(variant if self._spec.odd else None)
+    def edge_cases(self, variant: int | None) -> EdgeCases:
+        return EdgeCases(variant if self._spec.odd else None)
 
     def _body(self, recipe: int, variant: int, edition: int, wanted: Wanted) -> Body:
         kind, media, spec = RECIPES[recipe], self.media(recipe, variant), self._spec
         blank = edition == BLANK
-        dice = Dice(blend(spec.seed, 2, recipe, variant, edition + 1))
-        if spec.objects_per_row is None:
-            count = dice.below(int(2 * spec.objects) + 1)
-        else:
-            count = spec.objects_per_row
+        rng = Rng(blend(spec.seed, 2, recipe, variant, edition + 1))
+        count = spec.objects_per_row
+        if count is None:
+            count = rng.below(int(2 * spec.objects) + 1)
         labels = self._make_labels(
-            dice,
-            self.traps(None if blank else variant),
+            rng,
+            self.edge_cases(None if blank else variant),
             wanted,
             count=0 if blank else count,
             blank=blank,
@@ -66,7 +67,7 @@ class Bodies:
         row = kind.row(labels, media)
         made: Json = {
             "label_hash": hole("label_hash"),
-            "branch_name": None if labels.traps["null_branch"] else hole("branch"),
+            "branch_name": None if labels.edge_cases["null_branch"] else hole("branch"),
             "created_at": hole("created_at"),
             "last_edited_at": hole("last_edited_at"),
             "dataset_hash": hole("dataset_hash"),
@@ -85,17 +86,17 @@ class Bodies:
             "is_valid": True,
             "file_type": media.get("file_type"),
         }
-        if labels.traps["empty_spaces"] and "scene" not in row.extra:
+        if labels.edge_cases["empty_spaces"] and "scene" not in row.extra:
             made["spaces"] = {}
         made |= row.extra
-        if labels.traps["few_keys"]:
+        if labels.edge_cases["few_keys"]:
             for key in ("is_valid", "is_shadow_data", "annotation_task_status", "file_type"):
                 del made[key]
         return Body(Template(made), Template(_classifications(labels)))
 
 
 def _classifications(labels: Labels) -> Json:
-    """A label row's classifications in camel case; spaces and confidence have no place here."""
+    """Return a label row's classifications for the v2 call, which has no spaces and no confidence."""
     answers = {}
     for hash, answer in labels.classification_answers.items():
         if answer.get("featureHash"):

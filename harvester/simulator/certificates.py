@@ -14,7 +14,7 @@ HOST = "127.0.0.1"
 
 @dataclass(frozen=True)
 class Identity:
-    """What a client needs, and what the server knows it by."""
+    """A user's credentials, and what the server verifies them with."""
 
     ssh_key_file: Path
     token_file: Path
@@ -25,7 +25,7 @@ class Identity:
 
 
 def make_identity(directory: Path, *, tls: bool) -> Identity:
-    """A new key, token and certificate authority in `directory`; files are for the owner's eyes only."""
+    """Write a new key, token and certificate authority to `directory`, with files of mode 0600."""
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()

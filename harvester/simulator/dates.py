@@ -1,8 +1,8 @@
-"""Dates in the several texts that the platform has used."""
+"""Dates in the formats that the platform has used."""
 
 from datetime import UTC, datetime, timedelta
 
-FRACTION = 196777  # microseconds of every date of the form that has some
+FRACTION = 196777  # microseconds of all dates in the form that has them
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 EPOCH = datetime(1970, 1, 1)
@@ -12,7 +12,7 @@ EDITS = 1_767_225_600  # 2026-01-01: edits of a running simulator come later tha
 
 
 def date_text(second: int, form: int) -> bytes:
-    """A second since 1970 as text, in one of four forms; all are UTC."""
+    """Return a second since 1970 as text, in one of four forms, all UTC."""
     moment = EPOCH + timedelta(seconds=second)
     if form == 0:
         day, month = DAYS[moment.weekday()], MONTHS[moment.month - 1]
@@ -25,17 +25,17 @@ def date_text(second: int, form: int) -> bytes:
 
 
 def label_date(base: int, offset: int) -> str:
-    """When a label was made or edited: `base` chooses the day and the form of a row's dates."""
+    """Return when a label was made or edited; `base` selects the day and the form of a row's dates."""
     return date_text(START + base % SPAN + offset, base & 3).decode()
 
 
 def microseconds(text: str) -> int:
-    """The microsecond since 1970 of an ISO 8601 text; no zone means UTC. Raises ValueError."""
+    """Return the microseconds since 1970 of an ISO 8601 text; no zone means UTC. Raises ValueError."""
     moment = datetime.fromisoformat(text)
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return (moment - EPOCH.replace(tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def microsecond_of(second: int, form: int) -> int:
-    """The microsecond since 1970 that `date_text` writes."""
+    """Return the microseconds since 1970 that `date_text` writes."""
     return second * 1_000_000 + (FRACTION if form == 2 else 0)

@@ -1,4 +1,4 @@
-"""How an answer goes out: compressed, streamed, or not as it should."""
+"""Sends an answer: compressed, in pieces, or damaged by a strike."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 LARGE = 8 << 20  # bytes; larger bodies go out in pieces, and are compressed as they go
 PIECE = 1 << 20
-SMALL = 1 << 17  # bytes; isal makes hardly anything smaller that comes to it in little pieces
+SMALL = 1 << 17  # bytes; isal compresses small pieces badly, so smaller bodies are joined first
 SLOW_PIECES = 40  # of which the first half comes at once
 _LEVEL = 0  # isal's fastest; a label row shrinks to a quarter even so
 _GZIP = 31  # window bits that ask for gzip's head and tail
@@ -24,12 +24,12 @@ _BOMB = 100 * 1000 * 1000  # zeros
 
 
 class Delivery:
-    """One answer on its way through one connection.
+    """Sends one answer through one connection.
 
     Args:
-        gzip: whether the client takes it.
-        transport: the connection below, for what HTTP has no words for.
-        trickle: seconds between two bytes of an answer that trickles.
+        gzip: whether the client accepts it.
+        transport: the connection below HTTP, which strikes close or reset.
+        trickle: seconds between two bytes (strike `trickle`) or pieces (`slow`).
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Delivery:
         self.bytes_sent = 0
 
     async def send(self, answer: Answer) -> None:
-        """Send it, or as much of it as its strike allows."""
+        """Send the answer, or as much of it as its strike allows."""
         match answer.strike:
             case "bomb":
                 await self._bomb()
@@ -52,10 +52,10 @@ class Delivery:
             case None:
                 await self._whole(answer)
             case strike:
-                await self._spoil(answer, strike)
+                await self._corrupt(answer, strike)
 
     async def patience(self, seconds: float, enough: asyncio.Event | None = None) -> bool:
-        """Wait, until it is `enough` at most; whether the client waited as long."""
+        """Wait `seconds`, or until `enough` is set. Return False if the client hung up meanwhile."""
         gone = asyncio.ensure_future(self._receive())
         waited = {gone, asyncio.ensure_future(enough.wait())} if enough else {gone}
         done, _ = await asyncio.wait(waited, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
@@ -74,11 +74,11 @@ class Delivery:
                 await self._until_gone()
                 return
             await self._body(piece, more=True)
-            await asyncio.sleep(0)  # others come first now and then
+            await asyncio.sleep(0)  # let other tasks run
         await self._body(b"", more=False)
 
     def _encoded(self, answer: Answer) -> tuple[Iterator[bytes], int | None, bool]:
-        """The body as it goes over the wire, its length if known, and whether it is gzip."""
+        """Return the body as it is sent, its length in bytes if known, and whether it is gzip."""
         gzip = self._gzip and answer.compressible
         if answer.size is None or answer.size > LARGE:
             pieces = _cut(answer.body)
@@ -103,8 +103,8 @@ class Delivery:
         self.bytes_sent += len(body)
         await self._send({"type": "http.response.body", "body": body, "more_body": more})
 
-    async def _spoil(self, answer: Answer, strike: str) -> None:
-        """The first half of the answer, and then: a byte at a time, nothing, or the end of the connection."""
+    async def _corrupt(self, answer: Answer, strike: str) -> None:
+        """Send the first half of the answer, then trickle, stall, or end the connection."""
         pieces, length, encoded = self._encoded(answer)
         await self._start(answer, length, encoded)
         piece = next(pieces)
@@ -122,7 +122,7 @@ class Delivery:
         elif strike == "stalled":
             await self._until_gone()
         else:
-            await asyncio.sleep(0.02)  # the first half is to arrive
+            await asyncio.sleep(0.02)  # time for the first half to arrive
             if strike == "reset":
                 _reset_on_close(self._transport)
             await self._close()
@@ -137,7 +137,7 @@ class Delivery:
         await self._until_gone()
 
     async def _until_gone(self) -> None:
-        """Say nothing more until the client gives up."""
+        """Send nothing more, and wait until the client hangs up."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
@@ -157,7 +157,7 @@ def _gzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _reset_on_close(transport: asyncio.Transport) -> None:
-    """Makes the system answer with RST, not FIN, when the connection is closed."""
+    """Make the operating system send RST, not FIN, when the connection is closed."""
     opened = transport.get_extra_info("socket")
     with socket.socket(fileno=os.dup(opened.fileno())) as same:
         same.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

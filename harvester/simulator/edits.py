@@ -1,4 +1,4 @@
-"""What an edit call can change in a world, and edits chosen at random."""
+"""The arguments and the result of an edit call."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,18 +13,18 @@ class Edits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     Attributes:
         rows: label hashes of rows that get other labels and a later `last_edited_at`.
-        random: so many further rows, chosen by the world's seed, get other labels and a later date.
+        random: number of further rows, chosen by the seed, that get other labels and a later date.
         removed: label hashes of rows whose data unit leaves the project.
-        added: how many data units join the project.
-        at: second since 1970 of the change, never before the last one; without it each change comes a
-            minute after the last, from 2026 on.
+        added: number of data units that join the project.
+        at: second since 1970 of the change, never before the last one. Default: a minute after the last
+            change; the first is in 2026.
         ontology: changes of the ontology, in turn (see `OntologyEdit`); all of them are made, or none.
-        renamed: what features, attributes and options of the ontology are called, by the names that they
-            have otherwise; takes the place of the names that such an edit gave before.
+        renamed: new names of features, attributes and options of the ontology, by their original names;
+            replaces the names of earlier such edits.
         stages: by label hash, the title of the workflow stage that the row moves to.
-        client_metadata: by label hash or data hash, any JSON that the listing then says of the data unit.
+        client_metadata: by label hash or data hash, any JSON: the data unit's client metadata from then on.
 
-    Only `rows` and `random` move a row's `last_edited_at`. Unknown hashes are passed over.
+    Only `rows` and `random` change a row's `last_edited_at`. Unknown hashes are ignored.
     """
 
     rows: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Edited(msgspec.Struct, frozen=True):
 
 
 def edits_from(changes: Mapping[str, Any]) -> Edits:
-    """Raises ValueError where an argument is unknown, or of another type."""
+    """Return checked edits. Raises ValueError if an argument is unknown or of another type."""
     try:
         return msgspec.convert(changes, Edits)
     except msgspec.ValidationError as exc:

@@ -1,4 +1,4 @@
-"""What goes wrong on the simulator, and when. Everything is off by default.
+"""All faults of the simulator, and when they occur. Everything is off by default.
 
 Times are seconds since these faults were set. The same seed and the same order of requests give the same
 faults. Codes and what the SDK makes of them: the platform's error envelope.
@@ -45,7 +45,7 @@ MEDIA_STRIKES = frozenset(
     }
 )  # fmt: skip
 
-# What can be the matter with one row. The first group hits every answer that holds the row.
+# Faults of one row. Those of the first group affect every answer that contains the row.
 RowTrouble = Literal[
     "corrupt",  # the answer is the envelope's CORRUPTED_LABEL_ERROR
     "error_500",  # the answer is a plain 500
@@ -74,7 +74,7 @@ RowTrouble = Literal[
     "nan",  # NaN and infinities in a field that nobody knows
     "nan_confidence",  # NaN as the confidence of an object
     "huge",  # 50 MB of one text
-    # The listing alone: at its end the row stands once more, under another title, or on another branch.
+    # Only in the listing: the row is listed again at its end, under another title or on another branch.
     "twice_by_title", "twice_by_branch",
 ]  # fmt: skip
 
@@ -92,22 +92,22 @@ BundleTrouble = Literal["missing", "duplicate", "foreign"]
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Everything that can be made to go wrong.
+    """The faults that are set.
 
     Raises:
-        ValueError: where two settings contradict one another, or a word is unknown.
+        ValueError: two settings contradict one another, or a word is unknown.
     """
 
     seed: int = 0
 
-    # Time until an answer starts: fixed, plus up to `jitter`, plus so much a row asked for. With more than
+    # Seconds until an answer starts: fixed, plus up to `jitter`, plus a time for each row. With more than
     # `slow_above` requests in flight it grows with the square of their number, as on a thrashing server.
     latency: float = 0.0
     jitter: float = 0.0
     latency_per_row: float = 0.0
     slow_above: int | None = None
 
-    # Once so many label rows were let by, requests for more wait until other faults are set.
+    # After this number of label rows, requests for more wait until other faults are set.
     hold_after: int | None = None
 
     # Requests a second, as a token bucket of `burst` requests (default: one second of `rate`), or counted
@@ -119,16 +119,16 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_in_flight: int | None = None
     refused_as: Literal["status", "envelope"] = "status"
 
-    # The header beside a refusal and an outage. `retry_after_seconds`: default is when there is room again.
+    # The header of refusals and outages. `retry_after_seconds`: default: until a request is admitted.
     retry_after: Literal["none", "seconds", "date", "garbage", "day"] = "none"
     retry_after_seconds: float | None = None
 
-    # Outages: windows (from, to), or `down` until it is taken back. Port closed: by windows only.
+    # Outages: windows (from, to), or `down` until other faults are set. `port_closed` takes windows only.
     outages: tuple[tuple[float, float], ...] = ()
     down: bool = False
     outage_as: Literal["503", "closed", "port_closed"] = "503"
 
-    # The key is not accepted any more; or it is, but the project is no longer its own.
+    # `revoked`: the key is no longer accepted. `forbidden`: the project is no longer the user's.
     revoked: bool = False
     forbidden: bool = False
 
@@ -157,11 +157,11 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     media_url_life: float = 86_400.0
     media_head: bool = True
 
-    # What the server is ready to send.
+    # Limits of an answer.
     max_rows: int | None = None  # MULTI_LABEL_LIMIT_ERROR above
     max_response_bytes: int | None = None  # 413 above; bytes before compression
 
-    # Answers to lists of label rows: on every n-th, what is done to one row of it.
+    # On every n-th answer to a list of label rows: the fault of one of its rows.
     bundle: tuple[BundleTrouble, ...] = ()
     bundle_every: int = 1
 
@@ -169,11 +169,11 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     rows: dict[str, RowTrouble] = {}
     # Shares of all rows, at most 1 together: which ones, their label hashes and `seed` decide.
     shares: dict[RowTrouble, float] = {}
-    # How many answers with a stale row come before it is up to date; None: it is stale for ever.
+    # Number of answers with a stale row before it is up to date; None: it stays stale.
     stale_asks: int | None = None
-    # Keys of the list call's payload that the server does not heed.
+    # Keys of the list call's payload that the server ignores.
     ignored_filters: tuple[str, ...] = ()
-    # Titles that want to be paths, escape sequences or very long: the first rows and further projects.
+    # The first rows and further projects have titles that are paths, escape sequences or very long.
     hostile_titles: bool = False
 
     def __post_init__(self) -> None:
@@ -200,7 +200,7 @@ class Faults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
                 raise ValueError(f"unknown filter {name!r}: one of {', '.join(sorted(FILTERS))}")
 
     def plays(self, *troubles: RowTrouble) -> bool:
-        """Whether some row has one of these troubles."""
+        """Return whether some row has one of these troubles."""
         return any(trouble in (*self.rows.values(), *self.shares) for trouble in troubles)
 
 

@@ -3,18 +3,18 @@
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.labels import Labels, Track
 from harvester.simulator.ontology import Json
+from harvester.simulator.rng import Rng
 from harvester.simulator.shapes import FLAT, HEIGHT, MEDICAL, PAGED, WIDTH, Size
 from harvester.simulator.template import hole, signed_hole
-from harvester.simulator.traps import Traps
 
 Frames = dict[int, Json]
 
 
 class Row(NamedTuple):
-    """The parts of a label row below its head, with holes for what differs from row to row."""
+    """The parts of a label row below its head, with holes for what differs between rows."""
 
     units: Json
     extra: Json = {}  # noqa: RUF012 - never changed
@@ -23,14 +23,14 @@ class Row(NamedTuple):
 def unit(
     labels: Labels, mime: str, marks: Any, hash: str = "data_hash", number: int = 0, **extra: Any
 ) -> Json:
-    """A data unit; `hash` names the hole of its hash."""
+    """Return a data unit; `hash` names the hole of its hash."""
     part = "" if hash == "data_hash" else f"/{number:03}.jpg"
     made: Json = {
         "data_hash": hole(hash),
         "data_title": hole("title") + part,
         "data_link": signed_hole(part),
         "data_type": mime,
-        "data_sequence": str(number) if labels.traps["text_sequence"] else number,
+        "data_sequence": str(number) if labels.edge_cases["text_sequence"] else number,
     } | extra
     if marks is not None:
         made["labels"] = marks
@@ -38,12 +38,12 @@ def unit(
 
 
 def size(labels: Labels) -> Json:
-    return {} if labels.traps["no_size"] else {"width": WIDTH, "height": HEIGHT}
+    return {} if labels.edge_cases["no_size"] else {"width": WIDTH, "height": HEIGHT}
 
 
-def empty(dice: Dice) -> Json:
-    """A frame, or an image, without labels: three ways to write it."""
-    return dice.pick(
+def empty(rng: Rng) -> Json:
+    """Return a frame or an image without labels, in one of three forms."""
+    return rng.pick(
         ({"objects": [], "classifications": []}, {"objects": []}, {"objects": [], "classifications": []})
     )
 
@@ -53,94 +53,94 @@ def on_frame(frames: Frames, frame: int) -> Json:
 
 
 def place_tracks(labels: Labels, tracks: Iterable[Track], frames: Frames, end: int, **how: Any) -> None:
-    """Places each object on some frames up to `end`, at times with a gap, and answers its attributes."""
+    """Place each object on some frames up to `end`, sometimes with a gap, and answer its attributes."""
     for track in tracks:
-        first = labels.dice.below(end + 1)
-        last = min(end, first + labels.dice.below(6))
-        gap = labels.dice.between(first + 1, last) if last - first > 2 and labels.dice.chance(0.3) else None
+        first = labels.rng.below(end + 1)
+        last = min(end, first + labels.rng.below(6))
+        gap = labels.rng.between(first + 1, last) if last - first > 2 and labels.rng.chance(0.3) else None
         for frame in range(first, last + 1):
             if frame != gap:
                 labels.put(on_frame(frames, frame)["objects"], track, **how)
-        if labels.dice.chance(0.9):
-            labels.answer(track, number=labels.traps["few_keys"])
-        if end or labels.dice.chance(0.1):  # seldom where there is but one frame
+        if labels.rng.chance(0.9):
+            labels.answer(track, number=labels.edge_cases["few_keys"])
+        if end or labels.rng.chance(0.1):  # rarely if there is only one frame
             labels.act(track, first, last, end)
 
 
 def place_classifications(labels: Labels, end: int, copies: Callable[[int], list[Json]]) -> None:
-    """Classifies frames up to `end`, in the way of the row's time.
+    """Classify frames up to `end`, in the form of the row's age.
 
-    `copies(frame)` is where copies for a frame go. However many there are, the row is classified once.
+    `copies(frame)` returns the list for copies on a frame. Copies are not classifications of their own.
     """
-    dice, traps = labels.dice, labels.traps
-    old = traps["old_classifications"]
-    for feature in labels.classifications(dice.below(4), whole=not old):
+    rng, edge_cases = labels.rng, labels.edge_cases
+    old = edge_cases["old_classifications"]
+    for feature in labels.classifications(rng.below(4), whole=not old):
         if feature.shape:
-            labels.classify(feature, 1, **nowhere(dice))
+            labels.classify(feature, 1, **nowhere(rng))
             continue
-        first = dice.below(end + 1)
-        last = min(end, first + dice.below(5))
-        spans = [[first, last]] + ([[last + 2, end]] if last + 2 <= end and dice.chance(0.3) else [])
+        first = rng.below(end + 1)
+        last = min(end, first + rng.below(5))
+        spans = [[first, last]] + ([[last + 2, end]] if last + 2 <= end and rng.chance(0.3) else [])
         frames = [frame for start, stop in spans for frame in range(start, stop + 1)]
         if old:
-            where: Json = {"spaces": {}} if dice.chance(0.5) else {}
+            where: Json = {"spaces": {}} if rng.chance(0.5) else {}
             hash = labels.classify(feature, 1, copied=True, **where)
         else:
             hash = labels.classify(feature, 1, range=spans)
-        if old or traps["copied_classifications"]:
+        if old or edge_cases["copied_classifications"]:
             for frame in frames:
                 labels.copy(copies(frame), feature, hash)
     remains(labels, copies)
 
 
 def remains(labels: Labels, copies: Callable[[int], list[Json]]) -> None:
-    """What was left behind: copies without answer, an answer without place, answers without object."""
-    if labels.traps["leftover_copies"]:
+    """Add leftovers: copies without an answer, an answer without a place, answers without an object."""
+    if labels.edge_cases["leftover_copies"]:
         labels.copy(copies(0), labels.classifications(1)[0], labels.hash())
-    if labels.traps["unplaced_answer"]:
-        labels.classify(labels.classifications(1)[0], 0, **nowhere(labels.dice))
+    if labels.edge_cases["unplaced_answer"]:
+        labels.classify(labels.classifications(1)[0], 0, **nowhere(labels.rng))
     labels.orphans()
 
 
-def nowhere(dice: Dice) -> Json:
-    """The range of a classification that is on no frame; it is placed only if it is a global one."""
+def nowhere(rng: Rng) -> Json:
+    """Return the range of a classification that is on no frame. Only a global one is placed by it."""
     ranges: tuple[Json, ...] = ({"range": []}, {"range": None}, {})
-    return dice.pick(ranges)
+    return rng.pick(ranges)
 
 
 def keyed(frames: Frames) -> Json:
-    """Frames as the wire has them: in their order, numbers as text."""
+    """Return frames as they are sent: in order, with their numbers as text."""
     return {str(frame): frames[frame] for frame in sorted(frames)}
 
 
 # What the listing says of the medium
 
 
-def image_media(dice: Dice, traps: Traps) -> Json:
+def image_media(rng: Rng, edge_cases: EdgeCases) -> Json:
     return {"number_of_frames": 1, "width": WIDTH, "height": HEIGHT, "file_type": "image/jpeg"}
 
 
-def group_media(dice: Dice, traps: Traps) -> Json:
-    return {"number_of_frames": dice.between(2, 6), "width": None, "height": None, "file_type": None}
+def group_media(rng: Rng, edge_cases: EdgeCases) -> Json:
+    return {"number_of_frames": rng.between(2, 6), "width": None, "height": None, "file_type": None}
 
 
-def video_media(dice: Dice, traps: Traps) -> Json:
-    frames, rate = dice.between(12, 90), dice.pick((24.0, 25.0, 29.97, 30.0))
+def video_media(rng: Rng, edge_cases: EdgeCases) -> Json:
+    frames, rate = rng.between(12, 90), rng.pick((24.0, 25.0, 29.97, 30.0))
     facts = {"number_of_frames": frames, "frames_per_second": rate, "duration": round(frames / rate, 3)}
     return facts | {"width": WIDTH, "height": HEIGHT, "file_type": "video/mp4"}
 
 
-def stack_media(dice: Dice, traps: Traps) -> Json:
+def stack_media(rng: Rng, edge_cases: EdgeCases) -> Json:
     return {
-        "number_of_frames": dice.between(5, 15),
+        "number_of_frames": rng.between(5, 15),
         "width": 512,
         "height": 512,
         "file_type": "application/dicom",
     }
 
 
-def pdf_media(dice: Dice, traps: Traps) -> Json:
-    return {"number_of_frames": dice.between(1, 9), "file_type": "application/pdf"}
+def pdf_media(rng: Rng, edge_cases: EdgeCases) -> Json:
+    return {"number_of_frames": rng.between(1, 9), "file_type": "application/pdf"}
 
 
 # Label rows
@@ -150,28 +150,28 @@ def image_row(labels: Labels, media: Json) -> Row:
     marks: Frames = {}
     place_tracks(labels, labels.tracks(FLAT), marks, 0)
     place_classifications(labels, 0, lambda frame: on_frame(marks, frame)["classifications"])
-    made = marks.get(0) or labels.dice.pick(({}, None, empty(labels.dice)))
+    made = marks.get(0) or labels.rng.pick(({}, None, empty(labels.rng)))
     return Row({hole("data_hash"): unit(labels, "image/jpeg", made, **size(labels))})
 
 
 def group_row(labels: Labels, media: Json) -> Row:
-    """Several images, each a data unit; the row's own hash is none of theirs."""
+    """Make a row of several images, each a data unit; the row's own hash is none of theirs."""
     marks: Frames = {}
     end = media["number_of_frames"] - 1
     place_tracks(labels, labels.tracks(FLAT), marks, end)
     place_classifications(labels, end, lambda frame: on_frame(marks, frame)["classifications"])
     units: Json = {}
-    for number in range(end + 1 + labels.traps["same_sequence"]):
+    for number in range(end + 1 + labels.edge_cases["same_sequence"]):
         marked = marks.get(number, {}) if number <= end else _twin(labels)
         made = unit(labels, "image/jpeg", marked, f"unit{number}", min(number, end), **size(labels))
-        if labels.traps["few_keys"]:
+        if labels.edge_cases["few_keys"]:
             del made["data_link"]
         units[hole(f"unit{number}")] = made
     return Row(units)
 
 
 def _twin(labels: Labels) -> Json:
-    """The labels of an image that has the place of another."""
+    """Return the labels of an image that has the `data_sequence` of another."""
     objects: list[Json] = []
     for track in labels.tracks(FLAT, min(labels.count, 1)):
         labels.put(objects, track)
@@ -183,8 +183,8 @@ def _framed(labels: Labels, end: int, shapes: tuple[str, ...] = FLAT, size: Size
     labels.size = size or labels.size
     place_tracks(labels, labels.tracks(shapes), marks, end)
     place_classifications(labels, end, lambda frame: on_frame(marks, frame)["classifications"])
-    for _ in range(labels.dice.below(3)):
-        marks.setdefault(labels.dice.below(end + 1), empty(labels.dice))
+    for _ in range(labels.rng.below(3)):
+        marks.setdefault(labels.rng.below(end + 1), empty(labels.rng))
     return marks
 
 
@@ -195,7 +195,7 @@ def video_row(labels: Labels, media: Json) -> Row:
 
 
 def dicom_row(labels: Labels, media: Json) -> Row:
-    """Every slice is listed with its metadata, labelled or not; the medium has a link a slice."""
+    """Make a row that lists every slice with its metadata, labelled or not, and has a link for each."""
     end = media["number_of_frames"] - 1
     marks = _framed(labels, end, size=MEDICAL)
     for frame in range(end + 1):

@@ -8,7 +8,7 @@ import orjson
 
 from harvester.simulator.answers import Answers
 from harvester.simulator.dates import label_date
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.ontology import (
     CLASSIFICATIONS,
     COLOURS,
@@ -18,12 +18,12 @@ from harvester.simulator.ontology import (
     feature_hash,
     value_of,
 )
+from harvester.simulator.rng import Rng
 from harvester.simulator.shapes import HEIGHT, WIDTH, Size, geometry
-from harvester.simulator.traps import Traps
 
 BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 PEOPLE = ("ann@example.com", "bob@example.com", "zoë@example.com")
-# As sent, it reads the same only where nothing is parsed and written again.
+# Only a reader that keeps the bytes as sent reproduces it: parsing and writing it changes them.
 UNKNOWN = orjson.Fragment(
     b'{"score": 1.50, "id":123456789012345678901234567890, "tiny":1E-7, "note":"caf\\u00e9 \\/ \xe2\x80\xa8"}'
 )
@@ -49,12 +49,12 @@ class Track(msgspec.Struct, frozen=True):
 
 
 class Labels:
-    """The labels of one body: hands out what goes on frames, and gathers the answers."""
+    """The labels of one body: places objects on frames, and collects the answers."""
 
     def __init__(
         self,
-        dice: Dice,
-        traps: Traps,
+        rng: Rng,
+        edge_cases: EdgeCases,
         wanted: Wanted,
         *,
         count: int,
@@ -64,8 +64,8 @@ class Labels:
     ) -> None:
         """`count`: how many objects the row has; `blank`: it has no labels at all.
         `reviewed`: the share of objects that have a review."""
-        self.dice = dice
-        self.traps = traps
+        self.rng = rng
+        self.edge_cases = edge_cases
         self.count = count
         self.size: Size = (WIDTH, HEIGHT)  # of the medium that objects are put on
         self._blank = blank
@@ -76,41 +76,43 @@ class Labels:
         self._shapes = shapes
         self._reviewed = reviewed
         self._made = self._answered = 0
-        self._base = dice.below(1 << 30)
-        self._answers = Answers(dice, split_checklists=traps["split_checklists"], bare=traps["bare_answers"])
+        self._base = rng.below(1 << 30)
+        self._answers = Answers(
+            rng, split_checklists=edge_cases["split_checklists"], bare=edge_cases["bare_answers"]
+        )
 
     def date(self) -> str:
-        return label_date(self._base, self.dice.below(200_000))
+        return label_date(self._base, self.rng.below(200_000))
 
     def hash(self) -> str:
-        """Eight base64 characters, unique within the row: the first two count."""
+        """Return eight base64 characters, unique within the row: the first two are a counter."""
         self._made += 1
         made = BASE64[self._made % 64] + BASE64[self._made // 64 % 64]
-        return made + "".join(self.dice.pick(BASE64) for _ in range(6))
+        return made + "".join(self.rng.pick(BASE64) for _ in range(6))
 
     # Objects
 
     def tracks(self, shapes: Iterable[str], count: int | None = None) -> list[Track]:
-        """The row's objects (or `count` of them), of the given shapes as far as the world has them."""
+        """Return the row's objects (or `count` of them), of those of the given shapes that the world has."""
         allowed = [
             feature for feature in OBJECTS if feature.shape in shapes and feature.shape in self._shapes
         ]
-        if self.traps["no_size"]:  # rows of before there were masks, which the SDK cannot write without
+        if self.edge_cases["no_size"]:  # rows older than masks: without a size the SDK cannot export a mask
             allowed = [feature for feature in allowed if feature.shape != "bitmask"]
         if self._blank or not allowed:
             return []
-        return [self.track(self.dice.pick(allowed)) for _ in range(self.count if count is None else count)]
+        return [self.track(self.rng.pick(allowed)) for _ in range(self.count if count is None else count)]
 
     def split(self, parts: int) -> list[int]:
-        """The number of the row's objects, dealt out to so many places."""
+        """Divide the number of the row's objects at random among `parts` places."""
         dealt = [0] * parts
         for _ in range(self.count):
-            dealt[self.dice.below(parts)] += 1
+            dealt[self.rng.below(parts)] += 1
         return dealt
 
     def track(self, feature: Feature) -> Track:
         color = COLOURS[len(feature.name) % len(COLOURS)]
-        return Track(feature, self.hash(), color, self.dice.chance(0.7), self.dice.pick(PEOPLE))
+        return Track(feature, self.hash(), color, self.rng.chance(0.7), self.rng.pick(PEOPLE))
 
     def wants(self, track: Track) -> bool:
         return self._takes(self._wanted.objects, feature_hash(track.feature.name))
@@ -119,17 +121,17 @@ class Labels:
         return (chosen is None or feature in chosen) and feature not in self._wanted.hidden
 
     def put(self, into: list[Json], track: Track, *, deep: bool = False, **event: Any) -> None:
-        """Places an object once: on a frame, an image, or a flat space."""
+        """Place an object once: on a frame, an image, or a flat space."""
         made = self.head(track)
-        shape = geometry(track.feature.shape, self.dice, deep=deep, size=self.size)
+        shape = geometry(track.feature.shape, self.rng, deep=deep, size=self.size)
         if event.get("event") == "delete":
-            shape = self.dice.pick(({}, dict.fromkeys(shape), _emptied(shape)))
+            shape = self.rng.pick(({}, dict.fromkeys(shape), _emptied(shape)))
         made |= shape | event | self._optional(track)
         if self.wants(track):
             into.append(made)
 
     def head(self, track: Track) -> Json:
-        """What every object says of itself."""
+        """Return the keys that every object has."""
         name = track.feature.name
         made: Json = {
             "objectHash": track.hash,
@@ -141,36 +143,36 @@ class Labels:
             "createdBy": track.author,
             "featureHash": feature_hash(name),
             "lastEditedAt": self.date(),
-            "lastEditedBy": self.dice.pick(PEOPLE),
-            "confidence": 1.0 if track.manual else self.dice.real(0.05, 1),
+            "lastEditedBy": self.rng.pick(PEOPLE),
+            "confidence": 1.0 if track.manual else self.rng.real(0.05, 1),
             "manualAnnotation": track.manual,
         }
-        if self.traps["few_keys"]:
+        if self.edge_cases["few_keys"]:
             made |= {"createdBy": None, "confidence": None, "lastEditedBy": None}
             del made["lastEditedAt"]
         return made
 
     def _optional(self, track: Track) -> Json:
         made: Json = {}
-        if self.traps["is_deleted"]:
-            made["isDeleted"] = self.traps["deleted_objects"] and self.dice.chance(0.3)
-        if self.traps["unknown_fields"] and self.dice.chance(0.5):
+        if self.edge_cases["is_deleted"]:
+            made["isDeleted"] = self.edge_cases["deleted_objects"] and self.rng.chance(0.3)
+        if self.edge_cases["unknown_fields"] and self.rng.chance(0.5):
             made["modelTrace"] = UNKNOWN
         reviews = self._reviews("OBJECT", track.hash)
-        if self._wanted.reviews and not (self.traps["few_keys"] and not reviews):
+        if self._wanted.reviews and not (self.edge_cases["few_keys"] and not reviews):
             made["reviews"] = reviews
         return made
 
     def _reviews(self, granularity: str, hash: str) -> list[Json]:
-        dice = self.dice
-        if not dice.chance(self._reviewed):
+        rng = self.rng
+        if not rng.chance(self._reviewed):
             return []
         made: list[Json] = []
-        for number in range(dice.pick((1, 1, 1, 2))):
-            approved, date = dice.chance(0.75), self.date()
+        for number in range(rng.pick((1, 1, 1, 2))):
+            approved, date = rng.chance(0.75), self.date()
             made.append(
                 {
-                    "id": dice.below(1 << 40),
+                    "id": rng.below(1 << 40),
                     "status": "APPROVED" if approved else "REJECTED",
                     "displayed_status": "Approved" if approved else "Rejected",
                     "approved": approved,
@@ -190,12 +192,12 @@ class Labels:
         return made
 
     def answer(self, track: Track, *, number: bool = False, orphan: bool = False, **extra: Any) -> None:
-        """The object's static answers; for a range object, with `extra`, the object itself.
+        """Add the object's static answers; for a range object, with `extra`, the object itself.
 
-        `orphan`: the object is on no frame. Where it has no answers, nothing says of which class it was.
+        `orphan`: the object is on no frame. If it also has no answers, nothing tells its class.
         """
         answers = self._answers.static(track.feature)
-        self._answered += 1  # counts what is left out too: an object's number is its own
+        self._answered += 1  # also for objects that are left out, so that numbers do not depend on filters
         if not self.wants(track) and (answers or not orphan):
             return
         made: Json = {"objectHash": track.hash, "classifications": answers}
@@ -204,23 +206,24 @@ class Labels:
         self.object_answers[track.hash] = made | extra
 
     def range_object(self, track: Track, placements: int = 1, *, bare: bool = False, **where: Any) -> None:
-        """An object that is nothing but an answer with ranges.
+        """Add an object that consists of an answer with ranges.
 
-        `placements`: on how many media it lies; not written anywhere, but a subclass can count with it.
-        `bare`: it does not say its shape, name, value and colour, which the ontology knows.
+        Args:
+            placements: on how many media it is; not written, but a subclass can count with it.
+            bare: leave out its shape, name, value and colour, which the ontology has.
         """
         head = self.head(track)
         for key in ("shape", "name", "value", "color") if bare else ():
             del head[key]
-        head.pop("confidence") if self.dice.chance(0.5) else None
+        head.pop("confidence") if self.rng.chance(0.5) else None
         self.answer(track, **(head | where | self._optional(track)))
 
     def act(self, track: Track, first: int, last: int, end: int, **extra: str) -> None:
-        """The object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
+        """Add the object's dynamic answers on frames `first` to `last` of a row whose last frame is `end`."""
         actions = [
-            action | extra | ({"trackHash": self.hash()} if self.traps["few_keys"] else {})
+            action | extra | ({"trackHash": self.hash()} if self.edge_cases["few_keys"] else {})
             for action in self._answers.dynamic(
-                track.feature, first, last, end, wide=self.traps["wide_ranges"]
+                track.feature, first, last, end, wide=self.edge_cases["wide_ranges"]
             )
         ]
         if actions and self.wants(track):
@@ -228,8 +231,8 @@ class Labels:
             made["actions"] += actions
 
     def orphans(self) -> None:
-        """Answers and actions of an object that was removed."""
-        if self.traps["orphan_answers"]:
+        """Add answers and actions of an object that was removed."""
+        if self.edge_cases["orphan_answers"]:
             gone = self.track(OBJECTS[0])
             self.answer(gone, orphan=True)
             self.act(gone, 0, 0, 0)
@@ -237,26 +240,27 @@ class Labels:
     # Classifications
 
     def classifications(self, count: int, *, whole: bool = False) -> list[Feature]:
-        """So many different classifications, global ones only if the row as a whole may be classified."""
+        """Return up to `count` different classifications; global ones only if `whole`."""
         allowed = [feature for feature in CLASSIFICATIONS if whole or not feature.shape]
         chosen: list[Feature] = []
         for _ in range(0 if self._blank else min(count, len(allowed))):
-            chosen.append(allowed.pop(self.dice.below(len(allowed))))
+            chosen.append(allowed.pop(self.rng.below(len(allowed))))
         return chosen
 
     def wants_classification(self, feature: Feature) -> bool:
         return self._takes(self._wanted.classifications, feature_hash(feature.name, "classification"))
 
     def classify(self, feature: Feature, placements: int, *, copied: bool = False, **where: Any) -> str:
-        """Answers a classification; its hash.
+        """Answer a classification and return its hash.
 
-        `placements`: on how many media it lies; not written anywhere, but a subclass can count with it.
-        `copied`: placed by frame-level copies alone.
+        Args:
+            placements: on how many media it is; not written, but a subclass can count with it.
+            copied: it is placed by frame-level copies only.
         """
         hash, answers = self.hash(), self._answers.static(feature)
         made: Json = {"classificationHash": hash, "classifications": answers}
         head = self._classification_head(feature)
-        if not copied or self.dice.chance(0.5):
+        if not copied or self.rng.chance(0.5):
             made["featureHash"] = head["featureHash"]
         if not copied:
             made |= {key: head[key] for key in head if key not in ("featureHash", "name", "value")}
@@ -265,7 +269,7 @@ class Labels:
         return hash
 
     def copy(self, into: list[Json], feature: Feature, hash: str) -> None:
-        """A frame-level copy of a classification, as old rows have it."""
+        """Add a frame-level copy of a classification, as old rows have it."""
         made: Json = {"classificationHash": hash} | self._classification_head(feature)
         reviews = self._reviews("CLASSIFICATION", hash)
         if self._wanted.reviews:
@@ -278,9 +282,9 @@ class Labels:
             "name": feature.attributes[0].name,
             "value": value_of(feature.attributes[0].name),
             "createdAt": self.date(),
-            "createdBy": self.dice.pick(PEOPLE),
+            "createdBy": self.rng.pick(PEOPLE),
             "lastEditedAt": self.date(),
-            "lastEditedBy": self.dice.pick(PEOPLE),
+            "lastEditedBy": self.rng.pick(PEOPLE),
             "featureHash": feature_hash(feature.name, "classification"),
             "confidence": 1.0,
             "manualAnnotation": True,
@@ -288,7 +292,7 @@ class Labels:
 
 
 def _emptied(geometry: Any) -> Any:
-    """A geometry with every number zero: what a delete event often carries."""
+    """Return a geometry with every number zero, as many delete events have."""
     if isinstance(geometry, dict):
         return {key: _emptied(value) for key, value in geometry.items()}
     if isinstance(geometry, list):

@@ -1,4 +1,4 @@
-"""How many requests the simulated server admits. Pure: time is passed in."""
+"""The rate limit of the simulated server. Pure: time is passed in."""
 
 import math
 from itertools import pairwise
@@ -22,7 +22,7 @@ class Limiter:
         self._admitted = 0
 
     def admit(self, now: float) -> float:
-        """0 if the request is admitted, else the seconds until there is room for one."""
+        """Return 0 if the request is admitted, else the seconds until one would be."""
         if self._faults.rate is None:
             return 0.0
         return self._by_bucket(now) if self._faults.window is None else self._by_window(now)
@@ -47,7 +47,7 @@ class Limiter:
         return (window + 1) * self._faults.window - now
 
     def rate(self, now: float) -> float:
-        """Requests a second at `now`."""
+        """Return the limit in requests a second at `now`."""
         share = 1.0
         for at, changed in self._faults.capacity:
             if at <= now:
@@ -55,7 +55,7 @@ class Limiter:
         return (self._faults.rate or 0.0) * share
 
     def _earned(self, since: float, now: float) -> float:
-        """Tokens between two times, whatever the capacity did in between."""
+        """Return the tokens that accrue between two times, with all changes of capacity in between."""
         changes = [at for at, _ in self._faults.capacity if since < at < now]
         edges = [since, *changes, now]
         return sum((b - a) * self.rate(a) for a, b in pairwise(edges))

@@ -1,4 +1,4 @@
-"""The port, over uvicorn's HTTP protocol, without uvicorn's server: faults want to close and open it."""
+"""A listening port with uvicorn's HTTP protocol, but not its server: faults close and open the port."""
 
 import asyncio
 import socket
@@ -18,14 +18,14 @@ from harvester.simulator.faults import Faults
 
 BACKLOG = 1024
 KEEP_ALIVE = 75  # seconds that an idle connection is kept
-A_MOMENT = 0.05  # seconds for the answer to whoever closed the port
+A_MOMENT = 0.05  # seconds for the answer to the request that closed the port
 
 
 Application = Callable[[dict[str, Any], Receive, Send], Awaitable[None]]
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's HTTP connection, within the application's reach."""
+    """uvicorn's HTTP connection; the application finds it in the scope's extensions."""
 
     counted = False  # its first request to the API sets this
 
@@ -35,7 +35,7 @@ class Connection(HttpToolsProtocol):
 
 
 class Listener:
-    """The port: open, and closed during outages that want it so."""
+    """A listening port, which is closed during outages of the kind `port_closed`."""
 
     def __init__(self, tls: ssl.SSLContext | None, port: int) -> None:
         self._tls = tls
@@ -80,7 +80,7 @@ class Listener:
         )
 
     async def end(self) -> None:
-        """Close the port and every connection; whatever is being answered finds its client gone."""
+        """Close the port and every connection, and wait up to 1 s for the requests in progress."""
         self.schedule(Faults())
         self._close()
         if self._state.tasks:
@@ -96,12 +96,12 @@ class Listener:
     def _reopen(self) -> None:
         self._socket = _bound(self.port)
         task = asyncio.create_task(self._listen())
-        self._state.tasks.add(task)  # a task lives as long as somebody holds it
+        self._state.tasks.add(task)  # the event loop holds tasks weakly
         task.add_done_callback(self._state.tasks.discard)
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket on the port. OSError if it is taken."""
+    """Return a socket bound to the port. Raises OSError if it is taken."""
     bound = socket.socket()
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,4 +1,4 @@
-"""The listing: label row metadata, filtered as the list call filters, made one item after the other."""
+"""The listing: label row metadata with the filters of the list call, made item by item."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,11 +11,11 @@ from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import microseconds
 from harvester.simulator.faults import RowTrouble
 from harvester.simulator.identity import CHILD, DATA, ITEM, LABEL, SPACE, TASK, UNIT
-from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts
 from harvester.simulator.metadata import client_metadata
 from harvester.simulator.ontology import Json
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.shapes import HEIGHT, WIDTH
+from harvester.simulator.state import DATASETS, PROGRESS, STAGES, RowFacts, State
 from harvester.simulator.template import Template, hole, raw_hole
 
 LINK = b"https://storage.example.com/simulated/"
@@ -35,7 +35,7 @@ NO_LINK = ("img_group", "dicom", "group", "scene")  # data types whose medium ha
 
 
 def like(pattern: str) -> re.Pattern[str]:
-    """SQL LIKE: `%` any text, `_` any character, a backslash takes either as it is."""
+    """Return a pattern of SQL LIKE as a regular expression; a backslash escapes `%` and `_`."""
     parts = re.findall(r"\\.|.", pattern, re.DOTALL)
     meaning = {"%": ".*", "_": "."}
     return re.compile("".join(meaning.get(part, re.escape(part[-1])) for part in parts), re.DOTALL)
@@ -80,22 +80,22 @@ class Query:
             [like(pattern)] if pattern is not None else []
         )
 
-    def takes(self, row: RowFacts, ledger: Ledger, title: str | None = None) -> bool:
-        """Whether the filters let a row through; `title`: under this one instead of its own."""
+    def takes(self, row: RowFacts, state: State, title: str | None = None) -> bool:
+        """Return whether a row passes the filters; with `title`, as if that were its title."""
         task_status, _, stage = PROGRESS[row.progress]
         if not self._stages[stage] or (self._statuses is not None and task_status not in self._statuses):
             return False
         if not row.labelled and not (self._unlabelled and self._before is None and self._after is None):
             return False
-        if self._before is not None and ledger.edited(row) >= self._before:
+        if self._before is not None and state.edited(row) >= self._before:
             return False
-        if self._after is not None and ledger.edited(row) < self._after:
+        if self._after is not None and state.edited(row) < self._after:
             return False
         if self._shadow is not None and is_shadow(row) != self._shadow:
             return False
         if not self._titles:
             return True
-        title = ledger.title(row) if title is None else title
+        title = state.title(row) if title is None else title
         return all(test.fullmatch(title) for test in self._titles)
 
 
@@ -106,69 +106,69 @@ def is_shadow(row: RowFacts) -> bool:
 class Listing:
     """The label row metadata of a project."""
 
-    def __init__(self, ledger: Ledger, bodies: Bodies) -> None:
-        self._ledger = ledger
+    def __init__(self, state: State, bodies: Bodies) -> None:
+        self._state = state
         self._bodies = bodies
         self._template = lru_cache(maxsize=4096)(self._make)
 
     def rows(self, query: Query) -> Iterator[RowFacts]:
-        """The rows that a query takes: in the order of their numbers, or of the hashes that it names."""
-        ledger = self._ledger
+        """Yield the rows that pass a query, in the order of their numbers or of the hashes in the query."""
+        state = self._state
         for number, branch in self._candidates(query, query.branch_numbers):
-            row = ledger.row(number, branch)
-            if row is not None and query.takes(row, ledger):
+            row = state.row(number, branch)
+            if row is not None and query.takes(row, state):
                 yield row
 
     def _candidates(self, query: Query, branches: Sequence[int]) -> Iterator[tuple[int, int]]:
-        ledger = self._ledger
+        state = self._state
         if query.labels is not None:
             data = None if query.data is None else frozenset(query.data)
             for text in dict.fromkeys(query.labels):
-                row = ledger.find_label(text)
-                if row and (data is None or ledger.hashes.text(DATA, row.number) in data):
+                row = state.find_label(text)
+                if row and (data is None or state.hashes.text(DATA, row.number) in data):
                     yield row.number, row.branch
         elif query.data is not None:
-            found = (ledger.find_data(text) for text in dict.fromkeys(query.data))
+            found = (state.find_data(text) for text in dict.fromkeys(query.data))
             yield from ((row.number, branch) for row in found if row for branch in branches)
         elif branches == [0]:
-            yield from ((number, 0) for number in ledger.numbers)
+            yield from ((number, 0) for number in state.numbers)
         else:
-            yield from ((number, branch) for number in ledger.numbers for branch in branches)
+            yield from ((number, branch) for number in state.numbers for branch in branches)
 
     def items(self, query: Query) -> Iterator[bytes]:
-        """The JSON of every item."""
+        """Yield the JSON of each item."""
         for row in self.rows(query):
             yield self._item(row, query)
             if query.children and RECIPES[row.recipe].data_type == "group":
                 yield from self._children(row, query)
 
     def again(self, query: Query, trouble: Callable[[str], RowTrouble | None]) -> Iterator[bytes]:
-        """Rows that are listed a second time, under another title or on the next branch.
+        """Yield rows that are listed a second time, under another title or on the next branch.
 
         The filters of the query hold for the second title or branch as they do for the first.
         """
-        ledger = self._ledger
-        for number, branch in self._candidates(query, range(len(ledger.branches))):
-            row = ledger.row(number, branch)
+        state = self._state
+        for number, branch in self._candidates(query, range(len(state.branches))):
+            row = state.row(number, branch)
             if row is None or not row.labelled:
                 continue
-            other, title = branch, ledger.title(row)
-            match trouble(ledger.hashes.text(LABEL, number, branch)):
+            other, title = branch, state.title(row)
+            match trouble(state.hashes.text(LABEL, number, branch)):
                 case "twice_by_title":
                     title = f"copy of {title}"
                 case "twice_by_branch":
-                    other = (branch + 1) % len(ledger.branches)
+                    other = (branch + 1) % len(state.branches)
                 case _:
                     continue
-            if query.takes(row, ledger, title) and (query.labels or other in query.branch_numbers):
-                second = {"title": orjson.dumps(title)[1:-1], "branch": ledger.branches[other].encode()}
+            if query.takes(row, state, title) and (query.labels or other in query.branch_numbers):
+                second = {"title": orjson.dumps(title)[1:-1], "branch": state.branches[other].encode()}
                 yield self._item(row, query, **second)
 
     def _item(self, row: RowFacts, query: Query, **others: bytes) -> bytes:
         template = self._template(row.recipe, row.variant, row.labelled, query.shape)
         if not query.metadata:
             return self.fill(template, row, **others)
-        edited = self._ledger.client_metadata.get(row.number)
+        edited = self._state.client_metadata.get(row.number)
         metadata = orjson.dumps(client_metadata(row)) if edited is None else edited
         return self.fill(template, row, client_metadata=metadata, **others)
 
@@ -208,7 +208,7 @@ class Listing:
         return Template(made)
 
     def _children(self, row: RowFacts, query: Query) -> Iterator[bytes]:
-        """The data units of a group, which have no label rows of their own."""
+        """Yield the data units of a group, which have no label rows of their own."""
         for place, space in enumerate(self._bodies.media(row.recipe, row.variant)["spaces"].values()):
             yield self.fill(self._child(place, space["space_type"], space["child_info"]["file_name"]), row)
 
@@ -234,37 +234,39 @@ class Listing:
         )
 
     def fill(self, template: Template, row: RowFacts, sign: Sign | None = None, /, **others: bytes) -> bytes:
-        """The JSON of a row's listing item or label row; `others` fill holes that a row's facts do not.
+        """Return the JSON of a row's listing item or label row.
 
-        `sign`: the signed URL of the row's file of a suffix; without it, links are not signed.
+        Args:
+            sign: returns the signed URL of the row's file with a suffix; without it, links are not signed.
+            others: values for holes that the row's facts do not fill.
         """
         values = self._values(row) | others
         for name, suffix in template.signed:
             values[name] = sign(suffix) if sign else values["link"] + suffix.encode()
         for name, kind, part in template.parts:
-            values[name] = self._ledger.hashes.make(PARTS[kind], row.number, part)
+            values[name] = self._state.hashes.make(PARTS[kind], row.number, part)
         return template.fill(values)
 
     def _values(self, row: RowFacts) -> dict[str, bytes]:
-        """What fills the holes of a row: for the listing, and for the head of its label row."""
-        ledger, hashes, number = self._ledger, self._ledger.hashes, row.number
+        """Return the values for the holes of a row's listing item and label row."""
+        state, hashes, number = self._state, self._state.hashes, row.number
         task_status, label_status, stage = PROGRESS[row.progress]
-        created, edited = ledger.dates(row)
+        created, edited = state.dates(row)
         dataset = row.bits % len(DATASETS)
         data_hash = hashes.make(DATA, number)
         return {
             "label_hash": hashes.make(LABEL, number, row.branch),
             "data_hash": data_hash,
-            "branch": ledger.branches[row.branch].encode(),
+            "branch": state.branches[row.branch].encode(),
             "created_at": created,
             "last_edited_at": edited,
-            "dataset_hash": ledger.datasets[dataset],
+            "dataset_hash": state.datasets[dataset],
             "dataset_title": DATASETS[dataset].encode(),
-            "title": ledger.title_bytes(row),
+            "title": state.title_bytes(row),
             "link": LINK + data_hash,
             "label_status": label_status.encode(),
             "task_status": task_status.encode(),
-            "stage_uuid": ledger.stages[stage],
+            "stage_uuid": state.stages[stage],
             "stage_title": STAGES[stage][0].encode(),
             "task_uuid": hashes.make(TASK, number, row.branch),
             "item_uuid": hashes.make(ITEM, number),
@@ -272,7 +274,7 @@ class Listing:
 
 
 def _image(number: int) -> Json:
-    """One entry of `images_data`, with exactly the keys that the SDK takes."""
+    """Return one entry of `images_data`, with exactly the keys that the SDK accepts."""
     return {
         "index": number,
         "title": f"{hole('title')}/{number:03}.jpg",

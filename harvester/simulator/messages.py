@@ -1,4 +1,4 @@
-"""What comes in and what goes out, before it is HTTP."""
+"""Requests and answers, apart from HTTP."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from harvester.simulator.faults import Strike
 
 @dataclass(slots=True)
 class Request:
-    """One HTTP request, whole."""
+    """One HTTP request with its whole body."""
 
     method: str
     target: str  # path and query exactly as on the request line
@@ -19,13 +19,13 @@ class Request:
     body: bytes
 
     def header(self, name: str) -> str:
-        """A header's value, empty if it was not sent."""
+        """Return a header's value, empty if it was not sent."""
         return self.headers.get(name.encode(), b"").decode("latin-1")
 
 
 @dataclass(slots=True)
 class Answer:
-    """One HTTP answer. The body is a list of pieces; if an iterator, they are made and sent one by one."""
+    """One HTTP answer. The body is a list of pieces, or an iterator whose pieces are sent one by one."""
 
     status: int
     body: list[bytes] | Iterator[bytes]
@@ -33,16 +33,16 @@ class Answer:
     content_type: str = "application/json"
     compressible: bool = False  # v1 answers are gzipped where the client takes it
     rows: int = 0  # label rows in it
-    strike: Strike | None = None  # what happens to it on its way
+    strike: Strike | None = None  # the fault that is applied when it is sent
 
     @property
     def size(self) -> int | None:
-        """Bytes of the body before compression, if known."""
+        """Return the bytes of the body before compression, if known."""
         return sum(map(len, self.body)) if isinstance(self.body, list) else None
 
 
 class Refusal(Exception):
-    """Ends a call with an error of the platform."""
+    """The call is answered with an error of the platform."""
 
     def __init__(self, code: str, payload: object = None) -> None:
         super().__init__(code)
@@ -51,26 +51,26 @@ class Refusal(Exception):
 
 
 class Call(Protocol):
-    """One call of the API, understood but not yet answered."""
+    """One call of the API, parsed but not yet answered."""
 
     request: Request
 
     @property
     def kind(self) -> str:
-        """What is called, as the statistics name it."""
+        """Return the kind of call, as the statistics name it."""
 
     @property
     def mutates(self) -> bool: ...
 
     @property
     def rows(self) -> int:
-        """Label rows asked for."""
+        """Return how many label rows are asked for."""
 
     def authentic(self) -> bool:
-        """Whether it comes from a known user and is signed as it should be."""
+        """Return whether the call comes from a known user and its signature is valid."""
 
     def answer(self) -> Answer:
-        """The true answer. Raises Refusal."""
+        """Return the answer without faults. Raises Refusal."""
 
     def error(self, code: str, payload: object = None) -> Answer:
-        """An error as this version of the API words it."""
+        """Return an error in the form of this version of the API."""

@@ -1,13 +1,13 @@
-"""Client metadata: what users say of their data, in any JSON."""
+"""Client metadata: any JSON that users store with a data unit."""
 
 from harvester.simulator.dates import date_text
 from harvester.simulator.identity import mix
-from harvester.simulator.ledger import RowFacts
 from harvester.simulator.ontology import Json
+from harvester.simulator.state import RowFacts
 
 
 def client_metadata(row: RowFacts) -> Json | None:
-    """The client metadata of a data unit before any edit: null, `{}`, plain or nested."""
+    """Return the client metadata of a data unit before any edit: null, `{}`, flat or nested."""
     plain: Json = {"camera": f"front-{row.variant % 4}", "rain": row.variant % 3 == 0}
     match mix(row.bits) & 7:
         case 0:

@@ -84,7 +84,7 @@ JOINTS = ("Head", "Left hand", "Right hand", "Left foot", "Right foot")
 
 
 def feature_hash(*path: str) -> str:
-    """Eight characters, the same in every world."""
+    """Return eight characters, the same in every world."""
     return hashlib.sha256("/".join(path).encode()).hexdigest()[:8]
 
 
@@ -173,7 +173,7 @@ def renamed(made: Any, names: Mapping[str, str]) -> Any:
 
 
 def structure() -> Json:
-    """The editor structure: what `GET ontologies/{hash}` answers under `editor`."""
+    """Return the editor structure: what `GET ontologies/{hash}` answers under `editor`."""
     return {
         "objects": [
             {

@@ -1,4 +1,4 @@
-"""The project's ontology as it stands now, and the changes that an edit call can make to it."""
+"""The project's current ontology, and the changes that an edit call can make to it."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import deepcopy
@@ -53,16 +53,16 @@ class Ontology:
         self.edit([OntologyEdit(do="archive", node=node) for node in archived])
 
     def current(self) -> Json:
-        """A copy of the editor structure."""
+        """Return a copy of the editor structure."""
         made: Json = renamed(self._structure, self._names)
         return made
 
     def rename_all(self, names: Mapping[str, str]) -> None:
-        """Has every feature, attribute and option of these names bear others; takes back those of before."""
+        """Rename every feature, attribute and option of these names; undo earlier such renames."""
         self._names = dict(names)
 
     def edit(self, edits: Iterable[OntologyEdit]) -> None:
-        """Makes all changes, or none. Raises ValueError for one that cannot be made."""
+        """Make all changes, or none. Raises ValueError for one that cannot be made."""
         before = deepcopy((self._structure, self._hashes, self._removed))
         try:
             for edit in edits:
@@ -84,7 +84,7 @@ class Ontology:
         return self._hashes.get(node, node)
 
     def _place(self, node: str) -> tuple[list[Json], int, str]:
-        """The list that holds a node, its position there, and the hash of its parent (or the root list)."""
+        """Return the list that holds a node, its position, and the hash of its parent (or the root list)."""
         wanted = self._hash(node)
         for root in ROOTS:
             if found := _find(self._structure[root], root, wanted):
@@ -173,19 +173,19 @@ _ACTIONS: Mapping[str, Callable[[Ontology, OntologyEdit], None]] = {
 
 
 def _children(node: Json) -> list[Json]:
-    """What is below a node: attributes of a feature, options of an attribute, attributes of an option."""
+    """Return a node's children: attributes of a feature or option, options of an attribute."""
     below: list[Json] = node.setdefault("attributes" if "attributes" in node else "options", [])
     return below
 
 
 def _flagged(node: Json) -> Json:
-    """The node that bears name and archived flag: a classification's attribute, else the node itself."""
+    """Return the node that has name and archived flag: a classification's attribute, else the node."""
     flagged: Json = node["attributes"][0] if "attributes" in node and "shape" not in node else node
     return flagged
 
 
 def _hashes(nodes: Iterable[Json], above: tuple[str, ...]) -> dict[str, str]:
-    """The feature hash of every node by its path."""
+    """Return the feature hash of every node by its path."""
     made: dict[str, str] = {}
     for node in nodes:
         named = _flagged(node)
@@ -206,7 +206,7 @@ def _find(nodes: list[Json], parent: str, wanted: str) -> tuple[list[Json], int,
 
 
 def _number(node: Json, prefix: str, siblings: list[Json]) -> None:
-    """Gives new nodes ids above 100, so that they are no node's that was removed."""
+    """Give new nodes ids above 100, which no removed node had."""
     node["id"] = f"{prefix}{101 + len(siblings)}"
     for attribute in node.get("attributes", ()):
         attribute["id"] = f"{node['id']}.1"

@@ -1,10 +1,11 @@
-"""The simulator as another process, for tests, benchmarks and the demo."""
+"""Runs the simulator in a process of its own, for tests, benchmarks and the demo."""
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import msgspec
 import urllib3
@@ -13,7 +14,55 @@ from harvester.simulator.faults import Faults
 from harvester.simulator.server import Listening, Options
 from harvester.simulator.spec import WorldSpec
 
-_SECONDS_TO_END = 5
+SECONDS_TO_END = 5
+
+
+class Started(Protocol):
+    """A process that runs `harvester.simulator.__main__.run`."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def first_line(self) -> bytes:
+        """Wait for the line that says how to reach the server; empty if it did not start."""
+
+    def end(self) -> None:
+        """End its input, and wait until the process has ended; kill it after a few seconds."""
+
+
+class Interpreter:
+    """A new interpreter.
+
+    Args:
+        options: the line that it reads.
+    """
+
+    def __init__(self, options: bytes) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "harvester.simulator"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        assert self._process.stdin is not None
+        self._process.stdin.write(options)
+        self._process.stdin.flush()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def first_line(self) -> bytes:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.stdout.close()
+        try:
+            self._process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
 
 class Simulator:
@@ -21,7 +70,7 @@ class Simulator:
 
     `url`, `media_url` (where signed URLs lead), `ssh_key_file`, `ca_file` (None without TLS), `token_file`,
     `project_hash`, `project_title` and `rows` are there once it runs. Key and certificates are made for it
-    and removed with it.
+    and removed with it. `start_process` starts its process, given the line that it reads.
 
     Args:
         spec: what the project is.
@@ -31,6 +80,8 @@ class Simulator:
         directory: where key and certificates are written and kept.
         edit_every: seconds between two random edits (`World.edit_at_random`).
     """
+
+    start_process: ClassVar[Callable[[bytes], Started]] = Interpreter
 
     url: str
     ssh_key_file: Path
@@ -61,21 +112,13 @@ class Simulator:
         )
 
     def start(self) -> Self:
-        """Start it and wait until it listens.
+        """Start the process and wait until it listens.
 
         Raises:
-            RuntimeError: it did not start; it said why on standard error.
+            RuntimeError: it did not start; the reason is on standard error.
         """
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "harvester.simulator"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(msgspec.json.encode(self._options) + b"\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        self._process = type(self).start_process(msgspec.json.encode(self._options) + b"\n")
+        line = self._process.first_line()
         if not line:
             self.stop()
             raise RuntimeError("the simulator did not start")
@@ -88,17 +131,8 @@ class Simulator:
         return self
 
     def stop(self) -> None:
-        """End it; what it wrote for itself is removed."""
-        process = self._process
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()  # the sign to end
-        process.stdout.close()
-        try:
-            process.wait(_SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        """End the process and remove what it wrote to a temporary directory."""
+        self._process.end()
         if hasattr(self, "_http"):
             self._http.clear()
 
@@ -112,16 +146,16 @@ class Simulator:
 
     @property
     def pid(self) -> int:
-        """The process, for those who measure it."""
+        """Return the process id, to measure the process by."""
         return self._process.pid
 
     def stats(self) -> dict[str, Any]:
-        """What it counted since it started."""
+        """Return the counts since the start, as `Stats` has them."""
         counts: dict[str, Any] = self._control("GET", "stats")
         return counts
 
     def set_faults(self, faults: Faults | None = None, /, **changes: Any) -> None:
-        """From now on these faults and no others; none at all by default.
+        """Replace the faults; by default, by none.
 
         Raises:
             ValueError: they contradict one another.
@@ -129,12 +163,12 @@ class Simulator:
         self._control("POST", "faults", msgspec.structs.replace(faults or Faults(), **changes))
 
     def edit(self, **changes: Any) -> dict[str, Any]:
-        """Changes the project while others read it; arguments as of `Edits`.
+        """Edit the project while clients read it; arguments as of `Edits`.
 
         Returns what was changed, as `Edited` has it.
 
         Raises:
-            ValueError: they make no sense; nothing was changed.
+            ValueError: the edits are invalid; nothing was changed.
         """
         edited: dict[str, Any] = self._control("POST", "edit", changes)
         return edited

@@ -1,4 +1,4 @@
-"""The projects that the simulator's user sees: the world's own, and a few empty ones beside it."""
+"""The projects that the user can read: that of the world, and a few empty ones."""
 
 import re
 import uuid
@@ -10,15 +10,15 @@ from harvester.simulator.faults import HOSTILE_TITLES
 
 Project = dict[str, Any]  # as the v2 API words it
 
-# Two share a title: a client that goes by title has to ask which one is meant.
+# Two share a title, so a client that selects by title has to ask which one is meant.
 _OTHERS = ("Archive", "Archive", "Night drive", "Empty", "Harbour 100% (copy)")
 
 
 class Projects:
-    """All projects of the user, and one that belongs to somebody else.
+    """All projects of the user, and one that belongs to another user.
 
     Args:
-        own: the project that the world is about.
+        own: the project of the world.
     """
 
     def __init__(self, own: Project) -> None:
@@ -28,14 +28,14 @@ class Projects:
         self._hostile = [self._other(title, place + 100) for place, title in enumerate(HOSTILE_TITLES)]
 
     def matching(self, query: Mapping[str, Any], *, hostile: bool = False) -> Iterator[Project]:
-        """Projects that all filters of `query` (snake case, absent or None is no filter) let through."""
+        """Yield the projects that pass all filters of `query` (keys in snake case; None is no filter)."""
         tests = [_FILTERS[name](value) for name, value in query.items() if value and name in _FILTERS]
         for project in [self.own, *self._others, *(self._hostile if hostile else [])]:
             if all(test(project) for test in tests):
                 yield project
 
     def find(self, project_hash: str) -> Project | None:
-        """The project of this hash, however its owner spelt it."""
+        """Return the project of this hash, in upper or lower case."""
         wanted = project_hash.lower()
         return next((p for p in self.matching({}, hostile=True) if p["projectHash"] == wanted), None)
 
@@ -48,7 +48,7 @@ class Projects:
 
 
 def with_user_role(project: Project) -> dict[str, Any]:
-    """The item of the v1 API for a project: other names, and dates without zone."""
+    """Return a project in the form of the v1 API: other key names, and dates without a zone."""
     return {
         "user_role": project.get("userRole") or 0,
         "project": {
@@ -65,13 +65,13 @@ def with_user_role(project: Project) -> dict[str, Any]:
 
 
 def like(pattern: str) -> re.Pattern[str]:
-    """SQL LIKE: ``%`` is any text, ``_`` any character."""
+    """Return a pattern of SQL LIKE as a regular expression: ``%`` is any text, ``_`` any character."""
     parts = (".*" if c == "%" else "." if c == "_" else re.escape(c) for c in pattern)
     return re.compile("".join(parts), re.DOTALL)
 
 
 def _time(text: str) -> datetime:
-    """A time as the API and the SDK write it; without a zone it is UTC."""
+    """Parse a time as the API and the SDK write it; without a zone it is UTC."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -3,26 +3,26 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from harvester.simulator import framed, oddities, ranged, recordings, scenes, spaces
-from harvester.simulator.dice import Dice
+from harvester.simulator import framed, ranged, recordings, scenes, spaces, unloadable
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.framed import Row
 from harvester.simulator.labels import Labels
 from harvester.simulator.ontology import Json
-from harvester.simulator.traps import Traps
+from harvester.simulator.rng import Rng
 
 
 class Recipe(NamedTuple):
-    """One kind of row. `media` says what the listing says of the medium; `row` makes the label row for it.
+    """One kind of row. `media` returns what the listing says of the medium; `row` makes its label row.
 
-    `weight`: its share of the mix called `all`, which leaves out those of weight 0.
-    `loads`: whether today's SDK can load such rows.
+    `weight`: its share in the mix `all`; kinds of weight 0 are not in it.
+    `loads`: whether the SDK can load such rows.
     """
 
     name: str
     data_type: str
     suffix: str
     weight: int
-    media: Callable[[Dice, Traps], Json]
+    media: Callable[[Rng, EdgeCases], Json]
     row: Callable[[Labels, Json], Row]
     loads: bool = True
 
@@ -43,9 +43,9 @@ RECIPES = (
     Recipe("scene", "scene", "scene", 1, scenes.grid_media, scenes.grid_row),
     Recipe("event_scene", "scene", "mcap", 1, scenes.event_media, scenes.event_row),
     Recipe("mcap", "scene", "mcap", 1, scenes.event_media, scenes.mcap_row),
-    Recipe("odd_image", "image", "jpg", 0, framed.image_media, oddities.odd_image_row, False),
-    Recipe("odd_group", "group", "group", 0, oddities.odd_group_media, oddities.odd_group_row, False),
-    Recipe("dicom_study", "dicom_study", "study", 0, oddities.study_media, oddities.study_row, False),
+    Recipe("odd_image", "image", "jpg", 0, framed.image_media, unloadable.odd_image_row, False),
+    Recipe("odd_group", "group", "group", 0, unloadable.odd_group_media, unloadable.odd_group_row, False),
+    Recipe("dicom_study", "dicom_study", "study", 0, unloadable.study_media, unloadable.study_row, False),
     Recipe("scene_images", "scene", "scene", 0, recordings.images_media, recordings.images_row),
     Recipe("recording", "scene", "mcap", 0, recordings.recording_media, recordings.recording_row),
     Recipe("open_scene", "scene", "mcap", 0, recordings.recording_media, recordings.open_scene_row, False),
@@ -53,7 +53,7 @@ RECIPES = (
 
 
 def kinds_of(mix: str | tuple[str, ...]) -> tuple[int, ...]:
-    """The recipes of a mix by number, each as often as it weighs. Raises ValueError for an unknown name."""
+    """Return the recipes of a mix by number, each `weight` times. Raises ValueError for an unknown name."""
     everything = tuple(recipe.name for recipe in RECIPES if recipe.weight)
     named = (mix,) if isinstance(mix, str) else mix
     wanted = tuple(name for each in named for name in (everything if each == "all" else (each,)))

@@ -19,7 +19,7 @@ from harvester.simulator.world import World, WorldSpec
 
 
 class Listening(msgspec.Struct, frozen=True):
-    """What a client needs to know; the line that is printed when the simulator listens."""
+    """How to reach the simulator: the line that it prints when it listens."""
 
     url: str
     project_hash: str
@@ -34,12 +34,12 @@ class Listening(msgspec.Struct, frozen=True):
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How to serve.
+    """Options of a simulator.
 
     Attributes:
         port: 0 is any free one.
-        directory: without it a temporary one is made and removed.
-        edit_every: seconds between two random edits (`World.edit_at_random`); None: no edits but on request.
+        directory: where key and certificates are written. Default: a temporary one, removed at the end.
+        edit_every: seconds between two random edits (`World.edit_at_random`); None: only edits on request.
     """
 
     spec: WorldSpec
@@ -59,11 +59,11 @@ def serve(
     stop: Stop,
     make_world: Callable[[WorldSpec], World] = World,
 ) -> None:
-    """Serve until `stop` says so.
+    """Serve until the event that `stop` was given is set.
 
     Args:
-        announce: called once, when requests can come.
-        stop: called once with the event that is to be set when it is time to end.
+        announce: called once, when the simulator listens.
+        stop: called once with an event; it arranges that the event is set when the simulator is to end.
         make_world: makes the project that is served.
 
     Raises:

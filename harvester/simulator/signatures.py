@@ -1,4 +1,4 @@
-"""Who sends a request: v1 signatures, v2 HTTP message signatures, bearer tokens.
+"""Authentication: v1 signatures, v2 HTTP message signatures, bearer tokens.
 
 v1 signs the SHA-256 digest of the body and nothing else; v2 signs method, request target and digest
 (draft-ietf-httpbis-message-signatures, without ``@authority``). Neither is checked for its age, unless faults
@@ -25,7 +25,7 @@ _TOLERANCE = timedelta(minutes=5)
 
 
 class Doorman:
-    """Knows the users' keys and tokens."""
+    """Verifies requests by the users' keys and tokens."""
 
     def __init__(self, identity: Identity) -> None:
         self._keys = {
@@ -34,7 +34,7 @@ class Doorman:
         self._bearer = f"Bearer {identity.token}"
 
     def knows_v1(self, request: Request) -> bool:
-        """Whether a v1 request comes from a known user and its signature holds."""
+        """Return whether a v1 request comes from a known user and its signature is valid."""
         authorization = request.header("authorization")
         if authorization.startswith("Bearer "):
             return authorization == self._bearer
@@ -45,7 +45,7 @@ class Doorman:
             return False
 
     def knows_v2(self, request: Request) -> bool:
-        """Whether a v2 request comes from a known user, its digest is right and its signature holds."""
+        """Return whether a v2 request comes from a known user, and its digest and signature are valid."""
         authorization = request.header("authorization")
         if authorization:
             return authorization == self._bearer
@@ -68,7 +68,7 @@ class Doorman:
         return self._verify(named[2], raw, "\n".join(lines).encode())
 
     def is_in_time(self, request: Request, now: datetime) -> bool:
-        """Whether a v2 request was signed within minutes of `now`, if its signature has a date at all."""
+        """Return whether a v2 request was signed within minutes of `now`; True if it has no date."""
         named = _PARAMETERS.fullmatch(request.header("signature-input").removeprefix(_LABEL))
         return named is None or abs(datetime.fromtimestamp(int(named[1]), UTC) - now) <= _TOLERANCE
 

@@ -1,4 +1,4 @@
-"""What all calls share: the world, who may see it, what is counted, and what goes wrong just now."""
+"""The state that all requests share: the world, its users, the statistics and the faults."""
 
 import asyncio
 import random
@@ -32,24 +32,24 @@ class Site:
         self.projects = Projects(world.project())
         self.items = Items(world.store)
         world.store.clock = self.clock
-        self.other_faults = asyncio.Event()  # set once these faults are no longer those
+        self.other_faults = asyncio.Event()  # set when these faults are replaced
         self.set_faults(faults, 0.0)
 
     def edit(self, **changes: Any) -> Edited:
-        """Changes the project; arguments as of `Edits`. Raises ValueError where they make no sense."""
+        """Edit the project; arguments as of `Edits`. Raises ValueError if they are invalid."""
         edited = self.world.edit(**changes)
         self.projects = Projects(self.world.project())
         return edited
 
     async def edit_every(self, seconds: float) -> None:
-        """Edits a few random rows every so many seconds of the event loop; ends when it is cancelled."""
+        """Edit a few random rows every `seconds` seconds, until cancelled."""
         while True:
             await asyncio.sleep(seconds)
             self.world.edit_at_random()
             self.projects = Projects(self.world.project())
 
     def set_faults(self, faults: Faults, now: float) -> None:
-        """From `now` on, these faults and no others. ValueError where this project cannot play them."""
+        """Replace the faults, at the time `now`. Raises ValueError if this project cannot play them."""
         if faults.plays("twice_by_branch") and len(self.world.branches()) < 2:
             raise ValueError("a project of one branch lists no row on another")
         self.faults = faults
@@ -61,7 +61,7 @@ class Site:
         self.world.store.life = faults.media_url_life
         self.file_faults = FileFaults(faults)
         self.random = random.Random(faults.seed)
-        # Retry-After: nobody should ask between the two; in seconds since the faults were set.
+        # Retry-After: clients should send nothing between the two, in seconds since the faults were set.
         self.gate_since = self.gate_until = 0.0
         self._turns: dict[str, int] = {}
         self._row_troubles = self._by_hash(faults.rows)
@@ -69,16 +69,16 @@ class Site:
         self.hostile_rows = self._hostile_rows() if faults.hostile_titles else {}
 
     def clock(self) -> datetime:
-        """What the server's clock says."""
+        """Return the time of the server's clock."""
         return datetime.now(UTC) + timedelta(seconds=self.faults.clock_ahead)
 
     def turn(self, of: str) -> int:
-        """How many times this was asked before, since the faults were set."""
+        """Return how often this method was called for `of` before, since the faults were set."""
         self._turns[of] = self._turns.get(of, -1) + 1
         return self._turns[of]
 
     def bundle_trouble(self) -> BundleTrouble | None:
-        """What is done to this answer to a list of label rows."""
+        """Return the fault of this answer to a list of label rows, if any."""
         troubles = self.faults.bundle
         if not troubles:
             return None
@@ -88,7 +88,7 @@ class Site:
         return troubles[number // self.faults.bundle_every % len(troubles)]
 
     def row_trouble(self, label_hash: str) -> RowTrouble | None:
-        """What is the matter with a row."""
+        """Return the fault of a row, if it has one."""
         trouble = self._row_troubles.get(label_hash)
         if trouble is not None or not self.faults.shares:
             return trouble
@@ -101,12 +101,12 @@ class Site:
         return None
 
     def is_stale(self, label_hash: str) -> bool:
-        """Whether this answer with a stale row still has it as it was."""
+        """Return whether this answer still has the old version of a stale row."""
         most = self.faults.stale_asks
         return most is None or self.turn(f"stale {label_hash}") < most
 
     def open_project(self, project_hash: str) -> Project:
-        """A project that the user may read. Raises Refusal."""
+        """Return a project that the user may read. Raises Refusal."""
         project = self.projects.find(project_hash)
         if project is not None and not self.faults.forbidden:
             return project
@@ -118,7 +118,7 @@ class Site:
         return project is self.projects.own
 
     def another_row(self, asked: set[str]) -> str | None:
-        """The hash of a label row that was not asked for."""
+        """Return the hash of a label row that was not asked for."""
         return next((found for found in self._labelled(len(asked) + 1) if found not in asked), None)
 
     def _labelled(self, count: int) -> list[str]:

@@ -1,17 +1,17 @@
-"""What a world is to be."""
+"""The specification of a simulated project."""
 
 import msgspec
 
 
 class WorldSpec(msgspec.Struct, frozen=True):
-    """A project to simulate. The same specification gives the same bytes for ever.
+    """A project to simulate. The same specification always gives the same bytes.
 
     Attributes:
         rows: data units of the project, each with one label row on the main branch.
-        seed: chooses everything that chance decides.
+        seed: of all random choices.
         title: of the project.
         objects: mean number of objects of a label row; each may stand on several frames.
-        objects_per_row: exactly so many objects in every label row.
+        objects_per_row: the exact number of objects in every label row.
         mix: `all`, or the kinds of rows (see `recipes.RECIPES`; `all` may be one of several), in their usual
             proportions. Not in `all`, and as often as its rarest kinds: `scene_images` (images whose labels
             stand under three kinds of keys), `recording` (MCAP: events, channels, point clouds), `open_scene`
@@ -20,13 +20,13 @@ class WorldSpec(msgspec.Struct, frozen=True):
         unlabelled: share of rows that have no label row yet.
         reviews: share of objects that have been reviewed.
         branches: further branches; a quarter of the labelled rows has a label row of its own on each.
-        giant_bytes: row 0 is an image, its label row padded with boxes to exactly so many bytes of JSON.
+        large_row_bytes: row 0 is an image, its label row padded with boxes to exactly this number of bytes.
         archived: features of the ontology that are archived from the start, named as in `OntologyEdit.node`;
             true: those of `ontology_edits.ARCHIVED`. Labels of archived objects and classifications are sent
             only by a bundled call that asks for them with `include_archived`.
-        video_frames: exactly so many frames in the video of every row of that type; encoding takes 5 ms each.
-        variable_frame_rate: frames of videos are shown for unequal times; else all for the same.
-        odd: whether rows have the oddities of real projects (see `traps.TRAPS`), which trip some clients.
+        video_frames: the exact number of frames of the video of every video row. Encoding takes 5 ms a frame.
+        variable_frame_rate: frames of videos are shown for unequal times.
+        odd: whether rows have the edge cases of real projects (see `edge_cases.EDGE_CASES`).
     """
 
     rows: int = 5000
@@ -39,7 +39,7 @@ class WorldSpec(msgspec.Struct, frozen=True):
     unlabelled: float = 0.1
     reviews: float = 0.5
     branches: tuple[str, ...] = ("model-predictions",)
-    giant_bytes: int = 0
+    large_row_bytes: int = 0
     archived: bool | tuple[str, ...] = False
     odd: bool = True
     video_frames: int | None = None

@@ -1,4 +1,4 @@
-"""What the simulator counted."""
+"""Counters of the simulator."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""Serialised JSON with holes: what many rows have in common is made once, a row's own is spliced in."""
+"""Serialised JSON with holes: what rows share is serialised once, what differs is filled in."""
 
 import re
 from collections.abc import Mapping
@@ -13,19 +13,19 @@ HOLE = re.compile('(?:"\ue002|\ue000)(.*?)(?:\ue001|\ue003")'.encode())
 
 
 def hole(name: str) -> str:
-    """Stands in a JSON string for the value called `name`."""
+    """Return the placeholder, within a JSON string, of the value called `name`."""
     return f"\ue000{name}\ue001"
 
 
 def raw_hole(name: str) -> str:
-    """Stands, alone in its string, for JSON called `name`."""
+    """Return the placeholder, as a whole JSON string, of the JSON called `name`."""
     return f"\ue002{name}\ue003"
 
 
 def signed_hole(suffix: str) -> str:
-    """Stands in a JSON string for the link of a file, signed where the caller asked for it.
+    """Return the placeholder of a file's link, which is signed if the caller asked for it.
 
-    `suffix`: what the file's path has after that of its row.
+    `suffix`: what follows the row's path in the file's path.
     """
     return hole(_SIGNED + suffix)
 
@@ -45,7 +45,7 @@ class Template:
         self.signed = [(name, name.removeprefix(_SIGNED)) for name in named if name.startswith(_SIGNED)]
 
     def fill(self, values: Mapping[str, bytes]) -> bytes:
-        """The JSON with every hole filled; the values are text as it stands between JSON quotes, or JSON."""
+        """Return the JSON with every hole filled. Values are escaped text without its quotes, or JSON."""
         pieces = self._pieces.copy()
         for place, name in self._holes:
             pieces[place] = values[name]

@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
+from harvester.simulator.corruptions import corrupted, corrupted_item, retitled
 from harvester.simulator.faults import LISTED_TWICE
 from harvester.simulator.messages import Answer, Refusal, Request
 from harvester.simulator.projects import with_user_role
 from harvester.simulator.site import Site
-from harvester.simulator.spoil import retitled, spoiled, spoiled_item
 
 PIECE = 1 << 16  # bytes of a streamed answer
 
-# Troubles of a row that spoil the answer that holds it, and how.
+# Faults of a row that affect the whole answer, and the strike that they amount to.
 _STRIKES = {"error_500": "500", "too_large": "413", "hang": "stalled", "bomb": "bomb"}
 
 
@@ -36,7 +36,7 @@ class V1Call:
     """One v1 call.
 
     Raises:
-        Refusal: the body is no call.
+        Refusal: the body is not a call.
     """
 
     def __init__(self, request: Request, site: Site) -> None:
@@ -95,11 +95,11 @@ class V1Call:
         return Answer(200, self._listing_pieces(items), compressible=True)
 
     def _listing_pieces(self, items: Iterator[bytes]) -> Iterator[bytes]:
-        """The listing as it is made: however many rows, only a piece is in memory."""
+        """Yield the listing as it is made, so that only a piece of it is in memory."""
         changed = self._site.hostile_rows or self._site.troubles_listed
         lead, piece, size = b'{"status": 200, "response": [', list[bytes](), 0
         for item in items:
-            item = self._spoiled_item(item) if changed else item
+            item = self._corrupted_item(item) if changed else item
             piece.append(item)
             size += len(item)
             if size > PIECE:
@@ -107,13 +107,13 @@ class V1Call:
                 lead, piece, size = b",", [], 0
         yield (lead if piece or lead != b"," else b"") + b",".join(piece) + b"]}"
 
-    def _spoiled_item(self, item: bytes) -> bytes:
-        """A listing's item with what is the matter with its row."""
+    def _corrupted_item(self, item: bytes) -> bytes:
+        """Return a listing's item with the fault of its row."""
         label_hash = msgspec.json.decode(item).get("label_hash")
         place = self._site.hostile_rows.get(label_hash)
         item = item if place is None else retitled(item, place)
         trouble = self._site.row_trouble(label_hash) if label_hash else None
-        return spoiled_item(item, trouble) if trouble else item
+        return corrupted_item(item, trouble) if trouble else item
 
     def _one(self, label_hash: str, payload: dict[str, Any]) -> Answer:
         if self._site.row_trouble(label_hash) == "forbidden":
@@ -124,7 +124,7 @@ class V1Call:
         return self._with_strike(success(row, rows=1), [label_hash])
 
     def _many(self, asked: list[str], payload: dict[str, Any]) -> Answer:
-        """Without duplicates, in no order, without those that are not there."""
+        """Answer a list of label rows: without duplicates, shuffled, without rows that do not exist."""
         maximum = self._site.faults.max_rows
         if maximum is not None and len(asked) > maximum:
             raise Refusal("MULTI_LABEL_LIMIT_ERROR", {"maximum_labels_allowed": maximum})
@@ -146,7 +146,7 @@ class V1Call:
         return self._with_strike(success(*_listed(rows), rows=len(rows)), hashes)
 
     def _row(self, label_hash: str, payload: dict[str, Any], *, bundled: bool) -> bytes | None:
-        """The row as it is sent; None where there is none, or none for this user."""
+        """Return the row as it is sent; None if it does not exist, or not for this user."""
         trouble = self._site.row_trouble(label_hash)
         if trouble in ("deleted", "forbidden") or (bundled and trouble == "unbundled"):
             return None
@@ -157,7 +157,7 @@ class V1Call:
             signed_urls=bool(payload.get("get_signed_url")),
             object_feature_hashes=payload.get("include_object_feature_hashes"),
             classification_feature_hashes=payload.get("include_classification_feature_hashes"),
-            # An argument of the bundled call alone.
+            # Only the bundled call has this argument.
             include_archived=bundled and bool(payload.get("include_archived")),
             stale=trouble == "stale" and self._site.is_stale(label_hash),
         )
@@ -165,10 +165,10 @@ class V1Call:
             return None
         if label_hash in self._site.hostile_rows:
             row = retitled(row, self._site.hostile_rows[label_hash])
-        return row if trouble is None else spoiled(row, trouble)
+        return row if trouble is None else corrupted(row, trouble)
 
     def _with_strike(self, answer: Answer, hashes: list[str]) -> Answer:
-        """The answer with what a row in it does to the whole of it."""
+        """Return the answer with the fault that one of its rows causes for all of it."""
         for trouble in filter(None, map(self._site.row_trouble, hashes)):
             if trouble == "corrupt":
                 raise Refusal("CORRUPTED_LABEL_ERROR")
@@ -176,7 +176,7 @@ class V1Call:
         return answer
 
     def _create(self, uid: object, payload: dict[str, Any]) -> Answer:
-        """Label rows for data units, as initialising an unlabelled row asks for. Writes."""
+        """Make label rows for data units: the SDK's `initialise_labels()` on a row without one. A write."""
         hashes = uid if isinstance(uid, list) else [uid]
         branch, signed = payload.get("branch_name") or "main", bool(payload.get("get_signed_url"))
         made = [
@@ -191,12 +191,12 @@ class V1Call:
 
 
 def success(*response: bytes, rows: int = 0) -> Answer:
-    """The envelope of success around JSON, which may come in pieces."""
+    """Return an answer of success with JSON, which may come in pieces."""
     return Answer(200, [b'{"status": 200, "response": ', *response, b"}"], compressible=True, rows=rows)
 
 
 def _listed(items: list[bytes]) -> Iterator[bytes]:
-    """The pieces of a JSON list: rows are large, and are not copied until they are sent."""
+    """Yield the pieces of a JSON list. Rows are large, so they are not joined before they are sent."""
     yield b"["
     for place, item in enumerate(items):
         if place:
@@ -206,7 +206,7 @@ def _listed(items: list[bytes]) -> Iterator[bytes]:
 
 
 def error(code: str, payload: object = None) -> Answer:
-    """The envelope of an error: status 200 on the HTTP line, another one within."""
+    """Return an error envelope: HTTP status 200, with another status in the body."""
     body: dict[str, object] = {"status": 400, "response": [code]}
     if payload is not None:
         body["payload"] = payload

@@ -13,7 +13,7 @@ from harvester.simulator.messages import Answer, Refusal, Request
 from harvester.simulator.site import Site
 
 PREFIX = "/v2/public/"
-# Small pages, so that every client has to turn them.
+# Small pages, so that every client has to follow page tokens.
 PROJECTS_A_PAGE = 3
 BRANCHES_A_PAGE = 2
 TASKS_A_PAGE = 100
@@ -123,7 +123,7 @@ class V2Call:
         return self._page(filter(self._wanted, tasks), TASKS_A_PAGE)
 
     def _wanted(self, task: Mapping[str, Any]) -> bool:
-        """Whether the query's filters let a workflow task through."""
+        """Return whether a workflow task passes the query's filters."""
         allowed = {"dataHash": "dataHashes", "status": "statuses", "assignee": "userEmails"}
         contained = self._query.get("dataTitleContains", [""])[0]
         return contained in task["dataTitle"] and all(
@@ -145,7 +145,7 @@ class V2Call:
             raise Refusal("INVALID_ARGUMENTS_ERROR", str(exc)) from exc
 
     def items(self) -> Answer:
-        """Storage items, in the order asked for."""
+        """Answer storage items, in the order asked for."""
         body = self._body(ItemsBody)
         if len(body.item_uuids) > MOST_ITEMS:
             raise Refusal("INVALID_ARGUMENTS_ERROR", f"at most {MOST_ITEMS} storage items")
@@ -169,7 +169,7 @@ class V2Call:
         return self._query.get(name, [""])[0].lower() == "true"
 
     def _page(self, items: Iterable[Any], size: int) -> Answer:
-        """One page; the token is the number of the first item of the next, and never empty."""
+        """Answer one page. The token is the number of the next page's first item, and never empty."""
         try:
             first = int(self._query.get("pageToken", ["0"])[0])
         except ValueError as exc:
@@ -180,7 +180,7 @@ class V2Call:
 
 
 def error(code: str, payload: object = None) -> Answer:
-    """An error by its HTTP status, with a message."""
+    """Return an error: an HTTP status and a message."""
     return Answer(_STATUS.get(code, 422), [orjson.dumps({"message": str(payload or code)})])
 
 

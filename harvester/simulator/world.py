@@ -1,4 +1,4 @@
-"""A project that does not exist: every row is made from its number when it is asked for."""
+"""The simulated project: every row is a function of its number, and is made when it is asked for."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
@@ -8,17 +8,17 @@ import msgspec
 
 from harvester.simulator.bodies import Bodies
 from harvester.simulator.dates import START, date_text
-from harvester.simulator.dice import Dice
 from harvester.simulator.edits import Edited, Edits, edits_from
 from harvester.simulator.faults import RowTrouble
-from harvester.simulator.giant import Giant
 from harvester.simulator.identity import DATA, LABEL, ONTOLOGY, TASK
 from harvester.simulator.labels import Wanted
-from harvester.simulator.ledger import DATASETS, PROGRESS, STAGES, Ledger, RowFacts, stage_number
+from harvester.simulator.large_row import LargeRow
 from harvester.simulator.listing import Listing, Query
 from harvester.simulator.ontology import Json
 from harvester.simulator.ontology_edits import ARCHIVED, Ontology
+from harvester.simulator.rng import Rng
 from harvester.simulator.spec import WorldSpec
+from harvester.simulator.state import DATASETS, PROGRESS, STAGES, RowFacts, State, stage_number
 from harvester.simulator.storage.catalogue import Catalogue
 from harvester.simulator.storage.store import Store
 from harvester.simulator.template import Template
@@ -30,30 +30,30 @@ class World:
     """A project of label rows. Not thread-safe where `create` and `edit` are called."""
 
     def __init__(self, spec: WorldSpec) -> None:
-        """Raises ValueError for a kind of row, or an archived feature, that there is not."""
+        """Raises ValueError for an unknown kind of row or archived feature."""
         self.spec = spec
-        self._ledger = Ledger(spec)
+        self._state = State(spec)
         self._bodies = Bodies(spec)
-        self._listing = Listing(self._ledger, self._bodies)
-        self.store = Store(self._ledger, Catalogue(spec, self._bodies.media, self._bodies.traps))
-        self._giant = Giant(spec.giant_bytes)
+        self._listing = Listing(self._state, self._bodies)
+        self.store = Store(self._state, Catalogue(spec, self._bodies.media, self._bodies.edge_cases))
+        self._large_row = LargeRow(spec.large_row_bytes)
         self._ontology = Ontology(ARCHIVED if spec.archived is True else spec.archived or ())
         self._ontology_edited = START
-        self.project_hash: str = self._ledger.project_hash
-        self.ontology_hash: str = self._ledger.hashes.text(ONTOLOGY, 0)
+        self.project_hash: str = self._state.project_hash
+        self.ontology_hash: str = self._state.hashes.text(ONTOLOGY, 0)
 
     # The project
 
     def ontology(self) -> Json:
-        """The editor structure."""
+        """Return the editor structure."""
         return self._ontology.current()
 
     def ontology_edited(self) -> str:
-        """The date of the ontology's last edit."""
+        """Return the date of the ontology's last edit."""
         return date_text(self._ontology_edited, 3).decode()
 
     def project(self) -> Json:
-        """The project as `GET projects/{hash}` answers it."""
+        """Return the project as `GET projects/{hash}` answers it."""
         return {
             "projectHash": self.project_hash,
             "projectType": "workflow",
@@ -61,7 +61,7 @@ class World:
             "title": self.spec.title,
             "description": f"{self.spec.rows} simulated data units",
             "createdAt": date_text(START, 3).decode(),
-            "lastEditedAt": date_text(self._ledger.last_edit, 3).decode(),
+            "lastEditedAt": date_text(self._state.last_edit, 3).decode(),
             "creatorEmail": "owner@example.com",
             "userRole": 0,
             "ontologyHash": self.ontology_hash,
@@ -71,7 +71,7 @@ class World:
             "workflow": {
                 "stages": [
                     {"stageType": kind, "uuid": uuid.decode(), "title": title}
-                    for (title, kind), uuid in zip(STAGES, self._ledger.stages, strict=True)
+                    for (title, kind), uuid in zip(STAGES, self._state.stages, strict=True)
                 ]
             },
         }
@@ -79,26 +79,26 @@ class World:
     def datasets(self) -> list[Json]:
         return [
             {"datasetHash": uuid.decode(), "title": title, "description": ""}
-            for title, uuid in zip(DATASETS, self._ledger.datasets, strict=True)
+            for title, uuid in zip(DATASETS, self._state.datasets, strict=True)
         ]
 
     def branches(self) -> list[str]:
-        return list(self._ledger.branches)
+        return list(self._state.branches)
 
     # Rows
 
     def listing(self, query: Mapping[str, Any] | None = None) -> Iterator[bytes]:
-        """The JSON of every item that a list call with this payload answers; ValueError for a bad filter."""
+        """Yield the JSON of each item that a list call answers. Raises ValueError for a bad filter."""
         return self._listing.items(self._query(query))
 
     def rows(self, query: Mapping[str, Any] | None = None) -> Iterator[RowFacts]:
-        """The facts of the rows that a list call with this payload answers."""
+        """Yield the facts of the rows that a list call with this payload answers."""
         return self._listing.rows(self._query(query))
 
     def listed_again(
         self, query: Mapping[str, Any], trouble: Callable[[str], RowTrouble | None]
     ) -> Iterator[bytes]:
-        """The items of rows that a listing has a second time, as far as its filters take them there."""
+        """Yield the items of rows that are listed a second time, if they pass the filters."""
         return self._listing.again(self._query(query), trouble)
 
     def label_row(
@@ -112,15 +112,16 @@ class World:
         include_archived: bool = False,
         stale: bool = False,
     ) -> bytes | None:
-        """The JSON of a label row; None if there is none of that hash.
+        """Return the JSON of a label row; None if there is none of that hash.
 
-        `include_archived`: with labels of archived objects and classifications, which are left out otherwise.
-        `stale`: as it was before its last edit.
+        Args:
+            include_archived: include labels of archived objects and classifications.
+            stale: return it as it was before its last edit.
         """
-        row = self._ledger.find_label(label_hash)
+        row = self._state.find_label(label_hash)
         if row is None:
             return None
-        row = self._ledger.before(row) if stale else row
+        row = self._state.before(row) if stale else row
         wanted = Wanted(
             reviews,
             _chosen(object_feature_hashes),
@@ -131,48 +132,48 @@ class World:
 
     def _render(self, row: RowFacts, wanted: Wanted, *, signed_urls: bool) -> bytes:
         sign = partial(self.store.sign, row) if signed_urls else None
-        if self._is_giant(row):
+        if self._is_large_row(row):
 
             def fill(template: Template, **others: bytes) -> bytes:
                 return self._listing.fill(template, row, sign, **others)
 
-            return self._giant.row(fill, wanted, row.edition)
+            return self._large_row.row(fill, wanted, row.edition)
         body = self._bodies.body(row.recipe, row.variant, row.edition, wanted)
         return self._listing.fill(body.template, row, sign)
 
-    def _is_giant(self, row: RowFacts) -> bool:
-        return self.spec.giant_bytes > 0 and row.number == row.branch == 0
+    def _is_large_row(self, row: RowFacts) -> bool:
+        return self.spec.large_row_bytes > 0 and row.number == row.branch == 0
 
     def create(self, data_hash: str, branch: str = "main", *, signed_urls: bool = False) -> bytes | None:
-        """The label row of a data unit, made if there is none yet: a mutation.
+        """Return the label row of a data unit, and make it first if there is none: a write.
 
-        None for data or a branch that there is not.
+        Returns None for an unknown data unit or branch.
         """
-        ledger = self._ledger
-        data = ledger.find_data(data_hash)
-        if data is None or branch not in ledger.branches:
+        state = self._state
+        data = state.find_data(data_hash)
+        if data is None or branch not in state.branches:
             return None
-        number, place = data.number, ledger.branches.index(branch)
-        row = ledger.row(number, place)
+        number, place = data.number, state.branches.index(branch)
+        row = state.row(number, place)
         if row is None or not row.labelled:
-            ledger.create(number, place, ledger.tick(None))
-            row = ledger.row(number, place)
+            state.create(number, place, state.tick(None))
+            row = state.row(number, place)
         return self._render(row, self.usual(), signed_urls=signed_urls) if row else None
 
     @property
     def label_rows_made(self) -> int:
-        """How many `create` has made."""
-        return self._ledger.created
+        """Return how many label rows `create` has made."""
+        return self._state.created
 
     def edit(self, **changes: Any) -> Edited:
-        """Changes the project while clients read it; arguments as of `Edits`.
+        """Edit the project while clients read it; arguments as of `Edits`.
 
-        Raises ValueError, and changes nothing, where they make no sense.
+        Raises ValueError, and changes nothing, if they are invalid.
         """
         edits = edits_from(changes)
         stages = {label_hash: stage_number(title) for label_hash, title in edits.stages.items()}
         self._ontology.edit(edits.ontology)
-        second = self._ledger.tick(edits.at)
+        second = self._state.tick(edits.at)
         if edits.renamed is not None:
             self._ontology.rename_all(edits.renamed)
         if edits.ontology or edits.renamed is not None:
@@ -180,47 +181,47 @@ class World:
         return self._edit_rows(edits, stages, second)
 
     def edit_at_random(self) -> Edited:
-        """One to three rows are edited; at times one moves to another stage, one leaves, one data unit joins.
+        """Edit one to three rows; sometimes move a row to another stage, remove one, add a data unit.
 
-        What happens depends on the seed and on how many changes there were before, and on nothing else.
+        The changes depend only on the seed and on the number of changes before.
         """
-        ledger = self._ledger
-        dice = Dice(ledger.change_seed(4))
-        changes: dict[str, Any] = {"random": dice.between(1, 3), "added": int(dice.chance(0.3))}
-        some = [ledger.hashes.text(LABEL, row.number) for row in ledger.sample(2)]
-        if some and dice.chance(0.4):
-            changes["stages"] = {some[0]: dice.pick(STAGES)[0]}
-        if some and dice.chance(0.2):
+        state = self._state
+        rng = Rng(state.change_seed(4))
+        changes: dict[str, Any] = {"random": rng.between(1, 3), "added": int(rng.chance(0.3))}
+        some = [state.hashes.text(LABEL, row.number) for row in state.sample(2)]
+        if some and rng.chance(0.4):
+            changes["stages"] = {some[0]: rng.pick(STAGES)[0]}
+        if some and rng.chance(0.2):
             changes["removed"] = some[-1:]
         return self.edit(**changes)
 
     def _edit_rows(self, edits: Edits, stages: Mapping[str, int], second: int) -> Edited:
-        ledger = self._ledger
-        edited = [row for label_hash in edits.rows if (row := ledger.find_label(label_hash))]
-        edited += ledger.sample(edits.random, without=edited)
-        moved = {name: row.number for name in stages if (row := ledger.find_label(name))}
-        removed = {name: row.number for name in edits.removed if (row := ledger.find_label(name))}
+        state = self._state
+        edited = [row for label_hash in edits.rows if (row := state.find_label(label_hash))]
+        edited += state.sample(edits.random, without=edited)
+        moved = {name: row.number for name in stages if (row := state.find_label(name))}
+        removed = {name: row.number for name in edits.removed if (row := state.find_label(name))}
         for row in edited:
-            ledger.edit(row, second)
+            state.edit(row, second)
         for name, metadata in edits.client_metadata.items():
-            if row := ledger.find_label(name) or ledger.find_data(name):
-                ledger.client_metadata[row.number] = msgspec.json.encode(metadata)
+            if row := state.find_label(name) or state.find_data(name):
+                state.client_metadata[row.number] = msgspec.json.encode(metadata)
         for label_hash, number in moved.items():
-            ledger.move(number, stages[label_hash])
+            state.move(number, stages[label_hash])
         for number in removed.values():
-            ledger.remove(number)
-        ledger.add(edits.added)
-        hashes = [ledger.hashes.text(LABEL, row.number, row.branch) for row in edited]
+            state.remove(number)
+        state.add(edits.added)
+        hashes = [state.hashes.text(LABEL, row.number, row.branch) for row in edited]
         return Edited(hashes, list(removed), edits.added, list(moved), second)
 
     # Other calls
 
     def tasks(self, stage_uuid: str) -> Iterator[Json]:
-        """The tasks of a workflow stage."""
-        ledger, hashes = self._ledger, self._ledger.hashes
-        for number in ledger.numbers:
-            row = ledger.row(number)
-            if row is None or ledger.stages[PROGRESS[row.progress][2]] != stage_uuid.encode():
+        """Yield the tasks of a workflow stage."""
+        state, hashes = self._state, self._state.hashes
+        for number in state.numbers:
+            row = state.row(number)
+            if row is None or state.stages[PROGRESS[row.progress][2]] != stage_uuid.encode():
                 continue
             status = PROGRESS[row.progress][0]
             assignee = None if status == "QUEUED" else "ann@example.com"
@@ -229,7 +230,7 @@ class World:
                 "createdAt": date_text(row.created, 3).decode(),
                 "updatedAt": date_text(row.edited, 3).decode(),
                 "dataHash": hashes.text(DATA, number),
-                "dataTitle": ledger.title(row),
+                "dataTitle": state.title(row),
             }
             stage = PROGRESS[row.progress][2]
             if stage < 2:
@@ -240,23 +241,23 @@ class World:
             yield made
 
     def classifications(self, label_hashes: Iterable[str], branch: str = "main") -> Iterator[bytes]:
-        """Each label row's classifications as the v2 call answers them, in JSON; unknown hashes pass by."""
+        """Yield the JSON of each label row's classifications for the v2 call; skip unknown hashes."""
         for label_hash in label_hashes:
-            row = self._ledger.find_label(label_hash)
-            if row and self._ledger.branches[row.branch] == branch:
+            row = self._state.find_label(label_hash)
+            if row and self._state.branches[row.branch] == branch:
                 body = self._bodies.body(row.recipe, row.variant, row.edition, self.usual())
                 yield self._listing.fill(body.classifications, row)
 
     def label_hash(self, number: int, branch: int = 0) -> str:
-        """The label hash of the `number`-th row, whether it has one yet or not."""
-        return self._ledger.hashes.text(LABEL, number, branch)
+        """Return the label hash of the `number`-th row, also if it has no label row yet."""
+        return self._state.hashes.text(LABEL, number, branch)
 
     def usual(self) -> Wanted:
-        """What a label row holds unless a caller asks for more: all features but archived ones."""
+        """Return what a label row holds by default: all features except archived ones."""
         return Wanted(hidden=self._ontology.hidden)
 
     def _query(self, payload: Mapping[str, Any] | None) -> Query:
-        return Query(payload or {}, self._ledger.branches)
+        return Query(payload or {}, self._state.branches)
 
 
 def _chosen(hashes: Collection[str] | None) -> frozenset[str] | None:

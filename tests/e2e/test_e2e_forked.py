@@ -4,12 +4,14 @@ import os
 import subprocess
 from importlib import import_module
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import Command, parts
 from tests.e2e.platform import PROJECT
-from tests.forked import IMPORTED, run_forked
+from tests.forked import IMPORTED, ForkedSimulator, run_forked
 
 
 def test_files_words_and_exit_codes_are_those_of_the_installed_command(
@@ -46,3 +48,20 @@ def test_a_forked_command_leaves_this_process_as_it_is(tmp_path: Path) -> None:
     before = dict(os.environ), Path.cwd()
     assert run_forked("--version", environment={"HOME": "/"}, folder=tmp_path).returncode == 0
     assert (dict(os.environ), Path.cwd()) == before
+
+
+class Forked(Simulator):
+    """A simulator that is forked in any case."""
+
+    start_process = ForkedSimulator
+
+
+def test_a_forked_simulator_serves_and_ends() -> None:
+    """As one of its own interpreter: it is gone once it is stopped, and a port that is taken is told."""
+    with Forked(WorldSpec(rows=3), tls=False) as running:
+        assert running.rows == 3
+        assert running.stats()["requests"] == 0
+        with pytest.raises(RuntimeError, match="did not start"):
+            Forked(WorldSpec(rows=3), tls=False, port=urlsplit(running.url).port or 0).start()
+    with pytest.raises(ProcessLookupError):
+        os.kill(running.pid, 0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import urllib3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from harvester.cli import command
@@ -388,6 +389,31 @@ def test_the_command_serves_until_it_is_interrupted(tmp_path: Path) -> None:
     assert running.wait(LONG) == 0
     running.stdout.close()
     assert Path(told["ssh_key_file"]).exists()
+
+
+def test_the_command_sets_how_files_are_served() -> None:
+    """`--media-url-life` and `--media-rate`; the line that it prints has the address of files."""
+    running = subprocess.Popen(
+        [HARVESTER, "simulate", "--rows", "1", "--media-url-life", "5s", "--media-rate", "10"],
+        stdout=subprocess.PIPE,
+    )
+    assert running.stdout is not None
+    told = json.loads(running.stdout.readline())
+    with urllib3.PoolManager(ca_certs=told["ca_file"], retries=False) as http:
+        faults = http.request("GET", told["faults_url"]).json()
+        assert http.request("GET", f"{told['media_url']}/simulated/nothing").status == 403
+    assert (faults["media_url_life"], faults["media_rate"]) == (5.0, 10.0)
+    running.terminate()
+    assert running.wait(LONG) == 0
+    running.stdout.close()
+
+
+@pytest.mark.parametrize("time", ["0", "0.5", "soon"])
+def test_a_url_life_that_is_too_short_is_bad_input(time: str) -> None:
+    command = [HARVESTER, "simulate", "--media-url-life", time]
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=LONG, check=False)
+    assert refused.returncode == 2
+    assert len(refused.stderr.splitlines()) == 1
 
 
 def test_faults_that_cannot_be_played_are_bad_input(tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 import urllib3
 
 from harvester.simulator import Faults, Simulator, WorldSpec
+from harvester.simulator.corruptions import DEPTH
 from harvester.simulator.faults import HOSTILE_TITLES
 from harvester.simulator.limiter import Limiter
-from harvester.simulator.spoil import DEPTH
 from harvester.simulator.world import World
 from tests.simulator.client import Client, Got
 

@@ -294,9 +294,9 @@ def test_a_million_rows_cost_nothing_until_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("size", [5_000, 100_001, 2_000_000])
-def test_the_giant_row_has_exactly_so_many_bytes(size: int) -> None:
+def test_the_large_row_has_exactly_so_many_bytes(size: int) -> None:
     """Row 0 is valid JSON of the size asked for, with boxes of their own."""
-    world = World(WorldSpec(rows=3, giant_bytes=size))
+    world = World(WorldSpec(rows=3, large_row_bytes=size))
     made = world.label_row(world.label_hash(0)) or b""
     assert len(made) == size
     (unit,) = orjson.loads(made)["data_units"].values()

@@ -20,7 +20,7 @@ from harvester.output.compression import decompressed
 from harvester.output.folders import FileSystem
 from harvester.output.target import LocalTarget, Target, open_target
 from harvester.settings import Format, Limits, Selection
-from harvester.simulator.ledger import STAGES
+from harvester.simulator.state import STAGES
 from harvester.simulator.world import World, WorldSpec
 from harvester.summary import Summary
 from harvester.sync import SyncSummary, spec_of, sync

@@ -6,13 +6,13 @@ A file's path is the link of its row, and then a suffix: as the label row has th
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.identity import blend
 from harvester.simulator.ontology import Json
 from harvester.simulator.recipes import RECIPES
 from harvester.simulator.shapes import HEIGHT, WIDTH
 from harvester.simulator.spec import WorldSpec
 from harvester.simulator.template import hole
-from harvester.simulator.traps import Traps
 
 INSIDE = 16  # items inside an item that is itself inside one are numbered from a multiple of this
 
@@ -42,13 +42,13 @@ class StoredItem(NamedTuple):
     key: str | None = None  # in the layout of its group
 
     def within(self) -> "Iterator[StoredItem]":
-        """This item and all inside it."""
+        """Yield this item and all items inside it."""
         yield self
         for child in self.children:
             yield from child.within()
 
     def files(self) -> Iterator[StoredFile]:
-        """Its file, and those of all inside it."""
+        """Yield the files of this item and of all items inside it."""
         for item in self.within():
             if item.file is not None:
                 yield item.file
@@ -64,7 +64,7 @@ def image(part: int, label: str, suffix: str, number: int, format: str = "jpeg")
 
 
 def slices(part: int, item_type: str, label: str, files: list[StoredFile], **more: Any) -> StoredItem:
-    """A DICOM series of such files."""
+    """Return a DICOM series of these files."""
     first = part * INSIDE + 1 if part else 1
     children = tuple(
         StoredItem(
@@ -80,17 +80,17 @@ def slices(part: int, item_type: str, label: str, files: list[StoredFile], **mor
 
 
 class Catalogue:
-    """The storage items of all rows of one kind and variant, by recipe and variant."""
+    """The storage items of all rows, by recipe and variant."""
 
     def __init__(
-        self, spec: WorldSpec, media: Callable[[int, int], Json], traps: Callable[[int], Traps]
+        self, spec: WorldSpec, media: Callable[[int, int], Json], edge_cases: Callable[[int], EdgeCases]
     ) -> None:
         self._spec = spec
-        self._media, self._traps = media, traps
+        self._media, self._edge_cases = media, edge_cases
         self._made: dict[tuple[int, int], StoredItem] = {}
 
     def item(self, recipe: int, variant: int) -> StoredItem:
-        """The item that backs a row."""
+        """Return the item that backs a row."""
         key = recipe, variant
         if key not in self._made:
             self._made[key] = self._item(recipe, variant)
@@ -104,7 +104,7 @@ class Catalogue:
             case "video":
                 return self._video(0, "", "", media["number_of_frames"], media["frames_per_second"])
             case "img_group":
-                count = media["number_of_frames"] + self._traps(variant)["same_sequence"]
+                count = media["number_of_frames"] + self._edge_cases(variant)["same_sequence"]
                 parts = [f"/{number:03}.jpg" for number in range(count)]
                 images = tuple(image(1 + n, suffix, suffix, n) for n, suffix in enumerate(parts))
                 return StoredItem(0, "imageGroup", "", None, {"frameCount": count}, images)
@@ -133,7 +133,7 @@ class Catalogue:
         return StoredItem(0, "group", "", None, {}, tuple(children))
 
     def _child(self, number: int, info: Json) -> StoredItem:
-        """The item of a space of a group."""
+        """Return the item of a space of a group."""
         part, suffix = number + 1, f"/{number}"
         child = info["child_info"]
         named: dict[str, Any] = {"key": child["layout_key"]}
@@ -158,7 +158,7 @@ class Catalogue:
 
 
 def _simple(kind: str, media: Json) -> tuple[str, str, tuple[Any, ...], Json]:
-    """Item type, format, arguments and facts of a medium that is one file of its kind."""
+    """Return item type, format, arguments and facts of a medium that is a single file."""
     frames = media.get("number_of_frames")
     match kind:
         case "nifti" | "medical_file":
@@ -200,7 +200,7 @@ RECIPES_OF_EVENTS = {recipe.name: recipe.data_type == "scene" for recipe in RECI
 
 
 def _scene(media: Json) -> StoredItem:
-    """A scene of images and point clouds."""
+    """Return a scene of images and point clouds."""
     streams: dict[str, list[StoredFile]] = {}
     for number, info in enumerate(media["spaces"].values()):
         scene = info["scene_info"]

@@ -9,15 +9,15 @@ from urllib.parse import parse_qsl
 from harvester.simulator.app import CONNECTION
 from harvester.simulator.certificates import HOST
 from harvester.simulator.delivery import Delivery, Receive, Send
+from harvester.simulator.fault_injection import retry_after
 from harvester.simulator.faults import Strike
-from harvester.simulator.ledger import RowFacts
 from harvester.simulator.messages import Answer
 from harvester.simulator.site import Site
+from harvester.simulator.state import RowFacts
 from harvester.simulator.storage.blob import Blob
 from harvester.simulator.storage.catalogue import StoredFile
 from harvester.simulator.storage.ranges import wanted_range
 from harvester.simulator.storage.signing import Provider, expires
-from harvester.simulator.weather import retry_after
 
 Headers = list[tuple[str, str]]
 

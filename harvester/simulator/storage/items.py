@@ -6,11 +6,11 @@ import orjson
 
 from harvester.simulator.dates import date_text
 from harvester.simulator.identity import FOLDER
-from harvester.simulator.ledger import RowFacts
 from harvester.simulator.listing import LINK
 from harvester.simulator.messages import Refusal
 from harvester.simulator.metadata import client_metadata
 from harvester.simulator.ontology import Json
+from harvester.simulator.state import RowFacts
 from harvester.simulator.storage.catalogue import StoredFile
 from harvester.simulator.storage.signing import PROVIDERS
 from harvester.simulator.storage.store import FOLDER_PATH, Found, Store
@@ -25,7 +25,7 @@ _ABSENT = dict.fromkeys(
 
 
 class Items:
-    """The storage part of the API, over a store. Whatever is not there is refused as not accessible."""
+    """The storage part of the API, over a store. Unknown items are refused as not accessible."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -34,14 +34,14 @@ class Items:
         return self._item(self._found(uuid), signed)
 
     def children(self, folder: str, uuid: str, *, signed: bool) -> list[Json]:
-        """The items that an item is made of."""
+        """Return the items that an item consists of."""
         found = self._found(uuid)
         if folder.lower() != self._folder(found.row):
             raise Refusal("AUTHORISATION_ERROR")
         return [self._item(Found(found.row, child), signed) for child in found.item.children]
 
     def summary(self, uuid: str) -> Json:
-        """Where an item is used; of a group, which child has which key of its layout."""
+        """Return where an item is used; for a group, also the child of each key of its layout."""
         row, item = self._found(uuid)
         made: Json = {
             "frameInGroups": int(item.part > 0),
@@ -55,7 +55,7 @@ class Items:
         return made
 
     def scene(self, uuid: str) -> Json:
-        """A scene's streams, each event with a signed URL (`encord.beta.scene.internal.scene`)."""
+        """Return a scene's streams, each event with a signed URL (`encord.beta.scene.internal.scene`)."""
         row, item = self._found(uuid)
         if item.item_type != "scene":
             raise Refusal("RESOURCE_NOT_FOUND_ERROR")
@@ -84,19 +84,19 @@ class Items:
         return found
 
     def _folder(self, row: RowFacts) -> str:
-        """The folder of the row's dataset."""
-        return self._store.ledger.hashes.text(FOLDER, row.bits % len(PROVIDERS))
+        """Return the folder of the row's dataset."""
+        return self._store.state.hashes.text(FOLDER, row.bits % len(PROVIDERS))
 
     def _item(self, found: Found, signed: bool) -> Json:
         from harvester.simulator.storage.formats import FORMATS
 
-        (row, item), ledger = found, self._store.ledger
+        (row, item), state = found, self._store.state
         after_title = not item.label or item.label.startswith("/")
         made: dict[str, Any] = _ABSENT | {
             "uuid": self._store.uuid(row, item),
             "parent": self._folder(row),
             "itemType": item.item_type,
-            "name": ledger.title(row) + item.label if after_title else item.label,
+            "name": state.title(row) + item.label if after_title else item.label,
             "clientMetadata": "{}" if item.part else self._metadata(row),
             "owner": "owner@example.com",
             "createdAt": date_text(row.created, 3).decode(),
@@ -116,5 +116,5 @@ class Items:
         return made
 
     def _metadata(self, row: RowFacts) -> str:
-        edited = self._store.ledger.client_metadata.get(row.number)
+        edited = self._store.state.client_metadata.get(row.number)
         return (orjson.dumps(client_metadata(row) or {}) if edited is None else edited).decode()

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from harvester.simulator.identity import DATA, ITEM
-from harvester.simulator.ledger import Ledger, RowFacts
 from harvester.simulator.listing import LINK
+from harvester.simulator.state import RowFacts, State
 from harvester.simulator.storage.blob import Blob
 from harvester.simulator.storage.catalogue import Catalogue, StoredFile, StoredItem
 from harvester.simulator.storage.signing import PROVIDERS, Provider, Signer
@@ -33,10 +33,10 @@ class Store:
         life: seconds that a signed URL is good for.
     """
 
-    def __init__(self, ledger: Ledger, catalogue: Catalogue) -> None:
-        self.ledger = ledger
+    def __init__(self, state: State, catalogue: Catalogue) -> None:
+        self.state = state
         self._catalogue = catalogue
-        self.signer = Signer(f"{ledger.spec.seed}/{ledger.spec.title}")
+        self.signer = Signer(f"{state.spec.seed}/{state.spec.title}")
         self.base = LINK.decode().removesuffix(FOLDER_PATH)
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.life = DAY
@@ -48,7 +48,7 @@ class Store:
         return f"{self.base}{path}?{query}".encode()
 
     def path(self, row: RowFacts, suffix: str) -> str:
-        return f"{FOLDER_PATH}{self.ledger.hashes.text(DATA, row.number)}{suffix}"
+        return f"{FOLDER_PATH}{self.state.hashes.text(DATA, row.number)}{suffix}"
 
     def provider(self, row: RowFacts) -> Provider:
         """Return where the files of the row's dataset are stored."""
@@ -56,11 +56,11 @@ class Store:
 
     def find_item(self, uuid: str) -> Found | None:
         """Return the item of a uuid; None if there is none, or no longer."""
-        found = self.ledger.hashes.read(ITEM, uuid.lower())
-        if found is None or found[0] not in self.ledger.numbers:
+        found = self.state.hashes.read(ITEM, uuid.lower())
+        if found is None or found[0] not in self.state.numbers:
             return None
         number, part = found
-        row = self.ledger.row(number)
+        row = self.state.row(number)
         if row is None:
             return None
         own = self._catalogue.item(row.recipe, row.variant)
@@ -70,7 +70,7 @@ class Store:
     def find_file(self, path: str) -> tuple[RowFacts, StoredFile] | None:
         """Return the file at a path, and its row; None if there is none, or no longer."""
         rest = path.removeprefix(FOLDER_PATH)
-        row = self.ledger.find_data(rest[:_HASH]) if rest != path else None
+        row = self.state.find_data(rest[:_HASH]) if rest != path else None
         if row is None:
             return None
         suffix = rest[_HASH:]
@@ -81,7 +81,7 @@ class Store:
         """Return a file's bytes; another version differs, and is as long. The first of a kind is slow."""
         from harvester.simulator.storage.formats import blob  # draws and encodes: not before it is asked to
 
-        name = self.ledger.hashes.text(DATA, row.number) + file.suffix
+        name = self.state.hashes.text(DATA, row.number) + file.suffix
         return blob(file.format, file.arguments, name.replace("-", "_") if version else name)
 
     def created(self, row: RowFacts) -> datetime:
@@ -89,4 +89,4 @@ class Store:
         return datetime.fromtimestamp(row.created, UTC)
 
     def uuid(self, row: RowFacts, item: StoredItem) -> str:
-        return self.ledger.hashes.text(ITEM, row.number, item.part)
+        return self.state.hashes.text(ITEM, row.number, item.part)

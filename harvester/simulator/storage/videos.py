@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import av
 
-from harvester.simulator.dice import Dice
+from harvester.simulator.rng import Rng
 from harvester.simulator.storage.pictures import COLUMNS, ROWS, blocks
 
 # With B-frames, so that frames are stored in another order than they are shown in. One thread: the same bytes
@@ -45,11 +45,11 @@ def times(frames: int, irregular: int | None) -> list[int]:
     """Return when each frame is shown, in half frames: evenly, or after 1, 2 or 3 of them."""
     if irregular is None:
         return list(range(0, 2 * frames, 2))
-    dice = Dice(irregular)
+    rng = Rng(irregular)
     made, time = [], 0
     for _ in range(frames):
         made.append(time)
-        time += dice.pick((1, 2, 3))
+        time += rng.pick((1, 2, 3))
     return made
 
 

@@ -1,12 +1,12 @@
-"""Which oddities of real label rows a variant has.
+"""Which edge cases of real label rows a variant has.
 
-Rows of one data type share 64 variants, spread evenly, so that an oddity of `(period, phase)` is met in one
-row in `period`. The SDK loads them all.
+Rows of one data type share 64 variants, spread evenly, so an edge case of `(period, phase)` occurs in one row
+in `period`. The SDK loads them all.
 """
 
 VARIANTS = 64
 
-TRAPS = {
+EDGE_CASES = {
     # Classifications placed by frame-level copies alone, as until 2026: answers have no range, often no
     # feature hash.
     "old_classifications": (4, 1),
@@ -46,13 +46,14 @@ TRAPS = {
 }
 
 
-class Traps:
-    """The oddities of one variant, as attributes that are true or false."""
+class EdgeCases:
+    """The edge cases that one variant has: `edge_cases[name]` is true or false."""
 
     def __init__(self, variant: int | None) -> None:
-        """None: a row without any."""
+        """`variant` None: a row without edge cases."""
         self._has = {
-            name: variant is not None and variant % period == phase for name, (period, phase) in TRAPS.items()
+            name: variant is not None and variant % period == phase
+            for name, (period, phase) in EDGE_CASES.items()
         }
 
     def __getitem__(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Label rows and listing items with something the matter with them, made from good ones."""
+"""Corruptions of label rows and listing items."""
 
 import re
 from typing import Any
@@ -32,8 +32,8 @@ _TEXTS = re.compile(rb'"objectHash":"[^"]*","name":"|"answers":"|"data_title":"'
 _LONE = rb"\ud83d"
 
 
-def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
-    """`row` with `trouble`; as it is for troubles that concern the answer around it."""
+def corrupted(row: bytes, trouble: RowTrouble) -> bytes:
+    """Return `row` with `trouble`; unchanged for a trouble of the answer around it."""
     if trouble == "broken":
         return row[: len(row) // 2]
     if trouble == "pretty":
@@ -51,8 +51,8 @@ def spoiled(row: bytes, trouble: RowTrouble) -> bytes:
     return row[:at] + extra + row[at:]
 
 
-def spoiled_item(item: bytes, trouble: RowTrouble) -> bytes:
-    """A listing's item with `trouble`; as it is for troubles that concern the label row alone."""
+def corrupted_item(item: bytes, trouble: RowTrouble) -> bytes:
+    """Return a listing's item with `trouble`; unchanged for a trouble of the label row alone."""
     if trouble != "surrogates":
         return item
     item = _TEXTS.sub(lambda found: found[0] + _LONE, item)
@@ -62,7 +62,7 @@ def spoiled_item(item: bytes, trouble: RowTrouble) -> bytes:
 
 
 def retitled(item: bytes, number: int) -> bytes:
-    """A row, or a listing's item, with the `number`-th hostile title instead of its own."""
+    """Return a row, or a listing's item, with the `number`-th hostile title instead of its own."""
     fields: dict[str, Any] = orjson.loads(item)
     title = HOSTILE_TITLES[number % len(HOSTILE_TITLES)]
     fields["data_title"] = title

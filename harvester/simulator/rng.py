@@ -1,4 +1,4 @@
-"""Random choices that are the same for ever: of `random`, only `random()` promises that between Pythons."""
+"""Random numbers that are the same in every Python version: of `random`, only `random()` promises that."""
 
 import random
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-class Dice:
-    """Draws from a seed that is an integer."""
+class Rng:
+    """A random number generator with an integer as its seed."""
 
     def __init__(self, seed: int) -> None:
         self._draw = random.Random(seed).random
@@ -17,7 +17,7 @@ class Dice:
         return int(self._draw() * bound)
 
     def between(self, low: int, high: int) -> int:
-        """Both ends are possible."""
+        """Return an integer between two others, both included."""
         return low + int(self._draw() * (high - low + 1))
 
     def chance(self, share: float) -> bool:
@@ -27,5 +27,5 @@ class Dice:
         return items[int(self._draw() * len(items))]
 
     def real(self, low: float, high: float) -> float:
-        """Four digits after the point, as the platform's coordinates often have."""
+        """Return a number with four decimals, as many of the platform's coordinates have."""
         return round(low + self._draw() * (high - low), 4)

@@ -1,4 +1,4 @@
-"""One label row of exactly so many bytes: an image with a great number of boxes."""
+"""One label row of an exact size in bytes: an image with many boxes."""
 
 from collections.abc import Callable
 from io import SEEK_CUR, BytesIO
@@ -16,7 +16,7 @@ PADDING = b',"padding":"%s"}'
 
 
 def _box() -> bytes:
-    """A box, of one length whatever its hash and its place are."""
+    """Return a box; all boxes have the same length in bytes."""
     made: Json = {
         "objectHash": "%08x",
         "name": OBJECTS[0].name,
@@ -35,11 +35,11 @@ def _box() -> bytes:
     return orjson.dumps(made)
 
 
-class Giant:
-    """The giant row, made anew each time it is asked for: only its bytes are held, by whoever asked."""
+class LargeRow:
+    """Makes the large row each time it is asked for, and keeps nothing of it."""
 
     def __init__(self, size: int) -> None:
-        """`size`: bytes of JSON, from some thousands on."""
+        """`size`: bytes of JSON, at least a few thousand."""
         self._size = size
         self._box = _box()
         self._length = len(self._box % (0, 0, 0)) + 1  # with its comma
@@ -73,16 +73,16 @@ class Giant:
         )
 
     def row(self, fill: Callable[..., bytes], wanted: Wanted, edition: int) -> bytes:
-        """The label row. `fill(template)` fills the holes; it is given what stands for the objects too."""
+        """Return the label row. `fill(template, objects=...)` fills the holes."""
         head, tail = fill(self._template, objects=MARK).split(MARK)
         count = self._count(fill) if _asked(wanted) else 0
-        made = BytesIO()  # grows in place: there is room for one such row, but not for several
+        made = BytesIO()  # grows in place: there is memory for one such row, not for several
         made.write(head)
         for number in range(count):
             made.write(b"," if number else b"[")
             made.write(self._box % (number, (number + edition) % 9000, number * 7 % 9000))
         if count:
-            made.seek(-1, SEEK_CUR)  # the last object takes up what is missing
+            made.seek(-1, SEEK_CUR)  # the last object is padded to the exact size
             made.write(PADDING % (b"." * (self._size - made.tell() - len(PADDING % b"") - len(tail) - 1)))
         else:
             made.write(b"[")

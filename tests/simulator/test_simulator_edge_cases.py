@@ -1,4 +1,4 @@
-"""The oddities of real label rows occur, and the truth counts them as it says."""
+"""The edge cases of real label rows occur, and the truth counts them as it says."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
+from harvester.simulator.edge_cases import EDGE_CASES
 from harvester.simulator.recipes import RECIPES
-from harvester.simulator.traps import TRAPS
 from harvester.simulator.world import World, WorldSpec
 from tests.truth import truth_of
 
@@ -171,7 +171,7 @@ SEEN: dict[str, Callable[[Row], object]] = {
 
 
 @pytest.mark.parametrize("name", SEEN)
-def test_an_oddity_is_met(mixed: list[tuple[bytes, Row]], name: str) -> None:
+def test_an_edge_case_is_met(mixed: list[tuple[bytes, Row]], name: str) -> None:
     """Some rows of a mixed project have it, and most have not."""
     met = sum(bool(SEEN[name](row)) for _, row in mixed)
     assert 0 < met < len(mixed) * 0.8
@@ -212,10 +212,10 @@ def test_copies_are_counted_once_a_placement(kind: str) -> None:
     assert found == truth_of(world).copied
 
 
-@pytest.mark.parametrize("trap", TRAPS)
-def test_an_oddity_has_a_period(trap: str) -> None:
+@pytest.mark.parametrize("edge_case", EDGE_CASES)
+def test_an_edge_case_has_a_period(edge_case: str) -> None:
     """The documented shares are whole parts of the variants."""
-    period, phase = TRAPS[trap]
+    period, phase = EDGE_CASES[edge_case]
     assert 64 % period == 0
     assert 0 <= phase < period
 

@@ -1,17 +1,17 @@
-"""Rows that today's SDK cannot load, and a reader of the JSON can. Made only where a mix names them."""
+"""Rows that the SDK cannot load, but a reader of the JSON can. Made only if a mix names them."""
 
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import EdgeCases
 from harvester.simulator.framed import Row, image_row, size, unit
 from harvester.simulator.labels import Labels
 from harvester.simulator.ontology import Feature, Json
 from harvester.simulator.ranged import node, spans
+from harvester.simulator.rng import Rng
 from harvester.simulator.template import hole
-from harvester.simulator.traps import Traps
 
 FUTURE = Feature("Comb", "hexagon")  # neither it nor its shape is in the ontology
 
 
-def odd_group_media(dice: Dice, traps: Traps) -> Json:
+def odd_group_media(rng: Rng, edge_cases: EdgeCases) -> Json:
     spaces = {
         hole(f"space{number}"): {
             "space_type": kind,
@@ -22,13 +22,13 @@ def odd_group_media(dice: Dice, traps: Traps) -> Json:
     return {"number_of_frames": 1, "spaces": spaces, "file_type": None}
 
 
-def study_media(dice: Dice, traps: Traps) -> Json:
+def study_media(rng: Rng, edge_cases: EdgeCases) -> Json:
     return {"number_of_frames": 0, "file_type": "application/dicom"}
 
 
 def odd_image_row(labels: Labels, media: Json) -> Row:
-    """Labels of null or `[]`; spaces of null; objects of a shape that nobody knows yet."""
-    form = labels.dice.below(4)
+    """Make a row with labels of null or `[]`, spaces of null, or objects of an unknown shape."""
+    form = labels.rng.below(4)
     if form == 0:
         return Row(image_row(labels, media).units, {"spaces": None})
     marks: Json | list[Json] | None = (None, [])[form - 1] if form < 3 else {"objects": _combs(labels)}
@@ -44,13 +44,13 @@ def _combs(labels: Labels) -> list[Json]:
 
 
 def odd_group_row(labels: Labels, media: Json) -> Row:
-    """Ranges of HTML nodes in the older form, and placements that do not say their type."""
+    """Make a row with ranges of HTML nodes in the older form, and placements without a type."""
     html, text = media["spaces"]
     for track in labels.tracks(("text",)):
-        pair = {"start": node(labels.dice), "end": node(labels.dice)}
+        pair = {"start": node(labels.rng), "end": node(labels.rng)}
         old: Json = {html: {"type": "html", "range": [pair]}}
-        untyped: Json = {text: {"range": spans(labels.dice, 2000)}}
-        labels.range_object(track, range=[], spaces=labels.dice.pick((old, untyped)))
+        untyped: Json = {text: {"range": spans(labels.rng, 2000)}}
+        labels.range_object(track, range=[], spaces=labels.rng.pick((old, untyped)))
     for feature in labels.classifications(1):
         labels.classify(feature, 1, range=[], spaces={text: {"range": []}})
     made = {
@@ -61,5 +61,5 @@ def odd_group_row(labels: Labels, media: Json) -> Row:
 
 
 def study_row(labels: Labels, media: Json) -> Row:
-    """A DICOM study, in which nothing lies."""
+    """Make the row of a DICOM study, which is empty."""
     return Row({})

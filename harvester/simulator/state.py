@@ -1,4 +1,4 @@
-"""What stands where: every row's facts as a function of its number, and what edits have changed since."""
+"""The state of a project: each row's facts as a function of its number, and all edits since."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ import msgspec
 import orjson
 
 from harvester.simulator.dates import EDITS, SPAN, START, date_text, microsecond_of
-from harvester.simulator.dice import Dice
+from harvester.simulator.edge_cases import VARIANTS
 from harvester.simulator.identity import (
     DATA,
     DATASET,
@@ -20,13 +20,13 @@ from harvester.simulator.identity import (
     mix,
 )
 from harvester.simulator.recipes import RECIPES, kinds_of
+from harvester.simulator.rng import Rng
 from harvester.simulator.spec import WorldSpec
-from harvester.simulator.traps import VARIANTS
 
 STAGES = (("Annotate", "ANNOTATION"), ("Review", "REVIEW"), ("Complete", "DONE"))
 DATASETS = ("Street scenes 2023", "Street scenes 2024", "Überland ❄ scenes")
 
-EDITIONS = 8  # that a label row goes through as it is edited; a branch's follow those of the one before
+EDITIONS = 8  # of a label row; each edit moves to the next. Those of each branch have numbers of their own
 
 # Task status, label status, number of the workflow stage; the first is that of rows without a label row.
 PROGRESS = (
@@ -40,7 +40,7 @@ PROGRESS = (
     ("COMPLETED", "REVIEWED_TWICE", 2),
     ("COMPLETED", "LABELLED", 2),
 )
-# Titles that are nobody's file name, one row in 64 each: they need escapes in JSON, or on a terminal.
+# Titles that need escapes in JSON or on a terminal, one row in 64 each.
 ODD_TITLES = (
     'say "cheese" \\ ',
     "Straße_日本_😀_",
@@ -71,14 +71,14 @@ def date_form(row: RowFacts) -> int:
 
 
 def stage_number(title: str) -> int:
-    """The number of the workflow stage of that title. Raises ValueError for an unknown one."""
+    """Return the number of the workflow stage of that title. Raises ValueError for an unknown one."""
     titles = [known for known, _ in STAGES]
     if title not in titles:
         raise ValueError(f"no stage {title!r}: one of {', '.join(titles)}")
     return titles.index(title)
 
 
-class Ledger:
+class State:
     """The rows of a project, and its edits."""
 
     def __init__(self, spec: WorldSpec) -> None:
@@ -103,11 +103,11 @@ class Ledger:
 
     @property
     def numbers(self) -> range:
-        """The numbers of all rows, removed ones too."""
+        """Return the numbers of all rows, including removed ones."""
         return range(self.spec.rows + self._added)
 
     def row(self, number: int, branch: int = 0) -> RowFacts | None:
-        """The facts of a row; None if it was removed, or if the data unit has no label row on that branch."""
+        """Return the facts of a row; None if it was removed, or has no label row on that branch."""
         if number in self._removed:
             return None
         bits = mix((self._seed + number * GOLDEN) & MASK)
@@ -118,7 +118,7 @@ class Ledger:
         created = START + (bits >> 20) % SPAN
         edited = created + (bits >> 44) % 100_000
         edition = EDITIONS * branch
-        if self.spec.giant_bytes and number == 0:
+        if self.spec.large_row_bytes and number == 0:
             kind, labelled = 0, True
         if (made := self._created.get((number, branch))) is not None:
             labelled, progress, edition, created, edited = True, 1, -1, made, made
@@ -132,7 +132,7 @@ class Ledger:
         return RowFacts(number, branch, kind, variant, edition, labelled, progress, created, edited, bits)
 
     def before(self, row: RowFacts) -> RowFacts:
-        """A row as it was before its last edit; one that was never edited had other labels an hour before."""
+        """Return a row as it was before its last edit; if never edited, with other labels an hour ago."""
         last = row.edition if row.edition < 0 else EDITIONS * row.branch + EDITIONS - 1
         edition, edited = self._earlier.get((row.number, row.branch), (last, row.edited - 3600))
         return msgspec.structs.replace(row, edition=edition, edited=edited)
@@ -151,31 +151,31 @@ class Ledger:
         return self.row(*found)
 
     def title(self, row: RowFacts) -> str:
-        """`street_0000042.jpg`; some are odder."""
+        """Return the title of a row: `street_0000042.jpg`, or one of `ODD_TITLES`."""
         odd = row.bits >> 52 & 63
         prefix = ODD_TITLES[odd] if odd < len(ODD_TITLES) else "street_"
         return f"{prefix}{row.number:07}.{RECIPES[row.recipe].suffix}"
 
     def title_bytes(self, row: RowFacts) -> bytes:
-        """The title as it stands between JSON quotes."""
+        """Return the title as it is written between JSON quotes."""
         return orjson.dumps(self.title(row))[1:-1]
 
     def dates(self, row: RowFacts) -> tuple[bytes, bytes]:
-        """When it was created and last edited, in one of the forms met."""
+        """Return the dates of creation and last edit, in one of the platform's date formats."""
         form = date_form(row)
         return date_text(row.created, form), date_text(row.edited, form)
 
     def edited(self, row: RowFacts) -> int:
-        """The microsecond since 1970 of its last edit."""
+        """Return the time of its last edit, in microseconds since 1970."""
         return microsecond_of(row.edited, date_form(row))
 
     def sample(self, count: int, without: Iterable[RowFacts] = ()) -> list[RowFacts]:
-        """So many labelled rows of the main branch, or fewer; others after every change."""
-        dice = Dice(self.change_seed(3))
+        """Return up to `count` labelled rows of the main branch; other ones after each change."""
+        rng = Rng(self.change_seed(3))
         found: dict[int, RowFacts] = {}
         passed = {row.number for row in without if not row.branch}
-        for _ in range(20 * count if self.numbers else 0):  # not for ever where few rows have a label
-            row = self.row(dice.below(len(self.numbers)))
+        for _ in range(20 * count if self.numbers else 0):  # bounded, because few rows may have a label
+            row = self.row(rng.below(len(self.numbers)))
             if row and row.labelled and row.number not in passed:
                 found[row.number] = row
                 if len(found) == count:
@@ -185,32 +185,32 @@ class Ledger:
     # Changes
 
     def change_seed(self, purpose: int) -> int:
-        """A seed for choices that differ from change to change, and from purpose to purpose."""
+        """Return a seed that differs for each change and each purpose."""
         return blend(self.spec.seed, purpose, self._edits)
 
     def tick(self, at: int | None) -> int:
-        """The second of a change: `at`, or one minute after the last; never before the last."""
+        """Return the second of a change: `at`, or one minute after the last change; never before that."""
         self._edits += 1
         self.last_edit = max(self.last_edit + 60, EDITS if at is None else at)
         return self.last_edit
 
     @property
     def created(self) -> int:
-        """How many label rows were made."""
+        """Return how many label rows were made."""
         return len(self._created)
 
     def create(self, number: int, branch: int, second: int) -> None:
-        """Gives a data unit a label row on a branch, without labels."""
+        """Give a data unit a label row on a branch, without labels."""
         self._created[number, branch] = second
 
     def edit(self, row: RowFacts, second: int) -> None:
-        """Gives a label row other labels and a later date. After a few editions, earlier ones come again."""
+        """Give a label row other labels and a later date. After a few editions, earlier ones return."""
         latest = max(row.edition, 0) % EDITIONS
         self._earlier[row.number, row.branch] = row.edition, row.edited
         self._versions[row.number, row.branch] = EDITIONS * row.branch + 1 + latest % (EDITIONS - 1), second
 
     def move(self, number: int, stage: int) -> None:
-        """Moves a data unit with a label row to another stage of the workflow."""
+        """Move a data unit with a label row to another stage of the workflow."""
         first = next(place for place, (*_, at) in enumerate(PROGRESS) if place and at == stage)
         self._moved[number] = first
 

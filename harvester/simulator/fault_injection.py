@@ -1,4 +1,4 @@
-"""What the faults that are set do to requests, one by one."""
+"""Fault injection: outages, rate limits, delays and strikes, applied to each request."""
 
 import asyncio
 import math
@@ -13,8 +13,8 @@ from harvester.simulator.faults import Faults
 from harvester.simulator.messages import Answer, Call
 from harvester.simulator.site import Site
 
-# Seconds after a refusal in which a request does not count as sent inside its Retry-After: it may have been
-# on its way already.
+# Seconds after a refusal in which a request is not counted as breaking its Retry-After: it may have been sent
+# before the refusal arrived.
 ON_ITS_WAY = 0.5
 A_DAY = 86_400.0
 
@@ -23,8 +23,8 @@ _PAGE = (
 )
 
 
-class Weather:
-    """Outages, rate limits, delays and strikes over a site."""
+class FaultInjector:
+    """Applies the faults of a site to requests."""
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -35,7 +35,7 @@ class Weather:
         return asyncio.get_running_loop().time() - self._site.faults_since
 
     def turned_away(self, call: Call) -> Answer | None:
-        """The answer to a request that is not even looked at: outage, rate limit."""
+        """Return the answer to a request that an outage or a rate limit refuses, else None."""
         site, faults, now = self._site, self._site.faults, self._now
         if faults.down or any(start <= now < end for start, end in faults.outages):
             site.stats.in_outage += 1
@@ -58,7 +58,7 @@ class Weather:
         return answer
 
     def _retry_after(self, wait: float) -> tuple[tuple[str, str], ...]:
-        """The header that asks for a pause, and the gate that it closes."""
+        """Return the header that asks for a pause, and note how long clients should stay away."""
         site, now = self._site, self._now
         headers, seconds = retry_after(site.faults, wait)
         if seconds:
@@ -68,7 +68,7 @@ class Weather:
         return headers
 
     def delay(self, call: Call) -> float:
-        """Seconds until the answer starts, unless other faults are set before."""
+        """Return the seconds until the answer starts. Other faults end the wait."""
         faults, site = self._site.faults, self._site
         if faults.hold_after is not None and call.kind == "labelrow/GET":
             if site.rows_let_by >= faults.hold_after:
@@ -82,7 +82,7 @@ class Weather:
         return delay
 
     def strike(self, call: Call, answered: Callable[[Call], Answer]) -> Answer | None:
-        """What a strike makes of the answer that `answered` would give; None if it is not its turn."""
+        """Return what a strike makes of the answer that `answered` returns; None if no strike is due."""
         site, faults = self._site, self._site.faults
         if not faults.strikes or not ("*" in faults.on or call.kind in faults.on):
             return None
@@ -116,7 +116,7 @@ class Weather:
         return self.plain(int(strike)) if strike.isdecimal() else call.error(strike)
 
     def plain(self, status: int, headers: tuple[tuple[str, str], ...] | None = None) -> Answer:
-        """A failure of what stands in front of the API: an HTTP status and a message."""
+        """Return a failure as a proxy in front of the API reports it: an HTTP status and a message."""
         self._site.stats.errors[str(status)] += 1
         if headers is None:
             headers = self._retry_after(1.0) if status == 503 else ()
@@ -131,7 +131,7 @@ def retry_after(faults: Faults, wait: float) -> tuple[tuple[tuple[str, str], ...
         case "seconds":
             value = str(seconds)
         case "date":
-            # Whole seconds: rounded up, so that nobody is asked to come too early.
+            # HTTP dates have whole seconds: round up, so that no client is told to come too early.
             then = datetime.now(UTC) + timedelta(seconds=seconds + 1)
             value = format_datetime(then.replace(microsecond=0), usegmt=True)
         case "garbage":
