@@ -3,7 +3,6 @@
 import pytest
 
 from tests.crash.crashtest import run
-from tests.crash.verbs import VERBS
 from tests.crash.verbs import run as kill_verb
 
 
@@ -14,9 +13,9 @@ def test_no_kill_changes_a_byte() -> None:
     assert tally.wrong == []
 
 
-@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("verb", ["retry-failed", "s3"])
 def test_no_kill_of_another_verb_changes_a_byte(verb: str) -> None:
-    """One kill of each: that it can be killed and compared. `make crashtest VERB=...` does it often."""
+    """One kill, in a directory and in a bucket. `make crashtest VERB=...` does it often, and for each verb."""
     came_of_it = kill_verb(verb, kills=1, seed=1)
     assert came_of_it.kills == 1
     assert came_of_it.wrong == []

@@ -27,6 +27,7 @@ PROJECT = "Demo street scenes"
 SPEC = WorldSpec(rows=600, objects=1, mix=("image", "audio"), branches=())
 EXPORT = ("export", PROJECT, "--rows-per-part", "50", "--quiet")
 LIMITS = ("--concurrency", "4", "--bundle-size", "10")
+DONE = "when it was done"
 LOOK = 0.02  # seconds between two looks at whether a command has taken its target up
 EARLY = 0.15  # share of the kills that may come before that
 MOST = 1.3  # a kill comes at most so late, in times of the undisturbed run: two lanes are slower than one
@@ -165,15 +166,21 @@ class Killing:
             self.came_of_it.targets += 1
             number = self.came_of_it.targets
             self._place.begin(self._start, number)
-            while self._killed(number, rng):
-                pass
+            hit = self._killed(number, rng)
+            while hit and hit != DONE:
+                hit = self._killed(number, rng)
+            if hit:
+                assert self._run(number).wait() == 0, "it does not end well after it was done"
             if (found := self._place.files(number)) != self.expected:
                 names = {*found, *self.expected}
                 wrong = sorted(name for name in names if found.get(name) != self.expected.get(name))
                 self.came_of_it.wrong.append(f"{self._place.name(number)}: {', '.join(wrong)}")
 
-    def _killed(self, number: int, rng: random.Random) -> bool:
-        """Run the command; kill it at some moment, if kills are left and it has not ended before."""
+    def _killed(self, number: int, rng: random.Random) -> str | None:
+        """Run the command; kill it at some moment, if kills are left.
+
+        Return what it was about then, or None if it had ended before.
+        """
         lock = self._place.lock(number)
         running = self._run(number)
         if self._left > 0:
@@ -188,13 +195,13 @@ class Killing:
                 self.came_of_it.kills += 1
                 found = self._place.files(number)
                 hit = "before its first change" if found == self._before else "in its work"
-                hit = "when it was done" if found == self.expected else hit
+                hit = DONE if found == self.expected else hit
                 self.came_of_it.moments[hit] = self.came_of_it.moments.get(hit, 0) + 1
-                return True
+                return hit
             self._left += 1
         code = running.wait()
         assert code == 0, f"a command that nobody killed ended with {code}"
-        return False
+        return None
 
     def _until_taken_up(self, running: "subprocess.Popen[bytes]", number: int, lock: object) -> None:
         while running.poll() is None and self._place.lock(number) == lock:
