@@ -189,5 +189,5 @@ class _Labeller:
         )
         self.folders.add(place.folder)
         if self._media is not None and made.image is not None:
-            ending = made.image.ending or picture.ending
+            ending = picture.ending or made.image.ending
             self._media.place(made.image, self._output, place.path("images", stem + ending))

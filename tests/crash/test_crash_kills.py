@@ -15,7 +15,7 @@ def test_no_kill_changes_a_byte() -> None:
 
 @pytest.mark.parametrize("verb", ["retry-failed", "s3"])
 def test_no_kill_of_another_verb_changes_a_byte(verb: str) -> None:
-    """One kill, in a directory and in a bucket. `make crashtest VERB=...` does it often, and for each verb."""
+    """One kill, in a directory and in a bucket. `make crashtest VERB=...` does it often, for each verb."""
     came_of_it = kill_verb(verb, kills=1, seed=1)
     assert came_of_it.kills == 1
     assert came_of_it.wrong == []

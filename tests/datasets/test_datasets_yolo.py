@@ -269,24 +269,6 @@ def test_media_are_found_by_their_index_and_linked(export: Path, tmp_path: Path)
     assert len(images) == sum(bool(picture.ending) for picture in pictures_of(export))
 
 
-def test_frames_are_found_by_their_names_beside_an_index(export: Path, tmp_path: Path) -> None:
-    """As JPEG or PNG: the index may know the video only."""
-    media = tmp_path / "media"
-    found = make_media(export, media)
-    frames = sorted(path for name, path in found.items() if name.startswith("videos/"))
-    for path in frames[::2]:
-        path.rename(path.with_suffix(".png"))
-    _index(media, unit_hash=frames[0].parent.name, path="video.mp4")
-    convert(export, tmp_path / "set", to="yolo", media=media)
-    images = {path.stem: path.suffix for path in (tmp_path / "set/images").iterdir()}
-    shown = [picture for picture in pictures_of(export) if picture.unit.medium == "video"]
-    assert shown
-    png = {f"{path.parent.name}_{path.stem}" for path in frames[::2]}
-    for picture in shown:
-        stem = picture.name.partition("/")[2].removesuffix(".jpg").replace("/", "_")
-        assert images[stem] == (".png" if stem in png else ".jpg")
-
-
 def test_media_are_copied_where_they_cannot_be_linked(
     export: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
