@@ -69,5 +69,5 @@ class ClassedObjects:
                 leave_out(counts, one.shape, error.reason)
                 continue
             if found.rings_left_out:
-                counts.remark("rings_of_too_few_points", found.rings_left_out)
+                counts.remark("ring_left_out", found.rings_left_out)
             yield ClassedObject(one, position, found)

@@ -21,6 +21,7 @@ from harvester.datasets.image_sets import (
     harvested_branches,
     write_images,
 )
+from harvester.datasets.media_files import ImageFile, MediaFiles, check_media, given_media
 from harvester.datasets.ontology_classes import ontology_classes
 from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
@@ -63,11 +64,12 @@ class Coco:
     version = 1
     kinds: tuple[Kind, ...] = ("objects", "units")
     required: tuple[Kind, ...] = ("objects", "units")
-    options = IMAGE_OPTIONS
+    options = IMAGE_OPTIONS | {"media"}
 
     def check(self, export: FinishedExport, options: ConvertOptions) -> None:
         """Read the ontology and the classes file. Raises BadInput."""
         Categories(ontology_classes(export.ontology()), options.classes)
+        check_media(options.media)
 
     def write(
         self,
@@ -86,12 +88,15 @@ class Coco:
             coco_ids(several_branches=several) as images,
             coco_ids(several_branches=several) as videos,
             coco_files(output, export.manifest.project.title, categories.categories) as files,
+            given_media(options.media) as media,
         ):
-            writer = CocoWriter(annotator, images, videos, files)
+            writer = CocoWriter(annotator, images, videos, files, CocoMedia(media, output, counts))
             division = write_images(writer, self.kinds, choice, export, options, counts)
             for split in division.names or (None,):
                 files.of(split, "")  # with its categories, even if it has no images
             annotator.count()
+            if media is not None:
+                media.check_found()
 
 
 class CocoIds:
@@ -133,6 +138,7 @@ class MadeCoco(msgspec.Struct, gc=False):
 
     image: CocoImage
     annotations: list[bytes]
+    file: ImageFile | None
 
     @property
     def objects(self) -> int:
@@ -140,14 +146,46 @@ class MadeCoco(msgspec.Struct, gc=False):
         return len(self.annotations)
 
 
+class CocoMedia:
+    """The files of images, which stand where file names point. What has no file is counted."""
+
+    def __init__(self, media: MediaFiles | None, output: Output, counts: Counts) -> None:
+        self._media = media
+        self._output = output
+        self._counts = counts
+
+    def of(self, picture: Picture) -> ImageFile | None:
+        """Return the file of an image; None if it is not there, or not asked for."""
+        return None if self._media is None else self._media.of(picture)
+
+    def place(self, file: ImageFile | None, name: str) -> None:
+        """Give the data set a file. On a further branch it is there already."""
+        if self._media is None:
+            return
+        if file is None:
+            self._counts.remark("no_media")
+        elif not (self._output.directory / name).exists():
+            self._media.place(file, self._output, name)
+
+
+def named_as(picture: Picture, file: ImageFile | None) -> str:
+    """Return the name of an image: with the ending of its file, if both have one."""
+    if file is None or not (picture.ending and file.ending):
+        return picture.name
+    return picture.name.removesuffix(picture.ending) + file.ending
+
+
 class CocoWriter:
     """Writes images, as `harvester.datasets.image_sets.ImageFormat` says."""
 
-    def __init__(self, annotator: Annotator, images: CocoIds, videos: CocoIds, files: CocoFiles) -> None:
+    def __init__(
+        self, annotator: Annotator, images: CocoIds, videos: CocoIds, files: CocoFiles, media: "CocoMedia"
+    ) -> None:
         self._annotator = annotator
         self._images = images
         self._videos = videos
         self._files = files
+        self._media = media
         self._of_row: dict[str, int] = {}  # videos of this label row, by name
 
     def begin(self, row: LiveRow | None) -> None:
@@ -161,12 +199,13 @@ class CocoWriter:
         if not (width and height):
             raise NoPicture("no_size")
         unit = picture.unit
+        file = self._media.of(picture)
         image = CocoImage(
-            self._images.look_up(picture.name), picture.name, width, height, unit.data_hash,
+            self._images.look_up(picture.name), named_as(picture, file), width, height, unit.data_hash,
             unit.label_hash or None, unit.file_name or unit.data_title,
         )  # fmt: skip
         made = [self._annotator.make(one, image.id, width, height) for one in picture.objects]
-        return MadeCoco(image, [one for one in made if one is not None])
+        return MadeCoco(image, [one for one in made if one is not None], file)
 
     def put(self, made: MadeCoco, picture: Picture, place: ImagePlace) -> None:
         """Write what `make` has returned."""
@@ -174,7 +213,8 @@ class CocoWriter:
         if picture.unit.medium == "video":
             image.frame_index = image.frame_id = picture.frame
             image.video_id = self._video(file, picture, image)
-        self._images.take(image.file_name, image.id)
+        self._images.take(picture.name, image.id)
+        self._media.place(made.file, image.file_name)
         file.add_image(_encode(image))
         file.add_annotations(made.annotations)
 

@@ -161,5 +161,21 @@ def media_files(directory: Path) -> Iterator[MediaFiles]:
         yield MediaFiles(directory, table)
 
 
+@contextmanager
+def given_media(directory: Path | None) -> Iterator[MediaFiles | None]:
+    """Open the files of a directory if one is given, as `media_files` does."""
+    if directory is None:
+        yield None
+    else:
+        with media_files(directory) as media:
+            yield media
+
+
+def check_media(directory: Path | None) -> None:
+    """Raise as `media_files` does if there is something wrong with a directory that is given."""
+    with given_media(directory):
+        pass
+
+
 def _row(line: IndexedFile) -> tuple[str, str, int, str, str | None]:
     return line.unit_hash, line.space_id or "", _frame(line.frame), line.path, line.sha256
