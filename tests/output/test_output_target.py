@@ -107,6 +107,63 @@ def test_a_symbolic_link_is_never_written_through(tmp_path: Path) -> None:
     assert victim.read_bytes() == b"mine"
 
 
+FACTS, PICTURE = b'{"of": "a file"}', bytes(range(256)) * 10_000
+
+
+def begun(out: Path, data: bytes) -> Path:
+    """A partial file with this in it, as a run that was stopped leaves it; its facts."""
+    partial = LocalTarget(out).partial("picture")
+    partial.begin(FACTS)
+    partial.write(data)
+    partial.close()
+    partial.discard()
+    return out / ".picture.part.json"
+
+
+def test_a_partial_file_is_gone_on_with_by_a_later_run(tmp_path: Path) -> None:
+    """With what is said of it, it is there to be read; it gets its name when it is whole."""
+    target = LocalTarget(tmp_path)
+    begun(tmp_path, PICTURE[:2_000_000])
+    assert target.size_of("picture") is None
+    partial = target.partial("picture")
+    assert partial.kept() == (FACTS, 2_000_000)
+    assert b"".join(partial.pieces()) == PICTURE[:2_000_000]
+    partial.write(PICTURE[2_000_000:])
+    assert b"".join(partial.pieces()) == PICTURE
+    partial.commit()
+    assert contents(tmp_path) == {"picture": PICTURE}
+    assert target.partial("picture").kept() is None
+
+
+def test_a_partial_file_that_is_begun_anew_is_empty(tmp_path: Path) -> None:
+    """What an earlier run has left is gone, and one that is discarded leaves nothing."""
+    begun(tmp_path, b"old")
+    partial = LocalTarget(tmp_path).partial("picture")
+    assert partial.kept() == (FACTS, 3)
+    partial.begin(b"other")
+    partial.write(b"new")
+    partial.close()
+    partial = LocalTarget(tmp_path).partial("picture")
+    assert partial.kept() == (b"other", 3)
+    assert list(partial.pieces()) == [b"new"]
+    partial.discard()
+    assert contents(tmp_path) == {}
+
+
+@pytest.mark.parametrize("what", ["no facts", "facts of nothing", "another boot", "a second name"])
+def test_a_partial_file_that_may_not_be_what_it_seems_is_of_no_use(tmp_path: Path, what: str) -> None:
+    """Its facts are missing, the machine went down since, or it may be a file of the user's own."""
+    facts = begun(tmp_path, b"old")
+    boot, _, rest = facts.read_bytes().partition(b"\n")
+    if what == "no facts":
+        facts.unlink()
+    elif what == "a second name":
+        os.link(tmp_path / ".picture.part", tmp_path / "mine")
+    else:
+        facts.write_bytes(boot + b"\n" if what == "facts of nothing" else b"x" + boot + b"\n" + rest)
+    assert LocalTarget(tmp_path).partial("picture").kept() is None
+
+
 class lock_owner:  # noqa: N801 - a context manager
     """Another process that holds the lock of a target."""
 
