@@ -72,10 +72,11 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
     with tempfile.TemporaryDirectory(prefix="harvester-bench-") as directory:
         output, bundle = Path(directory, "out"), Path(directory, "ca.pem")
         _write_ca_bundle(bundle, simulator)
-        argv = _command(run, simulator, output)
-        seconds, usage, said = _whole_process(
-            argv, _environment(simulator, bundle), look if watched else None
-        )
+        argv, environment = _command(run, simulator, output), _environment(simulator, bundle)
+        if run.converts:
+            _whole_process(argv, environment, None)
+            argv = [argv[0], "convert", str(output), "-o", f"{output}-set", "--json", *run.converts]
+        seconds, usage, said = _whole_process(argv, environment, look if watched else None)
         told, digest = _told(run, said), _digest(output) if run.tool == OURS else None
     after = simulator.stats()
     return Measured(
@@ -160,11 +161,11 @@ def _told(run: ToolRun, said: bytes) -> dict[str, int]:
     if run.tool != OURS:
         return msgspec.json.decode(said, type=dict[str, int])
     summary = msgspec.json.decode(said)
-    return {
-        "rows": summary["counts"]["harvested"],
-        "records": sum(kind["written"] for kind in summary["records"].values()),
-        "json_bytes": summary["run"]["body_bytes"],
-    }
+    records = sum(kind["written"] for kind in summary["records"].values())
+    if run.converts:
+        return {"rows": summary["export"]["counts"]["harvested"], "records": records}
+    counts = summary["counts"]["harvested"]
+    return {"rows": counts, "records": records, "json_bytes": summary["run"]["body_bytes"]}
 
 
 def _digest(output: Path) -> str:
