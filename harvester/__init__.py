@@ -6,7 +6,16 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harvester.api import export, export_async, records, stream, sync, sync_async
+    from harvester.api import (
+        export,
+        export_async,
+        records,
+        stream,
+        sync,
+        sync_async,
+    )
+    from harvester.compact import compact, compact_async
+    from harvester.compaction import CompactSummary
     from harvester.dataset_options import ConvertOptions
     from harvester.datasets.conversion import Conversion
     from harvester.datasets.convert import convert
@@ -47,6 +56,7 @@ __all__ = [
     "BadInput",
     "CannotFinishNow",
     "ClassificationRecord",
+    "CompactSummary",
     "Connection",
     "Conversion",
     "ConvertOptions",
@@ -73,6 +83,8 @@ __all__ = [
     "Unavailable",
     "UnitRecord",
     "Unsound",
+    "compact",
+    "compact_async",
     "convert",
     "export",
     "export_async",
@@ -98,6 +110,7 @@ _MODULES = {
     "BadInput": "harvester.errors",
     "CannotFinishNow": "harvester.errors",
     "ClassificationRecord": "harvester.schema",
+    "CompactSummary": "harvester.compaction",
     "Connection": "harvester.settings",
     "Conversion": "harvester.datasets.conversion",
     "ConvertOptions": "harvester.dataset_options",
@@ -124,6 +137,8 @@ _MODULES = {
     "Unavailable": "harvester.errors",
     "UnitRecord": "harvester.schema",
     "Unsound": "harvester.errors",
+    "compact": "harvester.compact",
+    "compact_async": "harvester.compact",
     "convert": "harvester.datasets.convert",
     "export": "harvester.api",
     "export_async": "harvester.api",

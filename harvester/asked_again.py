@@ -127,19 +127,19 @@ def asked_again(
 
 def _kept_already(manifest: Manifest, ontology: bytes | None) -> bool:
     """Whether the last sync kept names though the ontology was the one that it is now."""
-    last = manifest.generations[-1] if manifest.generations else None
-    return last is not None and last.kept_names and last.ontology == describe_ontology(ontology)
+    last = manifest.generation(manifest.last)
+    kept_names = last.kept_names if last else manifest.base.kept_names
+    return kept_names and (last or manifest).ontology == describe_ontology(ontology)
 
 
 def _failed(target: Target, manifest: Manifest, void: Callable[[], Void]) -> Iterator[str]:
     """The label rows that failed when they were asked for last: by the last sync, or when an earlier part
     was mended.
     """
-    last = len(manifest.generations)
-    for generation in range(last + 1):
+    for generation in manifest.numbers:
         with closing(read_failed(folder_of(target, generation))) as failed:
             for label_hash in failed:
-                if generation == last or not void().holds_any(label_hash, generation):
+                if generation == manifest.last or not void().holds_any(label_hash, generation):
                     yield label_hash
 
 
@@ -156,7 +156,8 @@ def _noted_stale(target: Target, manifest: Manifest, void: Callable[[], Void]) -
     if not manifest.notes.get("stale"):
         return
     decode = msgspec.json.Decoder(_Note).decode
-    for _, line in generation_lines(target, manifest, 0, {NOTES}):
+    base = manifest.base.generation
+    for _, line in generation_lines(target, manifest, base, {NOTES}):
         noted = decode(line)
-        if noted.note == "stale" and not void().holds_any(noted.label_hash, 0):
+        if noted.note == "stale" and not void().holds_any(noted.label_hash, base):
             yield noted.label_hash

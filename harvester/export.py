@@ -13,6 +13,8 @@ from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, RunContext
 from harvester.known import check_selection, is_first_run
 from harvester.labels.extract import Extractor
+from harvester.output.generations import base_of, folder_of, last_generation
+from harvester.output.layout import MANIFEST
 from harvester.output.mending import check_mended, mend_state
 from harvester.output.target import Target
 from harvester.plan_sources import FromListing
@@ -61,19 +63,22 @@ async def export(
         async with held(target, stopping):
             await in_thread(mend_state, target, job.spec)
             context = RunContext(session, job, observer, stopping)
-            run = Run(context, target, FromListing(context), reader)
+            base = await in_thread(base_of, target)
+            run = Run(context, folder_of(target, base.generation), FromListing(context), reader, base)
             await run.freeze_plan()
-            if (retry_failed or settle) and run.synced:
+            if not run.complete:
+                await in_thread(target.delete, MANIFEST)
+            if (retry_failed or settle) and await in_thread(last_generation, target) > 0:
                 raise BadInput(f"{one_line(target.name)} has been synced: sync it again instead")
-            await run.mend_generations()
+            await run.mend_generations(target)
             if retry_failed:
                 await run.reopen_failed()
             if run.complete and not settle:
-                await in_thread(check_mended, target, run.manifest)
+                await in_thread(check_mended, target, await in_thread(run.publish, target))
                 return await in_thread(run.summary)
             await run.harvest_parts()
             if await run.look_for_drift(settle=settle):
                 await run.harvest_parts()
             await run.write_manifest()
-            await in_thread(check_mended, target, run.manifest)
+            await in_thread(check_mended, target, await in_thread(run.publish, target))
             return await in_thread(run.summary)

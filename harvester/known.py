@@ -10,6 +10,7 @@ from harvester.errors import BadInput, did_you_mean
 from harvester.events import one_line
 from harvester.labels.ontology import Ontology, read_ontology
 from harvester.output.export_spec import ExportSpec
+from harvester.output.generations import base_folder
 from harvester.output.planfile import is_free_for, read_header, recorded_digests
 from harvester.output.target import Target
 from harvester.plan.planned import listed_rows
@@ -27,8 +28,9 @@ def is_first_run(target: Target, spec: ExportSpec) -> bool:
     if not target.is_there():
         return True
     target.ensure()
-    header = read_header(target)
-    return is_free_for(target, header, spec) if header else not recorded_digests(target)
+    folder = base_folder(target)
+    header = read_header(folder)
+    return is_free_for(folder, header, spec) if header else not recorded_digests(folder)
 
 
 def check_selection(

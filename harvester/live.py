@@ -43,7 +43,7 @@ def _live(target: Path | str, wanted: frozenset[str] | None) -> Iterator[Record]
     store, manifest = finished(target)
     kinds = frozenset(KINDS) if wanted is None else wanted
     with void_rows(store, manifest) as void:
-        for generation in range(len(manifest.generations) + 1):
+        for generation in manifest.numbers:
             for _, line in generation_lines(store, manifest, generation, kinds):
                 try:
                     record: Any = json.loads(line)
@@ -64,10 +64,18 @@ def finished(target: Path | str) -> tuple[Target, Manifest]:
         Unsound: its manifest is damaged.
     """
     store = open_target(target)
-    manifest = read_manifest(store)
+    return store, finished_manifest(store)
+
+
+def finished_manifest(target: Target) -> Manifest:
+    """Return the manifest of a finished export. Blocking. Raises as `finished` does."""
+    try:
+        manifest = read_manifest(target)
+    except Unsound as error:
+        raise Unsound(f"{one_line(target.name)}: its manifest {error.message}; export it again") from error
     if manifest is None:
-        raise BadInput(f"{one_line(store.name)} holds no finished export")
-    return store, manifest
+        raise BadInput(f"{one_line(target.name)} holds no finished export")
+    return manifest
 
 
 def generation_lines(
@@ -83,13 +91,14 @@ def generation_lines(
 
 def own_manifest(folder: Target, manifest: Manifest, generation: int) -> Manifest:
     """A generation's own manifest, which must be the one that the export's manifest names."""
-    if generation == 0:
+    entry = manifest.generation(generation)
+    if entry is None:
         return manifest
     try:
         own = read_manifest(folder)
     except Unsound:
         own = None
-    if own is None or own.digest != manifest.generations[generation - 1].manifest:
+    if own is None or own.digest != entry.manifest:
         raise Unsound(f"{one_line(folder.name)} is not what the manifest names: see harvester verify")
     return own
 

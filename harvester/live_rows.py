@@ -23,6 +23,7 @@ from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.live import label_hash_reader, own_manifest, void_rows
 from harvester.output import planfile
+from harvester.output.commit import PartFile
 from harvester.output.generations import folder_of
 from harvester.output.lines import checked_lines
 from harvester.output.manifest import Manifest
@@ -57,12 +58,20 @@ class LiveRow(msgspec.Struct, frozen=True):
         return self.listed.branch_name
 
 
-def live_rows(target: Target, manifest: Manifest, kinds: Iterable[str]) -> Iterator[LiveRow]:
+def live_rows(
+    target: Target,
+    manifest: Manifest,
+    kinds: Iterable[str],
+    *,
+    check: Callable[[], object] = lambda: None,
+) -> Generator[LiveRow, None, None]:
     """Yield the harvested rows of a finished export, synced or not, in plan order.
 
     Args:
         target, manifest: as `harvester.live.finished` gives them.
         kinds: the kinds of file to read: those of records, and ``notes``. A kind without files is empty.
+            With ``failed``, rows that failed are yielded, too.
+        check: called now and then; raises what is to end the reading.
 
     Blocking; memory stays flat. The sha256 of each file is checked once it has been read to its end.
 
@@ -79,15 +88,22 @@ def live_rows(target: Target, manifest: Manifest, kinds: Iterable[str]) -> Itera
             return void is None or not void.holds_any(label_hash, generation)
 
         streams = [_KindStream(kind, stack.enter_context(sorter())) for kind in dict.fromkeys(kinds)]
-        for number in range(1, len(manifest.generations) + 1):
-            _sort_rows(target, manifest, number, streams, partial(is_live, generation=number))
+        for number in manifest.numbers[1:]:
+            folder = folder_of(target, number)
+            parts = own_manifest(folder, manifest, number).parts
+            _sort_rows(folder, parts, streams, partial(is_live, generation=number), check)
+        base = manifest.base.generation
+        folder, parts = folder_of(target, base), manifest.parts
         if misplaced:
-            _sort_rows(target, manifest, 0, streams, lambda label: label in misplaced and is_live(label, 0))
+            _sort_rows(
+                folder, parts, streams, lambda label: label in misplaced and is_live(label, base), check
+            )
         for stream in streams:
-            lines = stack.enter_context(closing(_lines(target, manifest, 0, stream.kind)))
-            stream.begin(lines, lambda label: label not in misplaced and is_live(label, 0))
+            lines = stack.enter_context(closing(_lines(folder, parts, stream.kind)))
+            stream.begin(lines, lambda label: label not in misplaced and is_live(label, base))
+        outcomes = {"harvested", *(stream.kind for stream in streams)}  # also "failed", if it is a kind
         for row in _listed(target, manifest, is_sorted=not misplaced):
-            if row.outcome == "harvested":
+            if row.outcome in outcomes:
                 label_hash = row.label_hash or ""
                 yield LiveRow(row, {stream.kind: stream.lines_of(label_hash) for stream in streams})
         for stream in streams:
@@ -97,11 +113,16 @@ def live_rows(target: Target, manifest: Manifest, kinds: Iterable[str]) -> Itera
 
 def live_lines(target: Target, manifest: Manifest, kind: str) -> Iterator[bytes]:
     """Yield the lines of one kind of all rows, as `live_rows` does."""
-    if manifest.generations or next(_misplaced(target, manifest), None) is not None:
+    if manifest.generations or not is_in_order(target, manifest):
         for row in live_rows(target, manifest, [kind]):
             yield from row.lines[kind]
     else:
-        yield from _lines(target, manifest, 0, kind)
+        yield from _lines(folder_of(target, manifest.base.generation), manifest.parts, kind)
+
+
+def is_in_order(target: Target, manifest: Manifest) -> bool:
+    """Return whether the files of the base are in plan order. With settled rows they are not. Blocking."""
+    return next(_misplaced(target, manifest), None) is None
 
 
 class _Rows:
@@ -161,40 +182,40 @@ class _KindStream:
 
 
 def _sort_rows(
-    target: Target,
-    manifest: Manifest,
-    generation: int,
+    folder: Target,
+    parts: Iterable[PartFile],
     streams: Iterable[_KindStream],
     is_wanted: Callable[[str], bool],
+    check: Callable[[], object],
 ) -> None:
     """Give the lines of a generation's rows that are wanted to `streams`. Its files are open meanwhile."""
     with ExitStack() as stack:
         sources = []
         for stream in streams:
-            lines = stack.enter_context(closing(_lines(target, manifest, generation, stream.kind)))
+            lines = stack.enter_context(closing(_lines(folder, parts, stream.kind)))
             sources.append((stream, _Rows(groupby(lines, label_hash_reader(stream.kind)))))
-        for row in _planned(target, generation):
+        for row in _planned(folder):
+            check()
             for stream, rows in sources:
                 found = rows.lines_of(row.label_hash or "")
                 if found is not None and is_wanted(row.label_hash or ""):
                     stream.sort(row, found)
         for stream, rows in sources:
             if (left := rows.next_label()) is not None:
-                raise _damaged(target, f"{stream.kind} of {left} are not where the plan has that row")
+                raise _damaged(folder, f"{stream.kind} of {left} are not where the plan has that row")
 
 
-def _lines(target: Target, manifest: Manifest, generation: int, kind: str) -> Generator[bytes, None, None]:
+def _lines(folder: Target, parts: Iterable[PartFile], kind: str) -> Generator[bytes, None, None]:
     """Yield the lines of one kind in the files of a generation, in their order."""
-    folder = folder_of(target, generation)
-    for file in own_manifest(folder, manifest, generation).parts:
+    for file in parts:
         if file.kind == kind:
             yield from checked_lines(folder, file)
 
 
 def _listed(target: Target, manifest: Manifest, *, is_sorted: bool) -> Iterator[PlanRow]:
     """Yield the rows listed last in plan order, with their outcomes."""
-    folder = folder_of(target, len(manifest.generations))
-    listing = own_manifest(folder, manifest, len(manifest.generations)).listing
+    folder = folder_of(target, manifest.last)
+    listing = own_manifest(folder, manifest, manifest.last).listing
     if listing is None:
         raise _damaged(target, "its listing is lost")
     rows = rows_of(checked_lines(folder, listing))
@@ -204,9 +225,8 @@ def _listed(target: Target, manifest: Manifest, *, is_sorted: bool) -> Iterator[
         raise _damaged(target, f"{listing.name} holds a line that is no row") from error
 
 
-def _planned(target: Target, generation: int) -> Iterator[PlanRow]:
+def _planned(folder: Target) -> Iterator[PlanRow]:
     """Yield the rows that a generation fetched, in the order of its files."""
-    folder = folder_of(target, generation)
     plan = planfile.read_header(folder)
     if plan is None:
         raise _damaged(folder, "its plan is lost")
@@ -218,7 +238,9 @@ def _planned(target: Target, generation: int) -> Iterator[PlanRow]:
 def _misplaced(target: Target, manifest: Manifest) -> Iterator[str]:
     """Yield the label hashes of the export's own rows that are not in plan order: edited ones, if settled."""
     last = None
-    for row, following in pairwise(chain(_planned(target, 0), [None])):
+    if manifest.base.generation:
+        return  # compacted: all are in order
+    for row, following in pairwise(chain(_planned(target), [None])):
         assert row is not None
         key, next_key = plan_order(row), plan_order(following) if following else None
         in_order = last is None or last <= key

@@ -89,7 +89,7 @@ def nothing_left_in(
             decide(as_listed(row))
         return decide.last()
 
-    if manifest.generations:
+    if manifest.last:
         return []
     lacking = [set(commit.lacking) for commit in commits.values() if commit.lacking is not None]
     return nothing_left(

@@ -17,6 +17,7 @@ from harvester.output.planfile import PlainFile, describe_ontology
 from harvester.output.target import Target
 from harvester.plan.changes import OntologyChange
 
+_MIXED = "names of earlier ontologies were kept before it was compacted"
 _NAMED = 20  # nodes that are named; the rest is counted
 
 
@@ -32,15 +33,20 @@ def baselines(manifest: Manifest) -> list[Baseline]:
 
     A sync brings all records that are older up to date with its own ontology, unless it keeps names.
     """
-    count = len(manifest.generations)
-    last = max((one.number for one in manifest.generations if not one.kept_names), default=0)
-    since = (Baseline(range(number, number + 1), number) for number in range(last + 1, count + 1))
-    return [Baseline(range(last + 1), last), *since]
+    base = manifest.base.generation
+    last = max((one.number for one in manifest.generations if not one.kept_names), default=base)
+    since = (Baseline(range(number, number + 1), number) for number in range(last + 1, manifest.last + 1))
+    return [Baseline(range(base, last + 1), last), *since]
+
+
+def has_mixed_names(manifest: Manifest) -> bool:
+    """Return whether live records of the base were made with ontologies that are not kept."""
+    return manifest.base.kept_names and all(one.kept_names for one in manifest.generations)
 
 
 def ontology_file(manifest: Manifest, generation: int) -> PlainFile | None:
     """The file of a generation's ontology, as the manifest of the export lists it."""
-    return manifest.generations[generation - 1].ontology if generation else manifest.ontology
+    return (manifest.generation(generation) or manifest).ontology
 
 
 def mend_ontologies(target: Target, manifest: Manifest, now: bytes | None) -> None:
@@ -65,7 +71,7 @@ class Outdated:
         self._manifest = manifest
         self._reach = reach
         self._found: list[tuple[Baseline, OntologyDifferences]] = []
-        self._why: str | None = None
+        self._why: str | None = _MIXED if has_mixed_names(manifest) else None
         compared: dict[bytes | None, OntologyDifferences] = {}
         for baseline in baselines(manifest):
             if ontology_file(manifest, baseline.of) == describe_ontology(now):

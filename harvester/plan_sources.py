@@ -147,7 +147,7 @@ class FromChanges:
 
     def __init__(self, context: RunContext, whole: Target, before: Manifest, options: SyncOptions) -> None:
         """`before` is the manifest of the `whole` export."""
-        self.number = len(before.generations) + 1
+        self.number = before.last + 1
         self.folder = folder_of(whole, self.number)
         self.digest: str | None = None
         self.row_bytes: float | None = None
@@ -254,10 +254,11 @@ class FromChanges:
         )
 
     def _rows_before(self, folder: Target) -> Iterator[PlanRow]:
-        header = planfile.read_header(folder) if self.number == 1 else read_listing(folder)
+        is_first = not self._before.generations
+        header = planfile.read_header(folder) if is_first else read_listing(folder)
         assert header is not None  # the sync has checked that
         rows = planfile.rows(folder, header)
-        return rows_of(sorted_lines(rows, label_order)) if self.number == 1 else rows
+        return rows_of(sorted_lines(rows, label_order)) if is_first else rows
 
 
 # -- listing

@@ -15,19 +15,22 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester import engines
 from harvester.engines import local, processes
-from harvester.errors import CannotFinishNow
+from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import Counters
 from harvester.job import RunContext
 from harvester.labels.extract import Extractor
 from harvester.nothing_left import nothing_left_in
 from harvester.output import planfile
 from harvester.output.commit import Commit, write_commit
-from harvester.output.generations import folder_of, generation_count, read_generations
+from harvester.output.generations import folder_of, last_generation, read_generations
 from harvester.output.listing_file import in_plan_order, mend_listing, order_of, write_listing
 from harvester.output.manifest import (
+    Base,
     Manifest,
     build_manifest,
     list_files,
+    read_manifest,
+    with_base,
     with_generations,
     write_manifest,
 )
@@ -58,7 +61,15 @@ class Run:
     _harvested_before = 0
     _committed_rows = 0
 
-    def __init__(self, context: RunContext, target: Target, source: PlanSource, reader: Reader) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        target: Target,
+        source: PlanSource,
+        reader: Reader,
+        base: Base | None = None,
+    ) -> None:
+        """`target` is the folder of the run; `base` is given if that is a compacted generation."""
         self._context = context
         self._job = context.job
         self._counters = context.observer.counters
@@ -67,6 +78,7 @@ class Run:
         self._target = target
         self._source = source
         self._reader = reader
+        self._base = base or Base()
         self._began = anyio.current_time()
         self._pace: list[tuple[float, int]] = []
         self._reopened: dict[int, int] = {}  # parts with failed rows -> rows that were harvested before
@@ -196,18 +208,13 @@ class Run:
 
     # -- generations
 
-    @property
-    def synced(self) -> bool:
-        """Whether the export has been synced since it was finished."""
-        return generation_count(self._target) > 0
-
-    async def mend_generations(self) -> None:
-        """Harvest damaged parts of the generations of earlier syncs again."""
+    async def mend_generations(self, whole: Target) -> None:
+        """Harvest damaged parts of the generations of earlier syncs again. `whole` is the export."""
         mended = False
-        count = await in_thread(generation_count, self._target)
-        last = folder_of(self._target, count)
-        for number in range(1, count + 1):
-            folder = await in_thread(folder_of, self._target, number)
+        count = await in_thread(last_generation, whole)
+        last = folder_of(whole, count)
+        for number in range(self._base.generation + 1, count + 1):
+            folder = await in_thread(folder_of, whole, number)
             observer = self._context.observer._replace(counters=Counters())
             context = self._context._replace(observer=observer)
             run = Run(context, folder, FromGeneration(folder, last), self._reader)
@@ -216,10 +223,26 @@ class Run:
                 await run.harvest_parts()
                 await run.write_manifest()
                 mended = True
-        if mended and self._standing.manifest:
-            generations = await in_thread(read_generations, self._target)
+        if mended and self._standing.manifest and not self._base.generation:
+            generations = await in_thread(read_generations, whole)
             self._standing.manifest = with_generations(self._standing.manifest, generations)
-            await in_thread(write_manifest, self._target, self._standing.manifest)
+            await in_thread(write_manifest, whole, self._standing.manifest)
+
+    def publish(self, whole: Target) -> Manifest:
+        """Return the manifest of the `whole` export. Write it, if this run is of a compacted generation.
+
+        Blocking.
+        """
+        if not self._base.generation:
+            return self.manifest
+        manifest = with_generations(self.manifest, read_generations(whole))
+        try:
+            is_there = read_manifest(whole) == manifest
+        except Unsound:
+            is_there = False
+        if not is_there:
+            write_manifest(whole, manifest)
+        return manifest
 
     # -- drift --------------------------------------------------------------------------------------
 
@@ -305,7 +328,10 @@ class Run:
             run=facts,
             listing=listing,
         )
-        manifest = with_generations(manifest, read_generations(self._target))
+        if self._base.generation:
+            manifest = with_base(manifest, self._base)
+        else:
+            manifest = with_generations(manifest, read_generations(self._target))
         write_manifest(self._target, manifest)
         return manifest
 
@@ -334,5 +360,5 @@ class Run:
             resumed=self._resumed,
             already_complete=self._resumed and not self._harvested,
             nothing_left=nothing_left_in(self._target, self._plan, manifest, self._standing.commits),
-            synced=bool(manifest.generations),
+            synced=manifest.last > 0,
         )

@@ -19,7 +19,9 @@ from harvester.output import planfile
 from harvester.output.export_spec import ExportSpec, Project, check_spec
 from harvester.output.generations import (
     Changed,
+    base_folder,
     describe,
+    drop_former,
     drop_generation,
     drop_listing,
     last_listing,
@@ -28,7 +30,7 @@ from harvester.output.generations import (
 from harvester.output.layout import MANIFEST
 from harvester.output.listing_file import mend_listings
 from harvester.output.manifest import Generation, Manifest, read_manifest, with_generations, write_manifest
-from harvester.output.mending import check_mended, mend_state
+from harvester.output.mending import check_mended, mend_state, spec_in
 from harvester.output.target import Target
 from harvester.plan.changes import OntologyChange, SyncOptions
 from harvester.plan.drift import Drift
@@ -116,9 +118,9 @@ async def sync(
         )
         if changed.ontology is None and not changed.relisted:
             await in_thread(drop_generation, source.folder)
-            counts = before.generations[-1].counts if before.generations else before.counts
+            counts = (before.generation(before.last) or before).counts
             took = {"seconds": run.seconds, **observer.counters.work()}
-            return ended(generation=len(before.generations), counts=counts, run=took, is_unchanged=True)
+            return ended(generation=before.last, counts=counts, run=took, is_unchanged=True)
         observer.on_event("changes.frozen", {"generation": source.number, **changed.changes})
         await run.harvest_parts()
         await run.look_for_drift(settle=False)
@@ -140,7 +142,7 @@ def spec_of(target: Target, filters: Collection[str]) -> ExportSpec:
         BadInput: there is no export, or it was made with other filters.
         Unsound: its plan is lost.
     """
-    header = planfile.read_header(target)
+    header = planfile.read_header(base_folder(target))
     if header is None and target.read(MANIFEST) is not None:
         raise _plan_lost(target)
     if header is None:
@@ -197,17 +199,29 @@ def _finished(target: Target, job: Job) -> Manifest:
         raise Unsound(f"{one_line(target.name)}: its manifest {error.message}; export it again") from error
     if manifest is None:
         raise BadInput(f"{one_line(target.name)} is not finished: finish it first, with harvester export")
-    target.sweep()
-    mend_state(target, job.spec)
-    check_mended(target, manifest)
-    _, frozen = last_listing(target)
-    if frozen is None or not (manifest.generations or planfile.intact(target, frozen)):
-        raise _plan_lost(target)
-    if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
-        drop_listing(target, len(manifest.generations) - 1)
-    manifest = mend_listings(target, manifest)
+    manifest = made_ready(target, manifest)
     mend_ontologies(target, manifest, job.project.ontology)
     return manifest
+
+
+def made_ready(target: Target, manifest: Manifest) -> Manifest:
+    """Clear leftovers of earlier runs, and mend what files of the export can mend. Return its manifest.
+
+    Blocking. Only under the lock.
+
+    Raises:
+        Unsound: it is damaged, so that changes since cannot be determined.
+    """
+    target.sweep()
+    drop_former(target, manifest.base)
+    mend_state(target, spec_in(manifest))
+    check_mended(target, manifest)
+    folder, frozen = last_listing(target)
+    if frozen is None or not (manifest.generations or planfile.intact(folder, frozen)):
+        raise _plan_lost(target)
+    if len(manifest.generations) > 1:  # a run may have been killed before it did so itself
+        drop_listing(target, manifest.last - 1)
+    return mend_listings(target, manifest)
 
 
 def _tell(changed: Changed, options: SyncOptions, on_event: OnEvent) -> None:

@@ -30,6 +30,7 @@ VERBS: Mapping[str, str] = {
     "plan": "plan",
     "export": "export",
     "sync": "sync",
+    "compact": "compact",
     "media": "media",
     "convert": "convert",
     "verify": "verify",

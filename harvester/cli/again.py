@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 def to_go_on(argv: list[str], aim: str = "to go on", in_words: str = "run the same command again") -> str:
     """Return the command that resumes a run: `in_words` if it holds a secret, None if there is none."""
-    if argv[:1] not in (["export"], ["sync"], ["media"]) or _to_stdout(argv):
+    if argv[:1] not in (["export"], ["sync"], ["compact"], ["media"]) or _to_stdout(argv):
         return ""
     again = shlex.join(["harvester", *argv])
     return f"; {aim}: {again}" if redact(again) == again else f"; {in_words} {aim}"

@@ -62,14 +62,14 @@ def demo(*, rows: Rows = 5000, output: Output = Path("demo-out")) -> None:
 
 def _clear(output: Path, project_hash: str) -> None:
     """Delete the export of an earlier demo. Raises BadInput if `output` holds anything else."""
-    from harvester.output.generations import drop_export
+    from harvester.output.generations import base_folder, drop_export
     from harvester.output.planfile import read_header
     from harvester.output.target import open_target
 
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
     target = open_target(output)
-    header = read_header(target) if output.is_dir() else None
+    header = read_header(base_folder(target)) if output.is_dir() else None
     if header is None or header.project.hash != project_hash:
         raise BadInput(f"{output} is there and no earlier demo's: name another directory with --output")
     with target.lock():

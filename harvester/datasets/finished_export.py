@@ -28,10 +28,11 @@ class FinishedExport:
         """
         self._target, self.manifest = finished(target)
         self.name = one_line(self._target.name)
-        read_header(self._target)  # refuses a target of another format
-        last = len(self.manifest.generations)
-        self._last = folder_of(self._target, last)
-        self._listing: ListingFile | None = own_manifest(self._last, self.manifest, last).listing
+        # Refuses a target of another format.
+        read_header(folder_of(self._target, self.manifest.base.generation))
+        self._last = folder_of(self._target, self.manifest.last)
+        own = own_manifest(self._last, self.manifest, self.manifest.last)
+        self._listing: ListingFile | None = own.listing
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -41,8 +42,7 @@ class FinishedExport:
     @property
     def counts(self) -> dict[str, int]:
         """The numbers of label rows, as of the last sync: ``listed`` and by outcome."""
-        generations = self.manifest.generations
-        return generations[-1].counts if generations else self.manifest.counts
+        return (self.manifest.generation(self.manifest.last) or self.manifest).counts
 
     def rows(self, kinds: Iterable[Kind]) -> Iterator[LiveRow]:
         """Yield the harvested label rows with their live records of these `kinds`, in plan order.
@@ -74,11 +74,10 @@ class FinishedExport:
 
         Raises Unsound if its file is missing or damaged.
         """
-        generations = self.manifest.generations
-        file: PlainFile | None = generations[-1].ontology if generations else self.manifest.ontology
+        file: PlainFile | None = (self.manifest.generation(self.manifest.last) or self.manifest).ontology
         if file is None:
             return None
-        for number in range(len(generations), -1, -1):  # in the last generation in which it changed
+        for number in reversed(self.manifest.numbers):  # in the last generation in which it changed
             data = folder_of(self._target, number).read(file.name)
             if data is not None and _describes(file, data):
                 return data

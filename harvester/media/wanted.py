@@ -72,7 +72,7 @@ class WantedMedia:
             raise BadInput(
                 f"{one_line(target.name)} has no records of units: export it with --emit units,..."
             )
-        folder = folder_of(target, len(manifest.generations))
+        folder = folder_of(target, manifest.last)
         rows = self._listed(folder)
         with_label = ((row.label_hash, line) for line, row in rows if row.label_hash)
         self._database.executemany("INSERT OR IGNORE INTO listing VALUES (?, ?)", with_label)

@@ -95,6 +95,13 @@ class Folders:
                 os.close(above)
         return descriptor
 
+    def remove_empty(self, folder: str) -> None:
+        """Remove a folder if it is empty. Never raises; the root stays."""
+        above, _, name = folder.rpartition("/")
+        if name:
+            with suppress(OSError, BadInput), self.opened(above) as opened:
+                os.rmdir(name, dir_fd=opened)
+
     def make_root(self, path: Path) -> None:
         """Create the directory `path` and its missing parents, durably. Links in this path are followed."""
         if path.is_dir():

@@ -4,6 +4,9 @@ A generation is a folder with the layout of an export. It holds the added and ed
 the frozen listing that the sync compared with the previous one. It becomes valid when the export's manifest
 names it. Earlier files are never changed: a record of an earlier generation is superseded if a later change
 feed says that its label row was edited or removed.
+
+Readers begin at the base. That is the export itself, number 0, until a compaction writes a generation that
+replaces all earlier ones, see `harvester.compaction`. It has the layout of an export without a change feed.
 """
 
 from collections.abc import Generator, Iterable, Iterator
@@ -14,6 +17,7 @@ from harvester.errors import Unsound
 from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import PartFile
 from harvester.output.layout import (
+    BASE,
     CHANGED,
     CHANGES,
     COMMITS,
@@ -27,7 +31,7 @@ from harvester.output.layout import (
     is_own,
 )
 from harvester.output.lines import FailedLabel, read_as
-from harvester.output.manifest import Generation, Manifest, read_manifest
+from harvester.output.manifest import Base, Generation, Manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.target import Target
@@ -90,6 +94,36 @@ def folder_of(target: Target, number: int) -> Target:
     return target.within(generation_folder(number)) if number else target
 
 
+def base_of(target: Target) -> Base:
+    """Return the base of an export: as its manifest says, or if that is lost or damaged, as the base does."""
+    try:
+        manifest = read_manifest(target)
+    except Unsound:
+        manifest = None
+    return manifest.base if manifest else read_base(target) or Base()
+
+
+def base_folder(target: Target) -> Target:
+    """Return the folder of the base."""
+    return folder_of(target, base_of(target).generation)
+
+
+def write_base(target: Target, base: Base) -> None:
+    """Write ``base.json``, from which a lost manifest is made again. The base must already be complete."""
+    fields = msgspec.to_builtins(base)
+    target.put(BASE, indented({**fields, "digest": digest(fields)}))
+
+
+def read_base(target: Target) -> Base | None:
+    """Return the content of ``base.json``, or None if it is missing or damaged."""
+    try:
+        fields = parse_object(target.read(BASE) or b"")
+        seal = fields.pop("digest", None)
+        return convert(fields, Base) if seal == digest(fields) else None
+    except ValueError:
+        return None
+
+
 def write_changed(folder: Target, changed: Changed) -> None:
     """Write ``changed.json``. The feed must already be durable."""
     fields = msgspec.to_builtins(changed)
@@ -134,11 +168,14 @@ def read_listing(folder: Target) -> PlanHeader | None:
 def last_listing(target: Target) -> tuple[Target, PlanHeader | None]:
     """Return the folder that holds the last frozen listing, and its header (None if missing or damaged).
 
-    If the export was never synced, that is its plan.
+    If there was no sync since the base was written, that is the plan of the base.
     """
     manifest = read_manifest(target)
-    folder = folder_of(target, len(manifest.generations) if manifest else 0)
-    return folder, read_header(target) if folder is target else read_listing(folder)
+    if manifest is None or not manifest.generations:
+        folder = base_folder(target)
+        return folder, read_header(folder)
+    folder = folder_of(target, manifest.last)
+    return folder, read_listing(folder)
 
 
 def drop_listing(target: Target, number: int) -> None:
@@ -159,20 +196,53 @@ def drop_generation(folder: Target) -> None:
 
 def drop_export(target: Target) -> None:
     """Delete an export with its generations, but no file outside the layout. Only under the lock."""
+    base = base_of(target)
+    number = base.generation
     target.delete(MANIFEST)
-    number = 1
-    while _delete_own(folder_of(target, number)):
+    drop_former(target, base)
+    if number:
+        _delete_own(folder_of(target, number))
+    while _delete_own(folder_of(target, number + 1)):
         number += 1
     _delete_own(target)
 
 
+def drop_former(target: Target, base: Base, *, first: int | None = None) -> None:
+    """Delete the generations before a base that the manifest counts, beginning with number `first`.
+
+    Without `first`, those that an earlier call has left, if it was killed. They are deleted in the order of
+    their numbers, so that they are the last ones.
+    """
+    last = base.generation - 1
+    if first is None:
+        first = last + 1
+        while first > 0 and files_before_base(target, base, first - 1):
+            first -= 1
+    for number in range(first, last + 1):
+        folder = folder_of(target, number)
+        folder.sweep()
+        for name in files_before_base(target, base, number):
+            folder.delete(name)
+        target.prune(generation_folder(number) if number else "")
+
+
+def files_before_base(target: Target, base: Base, number: int) -> list[str]:
+    """Return the files of a generation that a compaction has replaced, and not deleted yet."""
+    kept = (MANIFEST, BASE) if number == 0 else ()
+    return [name for name in _own_names(folder_of(target, number)) if name not in kept]
+
+
 def _delete_own(folder: Target) -> int:
     """Delete all files of the layout in `folder`, and return how many there were."""
-    found = [*folder.names(), *folder.names(STATE), *folder.names(COMMITS)]
-    own = [name for name, _ in found if is_own(name)]
+    own = _own_names(folder)
     for name in own:
         folder.delete(name)
     return len(own)
+
+
+def _own_names(folder: Target) -> list[str]:
+    found = [*folder.names(), *folder.names(STATE), *folder.names(COMMITS)]
+    return [name for name, _ in found if is_own(name)]
 
 
 def describe(changed: Changed, manifest: Manifest) -> Generation:
@@ -201,14 +271,15 @@ def describe(changed: Changed, manifest: Manifest) -> Generation:
     )
 
 
-def generation_count(target: Target) -> int:
-    """Return the number of generations that were finished, including damaged ones."""
+def last_generation(target: Target) -> int:
+    """Return the number of the last generation that was finished, be it damaged; 0 if there was no sync."""
     try:
         manifest = read_manifest(target)
     except Unsound:
         manifest = None
-    finished = [number for number, folder in _folders(target) if folder.read(MANIFEST) is not None]
-    return max([0, *finished, *(each.number for each in (manifest.generations if manifest else []))])
+    base = base_of(target).generation
+    finished = [number for number, folder in _folders(target, base) if folder.read(MANIFEST) is not None]
+    return max([base, *finished, manifest.last if manifest else 0])
 
 
 def read_generations(target: Target) -> list[Generation]:
@@ -218,7 +289,7 @@ def read_generations(target: Target) -> list[Generation]:
         Unsound: a generation is damaged, and later ones depend on it.
     """
     found, missing = list[Generation](), 0
-    for number, folder in _folders(target):
+    for number, folder in _folders(target, base_of(target).generation):
         changed, manifest = read_changed(folder), read_manifest(folder)
         if changed and manifest and not missing:
             found.append(describe(changed, manifest))
@@ -229,13 +300,23 @@ def read_generations(target: Target) -> list[Generation]:
     return found
 
 
-def _folders(target: Target) -> Iterator[tuple[int, Target]]:
-    """Yield the generation folders in order, tolerating one missing folder."""
-    number = 1
-    while any(
-        folder_of(target, each).read(name) is not None
-        for each in (number, number + 1)
-        for name in (MANIFEST, CHANGED)
-    ):
+def _folders(target: Target, base: int) -> Iterator[tuple[int, Target]]:
+    """Yield the folders of syncs since the base in order, tolerating one missing folder.
+
+    A compacted generation that does not count yet is none of them.
+    """
+    number = base + 1
+    while any(_is_of_sync(target, each) for each in (number, number + 1)):
         yield number, folder_of(target, number)
         number += 1
+
+
+def _is_of_sync(target: Target, number: int) -> bool:
+    folder = folder_of(target, number)
+    if folder.read(CHANGED) is not None:
+        return True
+    try:
+        manifest = read_manifest(folder)
+    except Unsound:
+        return True
+    return manifest is not None and manifest.base.generation != number

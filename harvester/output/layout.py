@@ -21,6 +21,7 @@ PLAN_ROWS_SETTLED = f"{STATE}/plan-settled.ndjson.zst"  # used alternately with 
 COMMITS = f"{STATE}/commits"
 LISTED = f"{STATE}/listed.json"  # in a generation: the header of the listing that the sync compared
 LISTED_ROWS = f"{STATE}/listed.ndjson.zst"
+BASE = f"{STATE}/base.json"  # names the generation at which readers begin, if one is compacted
 CHANGED = f"{STATE}/changed.json"  # in a generation: a summary of its changes
 CHANGES = "changes"
 FAILED = "failed"
@@ -97,7 +98,7 @@ def parse_commit(name: str) -> int | None:
 
 _FEEDS = {part_name(CHANGES, 0, compression) for compression in SUFFIXES}
 _FIXED_NAMES = {
-    MANIFEST, LISTING, PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED, ONTOLOGY, LISTED, LISTED_ROWS, CHANGED,
+    MANIFEST, LISTING, PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED, ONTOLOGY, LISTED, LISTED_ROWS, CHANGED, BASE,
     *_FEEDS,
 }  # fmt: skip
 

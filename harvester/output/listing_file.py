@@ -22,6 +22,7 @@ from harvester.output.manifest import (
     ListingFile,
     Manifest,
     read_manifest,
+    with_generations,
     with_listing,
     write_manifest,
 )
@@ -48,6 +49,11 @@ def in_plan_order(folder: Target, frozen: PlanHeader) -> Iterator[bytes]:
     if order_of(frozen) is plan_order:
         yield from planfile.lines(folder, frozen)
         return
+    yield from sorted_as_planned(folder, frozen)
+
+
+def sorted_as_planned(folder: Target, frozen: PlanHeader) -> Iterator[bytes]:
+    """Do as `in_plan_order` does, also for a plan with settled rows, which stand at their old positions."""
     read = msgspec.json.Decoder(PlanRow).decode
     with sorter() as by_order:
         for line in planfile.lines(folder, frozen):
@@ -139,10 +145,16 @@ def mend_listing(target: Target, manifest: Manifest, frozen: PlanHeader | None) 
 
 
 def mend_listings(target: Target, manifest: Manifest) -> Manifest:
-    """Do as `mend_listing` does for an export and its last generation. Return the export's manifest."""
-    manifest = mend_listing(target, manifest, planfile.read_header(target))
+    """Do as `mend_listing` does for the base and the last generation. Return the export's manifest."""
+    folder = folder_of(target, manifest.base.generation)
+    own = manifest if folder is target else read_manifest(folder)
+    if own is not None:
+        own = mend_listing(folder, own, planfile.read_header(folder))
+        if own.listing != manifest.listing:
+            manifest = with_generations(own, manifest.generations)
+            write_manifest(target, manifest)
     if manifest.generations:
-        folder = folder_of(target, len(manifest.generations))
+        folder = folder_of(target, manifest.last)
         if own := read_manifest(folder):
             mend_listing(folder, own, planfile.read_header(folder, LISTED))
     return manifest

@@ -43,6 +43,26 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         check_keys("counts", self.counts, _COUNTED, all_of_them=True)
 
 
+class Former(msgspec.Struct, frozen=True, kw_only=True):
+    """Generations that a compaction has replaced, `first` to `last`. `harvester` is the version of them."""
+
+    first: Count
+    last: Count
+    harvester: str
+
+
+class Base(msgspec.Struct, frozen=True, kw_only=True):
+    """The generation at which readers begin. Number 0 is the export itself, if it was never compacted.
+
+    `former` are the generations that it replaces. `kept_names` is true if some of their records were made
+    with an ontology that is not the base's.
+    """
+
+    generation: Count = 0
+    former: list[Former] = []
+    kept_names: bool = False
+
+
 class ListingFile(PlainFile, frozen=True, kw_only=True):
     """The file of the listing, see `harvester.output.listing_file`. `rows` is its number of lines."""
 
@@ -75,7 +95,9 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     of the project's ontology at that time (None if it was not available). `counts` are label rows: ``listed``
     = ``harvested + unlabelled + filtered + failed``. `notes` counts the notes about harvested rows by kind.
     `parts` are in plan order. `drift` is None if the project was not listed again after the harvest.
-    `generations` are the syncs since then; the other fields stay as the export wrote them.
+    `base` is the generation that all these fields describe, and whose folder has the files: the export
+    itself, or a compacted generation. `generations` are the syncs since then; the other fields stay as they
+    were written with the base.
 
     `digest` is equal for every run with the same result. It therefore leaves out what differs between such
     runs: `run` (times, requests), the files of failed rows (attempts, trace ids), `notes` (a row may be
@@ -97,14 +119,29 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     parts: list[PartFile]
     listing: ListingFile | None
     run: RunFacts
+    base: Base = Base()
     generations: list[Generation] = []
     digest: str = ""
 
     def __post_init__(self) -> None:
         check_keys("counts", self.counts, _COUNTED, all_of_them=True)
         check_keys("records", self.records, KINDS)
-        if [one.number for one in self.generations] != list(range(1, len(self.generations) + 1)):
-            raise ValueError("the generations are not numbered from 1 without a gap")
+        if [one.number for one in self.generations] != list(self.numbers)[1:]:
+            raise ValueError("the generations are not numbered from the base on without a gap")
+
+    @property
+    def last(self) -> int:
+        """The number of the last generation."""
+        return self.base.generation + len(self.generations)
+
+    @property
+    def numbers(self) -> range:
+        """The numbers of all generations that count, from the base on."""
+        return range(self.base.generation, self.last + 1)
+
+    def generation(self, number: int) -> Generation | None:
+        """Return the entry of a generation, None for the base."""
+        return self.generations[number - self.base.generation - 1] if number > self.base.generation else None
 
 
 def build_manifest(
@@ -147,6 +184,11 @@ def with_listing(manifest: Manifest, listing: ListingFile) -> Manifest:
 def with_generations(manifest: Manifest, generations: Iterable[Generation]) -> Manifest:
     """Return the manifest with these generations."""
     return _sealed(msgspec.structs.replace(manifest, generations=list(generations)))
+
+
+def with_base(manifest: Manifest, base: Base) -> Manifest:
+    """Return the manifest as that of a compacted generation."""
+    return _sealed(msgspec.structs.replace(manifest, base=base))
 
 
 def count_rows(commits: Iterable[Commit]) -> dict[str, int]:

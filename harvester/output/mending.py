@@ -5,7 +5,8 @@ What is lost is made again where a digest that was recorded elsewhere proves tha
 - the rows of the plan, from the listing. The manifest names the digest of the plan;
 - the frozen listing of the last generation, from its listing. ``changed.json`` names its digest;
 - an ontology, from another generation that has the same one. The manifest names its sha256;
-- ``changed.json``, from the generation's entry in the manifest.
+- ``changed.json``, from the generation's entry in the manifest;
+- ``base.json``, from the manifest.
 
 The listing is itself derived from plan and frozen listing, see `harvester.output.listing_file`. Nothing else
 says what is in a change feed. What is left is harvested again, see `harvester.run.Run`.
@@ -19,7 +20,15 @@ from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output import planfile
 from harvester.output.export_spec import ExportSpec, differs
-from harvester.output.generations import Changed, folder_of, read_changed, read_listing, write_changed
+from harvester.output.generations import (
+    Changed,
+    folder_of,
+    read_base,
+    read_changed,
+    read_listing,
+    write_base,
+    write_changed,
+)
 from harvester.output.layout import LISTED, LISTED_ROWS, LISTING, ONTOLOGY, generation_folder
 from harvester.output.lines import read_lines
 from harvester.output.manifest import Generation, Manifest, read_manifest
@@ -48,18 +57,21 @@ def mend_state(target: Target, spec: ExportSpec) -> None:
     held = spec_in(manifest)
     if held.project.hash != spec.project.hash or differs(held, spec):
         return
-    for number, (folder, listed) in enumerate(_ontologies(target, manifest)):
+    for number, (folder, listed) in zip(manifest.numbers, _ontologies(target, manifest), strict=True):
         lost = describe_ontology(folder.read(ONTOLOGY)) != listed
         if lost and (found := find_ontology(target, manifest, number)) is not None:
             folder.put(ONTOLOGY, found)
-    header = read_header(target)
-    if (header is None or not planfile.intact(target, header)) and plan_in_listing(target, manifest):
-        planfile.freeze(target, _listed(target), spec, target.read(ONTOLOGY), known={manifest.plan})
+    folder = folder_of(target, manifest.base.generation)
+    header = read_header(folder)
+    if (header is None or not planfile.intact(folder, header)) and plan_in_listing(folder, manifest):
+        planfile.freeze(folder, _listed(folder), spec, folder.read(ONTOLOGY), known={manifest.plan})
+    if manifest.base.generation and read_base(target) != manifest.base:
+        write_base(target, manifest.base)
     for generation in manifest.generations:
         folder = folder_of(target, generation.number)
         if read_changed(folder) is None:
             write_changed(folder, _changed(folder, generation))
-    folder = folder_of(target, len(manifest.generations))
+    folder = folder_of(target, manifest.last)
     if manifest.generations and read_listing(folder) is None and frozen_in_listing(folder, spec):
         rows = sorted_lines(rows_of(_listed(folder)), label_order)
         planfile.freeze(folder, rows, spec, rows_file=LISTED_ROWS, header_file=LISTED)
@@ -78,7 +90,7 @@ def check_mended(target: Target, manifest: Manifest) -> None:
         lost = [
             file.name for file in generation.feed if not (file.name in there and same_bytes(folder, file))
         ]
-        if generation.number == len(manifest.generations) and read_listing(folder) is None:
+        if generation.number == manifest.last and read_listing(folder) is None:
             lost.append(LISTED)
         if lost:
             where = generation_folder(generation.number)
@@ -86,20 +98,19 @@ def check_mended(target: Target, manifest: Manifest) -> None:
 
 
 def find_ontology(target: Target, manifest: Manifest, generation: int) -> bytes | None:
-    """Return the ontology of a generation (0: of the export) from any folder that has it, or None."""
-    all_of_them = list(_ontologies(target, manifest))
-    listed = all_of_them[generation][1]
-    for folder, _ in all_of_them:
+    """Return the ontology of a generation from any folder that has it, or None."""
+    listed = (manifest.generation(generation) or manifest).ontology
+    for folder, _ in _ontologies(target, manifest):
         found = folder.read(ONTOLOGY)
         if describe_ontology(found) == listed:
             return found
     return None
 
 
-def plan_in_listing(target: Target, manifest: Manifest) -> bool:
-    """Return whether the listing holds the very rows of the plan that the manifest names."""
+def plan_in_listing(folder: Target, manifest: Manifest) -> bool:
+    """Return whether the listing of the base, in `folder`, holds the very rows of the manifest's plan."""
     try:
-        found = describe_rows(_listed(target), spec_in(manifest), target.read(ONTOLOGY))
+        found = describe_rows(_listed(folder), spec_in(manifest), folder.read(ONTOLOGY))
     except Unsound:
         return False
     return found.digest == manifest.plan
@@ -153,10 +164,9 @@ def _changed(folder: Target, generation: Generation) -> Changed:
 
 
 def _ontologies(target: Target, manifest: Manifest) -> Iterator[tuple[Target, planfile.PlainFile | None]]:
-    """Yield the folder of the export and those of all generations, with the description of their ontology."""
-    yield target, manifest.ontology
-    for generation in manifest.generations:
-        yield folder_of(target, generation.number), generation.ontology
+    """Yield the folders of all generations, with the description of their ontology."""
+    for number in manifest.numbers:
+        yield folder_of(target, number), (manifest.generation(number) or manifest).ontology
 
 
 def spec_in(manifest: Manifest) -> ExportSpec:

@@ -135,6 +135,9 @@ class ObjectStoreTarget:
         self._lease.assure()
         self._objects.delete(key)
 
+    def prune(self, folder: str) -> None:
+        pass  # there are no directories
+
     def leftovers(self) -> list[str]:
         return []
 

@@ -131,7 +131,8 @@ def is_free_for(target: Target, header: PlanHeader, spec: ExportSpec) -> bool:
         return False
     data = target.read(MANIFEST)
     try:
-        return data is None or not msgspec.json.decode(data, type=_Recorded).generations
+        recorded = msgspec.json.decode(data, type=_Recorded) if data is not None else None
+        return recorded is None or not (recorded.generations or recorded.base.generation)
     except (ValueError, RecursionError):
         return False
 
@@ -282,9 +283,14 @@ class _Version(msgspec.Struct):
     version: int
 
 
+class _RecordedBase(msgspec.Struct, frozen=True):
+    generation: int = 0
+
+
 class _Recorded(msgspec.Struct):
     plan: str
     generations: list[msgspec.Raw] = []
+    base: _RecordedBase = _RecordedBase()
 
 
 def _write_rows(

@@ -87,6 +87,9 @@ class Target(Files, Protocol):
     def delete(self, name: str) -> None:
         """Delete a file durably. Does nothing if it does not exist."""
 
+    def prune(self, folder: str) -> None:
+        """Delete a folder with the layout of an export and those in it, if they are empty. Never raises."""
+
     def leftovers(self) -> list[str]:
         """Return the drafts, of files in the layout, that processes left when they died."""
 
@@ -263,6 +266,10 @@ class LocalTarget:
                     self._files.sync_directory(path.parent, opened)
             except FileNotFoundError:
                 return
+
+    def prune(self, folder: str) -> None:
+        for below in (COMMITS, STATE, ""):
+            self._folders.remove_empty(self._below("/".join(filter(None, (folder, below)))))
 
     def leftovers(self) -> list[str]:
         found = []

@@ -10,8 +10,17 @@ from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, parse_commit_record
-from harvester.output.generations import describe, folder_of, read_changed, read_listing
+from harvester.output.generations import (
+    base_of,
+    describe,
+    files_before_base,
+    folder_of,
+    read_base,
+    read_changed,
+    read_listing,
+)
 from harvester.output.layout import (
+    BASE,
     CHANGED,
     COMMITS,
     FAILED,
@@ -31,12 +40,14 @@ from harvester.output.layout import (
 from harvester.output.lines import check_file
 from harvester.output.listing_file import differs, in_plan_order, is_sound
 from harvester.output.manifest import (
+    Base,
     Manifest,
     count_notes,
     count_records,
     count_rows,
     list_files,
     read_manifest,
+    with_generations,
 )
 from harvester.output.mending import (
     NEW_EXPORT,
@@ -49,7 +60,7 @@ from harvester.output.planfile import PlanHeader, intact, read_header, read_onto
 from harvester.output.planfile import slices as plan_slices
 from harvester.output.target import Target
 
-Remedy = Literal["sync", "export", "new export", "conversion", "media"]
+Remedy = Literal["sync", "compact", "export", "new export", "conversion", "media"]
 _PLAN_FILES = (PLAN, PLAN_ROWS, PLAN_ROWS_SETTLED)
 
 
@@ -90,6 +101,8 @@ class Report(msgspec.Struct):
             return "run harvester media with --recheck to repair it"
         if any(problem.remedy == "export" for problem in self.problems):
             return "run its export again to repair it"
+        if any(problem.remedy == "compact" for problem in self.problems):
+            return "compact it again to finish it"
         return "sync it again to finish it"
 
 
@@ -104,17 +117,41 @@ def verify(target: Target) -> Report:
     """
     if target.read(MANIFEST) is None and not target.names(STATE):
         raise BadInput(f"{one_line(target.name)} holds no export")
-    found = list(_of_export(target))
-    found += _of_listing(target, read_header(target), compare=not found)
+    base = base_of(target)
+    folder = folder_of(target, base.generation)
+    found = list(_of_base(target, folder, base.generation))
+    found += _of_listing(folder, read_header(folder), compare=not found)
+    if base.generation:
+        where = generation_folder(base.generation)
+        found = [msgspec.structs.replace(problem, name=f"{where}/{problem.name}") for problem in found]
+        found = [*_of_compacted(target, folder, base), *found]
     return Report([*found, *_of_generations(target)])
 
 
-def _of_export(target: Target) -> Iterator[Problem]:
-    """Yield the problems of the export itself, except those of its listing."""
+def _of_base(target: Target, folder: Target, number: int) -> Iterator[Problem]:
+    """Yield the problems of the base of `target`, in `folder`, except those of its listing."""
     manifest, _ = _manifest(target)
-    for problem in _problems(target):
-        lost = problem.name in _PLAN_FILES and not (manifest and plan_in_listing(target, manifest))
-        yield _if_changed(problem, "project") if lost else _of_ontology(problem, target, manifest, 0)
+    for problem in _problems(folder):
+        lost = problem.name in _PLAN_FILES and not (manifest and plan_in_listing(folder, manifest))
+        yield _if_changed(problem, "project") if lost else _of_ontology(problem, target, manifest, number)
+
+
+def _of_compacted(target: Target, folder: Target, base: Base) -> Iterator[Problem]:
+    """Yield the problems of what an export has outside of its generations, if it was compacted."""
+    for name in target.leftovers():
+        yield Problem(name, "left over from a run that was killed")
+    manifest, problem = _manifest(target)
+    own, _ = _manifest(folder)
+    if problem:
+        yield problem
+    elif manifest and own and with_generations(own, manifest.generations) != manifest:
+        yield Problem(MANIFEST, "it is not what the compacted generation says")
+    named = read_base(target)
+    is_next = named is not None and manifest is not None and named.generation == manifest.last + 1
+    if named != base and not is_next:  # it is written before the manifest, see `_of_generations`
+        yield Problem(BASE, "missing or damaged")
+    if left := files_before_base(target, base, base.generation - 1):
+        yield Problem(left[0], "left over from a compaction that did not finish", remedy="compact")
 
 
 def _of_ontology(problem: Problem, target: Target, manifest: Manifest | None, generation: int) -> Problem:
@@ -150,21 +187,24 @@ def _of_generations(target: Target) -> Iterator[Problem]:
     generations = manifest.generations
     for generation in generations:
         folder, where = folder_of(target, generation.number), generation_folder(generation.number)
-        last = generation.number == len(generations)
+        last = generation.number == manifest.last
         found = [*_problems(folder), *_of_generation(folder, manifest, generation.number)]
         if last:
             found += _of_listing(folder, read_listing(folder), compare=not found)
         for problem in found:
             problem = _of_ontology(problem, target, manifest, generation.number)
             yield msgspec.structs.replace(problem, name=f"{where}/{problem.name}")
-    begun = len(generations) + 1
-    if folder_of(target, begun).read(LISTED) is not None:
-        yield Problem(generation_folder(begun), "a sync is not finished: run it again", remedy="sync")
+    begun, where = folder_of(target, manifest.last + 1), generation_folder(manifest.last + 1)
+    if begun.read(LISTED) is not None:
+        yield Problem(where, "a sync is not finished: run it again", remedy="sync")
+    elif begun.read(PLAN) is not None:
+        yield Problem(where, "a compaction is not finished: run it again", remedy="compact")
 
 
 def _of_generation(folder: Target, whole: Manifest, number: int) -> Iterator[Problem]:
     """Yield the problems of a generation that are not about its parts. `whole` is the export's manifest."""
-    named, last = whole.generations[number - 1], number == len(whole.generations)
+    named, last = whole.generation(number), number == whole.last
+    assert named is not None
     changed = read_changed(folder)
     manifest, _ = _manifest(folder)
     if changed is None:

@@ -83,7 +83,8 @@ class OntologyChange(msgspec.Struct, frozen=True, kw_only=True):
         nodes = "; ".join(map(str, self.nodes)) + (f" and {self.more:,} more" if self.more else "")
         rows = "all rows" if self.rows is None else f"{self.rows:,} row{'s' if self.rows != 1 else ''}"
         fate = "left as they are" if self.kept else "fetched again"
-        return f"{nodes}: {rows} {fate}" + (f", as {self.why}" if self.why else "")
+        nodes = f"{nodes}: " if nodes else ""
+        return f"{nodes}{rows} {fate}" + (f", as {self.why}" if self.why else "")
 
 
 class Step(NamedTuple):

@@ -46,7 +46,7 @@ def measure(target: Target) -> Numbers:
 
 def _measured(target: Target, manifest: Manifest) -> Numbers:
     generations: list[Generation] = []
-    for number in range(len(manifest.generations) + 1):
+    for number in manifest.numbers:
         folder = folder_of(target, number)
         generations.append((folder, own_manifest(folder, manifest, number)))
         _check_sizes(*generations[-1])
@@ -78,8 +78,8 @@ def _measured(target: Target, manifest: Manifest) -> Numbers:
 def _history(manifest: Manifest, generations: list[Generation]) -> list[HistoryEntry]:
     changes = [{}, *(synced.changes for synced in manifest.generations)]
     return [
-        HistoryEntry(number, own.run.get("ended_at"), changes[number])
-        for number, (_, own) in enumerate(generations)
+        HistoryEntry(number, own.run.get("ended_at"), changed)
+        for number, (_, own), changed in zip(manifest.numbers, generations, changes, strict=True)
     ]
 
 
@@ -89,7 +89,7 @@ def _labels(target: Target, manifest: Manifest, generations: list[Generation]) -
     emit: tuple[str, ...] = manifest.options.kinds
     wanted = {kind: tally for kind, tally in tallies.items() if kind in emit}
     with void_rows(target, manifest) as void:
-        for number, (folder, own) in enumerate(generations):
+        for number, (folder, own) in zip(manifest.numbers, generations, strict=True):
             is_void = partial(void.holds, generation=number) if manifest.generations else None
             for file in own.parts:
                 if (tally := wanted.get(file.kind)) is not None:

@@ -155,7 +155,7 @@ def test_tables_count_every_object(
 def test_live_objects_are_read_by_named_columns(large: Path) -> None:
     """The query of docs/sync.md, over a part with late odd values."""
     (large / "out" / "changes-00000.ndjson").write_text("")
-    (large / "out" / "manifest.json").write_text('{"generations": []}')
+    (large / "out" / "manifest.json").write_text('{"base": {"generation": 0}, "generations": []}')
     query = page("sync.md").split("-- live objects\n")[1].split(";")[0]
     columns = "label_hash, branch_name, frame, name, object, attributes, data_title, space_id, object_hash"
     script = (

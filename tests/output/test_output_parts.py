@@ -221,7 +221,8 @@ def test_the_manifest_says_what_there_is(target: LocalTarget, tmp_path: Path) ->
     manifest = json.loads((tmp_path / "out" / "manifest.json").read_bytes())
     assert list(manifest) == [
         "format", "harvester", "sdk", "project", "selection", "options", "plan", "ontology",
-        "counts", "records", "notes", "drift", "parts", "listing", "run", "generations", "digest",
+        "counts", "records", "notes", "drift", "parts", "listing", "run", "base", "generations",
+        "digest",
     ]  # fmt: skip
     assert manifest["counts"] == {"listed": 8, "harvested": 4, "unlabelled": 2, "filtered": 1, "failed": 1}
     assert manifest["records"] == {

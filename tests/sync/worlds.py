@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self, cast
 
+from harvester.compaction import CompactSummary, compact_target
 from harvester.encord.label_rows import options_for
 from harvester.encord.listing import Spool
 from harvester.encord.project import ProjectInfo
@@ -94,6 +95,12 @@ class LiveWorld(FakeProject):
         job = Job(self.project, spec.selection, spec.format, LIMITS)
         return await sync(cast(Session, self), job, store, observer, **options)
 
+    async def compact(
+        self, target: Path, *, disk: FileSystem | None = None, **options: Any
+    ) -> CompactSummary:
+        store, observer = LocalTarget(target, files=disk), _observer(options)
+        return await compact_target(store, observer)
+
     # -- changes ------------------------------------------------------------------------------------
 
     def labels(self) -> list[str]:
@@ -149,8 +156,9 @@ def live(target: Path, **options: Any) -> list[str]:
 
 def listing(target: Path) -> bytes:
     """What was listed last, as it stands on disk: that of the last sync, if there was one."""
-    generations = json.loads((target / "manifest.json").read_bytes())["generations"]
-    folder = target / "generations" / f"{len(generations):05}" if generations else target
+    manifest = json.loads((target / "manifest.json").read_bytes())
+    last = manifest["base"]["generation"] + len(manifest["generations"])
+    folder = target / "generations" / f"{last:05}" if last else target
     return (folder / "listing.ndjson.zst").read_bytes()
 
 

@@ -1,0 +1,139 @@
+"""SIGKILL at random moments of `harvester compact`, again and again: `python -m tests.crash.compacttest`.
+
+Copies of one synced export are compacted. Each must end with the bytes of one that was never killed, and
+leave no file behind.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+
+from tests.forked import HARVESTER
+from tests.sync.worlds import LiveWorld, contents
+
+ROWS, SYNCS = 600, 6
+LOOK = 0.002  # seconds between two looks at the lock
+
+
+async def prepare(target: Path, seed: int) -> None:
+    """Make the export, with failed rows."""
+    world, rng = LiveWorld(ROWS, seed=seed), random.Random(seed)
+    world.broken = set(world.labels()[:2])
+    await world.export(target)
+    for _ in range(SYNCS):
+        world.change_at_random(rng)
+        world.world.edit(rows=rng.sample(world.labels(), 100))
+        await world.sync(target)
+
+
+class Killer:
+    """Compacts copies of `start`, killed at moments that `seed` chooses. `moments` counts what they hit."""
+
+    def __init__(self, start: Path, seed: int) -> None:
+        self.start = start
+        self.rng = random.Random(seed)
+        self.moments = Counter[str]()
+        self.compactions = 0
+        self.wrong: list[str] = []
+        undisturbed = self._copy("undisturbed")
+        done = subprocess.run(
+            [HARVESTER, "compact", str(undisturbed), "--quiet", "--json"], capture_output=True, check=True
+        )
+        self.seconds: float = json.loads(done.stdout)["seconds"]
+        self.expected = self._files(undisturbed)
+
+    def kill(self, kills: int) -> None:
+        """Compact copies until that many kills are done and the last one is complete."""
+        while self.moments.total() < kills:
+            out = self._copy(str(self.compactions))
+            self._compact(out, kills)
+            self.compactions += 1
+            found = self._files(out)
+            names = {name for name in {*found, *self.expected} if found.get(name) != self.expected.get(name)}
+            self.wrong += [f"{out}: {', '.join(sorted(names))}"] if names else []
+            shutil.rmtree(out)
+
+    def _compact(self, out: Path, kills: int) -> None:
+        while True:
+            running = self._run(out)
+            if self.moments.total() < kills and self.rng.random() < 0.8:
+                self._wait_for_lock(out, running)
+                with suppress(subprocess.TimeoutExpired):
+                    assert running.wait(self.rng.uniform(0, self.seconds)) == 0
+                    return
+                running.send_signal(signal.SIGKILL)
+                if running.wait() == -signal.SIGKILL:
+                    self.moments[self._found_at(out)] += 1
+                    continue
+            assert running.wait(120) == 0, "a compaction that nobody killed did not end well"
+            return
+
+    def _found_at(self, out: Path) -> str:
+        folder = out / "generations" / f"{SYNCS + 1:05}"
+        if not (folder / ".harvester" / "plan.json").exists():
+            return "reading or planning"
+        if not (out / ".harvester" / "base.json").exists():
+            return "writing parts"
+        return "leaving" if not (out / "objects-00000.ndjson").exists() else "switching or deleting"
+
+    def _copy(self, name: str) -> Path:
+        out = self.start.with_name(name)
+        shutil.copytree(self.start, out)
+        return out
+
+    def _run(self, out: Path) -> "subprocess.Popen[bytes]":
+        (out / ".harvester" / "lock").unlink(missing_ok=True)
+        return subprocess.Popen([HARVESTER, "compact", str(out), "--quiet"])
+
+    def _wait_for_lock(self, out: Path, running: "subprocess.Popen[bytes]") -> None:
+        while not (out / ".harvester" / "lock").exists():
+            with suppress(subprocess.TimeoutExpired):
+                running.wait(LOOK)
+                return
+
+    def _files(self, out: Path) -> dict[str, bytes]:
+        found = contents(out)
+        found.pop(".harvester/lock", None)
+        folders = [path for path in out.rglob("*") if path.is_dir() and not any(path.iterdir())]
+        return found | {f"{path.relative_to(out)}/": b"an empty folder" for path in folders}
+
+
+def run(kills: int, seed: int) -> Killer:
+    """Do that many kills, and return what came of them."""
+    with tempfile.TemporaryDirectory(prefix="compacttest-") as directory:
+        start = Path(directory) / "start"
+        anyio.run(prepare, start, seed)
+        killer = Killer(start, seed)
+        killer.kill(kills)
+        return killer
+
+
+def main() -> int:
+    """Print what came of it; exit 1 where bytes differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    given = parser.parse_args()
+    killer = run(given.kills, given.seed)
+    hit = ", ".join(f"{number} {name}" for name, number in sorted(killer.moments.items()))
+    print(
+        f"{killer.moments.total()} kills, {killer.compactions} compactions, {len(killer.wrong)} different\n"
+        f"  killed while: {hit}\n  seed {given.seed}"
+    )
+    for wrong in killer.wrong:
+        print(f"  {wrong}")
+    return 1 if killer.wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
