@@ -90,7 +90,8 @@ class Coco:
             coco_files(output, export.manifest.project.title, categories.categories) as files,
             given_media(options.media) as media,
         ):
-            writer = CocoWriter(annotator, images, videos, files, CocoMedia(media, output, counts))
+            given = None if media is None else CocoMedia(media, output, counts)
+            writer = CocoWriter(annotator, images, videos, files, given)
             division = write_images(writer, self.kinds, choice, export, options, counts)
             for split in division.names or (None,):
                 files.of(split, "")  # with its categories, even if it has no images
@@ -149,19 +150,17 @@ class MadeCoco(msgspec.Struct, gc=False):
 class CocoMedia:
     """The files of images, which stand where file names point. What has no file is counted."""
 
-    def __init__(self, media: MediaFiles | None, output: Output, counts: Counts) -> None:
+    def __init__(self, media: MediaFiles, output: Output, counts: Counts) -> None:
         self._media = media
         self._output = output
         self._counts = counts
 
     def of(self, picture: Picture) -> ImageFile | None:
-        """Return the file of an image; None if it is not there, or not asked for."""
-        return None if self._media is None else self._media.of(picture)
+        """Return the file of an image, None if it is not there."""
+        return self._media.of(picture)
 
     def place(self, file: ImageFile | None, name: str) -> None:
         """Give the data set a file. On a further branch it is there already."""
-        if self._media is None:
-            return
         if file is None:
             self._counts.remark("no_media")
         elif not (self._output.directory / name).exists():
@@ -179,7 +178,12 @@ class CocoWriter:
     """Writes images, as `harvester.datasets.image_sets.ImageFormat` says."""
 
     def __init__(
-        self, annotator: Annotator, images: CocoIds, videos: CocoIds, files: CocoFiles, media: "CocoMedia"
+        self,
+        annotator: Annotator,
+        images: CocoIds,
+        videos: CocoIds,
+        files: CocoFiles,
+        media: CocoMedia | None = None,
     ) -> None:
         self._annotator = annotator
         self._images = images
@@ -199,7 +203,7 @@ class CocoWriter:
         if not (width and height):
             raise NoPicture("no_size")
         unit = picture.unit
-        file = self._media.of(picture)
+        file = None if self._media is None else self._media.of(picture)
         image = CocoImage(
             self._images.look_up(picture.name), named_as(picture, file), width, height, unit.data_hash,
             unit.label_hash or None, unit.file_name or unit.data_title,
@@ -214,7 +218,8 @@ class CocoWriter:
             image.frame_index = image.frame_id = picture.frame
             image.video_id = self._video(file, picture, image)
         self._images.take(picture.name, image.id)
-        self._media.place(made.file, image.file_name)
+        if self._media is not None:
+            self._media.place(made.file, image.file_name)
         file.add_image(_encode(image))
         file.add_annotations(made.annotations)
 
