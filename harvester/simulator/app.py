@@ -68,9 +68,9 @@ class App:
         stats.by_kind[call.kind] += 1
         if call.mutates:
             stats.mutations += 1
-        turned_away = self._injector.turned_away(call)
-        if turned_away is not None:
-            return turned_away
+        refused = self._injector.refusal_of(call)
+        if refused is not None:
+            return refused
         delay = self._injector.delay(call)
         if delay and not await delivery.patience(delay, self._site.other_faults):
             return Answer(503, [], strike="closed")
@@ -96,7 +96,9 @@ class App:
                 raise Refusal("AUTHENTICATION_ERROR")
             if faults.revoked:
                 raise Refusal("AUTHENTICATION_ERROR")
-            if faults.clock_ahead and not self._site.doorman.is_in_time(call.request, self._site.clock()):
+            if faults.clock_ahead and not self._site.authenticator.is_in_time(
+                call.request, self._site.clock()
+            ):
                 raise Refusal("AUTHENTICATION_ERROR", "the signature is too old, or of the future")
             answer = call.answer()
         except Refusal as refusal:

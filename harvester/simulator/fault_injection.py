@@ -34,13 +34,13 @@ class FaultInjector:
         """Seconds since the faults were set."""
         return asyncio.get_running_loop().time() - self._site.faults_since
 
-    def turned_away(self, call: Call) -> Answer | None:
+    def refusal_of(self, call: Call) -> Answer | None:
         """Return the answer to a request that an outage or a rate limit refuses, else None."""
         site, faults, now = self._site, self._site.faults, self._now
         if faults.down or any(start <= now < end for start, end in faults.outages):
             site.stats.in_outage += 1
             return self.plain(503) if faults.outage_as == "503" else Answer(503, [b""], strike="closed")
-        if site.gate_since + ON_ITS_WAY <= now < site.gate_until:
+        if site.pause_since + ON_ITS_WAY <= now < site.pause_until:
             site.stats.in_retry_after += 1
         full = faults.max_in_flight is not None and site.stats.in_flight > faults.max_in_flight
         wait = 1.0 if full else site.limiter.admit(now)
@@ -62,18 +62,18 @@ class FaultInjector:
         site, now = self._site, self._now
         headers, seconds = retry_after(site.faults, wait)
         if seconds:
-            if now >= site.gate_until:
-                site.gate_since = now
-            site.gate_until = max(site.gate_until, now + seconds)
+            if now >= site.pause_until:
+                site.pause_since = now
+            site.pause_until = max(site.pause_until, now + seconds)
         return headers
 
     def delay(self, call: Call) -> float:
         """Return the seconds until the answer starts. Other faults end the wait."""
         faults, site = self._site.faults, self._site
         if faults.hold_after is not None and call.kind == "labelrow/GET":
-            if site.rows_let_by >= faults.hold_after:
+            if site.rows_admitted >= faults.hold_after:
                 return math.inf
-            site.rows_let_by += call.rows
+            site.rows_admitted += call.rows
         delay = faults.latency + faults.latency_per_row * call.rows
         if faults.jitter:
             delay += faults.jitter * site.random.random()

@@ -24,7 +24,7 @@ _LABEL = "encord-sig="
 _TOLERANCE = timedelta(minutes=5)
 
 
-class Doorman:
+class Authenticator:
     """Verifies requests by the users' keys and tokens."""
 
     def __init__(self, identity: Identity) -> None:

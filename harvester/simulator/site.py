@@ -15,7 +15,7 @@ from harvester.simulator.faults import HOSTILE_TITLES, BundleTrouble, Faults, Ro
 from harvester.simulator.limiter import Limiter
 from harvester.simulator.messages import Refusal
 from harvester.simulator.projects import Project, Projects
-from harvester.simulator.signatures import Doorman
+from harvester.simulator.signatures import Authenticator
 from harvester.simulator.stats import Stats
 from harvester.simulator.storage.file_faults import FileFaults
 from harvester.simulator.storage.items import Items
@@ -27,7 +27,7 @@ class Site:
 
     def __init__(self, world: World, identity: Identity, faults: Faults) -> None:
         self.world = world
-        self.doorman = Doorman(identity)
+        self.authenticator = Authenticator(identity)
         self.stats = Stats()
         self.projects = Projects(world.project())
         self.items = Items(world.store)
@@ -54,7 +54,7 @@ class Site:
             raise ValueError("a project of one branch lists no row on another")
         self.faults = faults
         self.faults_since = now
-        self.rows_let_by = 0
+        self.rows_admitted = 0
         self.other_faults.set()
         self.other_faults = asyncio.Event()
         self.limiter = Limiter(faults)
@@ -62,7 +62,7 @@ class Site:
         self.file_faults = FileFaults(faults)
         self.random = random.Random(faults.seed)
         # Retry-After: clients should send nothing between the two, in seconds since the faults were set.
-        self.gate_since = self.gate_until = 0.0
+        self.pause_since = self.pause_until = 0.0
         self._turns: dict[str, int] = {}
         self._row_troubles = self._by_hash(faults.rows)
         self.troubles_listed = faults.plays("surrogates")

@@ -55,7 +55,7 @@ class V1Call:
         return len(uid) if isinstance(uid, list) else int(isinstance(uid, str))
 
     def authentic(self) -> bool:
-        return self._site.doorman.knows_v1(self.request)
+        return self._site.authenticator.knows_v1(self.request)
 
     def error(self, code: str, payload: object = None) -> Answer:
         return error(code, payload)

@@ -70,7 +70,7 @@ class V2Call:
         return 0
 
     def authentic(self) -> bool:
-        return self._site.doorman.knows_v2(self.request)
+        return self._site.authenticator.knows_v2(self.request)
 
     def error(self, code: str, payload: object = None) -> Answer:
         return error(code, payload)
