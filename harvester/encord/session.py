@@ -24,7 +24,7 @@ from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
 from harvester.encord.sdk_version import unknown_sdk
-from harvester.encord.storage import StorageItem, items_of
+from harvester.encord.storage import StorageItem, children_of, items_of, scene_links
 from harvester.encord.wording import Route
 from harvester.errors import (
     BadInput,
@@ -215,6 +215,14 @@ class Session:
             CredentialsRefused, BadInput: one of them does not exist or may not be read.
         """
         return self._ask("get_storage_items", lambda: items_of(self._transport.api, uuids))
+
+    def storage_children(self, item: StorageItem) -> list[StorageItem]:
+        """Return the items that an item is made of, as `storage_items` does."""
+        return self._ask("get_child_items", lambda: children_of(self._transport.api, item))
+
+    def scene_links(self, uuid: str) -> dict[str, str]:
+        """Return the signed URLs of a scene's files, by the address that each has in the scene."""
+        return self._ask("read_scene", lambda: scene_links(self._transport.api, uuid))
 
     def close(self) -> None:
         """Close the connections."""

@@ -57,9 +57,11 @@ def start_of(status: int, headers: Mapping[str, str], *, asked_from: int) -> Fil
 def check_content(data: bytes, headers: Mapping[str, str], mime_type: str | None, path: str) -> None:
     """Raise SkipRow if the answer is an HTML page, and the file is not: an error page, or a login page.
 
-    `data` are the first bytes of the file.
+    `data` are the first bytes of the file. If nothing says what the file is, it may be a page.
     """
+    unknown = mime_type is None and path.endswith(".bin")
     is_text = path.endswith((".html", ".htm", ".xhtml", ".txt")) or (mime_type or "").startswith("text/")
+    is_text = is_text or unknown
     sent = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not is_text and (sent == "text/html" or _HTML.match(data)):
         raise SkipRow("the store sends a web page instead of the file")

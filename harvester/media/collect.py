@@ -4,6 +4,7 @@ import os
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import one_line
+from harvester.media.extracting import extract_frames
 from harvester.media.fetching import Fetching
 from harvester.media.index import (
     MEDIA_FAILED,
@@ -64,10 +66,13 @@ async def collect(
     ):
         pieces = IndexPieces(job.folder)
         await in_thread(_take_stock, job, wanted, pieces)
-        counters.files, counters.bytes_there = wanted.files, 0
+        counters.files = wanted.files
         fetching = Fetching(session, project, job, observer, wanted, pieces)
         try:
             await stopping.cut_short(fetching.run, grace=_GRACE)
+            if job.options.frames is not None:
+                frames = partial(extract_frames, job.folder, job.options, wanted, pieces, counters)
+                await stopping.cut_short(frames, grace=_GRACE)
         finally:
             with anyio.CancelScope(shield=True):
                 await in_thread(fetching.put_down)
@@ -138,7 +143,7 @@ def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None
     for stored in (*read_removed(folder), *pieces.read()):
         wanted.store(stored)
     if isinstance(folder, LocalTarget):
-        for path in wanted.paths():
+        for path in (*wanted.frames(), *wanted.paths()):
             _look_at(folder, wanted, path, recheck=job.options.recheck)
 
 

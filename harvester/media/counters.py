@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class MediaCounters:
     """Files: `files` are wanted, `there` were there before, `fetched` arrived in this run, `failed` did not.
 
-    `received` are the bytes that arrived, `bytes_there` those of files that were there. `requests` are those
-    for files, `refused` those that a store's rate limit refused, `retries` those sent again. `renewed` counts
-    label rows whose URLs were asked for again. Only the event loop's thread may change them.
+    `without_file` are units of which the platform has no file, `frames` pictures of frames that are there.
+    `received` are the bytes that arrived. `requests` are those for files, `refused` those that a store's rate
+    limit refused, `retries` those sent again. `renewed` counts label rows whose URLs were asked for again.
+    Only the event loop's thread may change them.
     """
 
     files: int = 0
@@ -17,8 +18,8 @@ class MediaCounters:
     fetched: int = 0
     failed: int = 0
     without_file: int = 0
+    frames: int = 0
     received: int = 0
-    bytes_there: int = 0
     requests: int = 0
     refused: int = 0
     retries: int = 0
@@ -31,5 +32,5 @@ class MediaCounters:
 
     def work(self) -> dict[str, int]:
         """Return the counters of this run by name."""
-        names = ("fetched", "received", "requests", "refused", "retries", "renewed")
+        names = ("fetched", "received", "requests", "refused", "retries", "renewed", "frames")
         return {name: getattr(self, name) for name in names}

@@ -1,6 +1,6 @@
 """The desk where workers get their URLs: batches for what comes next, renewal of what has expired."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Protocol
 
@@ -25,7 +25,7 @@ _MOST_KEPT = 2000  # renewed URLs that nobody has taken yet
 class LinkSource(Protocol):
     """Where URLs come from."""
 
-    async def ask(self, rows: list[PlanRow]) -> list[RowLinks | None]:
+    async def ask(self, rows: list[WantedRow], /) -> list[RowLinks | None]:
         """Return the links of rows, in the same order; None for a row of which nothing was found."""
 
 
@@ -44,10 +44,14 @@ class FileToFetch(msgspec.Struct):
 
 
 class LinkDesk:
-    """Asks for URLs from two sources. For one event loop."""
+    """Asks for URLs. For one event loop.
 
-    def __init__(self, storage: LinkSource, label_rows: LinkSource, counters: MediaCounters) -> None:
-        self._sources: dict[Source, LinkSource] = {"storage": storage, "label rows": label_rows}
+    Args:
+        sources: label rows come last, and are asked for what the other sources do not have.
+    """
+
+    def __init__(self, sources: Mapping[Source, LinkSource], counters: MediaCounters) -> None:
+        self._sources = sources
         self._counters = counters
         self._at_once = float(_AT_FIRST)
         self._waiting: dict[int, WantedRow] = {}
@@ -69,15 +73,15 @@ class LinkDesk:
         self._at_once = min(self._at_once + _STEP, MOST_AT_ONCE)
         found = dict[int, RowLinks]()
         left = {wanted.number: wanted for wanted in rows}
-        for source, ask in self._sources.items():
-            here = [one for one in left.values() if source == "label rows" or _of_storage(one)]
-            here = [one for one in here if source == "storage" or one.row.label_hash]
-            if not here:
-                continue
-            for one, links in zip(here, await ask.ask([one.row for one in here]), strict=True):
+        for name, source in self._sources.items():
+            if name == "label rows":
+                here = [one for one in left.values() if one.row.label_hash]
+            else:
+                here = [one for one in left.values() if source_of(one) == name]
+            for one, links in zip(here, await source.ask(here) if here else (), strict=True):
                 if links is not None:
                     found[one.number] = links
-                    if links.failed is None or source == "label rows" or not one.row.label_hash:
+                    if links.failed is None:
                         del left[one.number]
         return list(chain.from_iterable(_files(one, found.get(one.number, RowLinks())) for one in rows))
 
@@ -116,10 +120,6 @@ class LinkDesk:
             for one in await self.ask(rows):
                 if one.link is not None:
                     self._renewed[one.wanted.number, one.file.place] = one.link
-
-
-def _of_storage(wanted: WantedRow) -> bool:
-    return source_of(wanted.row, wanted.units) == "storage"
 
 
 def _files(wanted: WantedRow, found: RowLinks) -> Iterator[FileToFetch]:

@@ -18,12 +18,13 @@ from harvester.fetch.bundles import Batch
 from harvester.fetch.pool import Pool
 from harvester.labels.extract import Extractor
 from harvester.media.answers_of_stores import LinkRefused
-from harvester.media.desk import FileToFetch, LinkDesk
+from harvester.media.desk import FileToFetch, LinkDesk, LinkSource
 from harvester.media.download import Download, Downloaded
 from harvester.media.hosts import MOST_IN_FLIGHT, MediaHosts
 from harvester.media.index import FailedMedia, IndexPieces, StoredMedia
-from harvester.media.links import LabelRowSource, StorageSource
+from harvester.media.links import LabelRowSource, Source, StorageSource
 from harvester.media.media_job import MediaJob, MediaObserver
+from harvester.media.members import MembersSource
 from harvester.media.safe_urls import UrlRules
 from harvester.media.wanted import WantedMedia
 from harvester.output.drafts import is_partial
@@ -98,9 +99,12 @@ class Fetching:
             rows, self._job.limits, counters=Counters(), on_event=self._of_pool, request_deadline=deadline
         ) as pool:
             extractor = Extractor(_SELECTION, _FORMAT, self._project.ontology)
-            yield LinkDesk(
-                StorageSource(self._session), LabelRowSource(pool, extractor), counters=self._counters
-            )
+            sources: dict[Source, LinkSource] = {
+                "storage": StorageSource(self._session),
+                "members": MembersSource(self._session),
+                "label rows": LabelRowSource(pool, extractor),
+            }
+            yield LinkDesk(sources, self._counters)
 
     def _of_pool(self, event: str, fields: object) -> None:
         if event != "row.failed":  # told by file

@@ -11,8 +11,10 @@ _COMPRESSED = ("gz", "zst", "bz2", "xz")
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _HASH = re.compile(_UUID)
 _ENDING = r"(?:\.[a-z0-9]{1,8}){1,2}"
-# What a file is called: that of a unit, or one in the folder of a unit.
-PATH_PATTERN = rf"^(?:{_UUID}|[0-9a-f]{{32}})(?:-[0-9a-f]{{16}})?(?:/[0-9]{{5,9}})?{_ENDING}$"
+# What a file is called: that of a unit, one in the folder of a unit, or a frame of a video.
+_STEM = rf"(?:{_UUID}|[0-9a-f]{{32}})(?:-[0-9a-f]{{16}})?"
+PATH_PATTERN = rf"^(?:{_STEM}(?:/[0-9]{{5,9}})?{_ENDING}|videos/{_STEM}/[0-9]{{1,9}}\.(?:jpg|png))$"
+FRAMES = "videos"
 _DIGEST_DIGITS = 16  # hexadecimal digits of the digest of a space: 64 bits, enough within one data unit
 # What the standard library does not know, or knows another way than people write it.
 _OF_MIME_TYPE = {
@@ -50,6 +52,11 @@ def stem_of(unit_hash: str, space_id: str | None) -> str:
 def slice_name(frame: int, ending: str) -> str:
     """Return the name of a slice or an image of a sequence, in the folder of its unit."""
     return f"{frame:05}.{ending}"
+
+
+def folder_of_frames(unit_hash: str, space_id: str | None) -> str:
+    """Return the folder of the pictures of a video's frames, as data sets name it."""
+    return f"{FRAMES}/{stem_of(unit_hash, space_id)}"
 
 
 def _digest(text: str, digits: int) -> str:

@@ -5,32 +5,36 @@ without labels, too. Label rows come with the URL of each of their files, whatev
 all their labels. docs/media.md says what was measured.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
 import msgspec
 from anyio.to_thread import run_sync as in_thread
 
-from harvester.errors import BadInput, CredentialsRefused, SkipRow
+from harvester.errors import BadInput, CredentialsRefused, SkipRow, Stop
 from harvester.fetch.pool import FailedRow, Pool
 from harvester.labels.extract import Extractor
 from harvester.labels.wire import PlanRow
 from harvester.media.unit_files import Place, UnitFacts
+from harvester.media.wanted import WantedRow
 
 if TYPE_CHECKING:
     from harvester.encord.session import Session
+    from harvester.encord.storage import StorageItem
 
 # A URL is renewed when less than this share of its life is left, or this many seconds if that is less.
 _MARGIN_SHARE, _MARGIN = 0.2, 30.0
 # Data types that one file each is of, so that the storage API has its URL.
 _SINGLE = frozenset({"image", "video", "pdf", "audio", "plain_text", "nifti", "time_series"})
 
-Source = Literal["storage", "label rows"]
+Source = Literal["storage", "members", "label rows"]
+# Data that is made of other items: the storage API knows the URLs of these, label rows do not sign them.
+_OF_MEMBERS = frozenset({"group", "scene"})
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -85,11 +89,15 @@ def expiry_of(url: str) -> datetime | None:
     return None
 
 
-def source_of(row: PlanRow, units: Iterable[UnitFacts]) -> Source:
-    """Return where to ask for the URLs of a row."""
-    only = list(units)
-    single = row.data_type.lower() in _SINGLE and len(only) == 1 and only[0].space_id is None
-    return "storage" if (single and _is_uuid(row.backing_item_uuid)) or not row.label_hash else "label rows"
+def source_of(wanted: WantedRow) -> Source:
+    """Return where to ask for the URLs of a row first."""
+    kind, only = wanted.row.data_type.lower(), wanted.units
+    if is_uuid(wanted.row.backing_item_uuid):
+        if kind in _SINGLE and len(only) == 1 and only[0].space_id is None:
+            return "storage"
+        if kind in _OF_MEMBERS and any(unit.space_id is not None for unit in only):
+            return "members"
+    return "label rows" if wanted.row.label_hash else "storage"
 
 
 class StorageSource:
@@ -98,33 +106,25 @@ class StorageSource:
     def __init__(self, session: "Session") -> None:
         self._session = session
 
-    async def ask(self, rows: list[PlanRow]) -> list[RowLinks | None]:
+    async def ask(self, wanted: list[WantedRow]) -> list[RowLinks | None]:
         """Return the links of rows of a single file each, in the same order. Sends one request.
 
         None: this way does not lead to it. If one of several items may not be read, the whole answer is an
         error, so each is asked for alone.
         """
-        known = [row for row in rows if _is_uuid(row.backing_item_uuid)]
+        rows = [one.row for one in wanted]
         try:
-            items = await self._items(known)
+            items = await items_by_uuid(self._session, rows)
         except (BadInput, CredentialsRefused) as error:
             if len(rows) == 1:
-                said = SkipRow(error.message, failure="forbidden")
-                return [RowLinks(failed=FailedRow.of(rows[0], said, 1))]
-            return [(await self.ask([row]))[0] for row in rows]
+                return [forbidden(rows[0], error)]
+            return [(await self.ask([one]))[0] for one in wanted]
         return [
             RowLinks({Place(row.data_hash, None, None): Link.of(item.url, item.bytes)})
-            if (item := items.get(_as_uuid(row.backing_item_uuid))) is not None and item.url
+            if (item := items.get(uuid_of(row))) is not None and item.url
             else None
             for row in rows
         ]
-
-    async def _items(self, rows: list[PlanRow]) -> Mapping[str, Any]:
-        if not rows:
-            return {}
-        uuids = [str(row.backing_item_uuid) for row in rows]
-        items = await in_thread(self._session.storage_items, uuids, abandon_on_cancel=True)
-        return {item.uuid: item for item in items}
 
 
 class LabelRowSource:
@@ -134,11 +134,11 @@ class LabelRowSource:
         self._pool = pool
         self._extractor = extractor
 
-    async def ask(self, rows: list[PlanRow]) -> list[RowLinks | None]:
+    async def ask(self, wanted: list[WantedRow]) -> list[RowLinks | None]:
         """Return the links of rows, in the same order."""
         found: dict[str | None, RowLinks] = {}
-        wanted = [msgspec.structs.replace(row, outcome=None) for row in rows]
-        async with aclosing(self._pool.stream(wanted, self._extractor)) as outcomes:
+        rows = [msgspec.structs.replace(one.row, outcome=None) for one in wanted]
+        async with aclosing(self._pool.stream(rows, self._extractor)) as outcomes:
             async for some, outcome in outcomes:
                 if isinstance(outcome, FailedRow):
                     found[some[0].label_hash] = RowLinks(failed=outcome)
@@ -166,12 +166,27 @@ def _without_borrowed(row: RowLinks) -> RowLinks:
     return row
 
 
-def _is_uuid(text: str | None) -> bool:
+async def items_by_uuid(session: "Session", rows: Iterable[PlanRow]) -> dict[str, "StorageItem"]:
+    """Return the storage items of rows, as far as they have any. Sends one request, or none."""
+    uuids = [str(row.backing_item_uuid) for row in rows if is_uuid(row.backing_item_uuid)]
+    if not uuids:
+        return {}
+    items = await in_thread(session.storage_items, uuids, abandon_on_cancel=True)
+    return {item.uuid: item for item in items}
+
+
+def forbidden(row: PlanRow, error: Stop) -> RowLinks:
+    """Return the links of a row whose items may not be read."""
+    return RowLinks(failed=FailedRow.of(row, SkipRow(error.message, failure="forbidden"), 1))
+
+
+def is_uuid(text: str | None) -> bool:
     try:
         return text is not None and bool(UUID(text))
     except ValueError:
         return False
 
 
-def _as_uuid(text: str | None) -> str:
-    return str(UUID(text)) if _is_uuid(text) else ""
+def uuid_of(row: PlanRow) -> str:
+    """Return the id of a row's storage item as the storage API writes it; empty if there is none."""
+    return str(UUID(row.backing_item_uuid)) if is_uuid(row.backing_item_uuid) else ""

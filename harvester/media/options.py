@@ -1,11 +1,14 @@
 """Which media are wanted."""
 
+import re
 from typing import Literal, get_args
 
 import msgspec
 
 from harvester.errors import BadInput
 from harvester.settings import DATA_TYPES, strings
+
+_FRAMES = re.compile(r"labelled|all|every=[1-9][0-9]{0,8}", re.ASCII)
 
 Only = Literal["labelled", "empty", "all"]
 
@@ -15,7 +18,9 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `only`: of units with records (labelled), of those without (empty), of all and of unlabelled rows, too
     (all); None: of all units of the export. `allow_private` are hosts that may have a private address.
-    `recheck` hashes again what is there. `prune` deletes files of units that are no longer wanted.
+    `frames` of videos of which pictures are made, as `frame_format` (jpg or png): those with objects
+    (labelled), all, or one of so many (every=N). `recheck` hashes again what is there. `prune` deletes files
+    of units that have left the export.
     """
 
     only: Only | None = None
@@ -23,11 +28,22 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
     allow_private: tuple[str, ...] = ()
     dry_run: bool = False
     recheck: bool = False
+    frames: str | None = None
+    frame_format: str = "jpg"
     prune: bool = False
+
+    @property
+    def every(self) -> int:
+        """Return of how many frames one is wanted: 1 is all of them."""
+        return int((self.frames or "").partition("=")[2] or 1)
 
     def __post_init__(self) -> None:
         if self.only is not None and self.only not in get_args(Only):
             raise BadInput(f"unknown --only {self.only!r}: one of {', '.join(get_args(Only))}")
+        if self.frames is not None and not _FRAMES.fullmatch(self.frames):
+            raise BadInput(f"unknown --frames {self.frames!r}: labelled, all, or every=N")
+        if self.frame_format not in ("jpg", "png"):
+            raise BadInput(f"unknown --frame-format {self.frame_format!r}: jpg or png")
         for field in ("data_types", "allow_private"):
             msgspec.structs.force_setattr(self, field, strings(field, getattr(self, field)))
         for data_type in self.data_types:

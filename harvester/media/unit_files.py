@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from harvester.media.file_names import extension, slice_name, stem_of
+from harvester.media.file_names import extension, folder_of_frames, slice_name, stem_of
 
 # Data that is made of other data: it has no file of its own unless a URL says so.
+_MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
 _COMPOSITE = frozenset({"group", "scene", "dicom_study"})
 
 
@@ -81,6 +82,23 @@ class UnitFacts(msgspec.Struct, frozen=True):
             ending = extension(each.file_name, None) if each.file_name else of_unit
             files.append(self._file(f"{stem}/{slice_name(each.frame, ending)}", each))
         return files or [self.only_file()]
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its file may be a video: of the data itself, or of a member of a group."""
+        return self.data_type == "video" or (self.space_id is not None and (self.number_of_frames or 0) > 1)
+
+    @property
+    def frames_folder(self) -> str:
+        """The folder of pictures of its frames."""
+        return folder_of_frames(self.hash, self._own_space)
+
+    def frame_file(self, path: str) -> "MediaFile":
+        """Return the file that is a picture of one of its frames."""
+        number = int(path.rpartition("/")[2].partition(".")[0])
+        return msgspec.structs.replace(
+            self.only_file(), frame=number, path=path, mime_type=_MIME_TYPES[path[-3:]]
+        )
 
     def only_file(self) -> "MediaFile":
         """Return the file of the unit if it has one."""

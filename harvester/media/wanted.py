@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from harvester.errors import BadInput, Unsound
+from harvester.errors import BadInput, SkipRow, Unsound
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.live import live_records
+from harvester.media.file_names import FRAMES
 from harvester.media.index import FailedMedia, StoredMedia, line_of
 from harvester.media.options import MediaOptions
 from harvester.media.unit_files import MediaFile, UnitFacts
@@ -28,6 +29,7 @@ _TABLES = (
     "live (path PRIMARY KEY) WITHOUT ROWID",
     "stored (path PRIMARY KEY, line) WITHOUT ROWID",
     "failed (path PRIMARY KEY, number, line) WITHOUT ROWID",
+    "labelled (unit, space, frame, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID",
     "without (path PRIMARY KEY, kind) WITHOUT ROWID",
 )
 
@@ -57,6 +59,7 @@ class WantedMedia:
 
     def __init__(self, database: sqlite3.Connection) -> None:
         self._database = database
+        database.create_function("name_of_live", 1, _name_of_live, deterministic=True)
         self.files = 0  # wanted, as far as that is known before their URLs are
 
     # -- what is wanted ----------------------------------------------------------------------------
@@ -81,11 +84,23 @@ class WantedMedia:
             if (row := self._row_of(label_hash)) is not None:
                 units = [_unit(record) for record in group]
                 self._add(row, units, [unit for unit in units if _is_wanted(unit, options)])
+        if options.frames == "labelled":
+            self._note_labelled(target)
         for _, row in self._listed(folder):
             if row.label_hash is None:
                 units = [_unit_of(row)]
                 chosen = units if options.only == "all" and _is_wanted(units[0], options) else []
                 self._add(row, units, chosen)
+
+    def _note_labelled(self, target: Target) -> None:
+        """Note the frames that have objects."""
+        records: Iterator[Any] = live_records(target.name, kinds=["objects"])
+        frames = (
+            (record["unit_hash"] or record["data_hash"], record["space_id"] or "", record["frame"])
+            for record in records
+            if isinstance(record["frame"], int)
+        )
+        self._database.executemany("INSERT OR IGNORE INTO labelled VALUES (?, ?, ?)", frames)
 
     def _listed(self, folder: Target) -> Iterator[tuple[bytes, PlanRow]]:
         return ((line, _read_row(line)) for line in read_lines(folder, LISTING))
@@ -98,7 +113,8 @@ class WantedMedia:
         self.files += sum(len(unit.files()) for unit in chosen if not unit.is_composite)
         values = (_encode(row), _encode(units), _encode(chosen))
         self._database.execute("INSERT INTO rows (plan, units, chosen) VALUES (?, ?, ?)", values)
-        paths = ((file.path,) for unit in units for file in _candidates(unit))
+        paths = [(file.path,) for unit in units for file in _candidates(unit)]
+        paths += [(unit.frames_folder,) for unit in units if unit.is_video]
         self._database.executemany("INSERT OR IGNORE INTO live VALUES (?)", paths)
 
     def rows(self, *, chosen: bool = True) -> Iterator[WantedRow]:
@@ -112,15 +128,14 @@ class WantedMedia:
             last = found[-1][0]
 
     def missing(self) -> Iterator[WantedRow]:
-        """Yield the rows of which a file is not there, with the units that it is of."""
+        """Yield the rows of which a file is not there, with the units that it is of.
+
+        Data that is made of others need not have a file: it is asked for along with these.
+        """
         for wanted in self.rows():
-            several = len(wanted.units) > 1
-            wanted.units = [
-                unit
-                for unit in wanted.units
-                if not (unit.is_composite and several) and not self._has_all(unit)
-            ]
-            if wanted.units:
+            alone = len(wanted.units) == 1
+            wanted.units = [unit for unit in wanted.units if not self._has_all(unit)]
+            if any(alone or not unit.is_composite for unit in wanted.units):
                 yield wanted
 
     def _has_all(self, unit: UnitFacts) -> bool:
@@ -169,6 +184,8 @@ class WantedMedia:
                 for file in _candidates(unit):
                     if (stored := self.stored(file.path)) is not None:
                         yield line_of(file, stored)
+                for stored in self._frames_of(unit):
+                    yield line_of(unit.frame_file(stored.path), stored)
 
     def failed_lines(self) -> Iterator[bytes]:
         """Yield the lines of the list of failed files, in the order of the rows."""
@@ -182,15 +199,112 @@ class WantedMedia:
     def gone(self) -> list[StoredMedia]:
         """Return the files that are there, but whose units have left the export."""
         found = self._database.execute(
-            "SELECT line FROM stored WHERE path NOT IN (SELECT path FROM live) ORDER BY path"
+            "SELECT line FROM stored WHERE name_of_live(path) NOT IN (SELECT path FROM live) ORDER BY path"
         )
         return [_read_stored(line) for (line,) in found]
+
+    # -- frames of videos ------------------------------------------------------------------------------
+
+    def frames(self) -> Iterator[str]:
+        """Yield the names of all pictures of frames that the index has."""
+        found = self._database.execute("SELECT path FROM stored WHERE path LIKE 'videos/%'").fetchall()
+        return (path for (path,) in found)
+
+    def _frames_of(self, unit: UnitFacts) -> list[StoredMedia]:
+        if not unit.is_video:
+            return []
+        first, end = f"{unit.frames_folder}/", f"{unit.frames_folder}0"  # 0 comes after the slash
+        found = self._database.execute("SELECT line FROM stored WHERE path > ? AND path < ?", (first, end))
+        return sorted((_read_stored(line) for (line,) in found), key=lambda stored: _number(stored.path))
+
+    def videos(self, options: MediaOptions) -> Iterator["VideoToDecode"]:
+        """Yield each video that is there, with the frames that are wanted of it."""
+        seen = set[str]()
+        for wanted in self.rows():
+            for unit in wanted.units:
+                path = unit.only_file().path
+                if not unit.is_video or path in seen or self.stored(path) is None:
+                    continue
+                seen.add(path)
+                pictures = [each.path for each in self._frames_of(unit)]
+                found = [_number(name) for name in pictures if name.endswith(options.frame_format)]
+                labelled = None
+                if options.frames == "labelled":
+                    key = (unit.hash, unit.space_id or "")
+                    rows = self._database.execute(
+                        "SELECT frame FROM labelled WHERE unit = ? AND space = ?", key
+                    )
+                    labelled = frozenset(frame for (frame,) in rows)
+                yield VideoToDecode(wanted, unit, frozenset(found), labelled, options)
+
+    def fail_frames(self, video: "VideoToDecode", error: SkipRow) -> None:
+        """Note that frames of a video could not be had."""
+        file = video.unit.only_file()
+        failed = FailedMedia(
+            label_hash=file.label_hash, branch_name=file.branch_name, data_hash=file.data_hash,
+            data_title=video.wanted.row.data_title, unit_hash=file.unit_hash, space_id=file.space_id,
+            frame=None, error=error.failure, message=error.message, attempts=1,
+        )  # fmt: skip
+        self.fail(video.wanted, msgspec.structs.replace(file, path=video.unit.frames_folder), failed)
 
     def paths(self) -> Iterator[str]:
         """Yield the names that wanted files may have."""
         for wanted in self.rows():
             for unit in wanted.units:
                 yield from (file.path for file in _candidates(unit))
+
+
+class VideoToDecode(msgspec.Struct, frozen=True):
+    """A video, the frames of it that have pictures, and those with labels, if only these are wanted."""
+
+    wanted: WantedRow
+    unit: UnitFacts
+    there: frozenset[int]
+    labelled: frozenset[int] | None
+    options: MediaOptions
+
+    @property
+    def path(self) -> str:
+        """The name of the video."""
+        return self.unit.only_file().path
+
+    @property
+    def missing(self) -> frozenset[int] | None:
+        """The wanted frames that have no picture; None if that is not known before it is decoded."""
+        if self.labelled is not None:
+            return self.labelled - self.there
+        if count := self.unit.number_of_frames:
+            return frozenset(range(0, count, self.options.every)) - self.there
+        return None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all wanted frames are there."""
+        return self.missing is not None and not self.missing
+
+    @property
+    def last(self) -> int | None:
+        """The last frame that is needed, if that is known."""
+        return max(self.labelled, default=0) if self.labelled is not None else None
+
+    def is_missing(self, number: int) -> bool:
+        """Return whether a frame is wanted and not there."""
+        if number in self.there:
+            return False
+        return number in self.labelled if self.labelled is not None else number % self.options.every == 0
+
+    def path_of(self, number: int) -> str:
+        """Return the name of the picture of a frame."""
+        return f"{self.unit.frames_folder}/{number}.{self.options.frame_format}"
+
+
+def _number(path: str) -> int:
+    return int(path.rpartition("/")[2].partition(".")[0])
+
+
+def _name_of_live(path: str) -> str:
+    """Return the name that stands for a file among those of live units: for a frame, its folder."""
+    return path.rpartition("/")[0] if path.startswith(f"{FRAMES}/") else path
 
 
 def _candidates(unit: UnitFacts) -> Iterable[MediaFile]:

@@ -11,7 +11,9 @@ _NAMED = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *
 PAGES = sorted(page for page in _NAMED if page.exists())
 
 _FENCE = re.compile(r"^```(\w*)[^\n]*\n(.*?)^```", re.M | re.S)
-_MARK = re.compile(r"<!-- (runnable(?: in a clone)?) -->\n```(sh|python)\n(.*?)^```", re.M | re.S)
+_BLOCK = re.compile(
+    r"(?:<!-- (runnable|runnable in a clone|not run: [^\n]+) -->\n)?^```(sh|python)\n(.*?)^```", re.M | re.S
+)
 _SCOPE = re.compile(r"<!-- (names|fields) of (\S+) -->\n+((?:\|[^\n]*\n)+)")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)")
 _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
@@ -19,11 +21,9 @@ _CODE = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 
 @dataclass(frozen=True)
 class Block:
-    """A code block that a page marks as runnable, and where it is to run."""
+    """A code block of a page."""
 
     page: Path
-    in_clone: bool
-    language: str
     code: str
 
     def __str__(self) -> str:
@@ -74,13 +74,29 @@ def anchors(page: Path) -> frozenset[str]:
     return frozenset(found)
 
 
-def blocks() -> list[Block]:
-    """Return all runnable code blocks of all pages."""
+def clone_blocks() -> list[Block]:
+    """Return the shell blocks of all pages that are marked to run in a clone."""
     return [
-        Block(page, mark.endswith("clone"), language, code)
+        Block(page, code)
         for page in PAGES
-        for mark, language, code in _MARK.findall(page.read_text(encoding="utf-8"))
+        for mark, language, code in _BLOCK.findall(page.read_text(encoding="utf-8"))
+        if mark == "runnable in a clone"
     ]
+
+
+def page_script(page: Path) -> str:
+    """Return what a reader can run beside an export, as one shell script: empty if there is nothing.
+
+    These are all shell blocks without a mark, and the blocks of Python that are marked as runnable. Left out
+    are those of a clone, and those that are marked with a reason not to run them.
+    """
+    script = list[str]()
+    for mark, language, code in _BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "python" and mark == "runnable":
+            script.append(f"python - <<'END_OF_PYTHON'\n{code}END_OF_PYTHON\n")
+        elif language == "sh" and mark in ("", "runnable"):
+            script.append(code)
+    return "".join(script)
 
 
 def tables() -> list[Table]:

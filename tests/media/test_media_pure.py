@@ -233,6 +233,7 @@ def test_a_web_page_is_no_picture() -> None:
             check_content(data, {"Content-Type": kind}, "image/jpeg", "a.jpg")
     check_content(b"<html>", {"Content-Type": "text/html"}, None, "a.html")
     check_content(b"<html>", {"Content-Type": "text/html"}, "text/plain", "a.bin")
+    check_content(b"<html>", {"Content-Type": "text/html"}, None, "a.bin")
     check_content(b"\xff\xd8", {"Content-Type": "image/jpeg"}, "image/jpeg", "a.jpg")
 
 
