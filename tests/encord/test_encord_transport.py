@@ -348,6 +348,20 @@ def test_a_server_that_trickles_is_left_at_the_deadline(
     stop.set()
 
 
+@pytest.mark.parametrize("what", ["projects", "listing"])
+def test_the_sdk_s_own_connections_have_a_deadline_too(
+    serving: Callable[..., Recording], connect: Connect, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They only limit the time between two bytes: a call is left behind at the deadline, and made again."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    stop = threading.Event()
+    server = serving(lambda asked: Reply(raw=slowly(*TRICKLES["the body"], stop)))
+    session = connect(domain=server.url, transport="sdk", request_deadline=0.1, read_timeout=20.0)
+    with pytest.raises(CannotFinishNow, match=r"no answer within 0\.1 s"):
+        session.projects() if what == "projects" else session.listing(INFO, Selection()).__enter__()
+    stop.set()
+
+
 def test_silence_ends_at_the_read_timeout(server: Recording, connect: Connect) -> None:
     """A server that says nothing is left after the read timeout."""
     stop = threading.Event()
