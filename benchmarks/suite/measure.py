@@ -75,8 +75,9 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
         output, bundle = Path(directory, "out"), Path(directory, "ca.pem")
         _write_ca_bundle(bundle, simulator)
         environment = _environment(simulator, bundle)
-        if run.tool in CONVERTS:
-            _whole_process(_export(simulator, output, CONVERTS[run.tool]), environment, None)
+        if run.tool in CONVERTS or run.converts:
+            made = CONVERTS.get(run.tool, run.arguments)
+            _whole_process(_export(simulator, output, made), environment, None)
         before = simulator.stats()
         argv = _command(run, simulator, output)
         seconds, usage, said = _whole_process(argv, environment, look if watched else None)
@@ -98,6 +99,8 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
 
 
 def _command(run: ToolRun, simulator: Simulator, output: Path) -> list[str]:
+    if run.converts:
+        return [_INSTALLED, "convert", str(output), "-o", f"{output}.set", "--json", *run.converts]
     if run.tool == "coco":
         return [_INSTALLED, "convert", str(output), "-o", f"{output}.coco", "--to", "coco", "--json"]
     if run.tool == "platform_coco":
@@ -176,7 +179,7 @@ def _told(run: ToolRun, said: bytes) -> dict[str, int]:
     if run.tool != OURS and run.tool != "coco":
         return msgspec.json.decode(said, type=dict[str, int])
     summary = msgspec.json.decode(said)
-    if run.tool == "coco":
+    if run.tool == "coco" or run.converts:
         return {
             kind: summary["records"][of]["written"]
             for kind, of in (("rows", "units"), ("records", "objects"))

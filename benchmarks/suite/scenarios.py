@@ -51,12 +51,14 @@ class ToolRun(msgspec.Struct, frozen=True):
         rows: label rows of the project that it exports. Slow tools get fewer.
         arguments: of `harvester export`; the peers have none.
         note: tells runs of one tool apart.
+        converts: arguments of `harvester convert`, which is measured then, and not the export before it.
     """
 
     tool: Tool
     rows: int
     arguments: tuple[str, ...] = ()
     note: str = ""
+    converts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -227,6 +229,24 @@ SCENARIOS = (
                 (*BOXES, "--name", "Car", "--approved", "--min-confidence", "0.5", "--manual"),
                 "five at once",
             ),
+        ),
+        most_repeats=2,
+    ),
+    Scenario(
+        name="yolo",
+        title="Converting to YOLO: a file of labels for each image",
+        runs=(
+            ToolRun("harvester", 5_000, (), "detect", ("--to", "yolo")),
+            ToolRun("harvester", 5_000, (), "segment", ("--to", "yolo", "--task", "segment")),
+        ),
+        most_repeats=2,
+    ),
+    Scenario(
+        name="masks",
+        title="Converting to masks: a PNG of 1920 x 1080 for each image",
+        runs=(
+            ToolRun("harvester", 1_000, (), "semantic", ("--to", "masks")),
+            ToolRun("harvester", 1_000, (), "instance", ("--to", "masks", "--task", "instance")),
         ),
         most_repeats=2,
     ),

@@ -1,16 +1,14 @@
-"""SIGKILL at random moments of `harvester compact`, again and again: `python -m tests.crash.compact_kills`.
+"""SIGKILL at random moments of `harvester compact`, again and again: `make crashtest VERB=compact`.
 
 Copies of one synced export are compacted. Each must end with the bytes of one that was never killed, and
 leave no file behind.
 """
 
-import argparse
 import json
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -51,6 +49,11 @@ class Killer:
         )
         self.seconds: float = json.loads(done.stdout)["seconds"]
         self.expected = self._files(undisturbed)
+
+    def __str__(self) -> str:
+        hit = ", ".join(f"{number} {name}" for name, number in sorted(self.moments.items()))
+        done = f"{self.moments.total()} kills, {self.compactions} compactions, {len(self.wrong)} different"
+        return f"{done}\n  killed while: {hit}"
 
     def kill(self, kills: int) -> None:
         """Compact copies until that many kills are done and the last one is complete."""
@@ -116,24 +119,3 @@ def run(kills: int, seed: int, rows: int = ROWS) -> Killer:
         killer = Killer(start, seed)
         killer.kill(kills)
         return killer
-
-
-def main() -> int:
-    """Print what came of it; exit 1 where bytes differ."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    given = parser.parse_args()
-    killer = run(given.kills, given.seed)
-    hit = ", ".join(f"{number} {name}" for name, number in sorted(killer.moments.items()))
-    print(
-        f"{killer.moments.total()} kills, {killer.compactions} compactions, {len(killer.wrong)} different\n"
-        f"  killed while: {hit}\n  seed {given.seed}"
-    )
-    for wrong in killer.wrong:
-        print(f"  {wrong}")
-    return 1 if killer.wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
