@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: demo test bench crashtest picture lint lock clean
+.PHONY: demo test bench crashtest second-opinion picture lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.run
@@ -19,9 +19,21 @@ test: $(VENV)/.test $(VENV)/.browser
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 
-# SIGKILL at 200 random moments: the bytes must be those of an export that was never killed.
+# SIGKILL at random moments: the bytes must be those of a run that was never killed. `make crashtest
+# VERB=sync KILLS=20`; verbs are export (the default), sync, sync-compressed, settle, retry-failed,
+# s3 and compact.
 crashtest: $(VENV)/.test
-	$(BIN)/python -m tests.crash.crashtest
+	$(BIN)/python -m tests.crash.crashtest $(if $(VERB),--verb $(VERB)) $(if $(KILLS),--kills $(KILLS))
+
+# COCO data sets, compared with what the platform's own exporter makes of the same label rows. It needs numpy 1,
+# and so an environment of its own.
+second-opinion: $(VENV)/.test .second-opinion/.installed
+	$(BIN)/python -m tests.second_opinion
+
+.second-opinion/.installed: requirements/second-opinion.txt
+	$(PYTHON) -m venv .second-opinion
+	.second-opinion/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 # Draws the README's picture of a terminal anew: docs/export.svg.
 picture: $(VENV)/.run
@@ -60,6 +72,8 @@ lock:
 	  uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	    --no-annotate --extra $${extra%%:*} pyproject.toml requirements/build.in -o requirements/$${extra##*:}.txt; \
 	done
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --no-annotate requirements/second-opinion.in -o requirements/second-opinion.txt
 
 clean:
-	rm -rf $(VENV) demo-out
+	rm -rf $(VENV) .second-opinion demo-out

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from harvester.compact import compact, compact_async
     from harvester.compaction import CompactSummary
     from harvester.dataset_options import ConvertOptions
+    from harvester.datasets.arrow import arrow
     from harvester.datasets.conversion import Conversion
     from harvester.datasets.convert import convert
     from harvester.errors import (
@@ -83,6 +84,7 @@ __all__ = [
     "Unavailable",
     "UnitRecord",
     "Unsound",
+    "arrow",
     "compact",
     "compact_async",
     "convert",
@@ -137,6 +139,7 @@ _MODULES = {
     "Unavailable": "harvester.errors",
     "UnitRecord": "harvester.schema",
     "Unsound": "harvester.errors",
+    "arrow": "harvester.datasets.arrow",
     "compact": "harvester.compact",
     "compact_async": "harvester.compact",
     "convert": "harvester.datasets.convert",

@@ -8,7 +8,7 @@ from harvester.errors import BadInput
 from harvester.settings import check_one_of, check_within
 
 # The formats that `convert` writes.
-DATASET_FORMATS = ("parquet", "yolo", "masks")
+DATASET_FORMATS = ("parquet", "coco", "yolo", "masks")
 
 
 class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ import msgspec
 from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
-from harvester.output.layout import FAILED, NOTES
-from harvester.output.lines import read_as, read_lines
+from harvester.output.lines import checked_lines
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import Target, open_target
 from harvester.plan.changes import Change
@@ -81,11 +80,15 @@ def finished_manifest(target: Target) -> Manifest:
 def generation_lines(
     target: Target, manifest: Manifest, generation: int, kinds: Container[str]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yield all lines of a generation's files of these kinds, void ones too, each with its kind."""
+    """Yield all lines of a generation's files of these kinds, void ones too, each with its kind.
+
+    Raises:
+        Unsound: a file is missing or damaged. Where its bytes are others, that is known at its end.
+    """
     folder = folder_of(target, generation)
     for file in own_manifest(folder, manifest, generation).parts:
         if file.kind in kinds:
-            for line in read_lines(folder, file.name):
+            for line in checked_lines(folder, file):
                 yield file.kind, line
 
 
@@ -113,63 +116,14 @@ def _label_row(record: dict[str, Any]) -> tuple[str, str]:
     return label_hash, branch
 
 
-def label_hash_reader(kind: str) -> Callable[[bytes], str]:
-    """Return a function that reads the label hash in a line of a file of this kind.
-
-    It is fast for consecutive lines of the same row: all but the first are recognised by their beginning.
-
-    The function raises Unsound if the line is no record.
-    """
-    start = _STARTS.get(kind)
-    last, beginning = "", b"\n"  # no line begins with it
-
-    def label_hash(line: bytes) -> str:
-        nonlocal last, beginning
-        if line.startswith(beginning):
-            return last
-        try:
-            last = _label_hash_in(line, kind)
-        except (ValueError, TypeError, RecursionError) as error:
-            raise Unsound(f"a line of {kind} is no record: see harvester verify") from error
-        found = b"%b%b," % (start, msgspec.json.encode(last)) if start else b""
-        beginning = found if found and line.startswith(found) else b"\n"
-        return last
-
-    return label_hash
-
-
-class _Labelled(msgspec.Struct):
-    label_hash: str | None = None
-
-
-class _RowOfKind(msgspec.Struct):
-    row: _Labelled
-    metadata: _Labelled | None = None
-
-
-# What lines begin with, before the label hash. Lines of rows have it anywhere.
-_STARTS = dict[str, bytes](
-    {kind: b'{"kind":"%b","label_hash":' % kind[:-1].encode() for kind in KINDS if kind != "rows"}
-)
-_STARTS |= {FAILED: b'{"label_hash":', NOTES: b'{"label_hash":'}
-_decode_labelled = msgspec.json.Decoder(_Labelled).decode
-_decode_row = msgspec.json.Decoder(_RowOfKind).decode
-
-
-def _label_hash_in(line: bytes, kind: str) -> str:
-    if kind == "rows":
-        record = _decode_row(line)
-        found = record.row.label_hash or (record.metadata.label_hash if record.metadata else None)
-    else:
-        found = _decode_labelled(line).label_hash
-    if found is None:
-        raise ValueError("it names no label row")
-    return found
-
-
 @contextmanager
 def void_rows(target: Target, manifest: Manifest) -> Iterator["Void"]:
-    """The label rows whose records later generations made void. Raises CannotFinishNow on a full disk."""
+    """The label rows whose records later generations made void.
+
+    Raises:
+        Unsound: a change feed is missing or damaged.
+        CannotFinishNow: the disk is full.
+    """
     with scratch("void (label PRIMARY KEY, since) WITHOUT ROWID") as table:
         yield Void(table, target, manifest)
 
@@ -200,9 +154,16 @@ class Void:
 
 
 def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, int]]:
+    decode = msgspec.json.Decoder(Change).decode
     for generation in manifest.generations:
         folder = folder_of(target, generation.number)
         for file in generation.feed:
-            for change in read_as(folder, file.name, Change):
+            for line in checked_lines(folder, file):
+                try:
+                    change = decode(line)
+                except (ValueError, RecursionError) as error:
+                    raise Unsound(
+                        f"{one_line(folder.name)}: {file.name} is no feed: see harvester verify"
+                    ) from error
                 if change.change in _VOIDS:
                     yield change.label_hash, generation.number

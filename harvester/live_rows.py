@@ -21,11 +21,11 @@ from harvester.asked_again import hashes_on_disk
 from harvester.errors import Unsound
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
-from harvester.live import label_hash_reader, own_manifest, void_rows
+from harvester.live import own_manifest, void_rows
 from harvester.output import planfile
 from harvester.output.commit import PartFile
 from harvester.output.generations import folder_of
-from harvester.output.lines import checked_lines
+from harvester.output.lines import checked_lines, label_hash_reader
 from harvester.output.manifest import Manifest
 from harvester.output.target import Target
 from harvester.plan.order import plan_order, rows_of, sorted_lines

@@ -28,6 +28,7 @@ from harvester.labels.wire import PlanRow
 from harvester.ontology_reach import Reach
 from harvester.output import planfile
 from harvester.output.generations import (
+    NEW_EXPORT,
     Changed,
     FeedWriter,
     drop_generation,
@@ -40,7 +41,6 @@ from harvester.output.generations import (
 from harvester.output.layout import LISTED, LISTED_ROWS, PLAN
 from harvester.output.lines import read_as
 from harvester.output.manifest import Manifest
-from harvester.output.mending import NEW_EXPORT
 from harvester.output.planfile import PlanHeader
 from harvester.output.repair import sound_file
 from harvester.output.target import Target

@@ -83,6 +83,21 @@ def _processes(found: ScenarioResult) -> list[Bar]:
     ]
 
 
+def _coco(found: ScenarioResult) -> list[Bar]:
+    few, many = (run for run in found.runs if run.tool == "coco")
+    growth = _median(many.peak_mb) - _median(few.peak_mb)
+    peer = next((run for run in found.runs if run.tool == "platform_coco" and run.records), None)
+    below = []
+    if peer is not None and peer.records and few.records:
+        ratio = (_own(peer) / peer.records) / (_own(few) / few.records or 1.0)
+        below = [Bar(f"CPU an annotation, less start-up, below {peer.name}", ratio, 10, "x", at_least=True)]
+    return [*below, Bar("peak memory of COCO, growth from 1,000 to 10,000 images", growth, 30, "MB")]
+
+
+def _own(run: RunResult) -> float:
+    return _median(run.own_cpu_ms_per_row) * run.rows
+
+
 _BARS: Mapping[str, Callable[[ScenarioResult], list[Bar]]] = {
     "singles": _singles,
     "bundles": _bundles,
@@ -94,6 +109,7 @@ _BARS: Mapping[str, Callable[[ScenarioResult], list[Bar]]] = {
     "listing": _listing,
     "giant": _giant,
     "processes": _processes,
+    "coco": _coco,
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.suite.measure import RequestSample
 from benchmarks.suite.results import Figure, RunResult, ScenarioResult, SuiteReport
-from benchmarks.suite.scenarios import OURS
+from benchmarks.suite.scenarios import is_ours
 from benchmarks.suite.table import machine_line, milliseconds, short
 from harvester.errors import BadInput, how_to_install
 
@@ -89,14 +89,14 @@ def _cost(scenario: ScenarioResult) -> Panel:
         times = value / base.median if base and base.median else 1.0
         return milliseconds(value) + (f"   {times:,.0f}×" if times >= 1.5 else "")
 
-    bars = [(run.name, run.cpu_ms_per_row, run.tool == OURS) for run in scenario.runs]
+    bars = [(run.name, run.cpu_ms_per_row, is_ours(run.tool)) for run in scenario.runs]
     return lambda axis: _bars(axis, "Client CPU a row", scenario.title, bars, said)
 
 
 def _speed(scenario: ScenarioResult) -> Panel:
-    alone = all(run.tool == OURS for run in scenario.runs)
+    alone = all(is_ours(run.tool) for run in scenario.runs)
     bars = [
-        (run.name.partition(", ")[2] if alone else run.name, run.rows_per_s, run.tool == OURS)
+        (run.name.partition(", ")[2] if alone else run.name, run.rows_per_s, is_ours(run.tool))
         for run in scenario.runs
     ]
     return lambda axis: _bars(axis, "Rows a second", scenario.title, bars, short)
@@ -104,7 +104,7 @@ def _speed(scenario: ScenarioResult) -> Panel:
 
 def _peaks(scenarios: list[ScenarioResult]) -> Panel:
     bars = [
-        (_sized(scenario, run), run.peak_mb, run.tool == OURS)
+        (_sized(scenario, run), run.peak_mb, is_ours(run.tool))
         for scenario in scenarios
         for run in scenario.runs
     ]

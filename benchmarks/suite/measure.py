@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from benchmarks.suite.scenarios import OURS, ToolRun
+from benchmarks.suite.scenarios import CONVERTS, OURS, ToolRun
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 
 _TICK = 0.1  # seconds between two looks at the simulator's counters
 _PEERS = Path(__file__).with_name("peers.py")
+_PEER_COCO = Path(__file__).with_name("peer_coco.py")
+_SECOND_OPINION = Path(__file__).parents[2] / ".second-opinion" / "bin" / "python"
 _ROWS = "labelrow/GET"
 
 
@@ -62,7 +64,7 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
         CannotFinishNow: the command failed.
     """
     simulator.set_faults(faults)
-    before, samples = simulator.stats(), list[RequestSample]()
+    samples = list[RequestSample]()
 
     def look(at: float) -> None:
         now = simulator.stats()
@@ -72,10 +74,13 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
     with tempfile.TemporaryDirectory(prefix="harvester-bench-") as directory:
         output, bundle = Path(directory, "out"), Path(directory, "ca.pem")
         _write_ca_bundle(bundle, simulator)
+        environment = _environment(simulator, bundle)
+        if run.tool in CONVERTS or run.converts:
+            made = CONVERTS.get(run.tool, run.arguments)
+            _whole_process(_export(simulator, output, made), environment, None)
+        before = simulator.stats()
         argv = _command(run, simulator, output)
-        seconds, usage, said = _whole_process(
-            argv, _environment(simulator, bundle), look if watched else None
-        )
+        seconds, usage, said = _whole_process(argv, environment, look if watched else None)
         told, digest = _told(run, said), _digest(output) if run.tool == OURS else None
     after = simulator.stats()
     return Measured(
@@ -94,11 +99,25 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
 
 
 def _command(run: ToolRun, simulator: Simulator, output: Path) -> list[str]:
+    if run.converts:
+        return [_INSTALLED, "convert", str(output), "-o", f"{output}.set", "--json", *run.converts]
+    if run.tool == "coco":
+        return [_INSTALLED, "convert", str(output), "-o", f"{output}.coco", "--to", "coco", "--json"]
+    if run.tool == "platform_coco":
+        if not _SECOND_OPINION.exists():
+            raise CannotFinishNow("its environment is missing: make second-opinion")
+        return [str(_SECOND_OPINION), "-P", str(_PEER_COCO), str(output), f"{output}.json"]
     if run.tool != OURS:
         # -P: beside the script lie modules that are none of the SDK's.
         return [sys.executable, "-P", str(_PEERS), run.tool, simulator.project_hash, str(output)]
-    installed = Path(sys.executable).with_name("harvester")
-    return [str(installed), "export", simulator.project_hash, "-o", str(output), "--json", *run.arguments]
+    return _export(simulator, output, run.arguments)
+
+
+_INSTALLED = str(Path(sys.executable).with_name("harvester"))
+
+
+def _export(simulator: Simulator, output: Path, arguments: tuple[str, ...]) -> list[str]:
+    return [_INSTALLED, "export", simulator.project_hash, "-o", str(output), "--json", *arguments]
 
 
 def _write_ca_bundle(path: Path, simulator: Simulator) -> None:
@@ -157,9 +176,14 @@ def _whole_process(
 
 def _told(run: ToolRun, said: bytes) -> dict[str, int]:
     """Rows, records and, of ours, bytes of label JSON, as the command told."""
-    if run.tool != OURS:
+    if run.tool != OURS and run.tool != "coco":
         return msgspec.json.decode(said, type=dict[str, int])
     summary = msgspec.json.decode(said)
+    if run.tool == "coco" or run.converts:
+        return {
+            kind: summary["records"][of]["written"]
+            for kind, of in (("rows", "units"), ("records", "objects"))
+        }
     return {
         "rows": summary["counts"]["harvested"],
         "records": sum(kind["written"] for kind in summary["records"].values()),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from benchmarks.suite.measure import Measured, RequestSample
-from benchmarks.suite.scenarios import OURS, Scenario, ToolRun
+from benchmarks.suite.scenarios import Scenario, ToolRun, is_ours
 from harvester.simulator import Faults
 
 _LONG_ENOUGH = 5.0  # seconds; sooner, a burst counts for more than the rate
@@ -86,7 +86,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def ours(self) -> RunResult:
-        return next(run for run in self.runs if run.tool == OURS)
+        return next(run for run in self.runs if is_ours(run.tool))
 
 
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):

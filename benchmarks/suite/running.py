@@ -8,7 +8,7 @@ import msgspec
 
 from benchmarks.suite.measure import Measured, measure
 from benchmarks.suite.results import Figure, ScenarioResult, summed_up
-from benchmarks.suite.scenarios import BOXES, IMAGES, OURS, Scenario, ToolRun
+from benchmarks.suite.scenarios import BOXES, IMAGES, OURS, Scenario, ToolRun, is_ours
 from benchmarks.suite.served import rows_served
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
@@ -28,7 +28,11 @@ class Measure(Protocol):
 def startup(
     scenarios: Iterable[Scenario], repeats: int, progress: Progress, measured_by: Measure = measure
 ) -> dict[str, Figure]:
-    """CPU seconds of an export of a single row, for each tool that the scenarios use."""
+    """CPU seconds for a single row, for each tool that the scenarios use. A peer that fails has none.
+
+    Raises:
+        CannotFinishNow: harvester itself failed.
+    """
     tools = dict.fromkeys(run.tool for scenario in scenarios for run in scenario.runs)
     runs = [ToolRun(tool, 1, BOXES if tool == OURS else ()) for tool in tools]
     seconds: dict[str, list[float]] = {run.tool: [] for run in runs}
@@ -36,8 +40,12 @@ def startup(
         for repeat in range(repeats):
             for run in runs:
                 progress("start-up", run.name, repeat, repeats)
-                seconds[run.tool].append(measured_by(run, simulator, Faults()).cpu_seconds)
-    return {tool: Figure.of(values) for tool, values in seconds.items()}
+                try:
+                    seconds[run.tool].append(measured_by(run, simulator, Faults()).cpu_seconds)
+                except CannotFinishNow:
+                    if is_ours(run.tool):
+                        raise
+    return {tool: Figure.of(values) for tool, values in seconds.items() if values}
 
 
 def run_scenario(
@@ -70,7 +78,7 @@ def run_scenario(
                 try:
                     found = measured_by(run, simulators[run.rows], scenario.faults, watched=scenario.watched)
                 except CannotFinishNow as error:
-                    if run.tool == OURS:
+                    if run.is_ours:
                         raise
                     failed[run] = error.message
                     measured.pop(run, None)

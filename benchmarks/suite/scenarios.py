@@ -1,20 +1,34 @@
 """What is measured: a simulated project, what its server does, and who exports it."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
 
 from harvester.simulator import Faults, WorldSpec
 
-Tool = Literal["harvester", "one_by_one", "threads", "threads_of_chunks", "platform_export"]
+Tool = Literal[
+    "harvester", "one_by_one", "threads", "threads_of_chunks", "platform_export", "coco", "platform_coco"
+]
 
 OURS: Tool = "harvester"
+# What converts an export, which is made before and not measured: `harvester export` with these arguments.
+SIMPLE = (
+    "object.shape == 'bounding_box' || (has(object.polygons) && object.polygons != null && "
+    "size(object.polygons[0]) == 1)"
+)
+CONVERTS: Mapping[Tool, tuple[str, ...]] = {
+    "coco": ("--emit", "objects,units", "--where", SIMPLE),
+    "platform_coco": ("--emit", "rows"),
+}
 NAMES: dict[Tool, str] = {
     "harvester": "harvester",
     "one_by_one": "get_label_row, one by one",
     "threads": "get_label_row, 16 threads",
     "threads_of_chunks": "get_label_rows by 100, 16 threads",
     "platform_export": "platform's export script",
+    "coco": "harvester convert --to coco",
+    "platform_coco": "the SDK's CocoExporter",
 }
 
 # The usual job: images with 20 objects, 14 kB of JSON a row, of which the boxes are wanted. Without oddities:
@@ -37,16 +51,28 @@ class ToolRun(msgspec.Struct, frozen=True):
         rows: label rows of the project that it exports. Slow tools get fewer.
         arguments: of `harvester export`; the peers have none.
         note: tells runs of one tool apart.
+        converts: arguments of `harvester convert`, which is measured then, and not the export before it.
     """
 
     tool: Tool
     rows: int
     arguments: tuple[str, ...] = ()
     note: str = ""
+    converts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{NAMES[self.tool]}, {self.note}" if self.note else NAMES[self.tool]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is harvester."""
+        return is_ours(self.tool)
+
+
+def is_ours(tool: str) -> bool:
+    """Whether a tool is harvester."""
+    return tool in (OURS, "coco")
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -173,6 +199,17 @@ SCENARIOS = (
         same_bytes=True,
     ),
     Scenario(
+        name="coco",
+        title="COCO: 20 boxes and polygons an image",
+        spec=msgspec.structs.replace(IMAGES, shapes=("bounding_box", "polygon"), branches=()),
+        runs=(
+            ToolRun("coco", 1_000, note="1,000 images"),
+            ToolRun("platform_coco", 1_000),
+            ToolRun("coco", 10_000, note="10,000 images"),
+        ),
+        most_repeats=2,
+    ),
+    Scenario(
         name="filters",
         title="Every filter on and off",
         runs=(
@@ -192,6 +229,24 @@ SCENARIOS = (
                 (*BOXES, "--name", "Car", "--approved", "--min-confidence", "0.5", "--manual"),
                 "five at once",
             ),
+        ),
+        most_repeats=2,
+    ),
+    Scenario(
+        name="yolo",
+        title="Converting to YOLO: a file of labels for each image",
+        runs=(
+            ToolRun("harvester", 5_000, (), "detect", ("--to", "yolo")),
+            ToolRun("harvester", 5_000, (), "segment", ("--to", "yolo", "--task", "segment")),
+        ),
+        most_repeats=2,
+    ),
+    Scenario(
+        name="masks",
+        title="Converting to masks: a PNG of 1920 x 1080 for each image",
+        runs=(
+            ToolRun("harvester", 1_000, (), "semantic", ("--to", "masks")),
+            ToolRun("harvester", 1_000, (), "instance", ("--to", "masks", "--task", "instance")),
         ),
         most_repeats=2,
     ),

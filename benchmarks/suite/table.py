@@ -9,7 +9,7 @@ from rich.text import Text
 
 from benchmarks.suite.bars import Bar
 from benchmarks.suite.results import Figure, RunResult, ScenarioResult, SuiteReport
-from benchmarks.suite.scenarios import OURS
+from benchmarks.suite.scenarios import is_ours
 
 _COLUMNS = (
     "",
@@ -45,7 +45,7 @@ def report_table(report: SuiteReport, found: list[Bar]) -> RenderableType:
 
 
 def _cells(run: RunResult, scenario: ScenarioResult) -> list[Text | str]:
-    ours = run.tool == OURS
+    ours = is_ours(run.tool)
     name = Text(f"  {run.name}", style="green" if ours else "")
     if run.failed is not None:
         return [name, f"{run.rows:,}", Text("failed", style="red")]

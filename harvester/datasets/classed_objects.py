@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from harvester.datasets.class_file import KnownClass, class_list
 from harvester.datasets.counts import Counts
-from harvester.datasets.figures import Figure, figure, read_geometry
+from harvester.datasets.figures import Figure, figure
 from harvester.datasets.geometry import NoGeometry
 from harvester.datasets.image_sets import leave_out
 from harvester.datasets.ontology_classes import OntologyClass, SkeletonTemplate, ontology_classes
@@ -64,10 +64,10 @@ class ClassedObjects:
                 leave_out(counts, one.shape, reason)
                 continue
             try:
-                found = figure(one.shape, read_geometry(one.object), picture.width, picture.height)
+                found = figure(one.shape, one.geometry(), picture.width, picture.height)
             except NoGeometry as error:
                 leave_out(counts, one.shape, error.reason)
                 continue
             if found.rings_left_out:
-                counts.remark("rings_of_too_few_points", found.rings_left_out)
+                counts.remark("ring_left_out", found.rings_left_out)
             yield ClassedObject(one, position, found)

@@ -28,7 +28,8 @@ TIME = "TIMESTAMPTZ"
 
 Columns = Mapping[str, str]
 
-_HEAD: Columns = {
+# What the first keys of a record say: where it is.
+HEAD: Columns = {
     **dict.fromkeys(
         (
             "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
@@ -53,7 +54,7 @@ _MADE: Columns = {
 
 TABLES: Mapping[str, Columns] = {
     "objects": {
-        **_HEAD,
+        **HEAD,
         "object": "VARCHAR",
         "object_hash": "VARCHAR",
         "feature_hash": "VARCHAR",
@@ -73,7 +74,7 @@ TABLES: Mapping[str, Columns] = {
         "cuboid": CUBOID,
     },
     "classifications": {
-        **_HEAD,
+        **HEAD,
         "classification": "VARCHAR",
         "classification_hash": "VARCHAR",
         "feature_hash": "VARCHAR",
@@ -84,7 +85,7 @@ TABLES: Mapping[str, Columns] = {
         **_MADE,
     },
     "units": {
-        **_HEAD,
+        **HEAD,
         "mime_type": "VARCHAR",
         "fps": "DOUBLE",
         "duration": "DOUBLE",

@@ -6,8 +6,10 @@ pixels, not shares, around the centre: the SDK says so of ellipses and circles
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from math import cos, hypot, radians, sin
-from typing import Any, Literal
+from operator import mul
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -22,7 +24,9 @@ from harvester.datasets.geometry import (
     extent_of,
     extent_of_rings,
 )
-from harvester.datasets.sent_shapes import SentBitmask, SentGeometry, SentRotated, Vertex
+from harvester.datasets.sent_shapes import SentBitmask, SentGeometry, SentRotated, Vertex, Vertices
+
+T = TypeVar("T")
 
 # Vertices of the polygon that stands for a circle or an ellipse. Its area is 0.2 % below that of the curve.
 CURVE_POINTS = 64
@@ -35,7 +39,7 @@ FURTHEST = 10.0
 ON_NO_IMAGE = frozenset(("cuboid", "segmentation", "audio", "time_range", "text"))
 
 
-class Joint(msgspec.Struct, frozen=True):
+class Joint(msgspec.Struct, frozen=True, gc=False):
     """A point in pixels, and its visibility as COCO counts it: 0 not labelled, 1 not visible, 2 visible."""
 
     x: float
@@ -50,7 +54,7 @@ Form = Literal[
 ]
 
 
-class Figure(msgspec.Struct, frozen=True):
+class Figure(msgspec.Struct, frozen=True, gc=False):
     """An object's geometry in pixels.
 
     `extent` is its bounding box. `parts` are its areas: the corners of a box, the polygons, the front and the
@@ -62,9 +66,9 @@ class Figure(msgspec.Struct, frozen=True):
 
     form: Form
     extent: Box
-    parts: list[Part] = []
-    line: Ring = []
-    joints: list[Joint] = []
+    parts: Sequence[Part] = ()
+    line: Sequence[float] = ()
+    joints: Sequence[Joint] = ()
     bitmask: SentBitmask | None = None
     rotated: Box | None = None
     theta: float | None = None
@@ -143,18 +147,22 @@ def _polygon(sent: SentGeometry, width: int, height: int) -> Figure | None:
     """`polygons` counts where both forms are there."""
     if sent.polygons:
         rings_of_parts = sent.polygons
-    elif (vertices := _vertices(sent.polygon)) is not None:
+    elif (vertices := _vertices(decoded(_decode_vertices, sent.polygon))) is not None:
         rings_of_parts = [[[number for vertex in vertices for number in (vertex.x, vertex.y)]]]
     else:
         return None
     parts: list[Part] = []
+    extents: list[Box] = []
     left_out = found = 0
     for rings in rings_of_parts:
         part = []
         for place, ring in enumerate(rings):
             found += 1
             if len(ring) >= 6:
-                part.append(_scaled(ring, width, height))
+                scaled, extent = _ring(ring, width, height)
+                part.append(scaled)
+                if place == 0:
+                    extents.append(extent)
                 continue
             left_out += 1
             if place == 0:  # holes of no outline are holes of nothing
@@ -164,12 +172,25 @@ def _polygon(sent: SentGeometry, width: int, height: int) -> Figure | None:
             parts.append(part)
     if not parts:
         raise NoGeometry("too_few_points" if found else "no_geometry")
-    if len(parts) == 1:
-        outline = parts[0][0]
-        extent = extent_of(outline[::2], outline[1::2])
-    else:
-        extent = extent_of_rings([part[0] for part in parts])
+    extent = extents[0] if len(parts) == 1 else extent_of_rings([part[0] for part in parts])
     return Figure("polygon", extent, parts, rings_left_out=left_out)
+
+
+def _ring(ring: list[float], width: int, height: int) -> tuple[Ring, Box]:
+    """Return a ring of finite numbers in pixels, and its extent. Raises NoGeometry."""
+    if len(ring) % 2:
+        raise NoGeometry("malformed")
+    scaled = list(map(mul, ring, cycle((width, height))))
+    xs, ys = scaled[::2], scaled[1::2]
+    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
+    if not (
+        left >= -FURTHEST * width
+        and top >= -FURTHEST * height
+        and right <= (FURTHEST + 1) * width
+        and bottom <= (FURTHEST + 1) * height
+    ):
+        raise NoGeometry("out_of_range")
+    return scaled, (left, top, right - left, bottom - top)
 
 
 def _scaled(ring: Sequence[float], width: int, height: int) -> Ring:
@@ -178,10 +199,7 @@ def _scaled(ring: Sequence[float], width: int, height: int) -> Ring:
         raise NoGeometry("malformed")
     if not (min(ring) >= -FURTHEST and max(ring) <= FURTHEST + 1):
         raise NoGeometry("out_of_range")
-    scaled = list(ring)
-    scaled[::2] = [x * width for x in ring[::2]]
-    scaled[1::2] = [y * height for y in ring[1::2]]
-    return scaled
+    return list(map(mul, ring, cycle((width, height))))
 
 
 def _vertices(sent: Mapping[str, Vertex] | Sequence[Vertex] | None) -> Sequence[Vertex] | None:
@@ -321,13 +339,18 @@ _READERS: dict[str, _Reader] = {
 }
 
 
-def read_geometry(object_json: bytes | msgspec.Raw) -> SentGeometry:
+def read_geometry(sent: bytes | msgspec.Raw) -> SentGeometry:
     """Decode the geometry of an object as sent. Raises NoGeometry if it has a form that none has."""
+    return decoded(_decode, sent)
+
+
+def decoded(decode: Callable[[Any], T], sent: bytes | msgspec.Raw) -> T:
+    """Decode an object as sent. Raises NoGeometry instead of what `decode` raises."""
     try:
-        return _decode(object_json)
+        return decode(sent)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        out_of_range = "out of range" in str(error)
-        raise NoGeometry("out_of_range" if out_of_range else "malformed") from None
+        raise NoGeometry("out_of_range" if "out of range" in str(error) else "malformed") from None
 
 
+_decode_vertices: Callable[[Any], Vertices] = msgspec.json.Decoder(Vertices).decode
 _decode: Callable[[Any], SentGeometry] = msgspec.json.Decoder(SentGeometry).decode

@@ -19,6 +19,7 @@ from harvester.schema import Kind
 # The class of each format. Its module is imported when it is used: it may need libraries of an extra.
 FORMATS: Mapping[str, str] = {
     "parquet": "harvester.datasets.parquet:Parquet",
+    "coco": "harvester.datasets.coco:Coco",
     "yolo": "harvester.datasets.yolo:Yolo",
     "masks": "harvester.datasets.masks:Masks",
 }

@@ -6,6 +6,7 @@ holes. A box is x, y, width and height. Angles are in degrees, clockwise as seen
 
 from collections.abc import Iterable, Sequence
 from math import cos, pi, radians, sin
+from operator import mul
 from typing import Literal
 
 Box = tuple[float, float, float, float]
@@ -50,12 +51,9 @@ def extent_of_rings(rings: Iterable[Ring]) -> Box:
 
 def ring_area(ring: Ring) -> float:
     """Return the area that a ring encloses, by the shoelace formula."""
-    x, y = ring[-2], ring[-1]
-    twice = 0.0
-    for next_x, next_y in zip(ring[::2], ring[1::2], strict=True):
-        twice += x * next_y - next_x * y
-        x, y = next_x, next_y
-    return abs(twice) / 2
+    xs, ys = ring[::2], ring[1::2]
+    twice: float = abs(sum(map(mul, xs, ys[1:] + ys[:1])) - sum(map(mul, ys, xs[1:] + xs[:1])))
+    return twice / 2
 
 
 def area_of(parts: Iterable[Part]) -> float:

@@ -1,7 +1,7 @@
 """The files of images, from a directory that `harvester media` has filled, into a data set.
 
-The directory's index says which file is of which unit and frame. A directory without an index may have files
-that are called as the images of data sets are: ``images/<hash>.jpg``, ``videos/<hash>/<frame>.jpg``.
+The directory's index says which file is of which unit and frame. Any directory, with an index or without, may
+have files that are called as images are in data sets: ``images/<hash>.jpg``, ``videos/<hash>/<frame>.jpg``.
 """
 
 import os
@@ -66,7 +66,8 @@ class MediaFiles:
 
     def of(self, picture: Picture) -> ImageFile | None:
         """Return the file of an image, and count whether there is one."""
-        file = self._named(picture.name) if self._table is None else self._indexed(self._table, picture)
+        file = None if self._table is None else self._indexed(self._table, picture)
+        file = file or self._named(picture)
         self.found += file is not None
         self.missing += file is None
         return file
@@ -114,11 +115,15 @@ class MediaFiles:
         found = table.execute(_SELECT, key).fetchone()
         return ImageFile(*found) if found else None
 
-    def _named(self, name: str) -> ImageFile | None:
-        folder, _, last = name.rpartition("/")
+    def _named(self, picture: Picture) -> ImageFile | None:
+        """Return the file that is called as the image is; frames may be PNG as well."""
+        folder, _, last = picture.name.rpartition("/")
+        names = [last, last.removesuffix(picture.ending) + ".png"] if picture.frame is not None else [last]
         with suppress(FileNotFoundError, NotADirectoryError), self._folders.opened(folder) as opened:
-            if stat.S_ISREG(os.stat(last, dir_fd=opened, follow_symlinks=False).st_mode):
-                return ImageFile(name, None)
+            for name in names:
+                with suppress(FileNotFoundError):
+                    if stat.S_ISREG(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
+                        return ImageFile(f"{folder}/{name}", None)
         return None
 
 
@@ -154,6 +159,22 @@ def media_files(directory: Path) -> Iterator[MediaFiles]:
         except CannotFinishNow as error:
             raise Unsound(one_line(f"{directory}: {error.message}")) from error
         yield MediaFiles(directory, table)
+
+
+@contextmanager
+def given_media(directory: Path | None) -> Iterator[MediaFiles | None]:
+    """Open the files of a directory if one is given, as `media_files` does."""
+    if directory is None:
+        yield None
+    else:
+        with media_files(directory) as media:
+            yield media
+
+
+def check_media(directory: Path | None) -> None:
+    """Raise as `media_files` does if there is something wrong with a directory that is given."""
+    with given_media(directory):
+        pass
 
 
 def _row(line: IndexedFile) -> tuple[str, str, int, str, str | None]:

@@ -14,6 +14,7 @@ from harvester.datasets.choosing import Choice
 from harvester.datasets.columns import TABLES_VERSION
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
+from harvester.datasets.line_blocks import chunks_of
 from harvester.datasets.ontology_table import ontology_lines
 from harvester.datasets.typed_records import TypedTable
 from harvester.datasets.written import Output
@@ -21,7 +22,7 @@ from harvester.schema import Kind
 
 RECORDS_PER_FILE = 1_000_000
 # A row group is written once it has so many records, or bytes in memory.
-RECORDS_PER_GROUP = 20_480
+RECORDS_PER_GROUP = 10_240
 BYTES_PER_GROUP = 32 * 1024**2
 
 
@@ -46,22 +47,22 @@ class Parquet:
     ) -> None:
         """Write all tables. Each gets at least one file, so that a reader finds its columns."""
         for kind in self.kinds:
-            _write(kind, _lines(choice, kind, counts), output, counts)
-        _write("listing", export.listing(), output, counts)
-        _write("ontology", ontology_lines(export.ontology()), output, counts)
+            _write(kind, _counted(choice.lines(kind), kind, counts), output, counts)
+        _write("listing", chunks_of(export.listing()), output, counts)
+        _write("ontology", chunks_of(ontology_lines(export.ontology())), output, counts)
 
 
-def _lines(choice: Choice, kind: Kind, counts: Counts) -> Iterator[bytes]:
-    """Yield the chosen lines of a kind, and count them as written."""
-    for line in choice.lines(kind):
-        counts.write(kind)
-        yield line
+def _counted(lines: Iterable[bytes], kind: Kind, counts: Counts) -> Iterator[list[bytes]]:
+    """Yield the lines of a kind in chunks, and count them as written."""
+    for chunk in chunks_of(lines):
+        counts.write(kind, len(chunk))
+        yield chunk
 
 
-def _write(table: str, lines: Iterable[bytes], output: Output, counts: Counts) -> None:
+def _write(table: str, chunks: Iterable[list[bytes]], output: Output, counts: Counts) -> None:
     """Write the files of a table: ``objects/00000.parquet``, ..."""
     typed = TypedTable(table, counts)
-    groups = _groups(typed.batches(lines))
+    groups = _groups(typed.batches(chunks))
     for number in range(10**9):
         with output.create(f"{table}/{number:05}.parquet") as file:
             if not _write_file(file, typed.schema, groups):
@@ -71,13 +72,51 @@ def _write(table: str, lines: Iterable[bytes], output: Output, counts: Counts) -
 def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow.Table]) -> bool:
     """Write `RECORDS_PER_FILE` records, or all that are left. Return whether there may be more."""
     written = 0
-    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+    settings = {"use_dictionary": _repeating(schema), "write_statistics": _searched(schema)}
+    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd", **settings) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
             written += group.num_rows
             if written >= RECORDS_PER_FILE:
                 return True
     return False
+
+
+# Columns whose values hardly ever repeat: a dictionary would only take time and space.
+_DISTINCT = frozenset(
+    ("object", "object_hash", "classification", "classification_hash", "created_at", "last_edited_at", "sent")
+)
+
+
+def _repeating(schema: pyarrow.Schema) -> list[str]:
+    """Return the columns that get a dictionary. Of nested ones, those are left out that hold doubles."""
+    return [path for field in schema for path, type in _leaves(field) if _repeats(path, type)]
+
+
+def _repeats(path: str, type: pyarrow.DataType) -> bool:
+    return path not in _DISTINCT and not pyarrow.types.is_floating(type)
+
+
+def _searched(schema: pyarrow.Schema) -> list[str]:
+    """Return the columns whose smallest and largest values are noted, for readers that skip row groups."""
+    return [
+        field.name for field in schema if not pyarrow.types.is_nested(field.type) and field.name not in _LONG
+    ]
+
+
+_LONG = frozenset(("object", "classification", "reviews", "sent", "client_metadata"))
+
+
+def _leaves(field: pyarrow.Field) -> Iterator[tuple[str, pyarrow.DataType]]:
+    """Yield the paths of a column's leaves, as Parquet names them, with their types."""
+    if pyarrow.types.is_list(field.type):
+        element = pyarrow.field("list.element", field.type.value_type)
+        yield from ((f"{field.name}.{path}", type) for path, type in _leaves(element))
+    elif pyarrow.types.is_struct(field.type):
+        for inner in field.type:
+            yield from ((f"{field.name}.{path}", type) for path, type in _leaves(inner))
+    else:
+        yield field.name, field.type
 
 
 def _groups(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:

@@ -9,11 +9,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import groupby
 from typing import Literal
 
 import msgspec
 
+from harvester.datasets.figures import read_geometry
+from harvester.datasets.geometry import NoGeometry, Reason
+from harvester.datasets.sent_shapes import SentGeometry
 from harvester.errors import Unsound
 from harvester.schema import SliceItem
 
@@ -64,11 +66,39 @@ class LabelledUnit(msgspec.Struct, gc=False):
 
 
 class PlacedObject(msgspec.Struct, gc=False):
-    """A line of an object, with what the server sent as JSON."""
+    """The line of an object on an image, from `object` on. `unreadable` says why, if its geometry is.
+
+    `object` is what the server sent.
+    """
+
+    object: SentGeometry
+    object_hash: str
+    feature_hash: str | None
+    name: str | None
+    shape: str | None
+    object_number: int | None
+    attributes: msgspec.Raw
+    dynamic_attributes: msgspec.Raw
+    unreadable: Reason | None = None
+
+    def geometry(self) -> SentGeometry:
+        """Return the geometry as sent. Raises NoGeometry if it has a form that none has."""
+        if self.unreadable is not None:
+            raise NoGeometry(self.unreadable)
+        return self.object
+
+
+class _Place(msgspec.Struct, gc=False):
+    """The head of a line: what its object is on."""
 
     unit_hash: str | None
     space_id: str | None
     frame: int | None
+
+
+class _RawObject(msgspec.Struct, gc=False):
+    """The line of an object from `object` on, whatever was sent."""
+
     object: msgspec.Raw
     object_hash: str
     feature_hash: str | None
@@ -136,8 +166,8 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield the images. The objects of one are in memory, those of others are not."""
-        for (unit_hash, space_id, frame), objects in self._by_place():
-            at = self._position.get((unit_hash, space_id), -1)
+        for place, objects in self._by_place():
+            at, frame = self._position.get((place.unit_hash, place.space_id), -1), place.frame
             medium = self.units[at].medium if at >= 0 else None
             if medium is None or (frame is None and medium != "image"):
                 self.no_image.update(one.shape for one in objects)
@@ -148,11 +178,20 @@ class Pictures:
             yield self._picture(at, number, objects)
         yield from self._empty((len(self.units), 0))
 
-    def _by_place(self) -> Iterator[tuple[tuple[str | None, str | None, int | None], list[PlacedObject]]]:
-        """Yield the objects of each unit, space and frame. They stand together."""
-        read = map(_read_object, self._objects)
-        for place, objects in groupby(read, lambda one: (one.unit_hash, one.space_id, one.frame)):
-            yield place, list(objects)
+    def _by_place(self) -> Iterator[tuple[_Place, list[PlacedObject]]]:
+        """Yield the objects of each place. They stand together, and their lines begin alike."""
+        place, head, start = _NOWHERE, _NO_HEAD, 0
+        objects: list[PlacedObject] = []
+        for line in self._objects:
+            if not line.startswith(head):
+                head, start, found = _read_head(line)
+                if found != place:
+                    if objects:
+                        yield place, objects
+                    place, objects = found, []
+            objects.append(_read_object(b"{" + line[start:]))
+        if objects:
+            yield place, objects
 
     def _empty(self, end: tuple[int, int]) -> Iterator[Picture]:
         """Yield the images without objects from where we are to before `end`: position of a unit, frame."""
@@ -254,13 +293,50 @@ def read_unit(line: bytes) -> LabelledUnit:
         raise Unsound(f"a line of a unit is damaged: {error}; see harvester verify") from error
 
 
-def _read_object(line: bytes) -> PlacedObject:
+def _read_head(line: bytes) -> tuple[bytes, int, _Place]:
+    """Return what the line of an object begins with, where `object` stands in it, and what it is on.
+
+    Raises Unsound if it is damaged.
+    """
+    cut = line.find(_OBJECT_KEY)
     try:
-        return _decode_object(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        if cut < 0:  # not as we write it: each line is read as a whole
+            return _NO_HEAD, 1, _decode_place(line)
+        return line[: cut + 1], cut + 1, _decode_place(line[:cut] + b"}")
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unsound(f"a line of an object is damaged: {error}; see harvester verify") from error
 
 
+def _read_object(tail: bytes) -> PlacedObject:
+    """Read the line of an object from `object` on. Raises Unsound if it is damaged."""
+    try:
+        return _decode_object(tail)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_odd(tail)
+
+
+def _read_odd(tail: bytes) -> PlacedObject:
+    """Read what is no object with a geometry of a known form."""
+    try:
+        raw = _decode_raw(tail)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Unsound(f"a line of an object is damaged: {error}; see harvester verify") from error
+    try:
+        sent, unreadable = read_geometry(raw.object), None
+    except NoGeometry as error:
+        sent, unreadable = SentGeometry(), error.reason
+    return PlacedObject(
+        sent, raw.object_hash, raw.feature_hash, raw.name, raw.shape, raw.object_number, raw.attributes,
+        raw.dynamic_attributes, unreadable,
+    )  # fmt: skip
+
+
+# No string of JSON holds this: a quotation mark in a string has a backslash before it.
+_OBJECT_KEY = b',"object":'
+_NO_HEAD = b"no line begins like this"
+_NOWHERE = _Place(None, None, None)
+_decode_place = msgspec.json.Decoder(_Place).decode
+_decode_raw = msgspec.json.Decoder(_RawObject).decode
 _decode_unit = msgspec.json.Decoder(LabelledUnit).decode
 _decode_object = msgspec.json.Decoder(PlacedObject).decode
 _decode_listed = msgspec.json.Decoder(_Listed).decode

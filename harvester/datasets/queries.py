@@ -1,9 +1,11 @@
 """The statements that make typed columns of lines, for DuckDB.
 
-They read a relation ``lines`` with two columns of text: ``label`` is the object or classification exactly as
-it stands in the line (null for other lines), ``rest`` is the line without it. Two things are done by hand:
-integers are read as text and checked, because DuckDB would round 1.5 and overflow, and vertices in the form
-of an object are sorted by number.
+They read the relation ``lines`` that `harvester.datasets.line_blocks` makes: ``label`` is the object or
+classification exactly as it stands in the line (null for other lines), ``rest`` is what follows it, or the
+whole line. The keys before a label are not read here; ``head`` is their number,
+and ``aspect`` is height over width. Two things are done by hand:
+integers are read as text and checked, because DuckDB would round 1.5, and vertices in the form of an object
+are sorted by number.
 
 Each row gets a number ``remarks``, of which each bit says that a value of the record could not be written;
 see `REMARKS`.
@@ -11,7 +13,8 @@ see `REMARKS`.
 
 from collections.abc import Iterable, Mapping
 
-from harvester.datasets.columns import ANSWER, TABLES
+from harvester.datasets.columns import ANSWER, HEAD, TABLES
+from harvester.datasets.line_blocks import LABELLED
 
 # What a bit of ``remarks`` means, from the lowest.
 REMARKS = ("not_an_integer", "not_a_date", "label_unreadable", "extent_unknown")
@@ -48,16 +51,16 @@ _GEOMETRY = (
     '"cuboid":{"position":["DOUBLE"],"orientation":["DOUBLE"],"size":["DOUBLE"]},'
     '"cuboid_2d":{"front":["DOUBLE"],"vanishingPoint":{"x":"DOUBLE","y":"DOUBLE"},"scaleRatio":"DOUBLE",'
     '"offset":{"x":"DOUBLE","y":"DOUBLE"}},'
-    '"circle":{"x":"DOUBLE","y":"DOUBLE","r":"DOUBLE"},'
+    '"circle":{"x":"DOUBLE","y":"DOUBLE","r":"DOUBLE","stretch":"DOUBLE","theta":"DOUBLE"},'
     '"ellipse":{"x":"DOUBLE","y":"DOUBLE","rx":"DOUBLE","ry":"DOUBLE","theta":"DOUBLE"}'
 )
 
 MACROS = f"""
 CREATE TEMP MACRO whole(t) AS CASE WHEN try_cast(t AS BIGINT)::VARCHAR = t THEN try_cast(t AS BIGINT) END;
-CREATE TEMP MACRO moment(t) AS (CASE
+CREATE TEMP MACRO moment(t) AS CASE
     WHEN t IS NULL THEN NULL
-    WHEN t[1] BETWEEN '0' AND '9' THEN try_cast(t AS TIMESTAMP)
-    ELSE try_strptime(t, '%a, %d %b %Y %H:%M:%S UTC') END)::TIMESTAMPTZ;
+    WHEN t[1] BETWEEN '0' AND '9' THEN try_cast(t AS TIMESTAMPTZ)
+    ELSE try_strptime(t, '%a, %d %b %Y %H:%M:%S UTC')::TIMESTAMPTZ END;
 CREATE TEMP MACRO pairs(r) AS CASE WHEN r IS NOT NULL THEN
     list_transform(r, lambda p: {{'first': whole(p[1]), 'last': whole(p[2])}}) END;
 CREATE TEMP MACRO broken_pairs(r) AS
@@ -86,25 +89,22 @@ CREATE TEMP MACRO extent(v) AS CASE WHEN len(v) > 0 THEN {{
     'h': list_max(list_transform(v, lambda p: p.y)) - list_min(list_transform(v, lambda p: p.y))}} END;
 CREATE TEMP MACRO around(cx, cy, rw, rh) AS
     CASE WHEN rw IS NOT NULL AND rh IS NOT NULL THEN {{'x': cx-rw, 'y': cy-rh, 'w': 2*rw, 'h': 2*rh}} END;
-CREATE TEMP MACRO rotated(b, width, height) AS CASE
+CREATE TEMP MACRO rotated(b, aspect) AS CASE
     WHEN coalesce(b.theta, 0) = 0 THEN {{'x': b.x, 'y': b.y, 'w': b.w, 'h': b.h}}
     ELSE around(b.x + b.w / 2, b.y + b.h / 2,
-        (abs(b.w * cos(radians(b.theta))) + abs(b.h * sin(radians(b.theta))) * height / width) / 2,
-        (abs(b.w * sin(radians(b.theta))) * width / height + abs(b.h * cos(radians(b.theta)))) / 2) END;
-CREATE TEMP MACRO oval(e, width, height) AS CASE
-    WHEN coalesce(e.theta, 0) = 0 THEN around(e.x, e.y, e.rx, e.ry)
-    ELSE around(e.x, e.y,
-        sqrt((e.rx * cos(radians(e.theta))) ** 2 + (e.ry * sin(radians(e.theta)) * height / width) ** 2),
-        sqrt((e.rx * sin(radians(e.theta)) * width / height) ** 2 + (e.ry * cos(radians(e.theta))) ** 2)) END;
+        (abs(b.w * cos(radians(b.theta))) + abs(b.h * sin(radians(b.theta))) * aspect) / 2,
+        (abs(b.w * sin(radians(b.theta))) / aspect + abs(b.h * cos(radians(b.theta)))) / 2) END;
+CREATE TEMP MACRO oval(x, y, rx, ry, theta, aspect) AS CASE
+    WHEN coalesce(theta, 0) = 0 THEN around(x, y, rx, ry)
+    ELSE around(x, y,
+        sqrt((rx * cos(radians(theta))) ** 2 + (ry * sin(radians(theta)) * aspect) ** 2),
+        sqrt((rx * sin(radians(theta)) / aspect) ** 2 + (ry * cos(radians(theta))) ** 2)) END;
 CREATE TEMP MACRO back(front, vanishing, scale, shift) AS list_transform(front, lambda p: CASE
     WHEN shift IS NOT NULL THEN {{'x': p.x + shift.x, 'y': p.y + shift.y}}
     ELSE {{'x': vanishing.x + (p.x - vanishing.x) * scale,
         'y': vanishing.y + (p.y - vanishing.y) * scale}} END);
 CREATE TEMP MACRO in_space(n) AS {{'x': n[1], 'y': n[2], 'z': n[3]}};
 """
-
-# The places of surrogate escapes, which are no text. DuckDB reads no JSON with unpaired ones.
-_SURROGATES = r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
 
 
 def _structure(fields: Mapping[str, str]) -> str:
@@ -124,10 +124,16 @@ def _not_whole(*names: str) -> str:
     return " OR ".join(f"(r.{name} IS NOT NULL AND whole(r.{name}) IS NULL)" for name in names)
 
 
+def own_columns(table: str) -> dict[str, str]:
+    """Return the columns of a table that its statement makes, with their types."""
+    without = HEAD if table in LABELLED else {}
+    return {name: type_ for name, type_ in TABLES[table].items() if name not in without}
+
+
 def _select(table: str, made: Mapping[str, str], remarks: str) -> str:
     """Return the select list: the column's own expression in `made`, or the key of the same name."""
-    columns = []
-    for name, type_ in TABLES[table].items():
+    columns = ["head"]
+    for name, type_ in own_columns(table).items():
         expression = made.get(name, f"whole(r.{name})" if type_ == "BIGINT" else f"r.{name}")
         columns.append(f'CAST({expression} AS {type_}) AS "{name}"')
     return f"SELECT {', '.join(columns)}, ({remarks})::INTEGER AS remarks"
@@ -137,10 +143,8 @@ def _parsed(fields: Mapping[str, str], label: str | None) -> str:
     """Return the relation of ``label``, its parsed form ``o``, and the parsed rest of the line ``r``."""
     rest = f"from_json(rest, '{_structure(fields)}') AS r"
     if label is None:
-        return f"(SELECT label, {rest} FROM lines)"
-    first = f"try(from_json(label, '{{{label}}}'))"
-    second = f"try(from_json(regexp_replace(label, '{_SURROGATES}', '\\ufffd', 'g'), '{{{label}}}'))"
-    return f"(SELECT label, {rest}, coalesce({first}, {second}) AS o FROM lines)"
+        return f"(SELECT head, label, {rest} FROM lines)"
+    return f"(SELECT head, aspect, label, {rest}, try(from_json(label, '{{{label}}}')) AS o FROM lines)"
 
 
 _MADE_OF = {
@@ -159,7 +163,7 @@ _HEAD_NUMBERS = ("width", "height", "frame")
 
 
 def _fields(table: str, other: Mapping[str, str], *, without: Iterable[str]) -> dict[str, str]:
-    names = [name for name in TABLES[table] if name not in set(without)]
+    names = [name for name in own_columns(table) if name not in set(without)]
     return _text(names) | dict(other)
 
 
@@ -167,24 +171,31 @@ def _objects() -> str:
     answers = {"attributes": _ANSWERS, "dynamic_attributes": _ANSWERS, "ranges": '[["VARCHAR"]]'}
     sent = ("object", *_MADE_OF, "bbox", "rotation", "polygons", "points", "rle", "cuboid")
     fields = _fields("objects", answers, without=sent)
-    numbers = (*_HEAD_NUMBERS, "object_number", "until")
-    width, height = "whole(r.width)", "whole(r.height)"
-    geometry = (
-        f"SELECT *, coalesce(rings(o.polygons), CASE WHEN o.polygon IS NOT NULL THEN "
-        f"[[corners(vertices(o.polygon))]] END) AS polygons, "
-        f"named(vertices(coalesce(o.polyline, o.point, o.skeleton))) AS points, "
-        f"flat(o.cuboid_2d.front) AS front FROM {_parsed(fields, _MADE + ',' + _GEOMETRY)}"
-    )
-    bbox = f"""CASE
+    numbers = ("object_number", "until")
+    # In steps, because a macro repeats its argument, and DuckDB would compute it again.
+    geometry = f"""
+        SELECT *, CASE
+            WHEN polygons IS NOT NULL THEN flatten(flatten(polygons))
+            WHEN points IS NOT NULL THEN corners(points)
+            WHEN front IS NOT NULL THEN list_concat(front, back)
+        END AS outline
+        FROM (SELECT *,
+            back(front, o.cuboid_2d.vanishingPoint, o.cuboid_2d.scaleRatio, o.cuboid_2d."offset") AS back
+        FROM (SELECT *,
+            coalesce(rings(o.polygons), CASE WHEN o.polygon IS NOT NULL
+                THEN [[corners(vertices(o.polygon))]] END) AS polygons,
+            named(vertices(coalesce(o.polyline, o.point, o.skeleton))) AS points,
+            flat(o.cuboid_2d.front) AS front
+        FROM {_parsed(fields, _MADE + "," + _GEOMETRY)}))"""
+    bbox = """CASE
         WHEN o.boundingBox IS NOT NULL THEN o.boundingBox
-        WHEN o.rotatableBoundingBox IS NOT NULL THEN rotated(o.rotatableBoundingBox, {width}, {height})
-        WHEN polygons IS NOT NULL THEN extent(flatten(flatten(polygons)))
-        WHEN points IS NOT NULL THEN extent(points)
+        WHEN o.rotatableBoundingBox IS NOT NULL THEN rotated(o.rotatableBoundingBox, aspect)
+        WHEN outline IS NOT NULL THEN extent(outline)
         WHEN o.circle IS NOT NULL
-            THEN around(o.circle.x, o.circle.y, o.circle.r, o.circle.r * {width} / {height})
-        WHEN o.ellipse IS NOT NULL THEN oval(o.ellipse, {width}, {height})
-        WHEN front IS NOT NULL THEN extent(list_concat(front,
-            back(front, o.cuboid_2d.vanishingPoint, o.cuboid_2d.scaleRatio, o.cuboid_2d."offset")))
+            THEN oval(o.circle.x, o.circle.y, o.circle.r,
+                o.circle.r * coalesce(o.circle.stretch, 1) / aspect, o.circle.theta, aspect)
+        WHEN o.ellipse IS NOT NULL
+            THEN oval(o.ellipse.x, o.ellipse.y, o.ellipse.rx, o.ellipse.ry, o.ellipse.theta, aspect)
         END"""
     mask = (
         "CASE WHEN o.bitmask IS NOT NULL THEN {'counts': o.bitmask.rleString, "
@@ -199,7 +210,7 @@ def _objects() -> str:
         "attributes": "answers(r.attributes)",
         "dynamic_attributes": "answers(r.dynamic_attributes)",
         "bbox": bbox,
-        "rotation": "coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta)",
+        "rotation": "coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, o.circle.theta)",
         "polygons": "polygons",
         "points": "points",
         "rle": mask,
@@ -211,7 +222,7 @@ def _objects() -> str:
         "OR broken_answers(r.dynamic_attributes)"
     )
     no_size = (
-        f"({width} IS NULL OR {height} IS NULL) AND (o.circle IS NOT NULL "
+        "aspect IS NULL AND (o.circle IS NOT NULL "
         "OR coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, 0) != 0)"
     )
     return f"{_select('objects', made, _bits(broken, _NO_DATE, 'o IS NULL', no_size))} FROM ({geometry})"
@@ -225,7 +236,7 @@ def _classifications() -> str:
         "ranges": "pairs(r.ranges)",
         "answers": "answers(r.answers)",
     }
-    broken = f"{_not_whole(*_HEAD_NUMBERS)} OR broken_pairs(r.ranges) OR broken_answers(r.answers)"
+    broken = "broken_pairs(r.ranges) OR broken_answers(r.answers)"
     select = _select("classifications", made, _bits(broken, _NO_DATE, "o IS NULL"))
     return f"{select} FROM {_parsed(fields, _MADE)}"
 

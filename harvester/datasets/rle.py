@@ -34,6 +34,13 @@ class CocoMask(msgspec.Struct, frozen=True):
     size: tuple[int, int]
     counts: str
 
+    @property
+    def area(self) -> int:
+        """The number of pixels. Raises NoGeometry as `read_bitmask` does."""
+        size = self.size[0] * self.size[1]
+        changes = _run_ends(self.counts, size)
+        return int(changes[1::2].sum() - changes[::2].sum()) + size * (len(changes) % 2)
+
 
 class Spans(msgspec.Struct, frozen=True):
     """A mask of `width` and `height` pixels: from `starts` up to before `ends`, in `rows`.
@@ -236,7 +243,7 @@ def draw_parts(parts: Iterable[Part], width: int, height: int) -> CocoMask:
 def _drawn_part(part: Part, width: int, height: int) -> CocoMask | None:
     from pycocotools import mask as coco_masks
 
-    rings = [ring for whole in part if len(ring := clip_ring(whole, width, height)) >= 6]
+    rings = [ring for whole in part if len(ring := _on_image(whole, width, height)) >= 6]
     if not rings:
         return None
     size = width * height
@@ -246,6 +253,12 @@ def _drawn_part(part: Part, width: int, height: int) -> CocoMask | None:
     changes = np.concatenate([_run_ends(mask["counts"].decode(), size) for mask in drawn])
     # A run of no pixels ends where it begins, which cancels out.
     return CocoMask((height, width), _text_of(_odd(changes), size))
+
+
+def _on_image(ring: Ring, width: int, height: int) -> Ring:
+    xs, ys = ring[::2], ring[1::2]
+    is_inside = min(xs) >= 0 and min(ys) >= 0 and max(xs) <= width and max(ys) <= height
+    return ring if is_inside else clip_ring(ring, width, height)
 
 
 def spans_of_rings(rings: Iterable[Ring], width: int, height: int) -> Spans:

@@ -79,12 +79,14 @@ class SentEllipse(msgspec.Struct):
 Vertices = dict[str, Vertex] | list[Vertex] | None
 
 
-class SentGeometry(msgspec.Struct, rename="camel"):
-    """The geometry keys of an object."""
+class SentGeometry(msgspec.Struct, rename="camel", gc=False):
+    """The geometry keys of an object, and whether a person drew it, as JSON."""
+
+    manual_annotation: msgspec.Raw = msgspec.Raw(b"null")
 
     bounding_box: SentBox | None = None
     rotatable_bounding_box: SentRotated | None = None
-    polygon: Vertices = None
+    polygon: msgspec.Raw = msgspec.Raw(b"null")  # of `Vertices`, read only where there is no `polygons`
     polygons: list[list[list[float]]] | None = None
     polyline: Vertices = None
     point: Vertices = None

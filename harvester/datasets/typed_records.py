@@ -1,26 +1,24 @@
 """Turns lines of records into Arrow batches with typed columns, through DuckDB, in constant memory."""
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pyarrow
 
-from harvester.datasets.columns import TABLES
+from harvester.datasets.arrow_arrays import integers, integers_in, numbers, texts
+from harvester.datasets.columns import HEAD, TABLES
+from harvester.datasets.line_blocks import INPUT, LABELLED, BlockCutter
+from harvester.datasets.mask_extents import with_extents
 from harvester.datasets.queries import MACROS, REMARKS, query
 from harvester.errors import Unsound
 
 if TYPE_CHECKING:
     from harvester.datasets.counts import Counts
 
-_LINES = 2048  # lines that are given to DuckDB at once: the number of rows that it works on at once
-# Between the object or classification of a line and its neighbours.
-_LABELS = {
-    "objects": (b',"object":', b',"object_hash":'),
-    "classifications": (b',"classification":', b',"classification_hash":'),
-}
-_INPUT = pyarrow.schema([("label", pyarrow.string()), ("rest", pyarrow.string())])
+_ROWS = 2048  # of a batch, at least: the number that DuckDB works on at once
+_ARROW_TYPES = {"VARCHAR": pyarrow.string(), "BIGINT": pyarrow.int64()}  # of the head's columns
+_INTEGERS = range(-(2**63), 2**63)
 
 
 class TypedTable:
@@ -31,30 +29,36 @@ class TypedTable:
         self._table = table
         self._counts = counts
         self._connection = _connect()
-        schema = self._reader(pyarrow.RecordBatchReader.from_batches(_INPUT, [])).schema
-        self.schema = schema.remove(len(TABLES[table]))
+        self._head = HEAD if table in LABELLED else {}
+        made = self._reader(pyarrow.RecordBatchReader.from_batches(INPUT, [])).schema
+        heads = [(name, _ARROW_TYPES[type_]) for name, type_ in self._head.items()]
+        fields = [pyarrow.field(*head) for head in heads] + [made.field(n) for n in range(1, len(made) - 1)]
+        self.schema = pyarrow.schema(fields)
+        assert self.schema.names == list(TABLES[table])
 
-    def batches(self, lines: Iterable[bytes]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield batches of the records in `lines`, in their order, while `lines` are read.
+    def batches(self, chunks: Iterable[list[bytes]]) -> Iterator[pyarrow.RecordBatch]:
+        """Yield batches of the records in `chunks` of lines, in their order, while `chunks` are read.
 
         Raises:
             Unsound: a line is no record of this table.
         """
-        raised: list[BaseException] = []
+        cutter, raised = BlockCutter(self._table), list[BaseException]()
 
         def given() -> Iterator[pyarrow.RecordBatch]:
             try:
-                rest = iter(lines)
-                while some := list(islice(rest, _LINES)):
-                    yield _input(self._table, some)
+                for chunk in chunks:
+                    yield cutter.cut(chunk)
             except BaseException as error:  # DuckDB would raise another one in its place
                 raised.append(error)
                 raise
 
         try:
-            for batch in self._reader(pyarrow.RecordBatchReader.from_batches(_INPUT, given())):
-                self._note(batch.column(batch.num_columns - 1))
-                yield pyarrow.RecordBatch.from_arrays(batch.columns[:-1], schema=self.schema)
+            for batch in self._reader(pyarrow.RecordBatchReader.from_batches(INPUT, given())):
+                number, *columns, remarks = batch.columns
+                self._note(remarks)
+                heads = self._heads(cutter, number) if self._head else []
+                made = pyarrow.RecordBatch.from_arrays([*heads, *columns], schema=self.schema)
+                yield self._with_masks(made) if self._table == "objects" else made
         except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
             if raised:
                 raise raised[0] from None
@@ -62,13 +66,54 @@ class TypedTable:
 
     def _reader(self, lines: pyarrow.RecordBatchReader) -> pyarrow.RecordBatchReader:
         self._connection.register("lines", lines)
-        return self._connection.sql(query(self._table)).to_arrow_reader(_LINES)
+        return self._connection.sql(query(self._table)).to_arrow_reader(_ROWS)
+
+    def _heads(self, cutter: BlockCutter, found: pyarrow.Array) -> list[pyarrow.Array]:
+        """Return the columns of the heads with the numbers `found`, which ascend."""
+        all_numbers = integers_in(found)
+        first = int(all_numbers[0])
+        places = all_numbers - first
+        heads, columns = cutter.heads(first, int(all_numbers[-1])), []
+        rows = integers(places)
+        for name, type_ in self._head.items():
+            fits = _is_integer if type_ == "BIGINT" else _is_text
+            values = [head.get(name) for head in heads]
+            for place, value in enumerate(values):
+                if value is not None and not fits(value):
+                    values[place] = None
+                    reason = "not_an_integer" if type_ == "BIGINT" else "not_a_text"
+                    self._remark(reason, int((places == place).sum()))
+            made = texts(values) if type_ == "VARCHAR" else numbers(values, pyarrow.int64())
+            columns.append(made.take(rows))
+        return columns
+
+    def _with_masks(self, batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
+        """Return a batch of objects with the extents of bitmasks, which DuckDB cannot read."""
+        masks = batch.column("rle")
+        if masks.null_count == len(masks):
+            return batch
+        boxes, unknown = with_extents(batch)
+        if unknown:
+            self._remark("extent_unknown", unknown)
+        return batch.set_column(batch.schema.get_field_index("bbox"), batch.schema.field("bbox"), boxes)
 
     def _note(self, remarks: pyarrow.Array) -> None:
         for found in remarks.value_counts().to_pylist():
             for bit, reason in enumerate(REMARKS):
-                if self._counts is not None and found["values"] >> bit & 1:
-                    self._counts.remark(reason, found["counts"])
+                if found["values"] >> bit & 1:
+                    self._remark(reason, found["counts"])
+
+    def _remark(self, reason: str, number: int) -> None:
+        if self._counts is not None:
+            self._counts.remark(reason, number)
+
+
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and value in _INTEGERS
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
 
 
 def _connect() -> duckdb.DuckDBPyConnection:
@@ -83,26 +128,3 @@ def _connect() -> duckdb.DuckDBPyConnection:
     connection.execute("SET TimeZone = 'UTC'")
     connection.execute(MACROS)
     return connection
-
-
-def _input(table: str, lines: list[bytes]) -> pyarrow.RecordBatch:
-    """Return the relation that the statements read, see `harvester.datasets.queries`."""
-    between = _LABELS.get(table)
-    if between is None:
-        labels: list[bytes | None] = [None] * len(lines)
-        rests = lines
-    else:
-        start, end = between
-        labels, rests = [], []
-        for line in lines:
-            first = line.find(start)
-            last = line.rfind(end)
-            labels.append(line[first + len(start) : last])
-            rests.append(line[:first] + line[last:])
-    arrays = [pyarrow.array(values, pyarrow.binary()).cast(pyarrow.string()) for values in (labels, rests)]
-    return pyarrow.RecordBatch.from_arrays(arrays, schema=_INPUT)
-
-
-def empty_schemas() -> dict[str, pyarrow.Schema]:
-    """Return the schema of each table."""
-    return {table: TypedTable(table).schema for table in TABLES}

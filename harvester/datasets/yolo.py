@@ -11,7 +11,6 @@ Ultralytics finds the labels of an image by replacing ``/images/`` in its path, 
 are those of the COCO conversion without their first folder, with ``_`` for ``/``.
 """
 
-from contextlib import ExitStack
 from typing import NamedTuple
 
 import msgspec
@@ -25,7 +24,7 @@ from harvester.datasets.division import Division
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.geometry import NoGeometry
 from harvester.datasets.image_sets import IMAGE_OPTIONS, ImagePlace, NoPicture, leave_out, write_images
-from harvester.datasets.media_files import ImageFile, MediaFiles, media_files
+from harvester.datasets.media_files import ImageFile, MediaFiles, check_media, given_media, media_files
 from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
 from harvester.datasets.yolo_classify import Classifier, question
@@ -62,9 +61,7 @@ class Yolo:
             self.kinds = ("classifications", "units")
         if self.kinds[0] not in export.kinds:
             raise BadInput(f"--task {task} needs {self.kinds[0]}, which {export.name} does not have")
-        if options.media is not None:
-            with media_files(options.media):
-                pass
+        check_media(options.media)
         if task == "classify":
             if options.media is None:
                 raise BadInput("--task classify needs --media: its labels are the folders of the images")
@@ -84,8 +81,7 @@ class Yolo:
             self._classify(choice, export, options, output, counts)
             return
         objects = ClassedObjects(export.ontology(), options.classes)
-        with ExitStack() as stack:
-            media = None if options.media is None else stack.enter_context(media_files(options.media))
+        with given_media(options.media) as media:
             labeller = _Labeller(objects, options, media, output, counts)
             division = write_images(labeller, self.kinds, choice, export, options, counts)
             if media is not None:
@@ -189,5 +185,5 @@ class _Labeller:
         )
         self.folders.add(place.folder)
         if self._media is not None and made.image is not None:
-            ending = picture.ending or made.image.ending
+            ending = made.image.ending or picture.ending
             self._media.place(made.image, self._output, place.path("images", stem + ending))

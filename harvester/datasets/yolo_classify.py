@@ -180,7 +180,7 @@ class Classifier:
                     )
         folder = f"{place.folder}{place.split or _NO_SPLIT}/{self._folders[made.position]}"
         stem = picture.name.partition("/")[2].removesuffix(picture.ending).replace("/", "_")
-        self._media.place(made.image, self._output, f"{folder}/{stem}{picture.ending or made.image.ending}")
+        self._media.place(made.image, self._output, f"{folder}/{stem}{made.image.ending or picture.ending}")
         self._counts.tally("classes", self._asked.classes.names[made.position], place.split or _NO_SPLIT)
 
 

@@ -19,6 +19,7 @@ from harvester.encord import faults
 from harvester.encord.connections import proxy_for
 from harvester.encord.contract import check_calls
 from harvester.encord.credentials import Credentials, load_credentials
+from harvester.encord.deadline import within
 from harvester.encord.label_rows import ProjectLabelRows, options_for
 from harvester.encord.project import ProjectInfo
 from harvester.encord.sdk import Listing, PlainTransport, Transport, list_options, sdk_config
@@ -303,6 +304,8 @@ class Session:
 
     def _translating(self, operation: str, call: Callable[[], T]) -> T:
         """Return what `call` returns; translate its exceptions to our errors."""
+        if self._connection.transport == "sdk":  # which only limits the time between two bytes
+            call = partial(within, self._connection.request_deadline, call)
         try:
             answer = call()
         except Exception as error:

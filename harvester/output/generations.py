@@ -14,6 +14,7 @@ from collections.abc import Generator, Iterable, Iterator
 import msgspec
 
 from harvester.errors import Unsound
+from harvester.events import one_line
 from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import PartFile
 from harvester.output.layout import (
@@ -39,6 +40,8 @@ from harvester.plan.changes import WHATS, Change, OntologyChange, SyncOptions
 from harvester.plan.sorting import sorter
 from harvester.schema import Count
 from harvester.settings import Compression
+
+NEW_EXPORT = "a new export is needed, into another directory"
 
 
 class Changed(msgspec.Struct, frozen=True, kw_only=True):
@@ -215,6 +218,8 @@ def drop_former(target: Target, base: Base, *, first: int | None = None) -> None
     """
     last = base.generation - 1
     if first is None:
+        if folder_of(target, base.generation).read(MANIFEST) is None:
+            return  # the base is damaged
         first = last + 1
         while first > 0 and files_before_base(target, base, first - 1):
             first -= 1
@@ -296,7 +301,10 @@ def read_generations(target: Target) -> list[Generation]:
         else:
             missing = missing or number
             if manifest:
-                raise Unsound(f"{generation_folder(missing)} is damaged, and later generations depend on it")
+                lost = generation_folder(missing)
+                raise Unsound(
+                    f"{one_line(target.name)}: {NEW_EXPORT}: {lost} is damaged, and the manifest lost"
+                )
     return found
 
 

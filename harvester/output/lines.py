@@ -18,7 +18,7 @@ from harvester.output.layout import CHANGES, FAILED, NOTES
 from harvester.output.planfile import PlainFile
 from harvester.output.target import Target
 from harvester.plan.changes import Change
-from harvester.schema import FAILED_KEYS, NOTE_KEYS, RECORD_KEYS
+from harvester.schema import FAILED_KEYS, KINDS, NOTE_KEYS, RECORD_KEYS
 
 T = TypeVar("T")
 
@@ -86,11 +86,17 @@ def checked_lines(target: Target, file: PartFile | PlainFile) -> Iterator[bytes]
     """Yield the lines of a file, as `read_lines` does, and check its sha256 at the end.
 
     Raises:
-        Unsound: the file is damaged.
+        Unsound: the file is missing or damaged.
         CannotFinishNow: it cannot be read.
     """
-    damaged = Unsound(one_line(f"{target.name}: {file.name} is damaged: see harvester verify"))
-    with target.open(file.name) as stream:
+    damaged = Unsound(one_line(f"{target.name}: {file.name} is missing or damaged: see harvester verify"))
+    try:
+        opened = target.open(file.name)
+    except CannotFinishNow as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise damaged from error
+        raise
+    with opened as stream:
         hashed = _Hashed(stream)
         try:
             yield from _lines(hashed, file.name)
@@ -117,17 +123,58 @@ def read_as(target: Files, name: str, type: type[T]) -> Iterator[T]:
             raise CannotFinishNow(one_line(f"{name} is damaged: line {number:,}: {error}")) from error
 
 
-def label_hash_of_line(kind: str, line: bytes) -> str:
-    """Return the label hash of the row that a line of this kind is of. Raises ValueError if it has none."""
-    return _row_line(line).row.label_hash if kind == "rows" else _own_line(line).label_hash
+def label_hash_reader(kind: str) -> Callable[[bytes], str]:
+    """Return a function that reads the label hash in a line of a file of this kind.
+
+    It is fast for consecutive lines of the same row: all but the first are recognised by their beginning.
+
+    The function raises Unsound if the line is no record.
+    """
+    start = _STARTS.get(kind)
+    last, beginning = "", b"\n"  # no line begins with it
+
+    def label_hash(line: bytes) -> str:
+        nonlocal last, beginning
+        if line.startswith(beginning):
+            return last
+        try:
+            last = _label_hash_in(line, kind)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Unsound(f"a line of {kind} is no record: see harvester verify") from error
+        found = b"%b%b," % (start, msgspec.json.encode(last)) if start else b""
+        beginning = found if found and line.startswith(found) else b"\n"
+        return last
+
+    return label_hash
 
 
-class _RowLine(msgspec.Struct):
-    row: FailedLabel
+class _Labelled(msgspec.Struct):
+    label_hash: str | None = None
 
 
-_row_line = msgspec.json.Decoder(_RowLine).decode
-_own_line = msgspec.json.Decoder(FailedLabel).decode
+class _RowOfKind(msgspec.Struct):
+    row: _Labelled
+    metadata: _Labelled | None = None
+
+
+# What lines begin with, before the label hash. Lines of rows have it anywhere.
+_STARTS = dict[str, bytes](
+    {kind: b'{"kind":"%b","label_hash":' % kind[:-1].encode() for kind in KINDS if kind != "rows"}
+)
+_STARTS |= {FAILED: b'{"label_hash":', NOTES: b'{"label_hash":'}
+_decode_labelled = msgspec.json.Decoder(_Labelled).decode
+_decode_row = msgspec.json.Decoder(_RowOfKind).decode
+
+
+def _label_hash_in(line: bytes, kind: str) -> str:
+    if kind == "rows":
+        record = _decode_row(line)
+        found = record.row.label_hash or (record.metadata.label_hash if record.metadata else None)
+    else:
+        found = _decode_labelled(line).label_hash
+    if found is None:
+        raise ValueError("it names no label row")
+    return found
 
 
 class _LineCheck:

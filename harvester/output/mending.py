@@ -21,6 +21,7 @@ from harvester.events import one_line
 from harvester.output import planfile
 from harvester.output.export_spec import ExportSpec, differs
 from harvester.output.generations import (
+    NEW_EXPORT,
     Changed,
     folder_of,
     read_base,
@@ -37,8 +38,6 @@ from harvester.output.repair import same_bytes
 from harvester.output.target import Target
 from harvester.plan.changes import SyncOptions
 from harvester.plan.order import label_order, rows_of, sorted_lines
-
-NEW_EXPORT = "a new export is needed, into another directory"
 
 _ASKED_FOR = ("harvested", "failed")
 
@@ -117,15 +116,19 @@ def plan_in_listing(folder: Target, manifest: Manifest) -> bool:
 
 
 def frozen_in_listing(folder: Target, spec: ExportSpec) -> bool:
-    """Return whether the listing of the last generation holds the very rows of its frozen listing."""
-    changed = read_changed(folder)
+    """Return whether the listing of the last generation holds the very rows of its frozen listing.
+
+    ``changed.json`` names their digest. If that is lost, too, the header of the frozen listing does.
+    """
+    changed, header = read_changed(folder), read_header(folder, LISTED)
+    digest = changed.listing if changed else header.digest if header else None
     try:
         found = describe_rows(
             sorted_lines(rows_of(_listed(folder)), label_order), spec, rows_file=LISTED_ROWS
         )
     except Unsound:
         return False
-    return changed is not None and found.digest == changed.listing
+    return found.digest == digest
 
 
 def _listed(folder: Target) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, KindCounts, read_commit, write_commit
 from harvester.output.drafts import Files
 from harvester.output.layout import FAILED, commit_name
-from harvester.output.lines import FailedLabel, label_hash_of_line, read_as, read_lines
+from harvester.output.lines import FailedLabel, label_hash_reader, read_as, read_lines
 from harvester.output.ndjson import PartWriter
 from harvester.output.repair import sound_file
 from harvester.output.scratch_files import ScratchFiles
@@ -96,11 +96,9 @@ _Line = tuple[str, bytes]  # the label hash of its row, and the line
 def _lines(target: Files, commit: Commit, kind: str) -> Iterator[_Line]:
     for file in commit.files:
         if file.kind == kind:
+            label_hash_of = label_hash_reader(kind)
             for line in read_lines(target, file.name):
-                try:
-                    yield label_hash_of_line(kind, line), line
-                except (ValueError, RecursionError) as error:
-                    raise _not_of_plan(file.name) from error
+                yield label_hash_of(line), line
 
 
 def _write_merged(
@@ -122,14 +120,10 @@ def _places(rows: Sequence[PlanRow]) -> Callable[[_Line], int]:
 
     def place_of(line: _Line) -> int:
         if (place := places.get(line[0])) is None:
-            raise _not_of_plan("a part")
+            raise Unsound("a part holds a line of no row of its plan: see harvester verify")
         return place
 
     return place_of
-
-
-def _not_of_plan(name: str) -> Unsound:
-    return Unsound(f"{name} holds a line that is of no row of the plan: see harvester verify")
 
 
 def _added(one: dict[str, KindCounts], other: dict[str, KindCounts]) -> dict[str, KindCounts]:

@@ -11,6 +11,7 @@ from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, IdDigest, parse_commit_record
 from harvester.output.generations import (
+    NEW_EXPORT,
     base_of,
     describe,
     files_before_base,
@@ -50,7 +51,6 @@ from harvester.output.manifest import (
     with_generations,
 )
 from harvester.output.mending import (
-    NEW_EXPORT,
     find_ontology,
     frozen_in_listing,
     plan_in_listing,

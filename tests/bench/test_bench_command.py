@@ -44,6 +44,28 @@ def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_yolo_and_masks_are_measured_without_the_export_before_them() -> None:
+    """All rows and records of it, and no label JSON from the server."""
+    done = suite("--quick", "--scenario", "yolo", "--scenario", "masks", "--json")
+    assert done.returncode == 0, done.stderr
+    for scenario in json.loads(done.stdout)["scenarios"]:
+        for run in scenario["runs"]:
+            assert run["failed"] is None
+            assert run["fetched"] == run["rows"] > 0
+            assert run["records"] > 0
+
+
+def test_conversions_are_measured_on_exports_made_for_them(tmp_path: Path) -> None:
+    """Boxes and polygons of the same images. The peer has an environment of its own, or is said to fail."""
+    done = suite("--quick", "--scenario", "coco", "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    (scenario,) = json.loads((tmp_path / "bench.json").read_text())["scenarios"]
+    few, peer, many = scenario["runs"]
+    assert few["records"] == many["records"] > few["rows"] == few["fetched"]
+    assert few["cpu_ms_per_row"]["median"] > 0
+    assert peer["failed"] or peer["records"] == few["records"]
+
+
 def test_an_unknown_scenario_is_named() -> None:
     """One line, and what there is."""
     done = suite("--scenario", "bundels")

@@ -35,7 +35,7 @@ SERVED = 400.0  # rows a second that the simulator has
 
 def as_if(run: ToolRun, *, slower: float = 1.0) -> Measured:
     """A measurement that nobody made: ours is ten times as fast as the peers."""
-    seconds = slower * (1.0 if run.tool == OURS else 10.0)
+    seconds = slower * (1.0 if run.is_ours else 10.0)
     return Measured(
         rows=run.rows,
         records=4 * run.rows,
@@ -45,8 +45,8 @@ def as_if(run: ToolRun, *, slower: float = 1.0) -> Measured:
         requests=run.rows + 4,
         refused=1,
         wire_bytes=1000 * run.rows,
-        json_bytes=10_000 * run.rows if run.tool == OURS else None,
-        digest="same" if run.tool == OURS else None,
+        json_bytes=10_000 * run.rows if run.is_ours else None,
+        digest="same" if run.is_ours else None,
         samples=[RequestSample(at=at / 2, asked=25 * at, refused=0) for at in range(121)],
     )
 

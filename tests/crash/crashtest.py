@@ -2,7 +2,8 @@
 
 Exports are killed and gone on with until enough kills are done, by one process and by two. Each must end
 with the bytes of an export that was never killed, leave no file of its own behind, and not have fetched
-more rows a second time than the parts that a kill found open.
+more rows a second time than the parts that a kill found open. `--verb` kills other verbs, see
+`tests.crash.verbs`.
 """
 
 import argparse
@@ -21,6 +22,10 @@ from pathlib import Path
 
 from harvester.engines.local import open_parts
 from harvester.simulator import Faults, Simulator, WorldSpec
+from tests.crash import compact_kills
+from tests.crash.compact_kills import Killer
+from tests.crash.verbs import VERBS, Killed
+from tests.crash.verbs import run as kill_verb
 from tests.e2e.conftest import Command, command_for
 
 ROWS, ROWS_PER_PART, CONCURRENCY, BUNDLE = 3000, 100, 4, 20
@@ -213,11 +218,18 @@ def run(kills: int, seed: int) -> Tally:
 def main() -> int:
     """Prints one line of what came of it; exit 1 where bytes differ."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--verb", choices=["export", "compact", *VERBS], default="export")
+    parser.add_argument("--kills", type=int, help="default: 200 for export, 50 for s3 and compact, else 100")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     given = parser.parse_args()
-    tally = run(given.kills, given.seed)
-    print(f"{tally}\n  seed {given.seed}")
+    tally: Tally | Killed | Killer
+    if given.verb == "export":
+        tally = run(given.kills or 200, given.seed)
+    elif given.verb == "compact":
+        tally = compact_kills.run(given.kills or 50, given.seed)
+    else:
+        tally = kill_verb(given.verb, given.kills or VERBS[given.verb].kills, given.seed)
+    print(f"{given.verb}: {tally}\n  seed {given.seed}")
     for wrong in tally.wrong:
         print(f"  {wrong}")
     return 1 if tally.wrong else 0

@@ -12,7 +12,7 @@ from PIL import Image
 
 from harvester.datasets.conversion import Conversion
 from harvester.datasets.convert import convert
-from harvester.datasets.figures import figure, read_geometry
+from harvester.datasets.figures import figure
 from harvester.datasets.painting import pixels_of
 from harvester.errors import BadInput
 from tests.datasets.exports import exported, files_in, records_of
@@ -51,7 +51,7 @@ def _painted(export: Path, shapes: set[str]) -> dict[str, list[tuple[Any, np.nda
         here = found.setdefault(_mask(picture), [])
         for one in picture.objects:
             width, height = picture.width or 0, picture.height or 0
-            shape = figure(one.shape, read_geometry(one.object), width, height)
+            shape = figure(one.shape, one.geometry(), width, height)
             spans = pixels_of(shape, width, height, boxes=True) if one.shape in shapes else None
             if spans is not None and spans.area:
                 here.append((one, spans.pixels().astype(bool)))

@@ -53,6 +53,7 @@ def test_masks_go_there_and_back(mask: Pixels) -> None:
     assert (spans.pixels() == mask).all()
     assert to_bitmask(spans) == _sent(mask)
     again = read_coco(spans.to_coco())
+    assert spans.to_coco().area == mask.sum()
     assert (again.pixels() == mask).all()
     assert (rle.transposed(spans).pixels() == mask.T).all()
 

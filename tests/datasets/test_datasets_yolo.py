@@ -16,6 +16,7 @@ from harvester.datasets.conversion import Conversion
 from harvester.datasets.convert import convert
 from harvester.datasets.splits import Splits
 from harvester.errors import BadInput, Unsound
+from harvester.settings import Selection
 from tests.datasets.exports import exported, files_in, records_of
 from tests.datasets.image_exports import make_media, pictures_of
 from tests.sync.worlds import LiveWorld
@@ -269,6 +270,24 @@ def test_media_are_found_by_their_index_and_linked(export: Path, tmp_path: Path)
     assert len(images) == sum(bool(picture.ending) for picture in pictures_of(export))
 
 
+def test_frames_are_found_by_their_names_beside_an_index(export: Path, tmp_path: Path) -> None:
+    """As JPEG or PNG: the index may know the video only."""
+    media = tmp_path / "media"
+    found = make_media(export, media)
+    frames = sorted(path for name, path in found.items() if name.startswith("videos/"))
+    for path in frames[::2]:
+        path.rename(path.with_suffix(".png"))
+    _index(media, unit_hash=frames[0].parent.name, path="video.mp4")
+    convert(export, tmp_path / "set", to="yolo", media=media)
+    images = {path.stem: path.suffix for path in (tmp_path / "set/images").iterdir()}
+    shown = [picture for picture in pictures_of(export) if picture.unit.medium == "video"]
+    assert shown
+    png = {f"{path.parent.name}_{path.stem}" for path in frames[::2]}
+    for picture in shown:
+        stem = picture.name.partition("/")[2].removesuffix(".jpg").replace("/", "_")
+        assert images[stem] == (".png" if stem in png else ".jpg")
+
+
 def test_media_are_copied_where_they_cannot_be_linked(
     export: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -361,6 +380,32 @@ def test_wrong_options_are_refused_in_one_line(
         convert(export, tmp_path / "set", to="yolo", **options)
     assert says in refused.value.message
     assert list(tmp_path.iterdir()) == []
+
+
+class Sites(LiveWorld):
+    """Whose data are of four sites, as their metadata say; some do not."""
+
+    def items(self) -> list[dict[str, Any]]:
+        items = super().items()
+        for number, item in enumerate(items):
+            item["client_metadata"] = {"site": {"id": number % 4}} if number % 5 else {}
+        return items
+
+
+def test_data_of_a_site_stay_together(tmp_path: Path) -> None:
+    """By a key of the metadata. Rows that do not have it are counted by its name, and go alone."""
+    world = Sites(rows=60, mix=("image", "video"), branches=(), unlabelled=0)
+    export = exported(tmp_path / "out", world, selection=Selection(client_metadata=True))
+    options: dict[str, Any] = {"split": SPLIT, "split_by": "metadata.site.id"}
+    done = convert(export, tmp_path / "set", to="yolo", split_seed=3, **options)
+    splits = Splits(SPLIT, 3)
+    site_of = {item["data_hash"]: item["client_metadata"].get("site") for item in world.items()}
+    for picture in pictures_of(export):
+        site = site_of[picture.unit.data_hash]
+        split = splits.of(picture.unit.data_hash if site is None else str(site["id"]))
+        stem = picture.name.partition("/")[2].removesuffix(picture.ending).replace("/", "_")
+        assert (tmp_path / "set/labels" / split / f"{stem}.txt").exists()
+    assert done.remarks["without_metadata.site.id"] == sum(site is None for site in site_of.values())
 
 
 def test_a_data_set_needs_skeletons_for_poses(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from itertools import cycle, islice
 from pathlib import Path
@@ -35,8 +36,8 @@ def sections(name: str) -> dict[str, str]:
 RECIPES = sections("recipes.md")
 RECIPES |= {"Object stores": page("object-stores.md"), "On a cluster": sections("cluster.md")["On a cluster"]}
 HERE = (
-    "DuckDB", "polars", "pandas", "Nightly sync", "Boxes to COCO", "What an export holds, on one page",
-    "Object stores", "On a cluster",
+    "DuckDB", "polars", "pandas", "Parquet", "Nightly sync", "Boxes to COCO",
+    "What an export holds, on one page", "Object stores", "On a cluster",
 )  # fmt: skip
 
 
@@ -133,6 +134,15 @@ def test_duckdb_counts_every_object(
         [confidence] = re.findall(line, said)
         known = [one["object"]["confidence"] for one in found if one["object"].get("confidence") is not None]
         assert float(confidence) == pytest.approx(sum(known) / len(known), abs=1e-6), name
+
+
+def test_parquet_has_every_object_with_its_task(exported: Path, harvester: Command) -> None:
+    """Joined with the listing; and the same count of shapes without files."""
+    said = run("Parquet", exported, harvester)
+    shapes = Counter(record["shape"] for record in objects(exported))
+    for shape, number in shapes.most_common(5):
+        assert re.search(rf"{shape}\W+{number}\b", said), shape
+    assert re.search(r"COMPLETED\W+\d+\W+[\d.]+\W+20\d\d-", said)
 
 
 @pytest.mark.parametrize("folder_of", ["exported", "large"])

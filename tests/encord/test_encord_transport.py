@@ -253,6 +253,24 @@ def test_a_fault_has_its_meaning_and_the_next_call_goes_well(
         assert call(hashes).rows
 
 
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_an_error_names_the_row_that_was_asked_for_alone(
+    server: Recording, connect: Connect, way: str
+) -> None:
+    """By whichever call; of several rows it names none."""
+    server.answers = lambda asked: error("CORRUPTED_LABEL_ERROR")
+    rows = rows_of(connect(transport=way))
+    calls = (
+        lambda: rows.get_label_row("a"),
+        lambda: rows.get_label_rows(["b"]),
+        lambda: rows.get_label_rows(["b", "c"]),
+    )
+    for call, row in zip(calls, ("a", "b", None), strict=True):
+        with pytest.raises(SkipRow) as raised:
+            call()
+        assert raised.value.row == row
+
+
 def test_an_answer_may_be_as_large_as_allowed_and_no_larger(server: Recording, connect: Connect) -> None:
     """By what it says of its length, and where that is not known by what comes."""
     rows = rows_of(connect(max_response_bytes=1024**2))
@@ -261,7 +279,8 @@ def test_an_answer_may_be_as_large_as_allowed_and_no_larger(server: Recording, c
         for reply in (Reply(body), Reply(pieces=[body]), gzipped(body)):
             server.answers = lambda asked, reply=reply: reply
             if size == 1024**2:
-                assert rows.get_label_rows(["a", "b"]).body_bytes == size
+                answer = rows.get_label_rows(["a", "b"])
+                assert (answer.body_bytes, answer.wire_bytes) == (size, len(reply.body) or size)
             else:
                 with pytest.raises(TooMuchAsked):
                     rows.get_label_rows(["a", "b"])
@@ -326,6 +345,20 @@ def test_a_server_that_trickles_is_left_at_the_deadline(
     rows = rows_of(connect(domain=server.url, request_deadline=0.25, read_timeout=20.0))
     with pytest.raises(Unavailable, match="did not answer in time"):
         rows.get_label_row("a")
+    stop.set()
+
+
+@pytest.mark.parametrize("what", ["projects", "listing"])
+def test_the_sdk_s_own_connections_have_a_deadline_too(
+    serving: Callable[..., Recording], connect: Connect, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They only limit the time between two bytes: a call is left behind at the deadline, and made again."""
+    monkeypatch.setattr("tenacity.nap.time.sleep", lambda seconds: None)
+    stop = threading.Event()
+    server = serving(lambda asked: Reply(raw=slowly(*TRICKLES["the body"], stop)))
+    session = connect(domain=server.url, transport="sdk", request_deadline=0.1, read_timeout=20.0)
+    with pytest.raises(CannotFinishNow, match=r"no answer within 0\.1 s"):
+        session.projects() if what == "projects" else session.listing(INFO, Selection()).__enter__()
     stop.set()
 
 

@@ -234,6 +234,28 @@ async def test_a_row_that_stays_older_is_harvested_and_noted(bundle_size: int | 
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("bundle_size", [None, 1])
+async def test_what_was_replaced_in_a_row_is_noted_with_it(bundle_size: int | None) -> None:
+    """By its place in the answer, which may come in any order; beside what else is to say of the row."""
+    rows = stamped(60)
+
+    class Replaced(Copies):
+        def answer(self, asked: tuple[str, ...]) -> Any:
+            answer = super().answer(asked)
+            names = [json.loads(row)["label_hash"] for row in reversed(answer.rows)]
+            replaced = {names.index(name): "data_title" for name in ("row-0007", "row-0040") if name in names}
+            return msgspec.structs.replace(answer, rows=answer.rows[::-1], replaced=replaced)
+
+    came, notes, _ = await harvest(Replaced(rows, [40], asks=9), rows, bundle_size=bundle_size)
+    assert [name for name, _ in came] == [row.label_hash for row in rows]
+    assert notes == [
+        Note("row-0007", "title of row-0007", "surrogates_replaced", "data_title"),
+        Note("row-0040", "title of row-0040", "stale", DETAIL),
+        Note("row-0040", "title of row-0040", "surrogates_replaced", "data_title"),
+    ]
+
+
+@pytest.mark.anyio
 async def test_where_many_of_the_first_rows_are_older_the_clocks_differ() -> None:
     """One warning, and then no row is asked for again; what was noted before is for who keeps it to drop."""
     rows, heard = stamped(1000), Heard()

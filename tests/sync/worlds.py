@@ -19,7 +19,7 @@ from harvester.job import Job, Observer
 from harvester.live import live_records
 from harvester.output.compression import decompressed
 from harvester.output.folders import FileSystem
-from harvester.output.target import LocalTarget
+from harvester.output.target import LocalTarget, Target, open_target
 from harvester.settings import Format, Limits, Selection
 from harvester.simulator.state import STAGES
 from harvester.simulator.world import World, WorldSpec
@@ -79,7 +79,7 @@ class LiveWorld(FakeProject):
 
     async def export(
         self,
-        target: Path,
+        target: Path | str,
         *,
         selection: Selection = Selection(),
         format: Format = SMALL_PARTS,
@@ -87,10 +87,12 @@ class LiveWorld(FakeProject):
         **options: Any,
     ) -> Summary:
         job, observer = Job(self.project, selection, format, LIMITS), _observer(options)
-        return await export(cast(Session, self), job, LocalTarget(target, files=disk), observer, **options)
+        return await export(cast(Session, self), job, _opened(target, disk), observer, **options)
 
-    async def sync(self, target: Path, *, disk: FileSystem | None = None, **options: Any) -> SyncSummary:
-        store, observer = LocalTarget(target, files=disk), _observer(options)
+    async def sync(
+        self, target: Path | str, *, disk: FileSystem | None = None, **options: Any
+    ) -> SyncSummary:
+        store, observer = _opened(target, disk), _observer(options)
         spec = spec_of(store, ())
         job = Job(self.project, spec.selection, spec.format, LIMITS)
         return await sync(cast(Session, self), job, store, observer, **options)
@@ -135,6 +137,11 @@ class LiveWorld(FakeProject):
         self.broken = set(edited[:1])  # what is not edited is not asked for
 
 
+def _opened(target: Path | str, disk: FileSystem | None) -> Target:
+    """A directory on `disk`, or an address."""
+    return open_target(target) if isinstance(target, str) else LocalTarget(target, files=disk)
+
+
 def _observer(options: dict[str, Any]) -> Observer:
     """Takes what an observer has out of the options."""
     return Observer(
@@ -149,7 +156,7 @@ def _takes(selection: Selection, item: dict[str, Any]) -> bool:
     return wanted is None or (item.get("workflow_graph_node") or {}).get("title") == wanted
 
 
-def live(target: Path, **options: Any) -> list[str]:
+def live(target: Path | str, **options: Any) -> list[str]:
     """All live records, in an order of their own."""
     return sorted(json.dumps(record, sort_keys=True) for record in live_records(target, **options))
 

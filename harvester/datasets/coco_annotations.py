@@ -1,0 +1,114 @@
+"""Makes COCO annotations of objects. Conventions: docs/datasets.md, COCO."""
+
+from collections import Counter
+
+import msgspec
+
+from harvester.datasets.coco_attributes import AttributeKeys
+from harvester.datasets.coco_categories import Categories
+from harvester.datasets.coco_quick import quick_annotation
+from harvester.datasets.coco_shapes import BY_FORM, in_order
+from harvester.datasets.counts import Counts
+from harvester.datasets.figures import Figure, figure
+from harvester.datasets.geometry import NoGeometry, is_on_image
+from harvester.datasets.ontology_classes import SkeletonTemplate
+from harvester.datasets.pictures import PlacedObject
+
+
+class LeftOut(Exception):
+    """An object becomes no annotation; `reason` is a word for the counts."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+_ANNOTATION = (
+    b'{"id":%d,"image_id":%d,"category_id":%d,%b,"iscrowd":0,"track_id":%d,'
+    b'"attributes":{"track_id":%d,"encord_track_uuid":%b%b%b%b%b}}'
+)
+_ROTATED = b',"rotated_box":{"x":%b,"y":%b,"w":%b,"h":%b,"theta":%b}'
+_MANUAL = {said: b',"manual_annotation":' + said for said in (b"true", b"false")}
+_encode = msgspec.json.Encoder().encode
+
+
+class Annotator:
+    """Makes annotations, with ids from 1. Counts what they became, see `count`."""
+
+    def __init__(self, categories: Categories, keys: AttributeKeys, counts: Counts) -> None:
+        self._category_of = categories.by_feature.get
+        self._is_known = categories.known.__contains__
+        self._keys = keys
+        self._counts = counts
+        self._made = 0
+        self._tracks: dict[str, int] = {}  # of this label row
+        self._first_track = 1
+        self._became: Counter[tuple[str | None, str]] = Counter()
+        self._left_out: Counter[tuple[str | None, str]] = Counter()
+        self._remarks: Counter[str] = Counter()
+
+    def begin_row(self) -> None:
+        """Begin a label row: object hashes are unique within one only, tracks in all."""
+        self._first_track += len(self._tracks)
+        self._tracks = {}
+
+    def make(self, one: PlacedObject, image_id: int, width: int, height: int) -> bytes | None:
+        """Return the annotation of an object as JSON, or None. Either is counted."""
+        rotated = b""
+        try:
+            category = self._category_of(one.feature_hash)
+            if category is None:
+                raise LeftOut("class" if self._is_known(one.feature_hash) else "unknown_class")
+            sent = one.geometry()
+            quick = quick_annotation(one.shape, sent, width, height)
+            if quick is None:
+                found = figure(one.shape, sent, width, height)
+                form, geometry = BY_FORM[found.form](found, width, height, category.skeleton)
+                extent, said = found.extent, _encode(geometry)[1:-1]
+                if found.rotated is not None:
+                    rotated = _ROTATED % tuple(map(_encode, (*found.rotated, found.theta)))
+                self._remark(found, category.skeleton)
+            else:
+                form, extent, said = quick
+        except (NoGeometry, LeftOut) as error:
+            self._left_out[one.shape, error.reason] += 1
+            return None
+        self._became[one.shape, form] += 1
+        if not is_on_image(extent, width, height):
+            self._remarks["beyond_image"] += 1
+        self._made += 1
+        track = self._tracks.setdefault(one.object_hash, self._first_track + len(self._tracks))
+        static, dynamic = bytes(one.attributes), bytes(one.dynamic_attributes)
+        return _ANNOTATION % (
+            self._made,
+            image_id,
+            category.id,
+            said,
+            track,
+            track,
+            _encode(one.object_hash),
+            _MANUAL.get(bytes(sent.manual_annotation), b""),
+            rotated,
+            b"" if static == b"[]" else self._keys.flat(static),
+            b"" if dynamic == b"[]" else self._keys.flat(dynamic),
+        )
+
+    def _remark(self, found: Figure, template: SkeletonTemplate | None) -> None:
+        if found.rings_left_out:
+            self._remarks["ring_left_out"] += found.rings_left_out
+        if found.joints and template is not None:
+            kept = set(map(id, in_order(found.joints, template)))
+            if left_out := sum(id(joint) not in kept for joint in found.joints):
+                self._remarks["joint_left_out"] += left_out
+
+    def count(self) -> None:
+        """Add to the counts what was made since this was called last."""
+        for (shape, form), number in self._became.items():
+            self._counts.write("objects", number)
+            self._counts.tally("shapes", shape or "unknown", form, number)
+        for (shape, reason), number in self._left_out.items():
+            self._counts.leave_out("objects", reason, number)
+            self._counts.tally("shapes", shape or "unknown", f"left_out_{reason}", number)
+        for remark, number in self._remarks.items():
+            self._counts.remark(remark, number)
+        self._became, self._left_out, self._remarks = Counter(), Counter(), Counter()

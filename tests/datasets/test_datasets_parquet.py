@@ -1,0 +1,504 @@
+"""The Parquet format: one schema for every project, every value as in the records, read by any reader."""
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pandas
+import polars
+import pyarrow
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+
+import harvester
+from harvester.datasets.columns import TABLES, TABLES_VERSION
+from harvester.datasets.convert import convert
+from harvester.datasets.typed_records import TypedTable
+from harvester.errors import BadInput, Unsound
+from harvester.simulator.dates import microseconds
+from tests.datasets.exports import exported, lines_of, records_of
+from tests.sync.worlds import LiveWorld
+
+PAGE = Path(__file__).parents[2] / "docs" / "datasets.md"
+Rows = list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every kind of data, with oddities, reviews and branches."""
+    world = LiveWorld(rows=150, seed=3, reviews=0.3)
+    world.world.create(json.loads(next(iter(world.world.listing())))["data_hash"])
+    return exported(tmp_path_factory.mktemp("exports") / "out", world)
+
+
+@pytest.fixture(scope="module")
+def parquet(export: Path) -> Path:
+    out = export.parent / "parquet"
+    convert(export, out, to="parquet")
+    return out
+
+
+def rows_of(parquet: Path, table: str) -> Rows:
+    found: Rows = pyarrow.dataset.dataset(parquet / table).to_table().to_pylist()
+    return found
+
+
+# -- the schema -------------------------------------------------------------------------------------
+
+
+def schemas(parquet: Path) -> dict[str, pyarrow.Schema]:
+    return {table: pyarrow.parquet.read_schema(parquet / table / "00000.parquet") for table in TABLES}
+
+
+def test_every_project_has_the_same_schema(parquet: Path, tmp_path: Path) -> None:
+    """This one, one of texts and sounds only, one without any record: they can be read as one table."""
+    texts = exported(tmp_path / "texts", LiveWorld(rows=12, mix=("audio", "plain_text"), seed=9))
+    empty = exported(tmp_path / "empty", LiveWorld(rows=3, unlabelled=1.0))
+    assert records_of(texts, "objects")
+    assert not records_of(empty, "objects")
+    for name in ("texts", "empty"):
+        convert(tmp_path / name, tmp_path / f"{name}-parquet", to="parquet")
+        assert schemas(tmp_path / f"{name}-parquet") == schemas(parquet)
+    files = [str(path) for path in (parquet / "objects", tmp_path / "texts-parquet" / "objects")]
+    both = duckdb.sql(f"select count(*) from read_parquet({[f'{file}/*.parquet' for file in files]})")
+    assert both.to_arrow_table().to_pylist()[0].popitem()[1] == len(rows_of(parquet, "objects")) + len(
+        records_of(texts, "objects")
+    )
+
+
+def test_the_page_has_every_column_with_its_type(parquet: Path) -> None:
+    """And says which version of the schema it describes."""
+    text = PAGE.read_text(encoding="utf-8")
+    assert f"Version {TABLES_VERSION}." in text
+    for table, columns in TABLES.items():
+        body = text.split(f"<!-- columns of {table} -->")[1].split("<!-- /columns -->")[0]
+        described = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", body, re.M))
+        assert described == {name: shown(type_) for name, type_ in columns.items()}
+
+
+def shown(type_: str) -> str:
+    """A type as the page writes it: names of struct types, see `NAMED_TYPES` there."""
+    text = PAGE.read_text(encoding="utf-8").split("### Types")[1].split("\n### ")[0]
+    named = dict(re.findall(r"^\| `(\w+)` \| `(STRUCT[^`]+)` \|", text, re.M))
+    for name, structure in sorted(named.items(), key=lambda item: -len(item[1])):
+        type_ = type_.replace(expanded(structure, named), name)
+    return type_
+
+
+def expanded(structure: str, named: dict[str, str]) -> str:
+    """A struct type with the names of others in it replaced by what they stand for."""
+    while found := re.search(rf"\b({'|'.join(named)})\b", structure):
+        structure = structure.replace(found[1], named[found[1]])
+    return structure
+
+
+# -- values -----------------------------------------------------------------------------------------
+
+
+def test_every_value_is_that_of_its_record(export: Path, parquet: Path) -> None:
+    """All keys of all records, in order; the label as text byte for byte."""
+    for kind, label in (("objects", "object"), ("classifications", "classification"), ("units", None)):
+        rows, lines = rows_of(parquet, kind), list(lines_of(export, kind))
+        assert len(rows) == len(lines) > 0
+        for row, line in zip(rows, lines, strict=True):
+            record = json.loads(line)
+            assert record.pop("kind") == kind[:-1]
+            if label is not None:
+                text = row[label]
+                assert f',"{label}":{text},"{label}_hash":'.encode() in line
+                assert json.loads(text) == record.pop(label)
+            if kind == "classifications":
+                reviews = record.pop("reviews")
+                assert (row["reviews"] and json.loads(row["reviews"])) == reviews
+            for key, value in record.items():
+                assert row[key] == as_typed(key, value), (kind, key)
+
+
+def as_typed(key: str, value: Any) -> Any:
+    """A value of a record as its column has it."""
+    if key == "ranges" and value is not None:
+        return [{"first": first, "last": last} for first, last in value]
+    if key in ("attributes", "dynamic_attributes", "answers"):
+        return [answer | {"ranges": as_typed("ranges", answer["ranges"])} for answer in value]
+    return value
+
+
+def test_what_the_server_says_of_a_label_is_typed(parquet: Path) -> None:
+    """Times in UTC, whatever text they came as; who, how sure, by hand or not."""
+    forms = set()
+    for kind, label in (("objects", "object"), ("classifications", "classification")):
+        for row in rows_of(parquet, kind):
+            sent = json.loads(row[label])
+            for column, key in (("created_at", "createdAt"), ("last_edited_at", "lastEditedAt")):
+                text, moment = sent.get(key), row[column]
+                assert (text is None) == (moment is None)
+                if text is not None:
+                    forms.add(re.sub(r"\d+", "0", re.sub(r"[A-Z][a-z]{2}\b", "Mon", text)))
+                    assert int(moment.timestamp() * 1e6) == moment_of(text)
+                    assert str(moment.tzinfo) == "UTC"
+            assert row["created_by"] == sent.get("createdBy")
+            assert row["last_edited_by"] == sent.get("lastEditedBy")
+            assert row["confidence"] == sent.get("confidence")
+            assert row["manual_annotation"] == sent.get("manualAnnotation")
+    assert len(forms) == 4
+
+
+def moment_of(text: str) -> int:
+    """Microseconds since 1970."""
+    if text[0].isdigit():
+        return microseconds(text)
+    return microseconds(str(datetime.strptime(text, "%a, %d %b %Y %H:%M:%S UTC")))
+
+
+def test_the_listing_has_every_listed_row(export: Path, parquet: Path) -> None:
+    """Also those without labels, with states and times."""
+    rows = rows_of(parquet, "listing")
+    counts = json.loads((export / "manifest.json").read_bytes())["counts"]
+    assert len(rows) == counts["listed"]
+    for outcome in ("harvested", "unlabelled"):
+        assert sum(row["outcome"] == outcome for row in rows) == counts[outcome] > 0
+    assert {"COMPLETED", "QUEUED"} & {row["task_status"] for row in rows}
+    assert all(row["created_at"].year >= 2023 for row in rows if row["created_at"])
+
+
+def test_the_ontology_has_a_row_for_each_class_attribute_and_option(export: Path, parquet: Path) -> None:
+    """In order, each with what it is nested in."""
+    ontology, rows = json.loads((export / "ontology.json").read_bytes()), rows_of(parquet, "ontology")
+    objects = [row for row in rows if row["kind"] == "object"]
+    assert [row["feature_hash"] for row in objects] == [one["featureNodeHash"] for one in ontology["objects"]]
+    assert [(row["name"], row["shape"]) for row in objects] == [
+        (one["name"], one["shape"]) for one in ontology["objects"]
+    ]
+    assert {row["name"] for row in rows if row["kind"] == "classification"} == {
+        one["attributes"][0]["name"] for one in ontology["classifications"]
+    }
+    text = (export / "ontology.json").read_text(encoding="utf-8")
+    assert len(rows) == text.count('"featureNodeHash"')
+    known = {row["feature_hash"] for row in rows}
+    assert all(row["parent"] in known for row in rows if row["kind"] in ("attribute", "option"))
+    assert [row["position"] for row in rows] == list(range(len(rows)))
+
+
+# -- what is seldom ---------------------------------------------------------------------------------
+
+HEAD = dict.fromkeys(
+    (
+        "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title", "data_type", "unit_hash",
+        "file_name", "data_url", "space_id",
+    )
+)  # fmt: skip
+TAIL = {"feature_hash": None, "name": None, "shape": None, "object_number": None, "until": None}
+
+
+def line(object_text: str, **record: Any) -> bytes:
+    """The line of an object with this text."""
+    head = {"kind": "object", "label_hash": "label"} | HEAD
+    head |= {"width": 200, "height": 100, "frame": 0}
+    tail = {"object_hash": "hash"} | TAIL | {"ranges": None, "attributes": [], "dynamic_attributes": []}
+    head, tail = ({key: record.get(key, value) for key, value in part.items()} for part in (head, tail))
+    return f'{dumps(head)[:-1]},"object":{object_text},{dumps(tail)[1:]}\n'.encode()
+
+
+def dumps(value: Any) -> str:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def typed(*lines: bytes) -> tuple[Rows, dict[str, int]]:
+    """The rows that lines of objects become, and the remarks."""
+    from harvester.datasets.counts import Counts
+
+    counts = Counts()
+    batches = list(TypedTable("objects", counts).batches([list(lines)]))
+    return [row for batch in batches for row in batch.to_pylist()], counts.remarks
+
+
+@pytest.mark.parametrize(
+    ("record", "column"),
+    [
+        ({"frame": 1.5}, "frame"),
+        ({"frame": 2**63}, "frame"),
+        ({"until": 2**63}, "until"),
+        ({"until": 1.5}, "until"),
+        ({"object_number": -(2**63) - 1}, "object_number"),
+    ],
+)
+def test_what_is_no_64_bit_integer_is_counted_and_not_rounded(record: dict[str, Any], column: str) -> None:
+    """It is null."""
+    (row,), remarks = typed(line("{}", **record))
+    assert row[column] is None
+    assert remarks == {"not_an_integer": 1}
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**53 + 1, 0])
+def test_every_64_bit_integer_is_exact(number: int) -> None:
+    """In frames, moments and ranges."""
+    (row,), remarks = typed(line("{}", frame=number, until=number, ranges=[[number, number]]))
+    assert (row["frame"], row["until"]) == (number, number)
+    assert row["ranges"] == [{"first": number, "last": number}]
+    assert not remarks
+
+
+def test_ranges_of_broken_numbers_are_counted() -> None:
+    """Of an object, and of an answer."""
+    answer = {"name": "a", "value": "a", "feature_hash": "f", "parent": None, "manual_annotation": None}
+    answer |= {"options": None, "text": "t", "number": None, "ranges": [[0, 2.5]]}
+    rows, remarks = typed(line("{}", ranges=[[0.5, 1]]), line("{}", attributes=[answer]))
+    assert rows[0]["ranges"] == [{"first": None, "last": 1}]
+    assert rows[1]["attributes"][0]["ranges"] == [{"first": 0, "last": None}]
+    assert remarks == {"not_an_integer": 2}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{}",
+        '{"a":1}',
+        '{"note":",\\"object_hash\\":","object_hash":{"object_hash":",\\"object\\":"}}',
+        '{"nested":[1,"x"],"object_hash":"other","z":1}',
+        '{"big":123456789012345678901234567890,"tiny":1e-400,"huge":1e400,"same":1.10}',
+        '{"text":"\\u0000 \\ud83d\\ude00 ❄ \\/ \\n"}',
+        '{"lone":"\\ud800"}',
+        '{"twice":1,"twice":2}',
+        '{"deep":' + "[" * 200 + "]" * 200 + "}",
+    ],
+)
+def test_any_object_stays_as_it_is_and_loses_no_record(text: str) -> None:
+    """Byte for byte, also where DuckDB cannot read it: then it is counted."""
+    rows, remarks = typed(line("{}"), line(text, name="Car"), line("{}"))
+    assert [row["object"] for row in rows] == ["{}", text, "{}"]
+    assert (rows[1]["label_hash"], rows[1]["object_hash"], rows[1]["name"]) == ("label", "hash", "Car")
+    assert remarks == ({"label_unreadable": 1} if "ud800" in text else {})
+
+
+def test_dates_that_are_none_are_counted() -> None:
+    """They are null; those in other zones are in UTC."""
+    (row, other), remarks = typed(
+        line('{"createdAt":"yesterday","lastEditedAt":7}'), line('{"createdAt":"2024-02-01 01:00:00+02:00"}')
+    )
+    assert row["created_at"] is row["last_edited_at"] is None
+    assert other["created_at"].isoformat() == "2024-01-31T23:00:00+00:00"
+    assert remarks == {"not_a_date": 1}
+
+
+BOX = {"x": 0.25, "y": 0.5, "w": 0.5, "h": 0.25}
+CORNERS = [(0.25, 0.5), (0.75, 0.5), (0.75, 0.75), (0.25, 0.75)]
+FLAT = [number for corner in CORNERS for number in corner]
+NUMBERED = {str(place): {"x": x, "y": y} for place, (x, y) in enumerate(CORNERS)}
+
+
+@pytest.mark.parametrize(
+    ("geometry", "bbox"),
+    [
+        ({"boundingBox": BOX}, BOX),
+        ({"rotatableBoundingBox": BOX | {"theta": 0}}, BOX),
+        # 100 x 25 pixels of 200 x 100 stand upright: 25 wide and 100 high, around the same centre.
+        ({"rotatableBoundingBox": BOX | {"theta": 90}}, {"x": 0.4375, "y": 0.125, "w": 0.125, "h": 1.0}),
+        ({"polygon": NUMBERED}, BOX),
+        ({"polygon": list(NUMBERED.values())}, BOX),
+        ({"polygon": {"0": {"x": 9, "y": 9}}, "polygons": [[FLAT, [0.3, 0.6, 0.4, 0.6, 0.4, 0.7]]]}, BOX),
+        ({"polyline": NUMBERED}, BOX),
+        ({"point": {"0": {"x": 0.5, "y": 0.25}}}, {"x": 0.5, "y": 0.25, "w": 0, "h": 0}),
+        ({"skeleton": NUMBERED}, BOX),
+        ({"circle": {"x": 0.5, "y": 0.5, "r": 0.1}}, {"x": 0.4, "y": 0.3, "w": 0.2, "h": 0.4}),
+        ({"ellipse": {"x": 0.5, "y": 0.5, "rx": 0.1, "ry": 0.2}}, {"x": 0.4, "y": 0.3, "w": 0.2, "h": 0.4}),
+        (
+            {"ellipse": {"x": 0.5, "y": 0.5, "rx": 0.1, "ry": 0.1, "theta": 90}},
+            {"x": 0.45, "y": 0.3, "w": 0.1, "h": 0.4},
+        ),
+        (
+            {"cuboid_2d": {"front": FLAT, "offset": {"x": 0.1, "y": -0.5}}},
+            {"x": 0.25, "y": 0, "w": 0.6, "h": 0.75},
+        ),
+        (
+            {"cuboid_2d": {"front": FLAT, "vanishingPoint": {"x": 0, "y": 0.5}, "scaleRatio": 0.5}},
+            {"x": 0.125, "y": 0.5, "w": 0.625, "h": 0.25},
+        ),
+        ({"cuboid": {"position": [1, 2, 3], "orientation": [0, 0, 1], "size": [4, 5, 6]}}, None),
+        ({}, None),
+    ],
+)
+def test_the_extent_of_every_shape_is_its_box(geometry: Any, bbox: dict[str, float] | None) -> None:
+    """In shares of width and height, as the coordinates are."""
+    (row,), remarks = typed(line(dumps(geometry)))
+    assert row["bbox"] == (pytest.approx(bbox) if bbox else None)
+    assert not remarks
+
+
+def test_a_mask_has_the_extent_of_its_pixels() -> None:
+    """Also one that covers a part of its image only."""
+    from harvester.simulator.shapes import run_lengths
+
+    # A mask of 20 x 10 pixels at (10, 20) of 200 x 100: rows 2 and 3, columns 5 to 9.
+    runs = [45, 5, 15, 5, 130]
+    sent = {"top": 20, "left": 10, "width": 20, "height": 10, "rleString": run_lengths(runs)}
+    (row, broken), remarks = typed(
+        line(dumps({"bitmask": sent})), line(dumps({"bitmask": sent | {"rleString": "???"}}))
+    )
+    assert row["bbox"] == pytest.approx({"x": 15 / 200, "y": 22 / 100, "w": 5 / 200, "h": 2 / 100})
+    assert row["rle"] == {"counts": sent["rleString"], "left": 10, "top": 20, "width": 20, "height": 10}
+    assert broken["bbox"] is None
+    assert broken["rle"]["counts"] == "???"
+    assert remarks == {"extent_unknown": 1}
+
+
+def test_an_extent_that_needs_the_size_of_the_image_is_counted_without_it() -> None:
+    """A circle's radius is a share of the width."""
+    (row,), remarks = typed(line(dumps({"circle": {"x": 0.5, "y": 0.5, "r": 0.1}}), width=None))
+    assert row["bbox"] is None
+    assert remarks == {"extent_unknown": 1}
+
+
+def test_geometry_is_typed() -> None:
+    """Rings, points with names and visibility of both forms, rotation, cuboids; vertices by number."""
+    many = {str(place): {"x": place, "y": 0} for place in reversed(range(12))}
+    joints = {
+        "0": {"x": 1, "y": 2, "name": "Nose", "visibility": "occluded"},
+        "1": {"x": 3, "y": 4, "name": "Eye", "selfOccluded": True},
+    }
+    rows, _ = typed(
+        line(dumps({"polygon": many})),
+        line(dumps({"polygons": [[[0, 1, 2, 3, 4, 5], [1, 1, 2, 2, 3, 3]], [[7, 8, 9, 10, 11, 12]]]})),
+        line(dumps({"skeleton": joints})),
+        line(dumps({"rotatableBoundingBox": BOX | {"theta": 30.5}})),
+        line(dumps({"cuboid": {"position": [1, 2, 3], "orientation": [0, 0, 1], "size": [4, 5, 6]}})),
+    )
+    assert [[[point["x"] for point in ring] for ring in part] for part in rows[0]["polygons"]] == [
+        [[*range(12)]]
+    ]
+    xs = [[[point["x"] for point in ring] for ring in part] for part in rows[1]["polygons"]]
+    assert xs == [[[0, 2, 4], [1, 2, 3]], [[7, 9, 11]]]
+    assert [(p["name"], p["x"], p["visibility"]) for p in rows[2]["points"]] == [
+        ("Nose", 1, "occluded"),
+        ("Eye", 3, "selfOccluded"),
+    ]
+    assert rows[3]["rotation"] == 30.5
+    assert rows[4]["cuboid"]["orientation"] == {"x": 0, "y": 0, "z": 1}
+    assert rows[4]["cuboid"]["size"] == {"x": 4, "y": 5, "z": 6}
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"no json\n",
+        b"{}\n",
+        line("{}").replace(b"label", b"\xff", 1),
+        b'{"kind":"object"}\n',
+    ],
+)
+def test_what_is_no_record_ends_the_conversion(bad: bytes) -> None:
+    """It is not left out in silence."""
+    with pytest.raises(Unsound):
+        typed(line("{}"), bad)
+
+
+# -- readers ----------------------------------------------------------------------------------------
+
+
+def by_pyarrow(folder: Path) -> Rows:
+    return pyarrow.dataset.dataset(folder).to_table().to_pylist()  # type: ignore[no-any-return]
+
+
+def by_polars(folder: Path) -> Rows:
+    return polars.scan_parquet(folder / "*.parquet").collect().to_dicts()
+
+
+def by_pandas(folder: Path) -> Rows:
+    frame = pandas.read_parquet(folder, dtype_backend="pyarrow")
+    return pyarrow.Table.from_pandas(frame, preserve_index=False).to_pylist()  # type: ignore[no-any-return]
+
+
+def by_duckdb(folder: Path) -> Rows:
+    return duckdb.sql(f"from '{folder}/*.parquet'").to_arrow_table().to_pylist()  # type: ignore[no-any-return]
+
+
+def by_hugging_face(folder: Path) -> Rows:
+    import datasets
+
+    loaded = datasets.load_dataset(
+        "parquet", data_files=f"{folder}/*.parquet", cache_dir=str(folder.parent / "hf")
+    )
+    return list(loaded["train"])
+
+
+def by_arrow(folder: Path) -> Rows:
+    export = folder.parent.parent / "out"
+    return harvester.arrow(export, folder.name).read_all().to_pylist()  # type: ignore[no-any-return]
+
+
+READERS = (by_pyarrow, by_polars, by_pandas, by_duckdb, by_hugging_face, by_arrow)
+
+
+@pytest.mark.parametrize("read", READERS)
+def test_every_reader_finds_the_values_without_a_schema(
+    export: Path, parquet: Path, read: Callable[[Path], Rows]
+) -> None:
+    """As many rows, and sums over texts, numbers, times, answers and geometry as the records have."""
+    for kind in ("objects", "classifications", "units"):
+        rows, records = read(parquet / kind), records_of(export, kind)
+        assert len(rows) == len(records)
+        assert checksum(rows, kind) == checksum(records, kind)
+
+
+def checksum(rows: Rows, kind: str) -> tuple[Any, ...]:
+    """Sums over the values of records, or of the rows made of them."""
+    label = {"objects": "object", "classifications": "classification"}.get(kind)
+    sums: list[Any] = [
+        [row["label_hash"] for row in rows],
+        sum(row["frame"] or 0 for row in rows),
+        sum(len(row["data_title"] or "") for row in rows),
+    ]
+    if label is not None:
+        labels = [row[label] if isinstance(row[label], dict) else json.loads(row[label]) for row in rows]
+        answers = [a for row in rows for a in (*row.get("attributes", ()), *row.get("answers", ()))]
+        sums += [
+            sum(one.get("confidence") or 0 for one in labels),
+            sum(len(answer["options"] if answer["options"] is not None else ()) for answer in answers),
+            sum(len(answer["text"] or "") for answer in answers),
+            [row["name"] for row in rows],
+        ]
+    return tuple(sums)
+
+
+def test_the_bytes_of_files_can_be_read_as_one_table_by_duckdb(parquet: Path) -> None:
+    """A recipe: objects joined with the listing."""
+    found = duckdb.sql(
+        f"select count(*) n from '{parquet}/objects/*.parquet' o join '{parquet}/listing/*.parquet' l "
+        "using (label_hash)"
+    ).to_arrow_table()
+    assert found.to_pylist() == [{"n": len(rows_of(parquet, "objects"))}]
+
+
+# -- harvester.arrow --------------------------------------------------------------------------------
+
+
+def test_arrow_gives_the_same_schema_as_the_files(export: Path, parquet: Path) -> None:
+    """Of every table."""
+    for table, schema in schemas(parquet).items():
+        assert harvester.arrow(export, table).schema == schema
+
+
+def test_arrow_goes_straight_into_polars_pandas_and_duckdb(export: Path) -> None:
+    """In one line each."""
+    number = len(records_of(export, "objects"))
+    assert len(polars.from_arrow(harvester.arrow(export, "objects"))) == number
+    assert len(harvester.arrow(export, "objects").read_pandas()) == number
+    objects = harvester.arrow(export, "objects")
+    assert duckdb.sql("select count(*) n from objects").to_arrow_table().to_pylist() == [{"n": number}]
+    del objects
+
+
+def test_an_unknown_table_is_named(export: Path) -> None:
+    """With those that there are."""
+    with pytest.raises(BadInput, match="unknown table 'rows': one of objects"):
+        harvester.arrow(export, "rows")
+
+
+def test_arrow_reads_while_it_is_read(export: Path) -> None:
+    """The first batch comes before a damage further on is met."""
+    reader = harvester.arrow(export, "listing")
+    assert reader.read_next_batch().num_rows > 0
