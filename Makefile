@@ -20,7 +20,8 @@ bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 
 # SIGKILL at random moments: the bytes must be those of a run that was never killed. `make crashtest
-# VERB=sync KILLS=20`; verbs are export (the default), sync, sync-compressed, settle, retry-failed and s3.
+# VERB=sync KILLS=20`; verbs are export (the default), sync, sync-compressed, settle, retry-failed,
+# s3 and compact.
 crashtest: $(VENV)/.test
 	$(BIN)/python -m tests.crash.crashtest $(if $(VERB),--verb $(VERB)) $(if $(KILLS),--kills $(KILLS))
 

@@ -218,6 +218,8 @@ def drop_former(target: Target, base: Base, *, first: int | None = None) -> None
     """
     last = base.generation - 1
     if first is None:
+        if folder_of(target, base.generation).read(MANIFEST) is None:
+            return  # the base is damaged
         first = last + 1
         while first > 0 and files_before_base(target, base, first - 1):
             first -= 1

@@ -22,6 +22,8 @@ from pathlib import Path
 
 from harvester.engines.local import open_parts
 from harvester.simulator import Faults, Simulator, WorldSpec
+from tests.crash import compact_kills
+from tests.crash.compact_kills import Killer
 from tests.crash.verbs import VERBS, Killed
 from tests.crash.verbs import run as kill_verb
 from tests.e2e.conftest import Command, command_for
@@ -216,13 +218,15 @@ def run(kills: int, seed: int) -> Tally:
 def main() -> int:
     """Prints one line of what came of it; exit 1 where bytes differ."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--verb", choices=["export", *VERBS], default="export")
-    parser.add_argument("--kills", type=int, help="default: 200 for export, 50 for s3, else 100")
+    parser.add_argument("--verb", choices=["export", "compact", *VERBS], default="export")
+    parser.add_argument("--kills", type=int, help="default: 200 for export, 50 for s3 and compact, else 100")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     given = parser.parse_args()
-    tally: Tally | Killed
+    tally: Tally | Killed | Killer
     if given.verb == "export":
         tally = run(given.kills or 200, given.seed)
+    elif given.verb == "compact":
+        tally = compact_kills.run(given.kills or 50, given.seed)
     else:
         tally = kill_verb(given.verb, given.kills or VERBS[given.verb].kills, given.seed)
     print(f"{given.verb}: {tally}\n  seed {given.seed}")

@@ -253,6 +253,24 @@ def test_a_fault_has_its_meaning_and_the_next_call_goes_well(
         assert call(hashes).rows
 
 
+@pytest.mark.parametrize("way", ["pooled", "sdk"])
+def test_an_error_names_the_row_that_was_asked_for_alone(
+    server: Recording, connect: Connect, way: str
+) -> None:
+    """By whichever call; of several rows it names none."""
+    server.answers = lambda asked: error("CORRUPTED_LABEL_ERROR")
+    rows = rows_of(connect(transport=way))
+    calls = (
+        lambda: rows.get_label_row("a"),
+        lambda: rows.get_label_rows(["b"]),
+        lambda: rows.get_label_rows(["b", "c"]),
+    )
+    for call, row in zip(calls, ("a", "b", None), strict=True):
+        with pytest.raises(SkipRow) as raised:
+            call()
+        assert raised.value.row == row
+
+
 def test_an_answer_may_be_as_large_as_allowed_and_no_larger(server: Recording, connect: Connect) -> None:
     """By what it says of its length, and where that is not known by what comes."""
     rows = rows_of(connect(max_response_bytes=1024**2))

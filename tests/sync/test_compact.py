@@ -2,9 +2,10 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import anyio
 import duckdb
@@ -19,6 +20,7 @@ from harvester.events import Counters
 from harvester.job import Observer
 from harvester.live import finished, live_records
 from harvester.live_rows import live_lines
+from harvester.output.layout import parse_part
 from harvester.output.target import LocalTarget, open_target
 from harvester.output.verify import verify
 from harvester.plan.changes import SyncOptions
@@ -201,6 +203,36 @@ async def test_damage_is_not_sealed_as_sound(tmp_path: Path, name: str) -> None:
     await world.compact(out)
     await world.export(tmp_path / "fresh")
     assert record_files(out) == record_files(tmp_path / "fresh")
+
+
+class CountedTarget(LocalTarget):
+    """A directory that counts in `opened` how often each file of records is opened."""
+
+    def __init__(self, path: Path, opened: Counter[str], folder: str = "") -> None:
+        super().__init__(path, folder=folder)
+        self.path, self.folder, self.opened = path, folder, opened
+
+    def open(self, name: str) -> BinaryIO:
+        if parse_part(name):
+            self.opened["/".join(filter(None, (self.folder, name)))] += 1
+        return super().open(name)
+
+    def within(self, folder: str) -> "CountedTarget":
+        return CountedTarget(self.path, self.opened, folder)
+
+
+async def test_each_file_is_read_once(tmp_path: Path) -> None:
+    """Of the export and of all syncs, whatever is void in it."""
+    out, world = tmp_path / "out", LiveWorld(30)
+    world.broken = set(world.labels()[:2])
+    await world.export(out)
+    for number in range(5):
+        world.world.edit(rows=world.labels()[number * 3 : number * 3 + 6])
+        await world.sync(out)
+    expected = {name for name in files(out) if parse_part(name.rpartition("/")[2])}
+    target = CountedTarget(out, Counter())
+    await compact_target(target, Observer(Counters()))
+    assert {name: target.opened[name] for name in expected} == dict.fromkeys(expected, 1)
 
 
 async def test_versions_of_generations_are_kept_when_they_go(tmp_path: Path) -> None:

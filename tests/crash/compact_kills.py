@@ -1,16 +1,14 @@
-"""SIGKILL at random moments of `harvester compact`, again and again: `python -m tests.crash.compacttest`.
+"""SIGKILL at random moments of `harvester compact`, again and again: `make crashtest VERB=compact`.
 
 Copies of one synced export are compacted. Each must end with the bytes of one that was never killed, and
 leave no file behind.
 """
 
-import argparse
 import json
 import random
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections import Counter
 from contextlib import suppress
@@ -25,14 +23,14 @@ ROWS, SYNCS = 600, 6
 LOOK = 0.002  # seconds between two looks at the lock
 
 
-async def prepare(target: Path, seed: int) -> None:
+async def prepare(target: Path, seed: int, rows: int) -> None:
     """Make the export, with failed rows."""
-    world, rng = LiveWorld(ROWS, seed=seed), random.Random(seed)
+    world, rng = LiveWorld(rows, seed=seed), random.Random(seed)
     world.broken = set(world.labels()[:2])
     await world.export(target)
     for _ in range(SYNCS):
         world.change_at_random(rng)
-        world.world.edit(rows=rng.sample(world.labels(), 100))
+        world.world.edit(rows=rng.sample(world.labels(), rows // 6))
         await world.sync(target)
 
 
@@ -51,6 +49,11 @@ class Killer:
         )
         self.seconds: float = json.loads(done.stdout)["seconds"]
         self.expected = self._files(undisturbed)
+
+    def __str__(self) -> str:
+        hit = ", ".join(f"{number} {name}" for name, number in sorted(self.moments.items()))
+        done = f"{self.moments.total()} kills, {self.compactions} compactions, {len(self.wrong)} different"
+        return f"{done}\n  killed while: {hit}"
 
     def kill(self, kills: int) -> None:
         """Compact copies until that many kills are done and the last one is complete."""
@@ -108,32 +111,11 @@ class Killer:
         return found | {f"{path.relative_to(out)}/": b"an empty folder" for path in folders}
 
 
-def run(kills: int, seed: int) -> Killer:
-    """Do that many kills, and return what came of them."""
-    with tempfile.TemporaryDirectory(prefix="compacttest-") as directory:
+def run(kills: int, seed: int, rows: int = ROWS) -> Killer:
+    """Do that many kills on exports of so many rows, and return what came of them."""
+    with tempfile.TemporaryDirectory(prefix="compact-kills-") as directory:
         start = Path(directory) / "start"
-        anyio.run(prepare, start, seed)
+        anyio.run(prepare, start, seed, rows)
         killer = Killer(start, seed)
         killer.kill(kills)
         return killer
-
-
-def main() -> int:
-    """Print what came of it; exit 1 where bytes differ."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
-    given = parser.parse_args()
-    killer = run(given.kills, given.seed)
-    hit = ", ".join(f"{number} {name}" for name, number in sorted(killer.moments.items()))
-    print(
-        f"{killer.moments.total()} kills, {killer.compactions} compactions, {len(killer.wrong)} different\n"
-        f"  killed while: {hit}\n  seed {given.seed}"
-    )
-    for wrong in killer.wrong:
-        print(f"  {wrong}")
-    return 1 if killer.wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
