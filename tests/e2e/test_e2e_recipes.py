@@ -36,7 +36,7 @@ def sections(name: str) -> dict[str, str]:
 RECIPES = sections("recipes.md")
 RECIPES |= {"Object stores": page("object-stores.md"), "On a cluster": sections("cluster.md")["On a cluster"]}
 HERE = (
-    "DuckDB", "polars", "pandas", "Parquet", "Nightly sync", "Boxes to COCO",
+    "DuckDB", "polars", "pandas", "Parquet", "Nightly sync", "COCO",
     "What an export holds, on one page", "Object stores", "On a cluster",
 )  # fmt: skip
 
@@ -199,25 +199,21 @@ def test_live_objects_are_read_by_named_columns(large: Path) -> None:
     assert found == expected
 
 
-def test_boxes_become_coco(exported: Path, harvester: Command) -> None:
-    """Ids that fit, boxes inside their image and in pixels, and one for each box of a sized image."""
-    said = run("Boxes to COCO", exported, harvester)
-    coco = json.loads((exported / "coco.json").read_text())
-    images = {image["id"]: image for image in coco["images"]}
-    categories = {category["id"] for category in coco["categories"]}
-    annotations = coco["annotations"]
-    assert said.startswith(f"{len(annotations)} boxes on {len(images)} images")
-    assert len({annotation["id"] for annotation in annotations}) == len(annotations)
-    for annotation in annotations:
-        x, y, w, h = annotation["bbox"]
-        image = images[annotation["image_id"]]
-        assert annotation["category_id"] in categories
-        assert 0 <= x < x + w <= image["width"] + 1e-6
-        assert 0 <= y < y + h <= image["height"] + 1e-6
-        assert annotation["area"] == pytest.approx(w * h)
-    boxes = sum(record["shape"] == "bounding_box" for record in objects(exported))
-    assert max(annotation["bbox"][2] for annotation in annotations) > 1
-    assert len(annotations) > boxes * 0.8
+def test_an_export_becomes_coco(exported: Path, harvester: Command) -> None:
+    """Two splits that share no image, whose annotations are all that were written."""
+    said = run("COCO", exported, harvester)
+    splits = [
+        json.loads((exported / "coco" / "annotations" / f"instances_{split}.json").read_text())
+        for split in ("train", "val")
+    ]
+    train, val = splits
+    assert f"{len(train['annotations'])} annotations on {len(train['images'])} images to train on" in said
+    names = [{image["file_name"] for image in split["images"]} for split in splits]
+    assert names[0].isdisjoint(names[1])
+    assert 0 < len(val["images"]) < len(train["images"])
+    counts = json.loads((exported / "coco" / "conversion.json").read_text())["records"]["objects"]
+    assert sum(len(split["annotations"]) for split in splits) == counts["written"]
+    assert counts["read"] == len(objects(exported))
 
 
 def test_an_export_to_s3_is_found_sound(s3: S3, with_store: Command, tmp_path: Path) -> None:
