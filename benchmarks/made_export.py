@@ -28,6 +28,7 @@ from harvester.simulator import WorldSpec
 from harvester.simulator.world import World
 
 OBJECTS_PER_ROW = 20
+SHAPES = ("bounding_box", "rotatable_bounding_box", "polygon", "polyline")
 _HASH = re.compile(rb'"objectHash": ?"([^"]{8})"')
 _TIME = re.compile(rb"(?<=[ T])\d\d:\d\d:\d\d")
 _SHARE = re.compile(rb"\b0\.\d{1,4}\b")
@@ -38,10 +39,17 @@ _AT_ONCE = 100  # label rows that are extracted together
 def make_export(path: Path, rows: int, *, compress: Compression | None = None) -> Path:
     """Make an export of `rows` label rows in the directory `path`. Equal arguments give equal bytes."""
     world = World(
-        WorldSpec(rows=rows, objects_per_row=OBJECTS_PER_ROW, mix=("image",), unlabelled=0.0, odd=False)
+        WorldSpec(
+            rows=rows,
+            objects_per_row=OBJECTS_PER_ROW,
+            mix=("image",),
+            shapes=SHAPES,
+            unlabelled=0.0,
+            odd=False,
+        )
     )
     ontology = msgspec.json.encode(world.ontology())
-    format = Format(compress=compress).for_files()
+    format = Format(emit=("objects",), compress=compress)
     target = LocalTarget(path)
     target.ensure()
     planned = sorted((_planned(item) for item in map(msgspec.json.decode, world.listing())), key=plan_order)

@@ -14,10 +14,11 @@ from harvester.cli import screen as on
 from harvester.cli import values
 from harvester.cli.flags import CONVERT, RECORDS, SCREEN, takes
 from harvester.cli.imports import find_users_filters
-from harvester.cli.interrupt import Interrupted, interruptible
+from harvester.cli.interrupt import interruptible
 from harvester.cli.progress import progress
 from harvester.cli.screen import Screen
 from harvester.dataset_options import ConvertOptions
+from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.settings import Selection
 
@@ -66,21 +67,18 @@ def _run(
         console.print(Text("interrupted", style="yellow"))
 
     async def run() -> "Conversion":
-        async with (
-            interruptible(announce) as stopping,
-            progress(screen, console, counters),
-            anyio.create_task_group() as tasks,
-        ):
+        async with interruptible(announce) as stopping:
+            async with progress(screen, console, counters), anyio.create_task_group() as tasks:
 
-            async def stop() -> None:
-                await stopping.wait()
+                async def stop() -> None:
+                    await stopping.wait()
+                    tasks.cancel_scope.cancel()
+
+                tasks.start_soon(stop)
+                done = await anyio.to_thread.run_sync(work)
                 tasks.cancel_scope.cancel()
-
-            tasks.start_soon(stop)
-            done = await anyio.to_thread.run_sync(work)
-            tasks.cancel_scope.cancel()
-            return done
-        raise Interrupted(2)
+                return done
+            raise CannotFinishNow("interrupted")
 
     return anyio.run(run)
 

@@ -6,6 +6,7 @@ is called after its unit and a hash of the space's id.
 """
 
 import hashlib
+import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -319,8 +320,8 @@ def _read_odd(tail: bytes) -> PlacedObject:
     """Read what is no object with a geometry of a known form."""
     try:
         raw = _decode_raw(tail)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Unsound(f"a line of an object is damaged: {error}; see harvester verify") from error
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return _read_no_json(tail)
     try:
         sent, unreadable = read_geometry(raw.object), None
     except NoGeometry as error:
@@ -329,6 +330,22 @@ def _read_odd(tail: bytes) -> PlacedObject:
         sent, raw.object_hash, raw.feature_hash, raw.name, raw.shape, raw.object_number, raw.attributes,
         raw.dynamic_attributes, unreadable,
     )  # fmt: skip
+
+
+def _read_no_json(tail: bytes) -> PlacedObject:
+    """Read what Python takes for JSON and the standard does not: NaN, Infinity, half of a surrogate pair.
+
+    Raises Unsound if it is damaged.
+    """
+    nothing = msgspec.Raw(b"[]")
+    try:
+        found = json.loads(tail)
+        return PlacedObject(
+            SentGeometry(), found["object_hash"], found["feature_hash"], found["name"], found["shape"],
+            found["object_number"], nothing, nothing, "malformed",
+        )  # fmt: skip
+    except (ValueError, KeyError, RecursionError) as error:
+        raise Unsound(f"a line of an object is damaged: {error}; see harvester verify") from error
 
 
 # No string of JSON holds this: a quotation mark in a string has a backslash before it.
