@@ -79,7 +79,7 @@ def with_store(few: Simulator, s3: S3) -> Command:
 
 def objects(folder: Path) -> list[dict[str, Any]]:
     """The object records of the export in `folder`."""
-    parts = sorted((folder / "out").glob("objects-*.ndjson"))
+    parts = sorted((folder / "out").rglob("objects-*.ndjson"))
     return [json.loads(line) for part in parts for line in part.read_bytes().splitlines()]
 
 
@@ -95,6 +95,9 @@ def large(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with (folder / "out" / "objects-00000.ndjson").open("w", encoding="utf-8") as part:
         for number, record in enumerate(islice(cycle(objects(exported)), MANY)):
             part.write(json.dumps(odd(record, number), ensure_ascii=False) + "\n")
+    part_file = {"name": "objects-00000.ndjson", "kind": "objects"}
+    manifest = {"base": {"generation": 0}, "generations": [], "parts": [part_file]}
+    (folder / "out" / "manifest.json").write_text(json.dumps(manifest))
     return folder
 
 
@@ -118,7 +121,21 @@ def odd(record: dict[str, Any], number: int) -> dict[str, Any]:
     return made | {"object": sent if not late else sent | {"reviews": [{"id": 1}], "later": {"a": 2.5}}}
 
 
-@pytest.mark.parametrize("folder_of", ["exported", "large"])
+@pytest.fixture(scope="module")
+def compacted(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same export with its files where a compaction writes them."""
+    folder = tmp_path_factory.mktemp("compacted")
+    base = folder / "out" / "generations" / "00003"
+    base.mkdir(parents=True)
+    for path in (exported / "out").glob("objects-*.ndjson"):
+        (base / path.name).write_bytes(path.read_bytes())
+    manifest = json.loads((exported / "out" / "manifest.json").read_bytes())
+    manifest["base"]["generation"] = 3
+    (folder / "out" / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize("folder_of", ["exported", "large", "compacted"])
 def test_duckdb_counts_every_object(
     folder_of: str, harvester: Command, request: pytest.FixtureRequest
 ) -> None:
@@ -145,7 +162,7 @@ def test_parquet_has_every_object_with_its_task(exported: Path, harvester: Comma
     assert re.search(r"COMPLETED\W+\d+\W+[\d.]+\W+20\d\d-", said)
 
 
-@pytest.mark.parametrize("folder_of", ["exported", "large"])
+@pytest.mark.parametrize("folder_of", ["exported", "large", "compacted"])
 @pytest.mark.parametrize("title", ["polars", "pandas"])
 def test_tables_count_every_object(
     title: str, folder_of: str, harvester: Command, request: pytest.FixtureRequest
@@ -165,7 +182,6 @@ def test_tables_count_every_object(
 def test_live_objects_are_read_by_named_columns(large: Path) -> None:
     """The query of docs/sync.md, over a part with late odd values."""
     (large / "out" / "changes-00000.ndjson").write_text("")
-    (large / "out" / "manifest.json").write_text('{"base": {"generation": 0}, "generations": []}')
     query = page("sync.md").split("-- live objects\n")[1].split(";")[0]
     columns = "label_hash, branch_name, frame, name, object, attributes, data_title, space_id, object_hash"
     script = (
