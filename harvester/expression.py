@@ -87,10 +87,14 @@ class Where:
 
     name = "where"
 
-    def __init__(self, expression: str) -> None:
-        """Raises BadInput, with the column, where the expression cannot be used."""
-        self._program = _compiled(expression)
-        self.reads = frozenset(self._program.variables()) & frozenset(_VARIABLES)
+    def __init__(self, expression: str, keys: tuple[str, ...] = _VARIABLES) -> None:
+        """Take an expression over these `keys`, by default those of objects and classifications.
+
+        Raises:
+            BadInput: it cannot be used. The message names the column.
+        """
+        self._program = _compiled(expression, keys)
+        self.reads = frozenset(self._program.variables()) & frozenset(keys)
         objects, classifications = self.reads & _OF_OBJECTS, self.reads & _OF_CLASSIFICATIONS
         alone = "objects" if objects else "classifications"
         self.kinds = (alone,) if bool(objects) != bool(classifications) else ("objects", "classifications")
@@ -162,14 +166,14 @@ class Where:
         return BadInput(f"--where cannot be used on {where}: {reason}", operation="filter", row=label_hash)
 
 
-def _compiled(expression: str) -> "Program":
+def _compiled(expression: str, keys: tuple[str, ...]) -> "Program":
     import cel  # not before it is needed: with it come the libraries of its own command line
 
     try:
         program = cel.compile(expression)
     except ValueError as exc:
         raise _syntax_error(expression, str(exc)) from exc
-    known = {*_VARIABLES, *_TYPES, *_BOUND.findall(expression)}
+    known = {*keys, *_TYPES, *_BOUND.findall(expression)}
     variables = [name for name in program.variables() if name not in known]
     functions = [name for name in program.functions() if name.isidentifier() and name not in FUNCTIONS]
     if not variables and not functions:
@@ -178,7 +182,7 @@ def _compiled(expression: str) -> "Program":
     places = {name: _first(name, blank) for name in (*variables, *functions)}
     name = min(places, key=places.__getitem__)
     if name in variables:
-        what = f"no such key of a record: {name}; there are {', '.join(_VARIABLES)}"
+        what = f"no such key of a record: {name}; there are {', '.join(keys)}"
     else:
         what = f"no such function: {name}; there are {', '.join(sorted(FUNCTIONS))}"
     what = _other_spelling(expression, places[name]) or what

@@ -270,6 +270,8 @@ MEDIA = Group(
             default="all units of the export",
         ),
         Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
+        Flag("where", "--where", "Units that this CEL expression is true of.", "EXPRESSION"),
+        Flag("dry_run", "--dry-run", "Count files and bytes, and fetch nothing."),
         Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
         Flag(
             "frames",

@@ -79,6 +79,8 @@ def summary(done: "MediaSummary") -> RenderableType:
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
+    if done.dry_run:
+        return foreseen(done)
     facts.add_row("files", files(done))
     if done.without_file:
         listed = ", ".join(f"{number:,} {kind}" for kind, number in done.without_file.items())
@@ -94,6 +96,13 @@ def summary(done: "MediaSummary") -> RenderableType:
     mark, style = ("✗", "bold yellow") if failed else ("✓", "bold green")
     word = "complete" + (f", but for {values.show_count(failed, 'file')} that failed" if failed else "")
     return Lines(Text.assemble((f"{mark} {word}", style), "  ", on.title(done.project, "bold")), facts)
+
+
+def foreseen(done: "MediaSummary") -> Text:
+    """``120 files to fetch: 14.2 MB; the size of 3 is not known``."""
+    missing, sized = done.counts["files"], done.counts["sized"]
+    text = f"{values.show_count(missing, 'file')} to fetch: {values.show_bytes(done.bytes)}"
+    return Text(text + (f"; the size of {missing - sized:,} is not known" if missing > sized else ""))
 
 
 def files(done: "MediaSummary") -> Text:

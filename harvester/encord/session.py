@@ -208,13 +208,13 @@ class Session:
             check_access=lambda: self._may_read(project.project_hash),
         )
 
-    def storage_items(self, uuids: Sequence[str]) -> list[StorageItem]:
+    def storage_items(self, uuids: Sequence[str], *, signed: bool = True) -> list[StorageItem]:
         """Return storage items, each with a signed URL if it is a single file. The URLs are secrets.
 
         Raises:
             CredentialsRefused, BadInput: one of them does not exist or may not be read.
         """
-        return self._ask("get_storage_items", lambda: items_of(self._transport.api, uuids))
+        return self._ask("get_storage_items", lambda: items_of(self._transport.api, uuids, signed=signed))
 
     def storage_children(self, item: StorageItem) -> list[StorageItem]:
         """Return the items that an item is made of, as `storage_items` does."""

@@ -73,9 +73,9 @@ class _ItemsQuery(BaseDTO):
     sign_urls: bool
 
 
-def items_of(api: ApiClient, uuids: Sequence[str]) -> list[StorageItem]:
+def items_of(api: ApiClient, uuids: Sequence[str], *, signed: bool) -> list[StorageItem]:
     """Return the storage items with these ids. Raises what the SDK raises."""
-    query = _ItemsQuery(item_uuids=[UUID(uuid) for uuid in uuids], sign_urls=True)
+    query = _ItemsQuery(item_uuids=[UUID(uuid) for uuid in uuids], sign_urls=signed)
     return _items(api.post(_PATH, params=None, payload=query, result_type=Page[_ItemFields]))
 
 

@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import one_line
+from harvester.media.dry_run import Foreseen, foresee
 from harvester.media.extracting import extract_frames
 from harvester.media.fetching import Fetching
 from harvester.media.index import (
@@ -67,6 +68,9 @@ async def collect(
         pieces = IndexPieces(job.folder)
         await in_thread(_take_stock, job, wanted, pieces)
         counters.files = wanted.files
+        if job.options.dry_run:
+            found = await foresee(session, wanted)
+            return _foreseen(job, manifest.project.title, found, anyio.current_time() - began)
         fetching = Fetching(session, project, job, observer, wanted, pieces)
         try:
             await stopping.cut_short(fetching.run, grace=_GRACE)
@@ -86,6 +90,19 @@ async def collect(
         bytes=done.bytes,
         run={"seconds": round(anyio.current_time() - began, 3), **counters.work()},
         dry_run=job.options.dry_run,
+    )
+
+
+def _foreseen(job: MediaJob, project: str, found: Foreseen, seconds: float) -> MediaSummary:
+    return MediaSummary(
+        target=job.target.name,
+        folder=job.folder.name,
+        project=project,
+        counts={"files": found.files, "sized": found.sized, "failed": 0},
+        without_file={},
+        bytes=found.bytes,
+        run={"seconds": round(seconds, 3)},
+        dry_run=True,
     )
 
 

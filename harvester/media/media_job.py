@@ -16,7 +16,8 @@ MEDIA_FOLDER = "media"
 
 
 class MediaSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of fetching media.
+    """The result of fetching media. Of a dry run, `counts` are the `files` that are missing, and how many of
+    them are `sized`: `bytes` are theirs.
 
     `counts`, `without_file` and `bytes` are as in `harvester.media.index.MediaManifest`; `run` is of this
     run: `seconds`, `fetched` files, `received` bytes, `requests`, `refused` and `retries`.

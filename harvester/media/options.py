@@ -6,9 +6,14 @@ from typing import Literal, get_args
 import msgspec
 
 from harvester.errors import BadInput
+from harvester.expression import Where
+from harvester.schema import LISTING_KEYS, UNIT_KEYS
 from harvester.settings import DATA_TYPES, strings
 
 _FRAMES = re.compile(r"labelled|all|every=[1-9][0-9]{0,8}", re.ASCII)
+
+# The keys of a unit, and those that its line in the listing has besides.
+_KEYS = (*UNIT_KEYS, *(key for key in LISTING_KEYS if key not in UNIT_KEYS))
 
 Only = Literal["labelled", "empty", "all"]
 
@@ -17,7 +22,8 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Which files are wanted, and how they are fetched.
 
     `only`: of units with records (labelled), of those without (empty), of all and of unlabelled rows, too
-    (all); None: of all units of the export. `allow_private` are hosts that may have a private address.
+    (all); None: of all units of the export. `where` is an expression over the keys of a unit and of its line
+    in the listing. `allow_private` are hosts that may have a private address.
     `frames` of videos of which pictures are made, as `frame_format` (jpg or png): those with objects
     (labelled), all, or one of so many (every=N). `recheck` hashes again what is there. `prune` deletes files
     of units that have left the export.
@@ -27,10 +33,19 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
     data_types: tuple[str, ...] = ()
     allow_private: tuple[str, ...] = ()
     dry_run: bool = False
+    where: str | None = None
     recheck: bool = False
     frames: str | None = None
     frame_format: str = "jpg"
     prune: bool = False
+
+    def chooses(self) -> Where | None:
+        """Return the expression of `where`, ready to be evaluated.
+
+        Raises:
+            BadInput: it cannot be used.
+        """
+        return None if self.where is None else Where(self.where, _KEYS)
 
     @property
     def every(self) -> int:
@@ -42,6 +57,7 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise BadInput(f"unknown --only {self.only!r}: one of {', '.join(get_args(Only))}")
         if self.frames is not None and not _FRAMES.fullmatch(self.frames):
             raise BadInput(f"unknown --frames {self.frames!r}: labelled, all, or every=N")
+        self.chooses()
         if self.frame_format not in ("jpg", "png"):
             raise BadInput(f"unknown --frame-format {self.frame_format!r}: jpg or png")
         for field in ("data_types", "allow_private"):

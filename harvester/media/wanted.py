@@ -1,7 +1,7 @@
 """Which files are wanted, and which of them are there: in a temporary database, so that memory stays flat."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import groupby
 from typing import Any
@@ -10,6 +10,7 @@ import msgspec
 
 from harvester.errors import BadInput, SkipRow, Unsound
 from harvester.events import one_line
+from harvester.expression import Where
 from harvester.labels.wire import PlanRow
 from harvester.live import live_records
 from harvester.media.file_names import FRAMES
@@ -22,6 +23,7 @@ from harvester.output.lines import read_lines
 from harvester.output.manifest import Manifest
 from harvester.output.target import Target
 from harvester.plan.sorting import scratch
+from harvester.schema import LISTING_KEYS
 
 _TABLES = (
     "listing (label PRIMARY KEY, line) WITHOUT ROWID",
@@ -80,17 +82,24 @@ class WantedMedia:
         with_label = ((row.label_hash, line) for line, row in rows if row.label_hash)
         self._database.executemany("INSERT OR IGNORE INTO listing VALUES (?, ?)", with_label)
         records: Iterator[Any] = live_records(target.name, kinds=["units"])
+        where = options.chooses()
         for label_hash, group in groupby(records, key=lambda record: record["label_hash"]):
             if (row := self._row_of(label_hash)) is not None:
-                units = [_unit(record) for record in group]
-                self._add(row, units, [unit for unit in units if _is_wanted(unit, options)])
+                found = [(record, _unit(record)) for record in group]
+                chosen = [
+                    unit
+                    for record, unit in found
+                    if _is_wanted(unit, options) and _matches(where, row, record)
+                ]
+                self.add(row, [unit for _, unit in found], chosen)
         if options.frames == "labelled":
             self._note_labelled(target)
         for _, row in self._listed(folder):
             if row.label_hash is None:
                 units = [_unit_of(row)]
-                chosen = units if options.only == "all" and _is_wanted(units[0], options) else []
-                self._add(row, units, chosen)
+                wanted = options.only == "all" and _is_wanted(units[0], options) and _matches(where, row, {})
+                chosen = units if wanted else []
+                self.add(row, units, chosen)
 
     def _note_labelled(self, target: Target) -> None:
         """Note the frames that have objects."""
@@ -109,7 +118,8 @@ class WantedMedia:
         found = self._database.execute("SELECT line FROM listing WHERE label = ?", (label_hash,)).fetchone()
         return _read_row(found[0]) if found else None
 
-    def _add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
+    def add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
+        """Add a row with all its units, and those of them whose files are wanted."""
         self.files += sum(len(unit.files()) for unit in chosen if not unit.is_composite)
         values = (_encode(row), _encode(units), _encode(chosen))
         self._database.execute("INSERT INTO rows (plan, units, chosen) VALUES (?, ?, ?)", values)
@@ -330,6 +340,15 @@ def _unit(record: Any) -> UnitFacts:
         return msgspec.convert(record, UnitFacts)
     except msgspec.ValidationError as error:
         raise Unsound(f"the export has a line that is no record of a unit: {error}") from error
+
+
+def _matches(where: Where | None, row: PlanRow, record: Mapping[str, Any]) -> bool:
+    """Return whether an expression is true of a unit with its line in the listing."""
+    if where is None:
+        return True
+    values: dict[str, Any] = {key: getattr(row, key) for key in LISTING_KEYS}
+    values |= {"data_type": row.data_type.lower()} | dict(record)
+    return where.matches(_encode(values), row.label_hash)
 
 
 def _unit_of(row: PlanRow) -> UnitFacts:

@@ -41,13 +41,13 @@ class Fetched:
         for path, line in paths.items():
             data = (self.folder / path).read_bytes()
             assert (len(data), sha256(data).hexdigest()) == (line["bytes"], line["sha256"])
-        own = {"media.ndjson", "media.json", "failed.ndjson"}
+        own = {"media.ndjson", "media.json", "failed.ndjson", "removed.ndjson"}
         there = {
             str(path.relative_to(self.folder))
             for path in self.folder.rglob("*")
             if path.is_file() and not path.name.startswith(".") and ".harvester" not in path.parts
         }
-        assert there - own == set(paths)
+        assert (there - own) ^ set(paths) == set()
         assert CANARY not in self.said
         for path in self.folder.parent.rglob("*"):
             assert not path.is_file() or CANARY.encode() not in path.read_bytes(), path

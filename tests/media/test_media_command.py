@@ -99,3 +99,31 @@ def test_the_summary_for_machines_adds_up(platform: MediaPlatform, target: Path)
         assert manifest[key] == done.summary[key]
     assert manifest["counts"]["files"] == manifest["counts"]["fetched"] + manifest["counts"]["failed"]
     assert manifest["index"]["lines"] == len(done.index)
+
+
+def test_a_dry_run_counts_and_fetches_nothing(platform: MediaPlatform, target: Path) -> None:
+    """Files, and bytes where the platform says them; the run after it fetches just these."""
+    before = platform.simulator.stats()["media"]
+    dry = platform.media(target, "--dry-run", "--data-type", "pdf")
+    assert dry.code == 0, dry.said
+    assert platform.simulator.stats()["media"] == before
+    assert not (target / "media/media.ndjson").exists()
+    done = platform.media(target, "--data-type", "pdf")
+    assert dry.summary["counts"]["files"] == done.summary["run"]["fetched"] == dry.summary["counts"]["sized"]
+    assert dry.summary["bytes"] == done.summary["bytes"]
+    again = platform.media(target, "--dry-run", "--data-type", "pdf")
+    assert again.summary["counts"]["files"] == 0
+
+
+def test_units_are_chosen_by_an_expression(platform: MediaPlatform, target: Path) -> None:
+    """Over the keys of the unit and of its line in the listing."""
+    where = 'data_type == "pdf" && objects > 0 && label_status != "NOT_LABELLED" && stage != ""'
+    done = platform.media(target, "--where", where)
+    assert done.code == 0, done.said
+    assert {line["data_type"] for line in done.index} == {"pdf"}
+    units = live_records(target, kinds=["units"])
+    counts = {unit["unit_hash"]: unit["objects"] for unit in units if unit["kind"] == "unit"}
+    assert all((counts[line["unit_hash"]] or 0) > 0 for line in done.index)
+    wrong = platform.command("media", target, "--where", "colour == 1")
+    assert wrong.returncode == 2
+    assert "no such key of a record: colour" in wrong.stderr
