@@ -32,8 +32,8 @@ INPUT = pyarrow.schema(
         ("rest", pyarrow.string_view()),
     ]
 )
-_LINES = 2048  # the number of rows that DuckDB works on at once
-_CHUNK_BYTES = 4 * 1024**2  # of longer lines there are fewer in a chunk
+FULL_CHUNK = 2048  # lines: the number of rows that DuckDB works on at once
+_CHUNK_BYTES = 16 * 1024**2  # of long lines there are fewer in a chunk
 _INLINE = 12  # bytes of a text that an Arrow view holds itself
 _BEGINNING = 4  # bytes at the beginning of a longer text that its view repeats
 _VIEW = np.dtype([("size", "<i4"), ("start", f"S{_BEGINNING}"), ("buffer", "<i4"), ("offset", "<i4")])
@@ -46,7 +46,7 @@ def chunks_of(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
     for line in lines:
         chunk.append(line)
         size += len(line)
-        if len(chunk) >= _LINES or size >= _CHUNK_BYTES:
+        if len(chunk) >= FULL_CHUNK or size >= _CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
     if chunk:

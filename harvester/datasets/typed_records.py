@@ -1,6 +1,7 @@
 """Turns lines of records into Arrow batches with typed columns, through DuckDB, in constant memory."""
 
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -8,7 +9,7 @@ import pyarrow
 
 from harvester.datasets.arrow_arrays import integers, integers_in, numbers, texts
 from harvester.datasets.columns import HEAD, TABLES
-from harvester.datasets.line_blocks import INPUT, LABELLED, BlockCutter
+from harvester.datasets.line_blocks import FULL_CHUNK, INPUT, LABELLED, BlockCutter
 from harvester.datasets.mask_extents import with_extents
 from harvester.datasets.queries import MACROS, REMARKS, query
 from harvester.errors import Unsound
@@ -42,7 +43,15 @@ class TypedTable:
         Raises:
             Unsound: a line is no record of this table.
         """
-        cutter, raised = BlockCutter(self._table), list[BaseException]()
+        cutter = BlockCutter(self._table)
+        # DuckDB collects 2,048 rows for a batch, however large they are: chunks of long lines are given to it
+        # one by one.
+        for full, some in groupby(chunks, key=lambda chunk: len(chunk) >= FULL_CHUNK):
+            for part in [some] if full else ([chunk] for chunk in some):
+                yield from self._made(cutter, part)
+
+    def _made(self, cutter: BlockCutter, chunks: Iterable[list[bytes]]) -> Iterator[pyarrow.RecordBatch]:
+        raised = list[BaseException]()
 
         def given() -> Iterator[pyarrow.RecordBatch]:
             try:

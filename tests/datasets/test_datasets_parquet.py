@@ -18,6 +18,7 @@ import pytest
 import harvester
 from harvester.datasets.columns import TABLES, TABLES_VERSION
 from harvester.datasets.convert import convert
+from harvester.datasets.line_blocks import chunks_of
 from harvester.datasets.typed_records import TypedTable
 from harvester.errors import BadInput, Unsound
 from harvester.simulator.dates import microseconds
@@ -273,6 +274,17 @@ def test_any_object_stays_as_it_is_and_loses_no_record(text: str) -> None:
     assert [row["object"] for row in rows] == ["{}", text, "{}"]
     assert (rows[1]["label_hash"], rows[1]["object_hash"], rows[1]["name"]) == ("label", "hash", "Car")
     assert remarks == ({"label_unreadable": 1} if "ud800" in text else {})
+
+
+def test_long_objects_are_few_in_a_batch() -> None:
+    """So that memory stays flat; no record is lost between chunks of long and of short lines."""
+    long = line('{"pad":"' + "x" * 6_000_000 + '"}')
+    lines = [line("{}", frame=0)] * 3 + [long] * 7 + [line("{}", frame=1)] * 5000 + [long] * 4
+    batches = list(TypedTable("objects").batches(chunks_of(lines)))
+    assert sum(batch.num_rows for batch in batches) == len(lines)
+    assert max(batch.nbytes for batch in batches) < 40_000_000
+    sizes = [len(text) for batch in batches for text in batch.column("object").to_pylist()]
+    assert sizes == [len(one) - len(line("{}")) + 2 for one in lines]
 
 
 def test_dates_that_are_none_are_counted() -> None:
