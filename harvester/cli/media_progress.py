@@ -14,7 +14,7 @@ from rich.text import Text
 
 from harvester import events
 from harvester.cli import values
-from harvester.cli.progress import LINE, TICK, WINDOW
+from harvester.cli.progress import LINE, TICK, WINDOW, TimeLeft
 from harvester.cli.screen import Screen, joined
 from harvester.media.counters import MediaCounters
 
@@ -33,17 +33,19 @@ class FileSpeedometer:
     def __init__(self, window: float = WINDOW) -> None:
         self._window = window
         self._samples: deque[tuple[float, int, int]] = deque()
+        self._time_left = TimeLeft()
 
     def sample(self, now: float, counters: MediaCounters) -> FileSpeed:
         """Return the speed, with the counters as they are at this time, in seconds."""
-        self._samples.append((now, counters.fetched + counters.failed, counters.received))
+        done_now = counters.fetched + counters.failed
+        self._samples.append((now, done_now, counters.received))
         while len(self._samples) > 2 and now - self._samples[1][0] >= self._window:
             self._samples.popleft()
         then, done, received = self._samples[0]
         if now <= then:
             return FileSpeed()
-        files = (counters.fetched + counters.failed - done) / (now - then)
-        left = (counters.files - counters.done) / files if files > 0 else None
+        files = (done_now - done) / (now - then)
+        left = self._time_left.sample(now, done_now, counters.files - counters.there)
         return FileSpeed(files, (counters.received - received) / (now - then), left)
 
 

@@ -52,7 +52,7 @@ class Speedometer:
         if now <= then:
             return Speed()
         rows = (counters.done - done) / (now - then)
-        left = None if counters.is_listing else self._time_left.sample(now, counters)
+        left = None if counters.is_listing else self._time_left.sample(now, counters.done, counters.listed)
         return Speed(rows, (counters.body_bytes - body) / (now - then), left)
 
 
@@ -64,24 +64,24 @@ class TimeLeft:
     """
 
     def __init__(self) -> None:
-        self._marks: deque[tuple[float, int]] = deque()  # time and rows done, oldest first
+        self._marks: deque[tuple[float, int]] = deque()  # time and number done, oldest first
         self._began: float | None = None
 
-    def sample(self, now: float, counters: Counters) -> float | None:
-        """Return the seconds left, None while there is no basis for an estimate."""
-        if not counters.listed:
+    def sample(self, now: float, done: int, total: int) -> float | None:
+        """Return the seconds until `total` are done, None while there is no basis for an estimate."""
+        if not total:
             return None
         if self._began is None:
             self._began = now
         elapsed = now - self._began
         if not self._marks or now - self._marks[-1][0] >= elapsed / 2 / MARKS:
-            self._marks.append((now, counters.done))
+            self._marks.append((now, done))
         while len(self._marks) > 1 and now - self._marks[1][0] >= max(WINDOW, elapsed / 2):
             self._marks.popleft()
-        then, done = self._marks[0]
-        if elapsed < BASIS or counters.done == done:
+        then, done_then = self._marks[0]
+        if elapsed < BASIS or done == done_then:
             return None
-        return (counters.listed - counters.done) * (now - then) / (counters.done - done)
+        return (total - done) * (now - then) / (done - done_then)
 
 
 @asynccontextmanager

@@ -55,8 +55,12 @@ class LabelledUnit(msgspec.Struct, gc=False):
     def medium(self) -> Medium | None:
         """What kind of images it shows, None if none."""
         mime, kind = self.mime_type or "", self.data_type or ""
-        if self.space_id is not None:  # spaces have no mime type
-            return "image" if kind == "scene" and self.width else None
+        if self.space_id is not None:  # spaces have no mime type; only what is flat has a width
+            if not self.width:
+                return None
+            if kind == "scene" or (self.number_of_frames or 1) == 1:
+                return "image"
+            return "video" if self.fps else None
         if mime.startswith("image/") or (not mime and kind in ("image", "img_group")):
             return "image"
         if mime.startswith("video/") or (not mime and kind == "video"):

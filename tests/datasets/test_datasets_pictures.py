@@ -162,6 +162,29 @@ def test_what_is_on_no_image_is_counted() -> None:
     assert (pictures.no_image.total(), pictures.shown) == (3, {0, 3})
 
 
+def test_parts_of_groups_and_layers_of_images_are_images() -> None:
+    """A part whose size is known: a still one is an image, one with frames and a rate is a video."""
+    units = [
+        _unit(space_id="part", data_type="group", mime_type=None, number_of_frames=1),
+        _unit(space_id="film", data_type="group", mime_type=None, number_of_frames=9, fps=25.0),
+        _unit(space_id="stack", data_type="group", mime_type=None, number_of_frames=9),
+        _unit(space_id="layer", data_type="image", mime_type=None),
+    ]
+    objects = [
+        _object("1", space="part"),
+        _object("2", space="film", frame=7),
+        _object("3", space="stack", frame=7),
+        _object("4", space="layer"),
+    ]
+    pictures = Pictures(map(read_unit, units), objects)
+    kinds = [
+        (one.name.partition("/")[0], one.frame, [each.object_hash for each in one.objects])
+        for one in pictures
+    ]
+    assert kinds == [("images", None, ["1"]), ("videos", 7, ["2"]), ("images", None, ["4"])]
+    assert pictures.no_image.total() == 1
+
+
 def test_unlabelled_images_of_the_listing_have_the_same_names() -> None:
     """What is labelled, or is no image, has none."""
     row = {
