@@ -40,6 +40,8 @@ LEVELS: Mapping[str, int] = {
     "row.failed": logging.WARNING,
     "file.failed": logging.WARNING,
     "media.progress": logging.INFO,
+    "convert.progress": logging.INFO,
+    "compact.progress": logging.INFO,
     "row.noted": logging.WARNING,
     "rows.failed": logging.WARNING,
     "rows.drifted": logging.WARNING,

@@ -33,7 +33,7 @@ def compact(target: Target, *, screen: Screen) -> None:
         console.print(Text("interrupted: the export stays as it was; again to stop at once", style="yellow"))
 
     async def work() -> "CompactSummary":
-        async with interruptible(announce) as stopping, progress(screen, console, counters):
+        async with interruptible(announce) as stopping, progress(screen, console, counters, verb="compact"):
             return await compact_async(target, stopping=stopping, counters=counters)
 
     done = anyio.run(work)

@@ -68,7 +68,10 @@ def _run(
 
     async def run() -> "Conversion":
         async with interruptible(announce) as stopping:
-            async with progress(screen, console, counters), anyio.create_task_group() as tasks:
+            async with (
+                progress(screen, console, counters, verb="convert"),
+                anyio.create_task_group() as tasks,
+            ):
 
                 async def stop() -> None:
                     await stopping.wait()

@@ -85,13 +85,15 @@ class TimeLeft:
 
 
 @asynccontextmanager
-async def progress(screen: Screen, console: Console, counters: Counters) -> AsyncIterator[None]:
-    """Show `counters` for as long as the body runs."""
+async def progress(
+    screen: Screen, console: Console, counters: Counters, *, verb: str = "export"
+) -> AsyncIterator[None]:
+    """Show `counters` for as long as the body runs. Log lines are events named after `verb`."""
     async with anyio.create_task_group() as tasks:
         if screen.live(console):
             tasks.start_soon(_draw, console, counters)
         else:
-            tasks.start_soon(_log, counters)
+            tasks.start_soon(_log, counters, verb)
         yield
         tasks.cancel_scope.cancel()
 
@@ -106,12 +108,15 @@ async def _draw(console: Console, counters: Counters) -> None:
             await anyio.sleep(TICK)
 
 
-async def _log(counters: Counters) -> None:
+async def _log(counters: Counters, verb: str) -> None:
     speedometer = Speedometer()
     speedometer.sample(anyio.current_time(), counters)
     while True:
         await anyio.sleep(LINE)
-        events.say("export.progress", line(counters, speedometer.sample(anyio.current_time(), counters)))
+        facts = line(counters, speedometer.sample(anyio.current_time(), counters))
+        if verb in _OFFLINE:
+            facts = {name: fact for name, fact in facts.items() if name not in _OF_REQUESTS}
+        events.say(f"{verb}.progress", facts)
 
 
 def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
@@ -145,13 +150,17 @@ def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
         [
             values.show_count(counters.objects + counters.classifications + counters.rows, "record"),
             f"{speed.rows:,.0f} rows/s",
-            f"{speed.bytes / 1e6:.1f} MB/s",
+            f"{speed.bytes / 1e6:.1f} MB/s" if speed.bytes or counters.requests else "",
         ],
         "dim",
     )
     if trouble:
         facts.append(" · " + " · ".join(trouble), style="yellow")
     return Group(bar, facts)
+
+
+_OFFLINE = ("convert", "compact")  # verbs that make no request, and the facts that only requests have
+_OF_REQUESTS = ("mb_per_s", "refused", "retried")
 
 
 def line(counters: Counters, speed: Speed) -> dict[str, object]:
