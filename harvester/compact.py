@@ -20,7 +20,7 @@ def compact(
     counters: Counters | None = None,
     on_event: OnEvent = say,
 ) -> CompactSummary:
-    """Make one base again of the export in `target` and its syncs.
+    """Merge the export in `target` and its syncs into one base.
 
     This is `compact_async` for code that is not async; see `export` for where it may be called and how it is
     interrupted.
@@ -35,7 +35,7 @@ async def compact_async(
     counters: Counters | None = None,
     on_event: OnEvent = say,
 ) -> CompactSummary:
-    """Make one base again of the finished export in `target` and its syncs. Asks no server.
+    """Merge the finished export in `target` and its syncs into one base. Asks no server.
 
     Its record files are then those that a new export of the same listing and ontology would have.
 

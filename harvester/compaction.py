@@ -1,9 +1,9 @@
-"""Compaction: one base again from an export and its syncs, without asking the server for a label row.
+"""Compaction: merges an export and its syncs into one base, without asking the server for a label row.
 
 The record files are those that a new export of the same listing and ontology would have, byte for byte. Plan,
 listing and manifest are made as an export makes them; failed rows and notes are carried over.
 
-Files cannot be replaced at one stroke, and object stores have no rename. So compaction writes the next
+Several files cannot be replaced atomically, and object stores have no rename. So compaction writes the next
 generation, and readers begin there as soon as the export's manifest names it as the base. Only then are
 earlier files deleted. A compaction that was killed before starts anew; one that was killed after goes on
 deleting.
@@ -82,7 +82,7 @@ class CompactSummary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def compact_target(target: Target, observer: Observer) -> CompactSummary:
-    """Make one base of a finished export and its syncs.
+    """Merge a finished export and its syncs into one base.
 
     Raises:
         BadInput: there is no finished export; a sync is not finished; or records have signed URLs.
@@ -168,7 +168,7 @@ class _Compaction:
         for number in self._before.numbers:
             self.bytes_before += _bytes_of(self._own_manifest(number))
         listed, frozen = last_listing(self._target)
-        assert frozen is not None  # it is mended, or that was said
+        assert frozen is not None  # `made_ready` has repaired it, or has raised
         self._plan = planfile.freeze(
             self._folder,
             while_wanted(sorted_as_planned(listed, frozen)),
@@ -190,7 +190,7 @@ class _Compaction:
 
     def end(self, seconds: float) -> Manifest:
         """Write the manifest, from which on readers begin here, and delete what is replaced."""
-        from importlib.metadata import version  # not before it is needed
+        from importlib.metadata import version  # slow to import, so only where it is needed
 
         commits = [self._commits[part] for part in sorted(self._commits)]
         listing = write_listing(self._folder, planfile.lines(self._folder, self._plan), list_files(commits))
@@ -272,7 +272,7 @@ class _Compaction:
         return found
 
     def _former(self) -> list[Former]:
-        """Return which version wrote which of the generations that are replaced, in runs."""
+        """Return the version that wrote each replaced generation; neighbours of one version are one entry."""
         runs = list(self._before.base.former)
         for number in self._before.numbers:
             version = (self._before.generation(number) or self._before).harvester

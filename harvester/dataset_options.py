@@ -14,12 +14,12 @@ DATASET_FORMATS = ("parquet", "coco", "yolo", "masks")
 class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Into which format an export is converted, and how. Each format takes some of these options.
 
-    `to` is the format. `include_unlabelled` adds data without labels, `no_empty` leaves out data without
-    records. `classes` is a file that renames, merges and orders classes. `split` is a list of shares such as
+    `to` is the format. `include_unlabelled` adds images without labels, `no_empty` leaves out images without
+    objects. `classes` is a file that renames, merges and orders classes. `split` is a list of shares such as
     ``train=0.8,val=0.2``, `split_by` is what stays together in one split, and another `split_seed` gives
     another division. `task` is what a model is to learn, `media` the directory with the files that labels
-    are of. `every_frame` adds the frames of videos that have no objects, `boxes` takes boxes for areas,
-    `classification` names the one whose answers are classes.
+    are of. `every_frame` adds the frames and slices without objects, `boxes` treats boxes as areas,
+    `classification` names the classification whose answers are the classes.
     """
 
     to: str = ""

@@ -1,9 +1,9 @@
 """The live label rows of an export in plan order, with their lines as they stand in the files.
 
 Plan order is the order that a new export of the last listing would have. The listing of the last sync has it
-already. The files of the export itself are in it, too: a row whose place has changed counts as edited, so its
-lines there are void. These files are therefore read as streams, side by side with the listing. What the syncs
-brought is in many files, which must not all be open at once: it is sorted on disk first.
+already. The files of the base are in plan order, too: a row whose place has changed counts as edited, so its
+lines there are void. These files are therefore read as streams, side by side with the listing. The records of
+syncs are in many files, which must not all be open at once: they are sorted on disk first.
 
 The one exception is an export with ``--settle``: it keeps edited rows at their old positions. Such rows are
 sorted on disk, too.
@@ -71,7 +71,7 @@ def live_rows(
         target, manifest: as `harvester.live.finished` gives them.
         kinds: the kinds of file to read: those of records, and ``notes``. A kind without files is empty.
             With ``failed``, rows that failed are yielded, too.
-        check: called now and then; raises what is to end the reading.
+        check: called for each row that is sorted; may raise an error, which ends the reading.
 
     Blocking; memory stays flat. The sha256 of each file is checked once it has been read to its end.
 
@@ -126,12 +126,12 @@ def is_in_order(target: Target, manifest: Manifest) -> bool:
 
 
 class _Rows:
-    """Lines grouped by label row, of which the next row is known."""
+    """Iterates over lines grouped by label row, and tells the next row before it is taken."""
 
     def __init__(self, groups: _Groups) -> None:
         self._groups = groups
         self._next: tuple[str, Iterator[bytes]] | None = None
-        self._is_taken = True  # the next one is not read before it is asked for, as that ends the last one
+        self._is_taken = True  # the next group is read when it is asked for: that ends the last one
 
     def next_label(self) -> str | None:
         """Return the label hash of the next row, None at the end."""

@@ -1,4 +1,4 @@
-"""What an export came to, for whoever called it."""
+"""The result of an export or a stream."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from harvester.plan.drift import Drift
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export came to.
+    """The result of an export or a stream.
 
     `counts`, `records`, `notes`, `drift` and `run` are the manifest's, but for its pace. `nothing_left` says
     which predicates left no row or no record; empty where some are left.

@@ -4,7 +4,7 @@ from harvester.cli import values
 
 
 class FilesFailed(Exception):
-    """Files could not be had; all others are there. The same command asks for them again."""
+    """Files could not be fetched; all others are there. The same command asks for them again."""
 
     exit_code = 3
 

@@ -52,7 +52,7 @@ def integers_in(array: pyarrow.Array) -> npt.NDArray[np.int64]:
 
 
 def doubles_in(array: pyarrow.Array) -> npt.NDArray[np.float64]:
-    """Return a copy of the values of an array of doubles; what stands for null may be any number."""
+    """Return a copy of the values of an array of doubles; where it has null, the number is arbitrary."""
     values: npt.NDArray[np.float64] = np.frombuffer(array.buffers()[1], np.float64)
     return values[array.offset : array.offset + len(array)].copy()
 

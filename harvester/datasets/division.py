@@ -1,4 +1,4 @@
-"""Which split each label row belongs to, as the options of a conversion say."""
+"""Assigns each label row to a split, as the options of a conversion say."""
 
 from harvester.datasets.split_keys import SplitKeys
 from harvester.datasets.splits import Splits

@@ -31,8 +31,8 @@ T = TypeVar("T")
 # Vertices of the polygon that stands for a circle or an ellipse. Its area is 0.2 % below that of the curve.
 CURVE_POINTS = 64
 
-# The furthest that a coordinate may lie from the image, in widths or heights of it. What is further out is an
-# error of whoever wrote it, and pycocotools takes memory in proportion when it draws it.
+# The furthest that a coordinate may lie from the image, in widths or heights of it. Further out it is an
+# error in the label, and pycocotools would need memory in proportion to draw it. Chosen.
 FURTHEST = 10.0
 
 # Shapes that stand on no image.

@@ -42,7 +42,7 @@ class DatasetFormat(Protocol):
     """Those of `kinds` without which it can write nothing: a conversion without them is refused."""
 
     options: frozenset[str]
-    """The fields of `ConvertOptions` that it takes. A user who sets another one is told so."""
+    """The fields of `ConvertOptions` that it takes. Another one ends the conversion with BadInput."""
 
     def check(self, export: FinishedExport, options: ConvertOptions) -> None:
         """Check what can be checked before anything is written: files to read, values of options.

@@ -1,4 +1,4 @@
-"""Writes data sets that are of images: YOLO and masks.
+"""Writes data sets of images: COCO, YOLO and masks.
 
 A format says what becomes of an image, and where that goes. Which images there are, in which split and on
 which branch, and that each record is counted, is the same for all of them.
@@ -62,7 +62,7 @@ Made = TypeVar("Made", bound=MadePicture)
 
 
 class ImageFormat(Protocol[Made]):
-    """A format that is of images."""
+    """A format of data sets of images."""
 
     def begin(self, row: LiveRow | None) -> None:
         """Take the next label row, before its images. None: rows without labels follow."""
@@ -201,7 +201,7 @@ def leave_out(counts: Counts, shape: str | None, reason: str, number: int = 1) -
 def branch_folder(branch: str | None) -> str:
     """Return the folder of a branch, with a slash: "" for the main one, whose data set is that of the root.
 
-    A branch that is no plain name, or like another one on a disk that ignores case, is told by a hash.
+    A branch that is no plain name, or like another one on a disk that ignores case, gets a hash in its name.
     """
     if branch is None or branch == _MAIN:
         return ""

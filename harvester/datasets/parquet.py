@@ -20,8 +20,8 @@ from harvester.datasets.typed_records import TypedTable
 from harvester.datasets.written import Output
 from harvester.schema import Kind
 
-RECORDS_PER_FILE = 1_000_000
-# A row group is written once it has so many records, or bytes in memory.
+RECORDS_PER_FILE = 1_000_000  # at least: a file ends with the row group that reaches it
+# A row group is written once it has this number of records, or of bytes in memory. Chosen.
 RECORDS_PER_GROUP = 10_240
 BYTES_PER_GROUP = 32 * 1024**2
 

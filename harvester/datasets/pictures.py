@@ -87,7 +87,7 @@ class PlacedObject(msgspec.Struct, gc=False):
     unreadable: Reason | None = None
 
     def geometry(self) -> SentGeometry:
-        """Return the geometry as sent. Raises NoGeometry if it has a form that none has."""
+        """Return the geometry as sent. Raises NoGeometry if its form is not known."""
         if self.unreadable is not None:
             raise NoGeometry(self.unreadable)
         return self.object

@@ -1,4 +1,4 @@
-"""What stays together in one split: the key of each label row, as it is listed."""
+"""The split key of each label row: rows with the same key are in the same split."""
 
 import json
 from typing import Any

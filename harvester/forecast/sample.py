@@ -67,7 +67,7 @@ class Draw:
 class Look(msgspec.Struct, frozen=True):
     """The measures of one label row: bytes as sent, bytes of lines by kind, and its records by fate.
 
-    A row that cannot be had has none of it.
+    A row that cannot be fetched has none of it.
     """
 
     body: int = 0

@@ -148,7 +148,10 @@ def _media_before(job: MediaJob) -> MediaManifest | None:
 
 
 def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None:
-    """Find out which files are there: by the index, its pieces, and in a directory by their names."""
+    """Find out which files are there: by the index, its pieces, and in a directory by their names.
+
+    In an object store the index is believed: its files are neither looked for nor read again.
+    """
     folder = job.folder
     folder.sweep()
     if folder.size_of(MEDIA_INDEX) is not None:
@@ -165,7 +168,7 @@ def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None
 
 
 def _look_at(folder: LocalTarget, wanted: WantedMedia, path: str, *, recheck: bool) -> None:
-    """Compare a file with what the index says of it; index it if a killed run had not come to that."""
+    """Compare a file with what the index says of it. Index it if a killed run left it without a line."""
     size, stored = folder.size_of(path), wanted.stored(path)
     if size is None:
         if stored is not None:
@@ -192,7 +195,7 @@ def _hashed(folder: LocalTarget, path: str, size: int) -> StoredMedia:
 
 
 def _finish(job: MediaJob, manifest: Manifest, wanted: WantedMedia, pieces: IndexPieces) -> MediaManifest:
-    """Write the index, the list of failed files, and last what they are of."""
+    """Write the index, the lists of failed and removed files, and last `media.json`."""
     folder = job.folder
     index = write_list(folder, MEDIA_INDEX, wanted.index_lines())
     failed = _list_or_nothing(folder, MEDIA_FAILED, wanted.failed_lines(), wanted.failed())

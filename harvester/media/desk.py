@@ -1,4 +1,4 @@
-"""The desk where workers get their URLs: batches for what comes next, renewal of what has expired."""
+"""Gives workers their URLs: asks for the next ones in batches, and again for those that have expired."""
 
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -15,8 +15,8 @@ from harvester.media.links import Link, RowLinks, Source, source_of
 from harvester.media.unit_files import MediaFile, Place
 from harvester.media.wanted import WantedRow
 
-# Files whose URLs are asked for at once: at most, and at first. A renewal halves the number, since URLs then
-# wait longer than they live; each batch without one adds a few. Chosen.
+# Files whose URLs are asked for at once: at most, and at first. A renewal halves the number, because it shows
+# that URLs expired before they were used; each batch adds a few. Chosen.
 MOST_AT_ONCE = 100
 _AT_FIRST, _STEP = 50, 5
 _MOST_KEPT = 2000  # renewed URLs that nobody has taken yet
@@ -108,7 +108,7 @@ class LinkDesk:
         return link
 
     async def _renew(self, wanted: WantedRow) -> None:
-        """Ask for the links of a row again. Who comes first asks for all that wait by then."""
+        """Ask for the links of a row again. The first caller asks for all rows that wait by then."""
         self._waiting[wanted.number] = wanted
         async with self._one_at_a_time:
             if wanted.number not in self._waiting:
@@ -123,7 +123,10 @@ class LinkDesk:
 
 
 def _files(wanted: WantedRow, found: RowLinks) -> Iterator[FileToFetch]:
-    """Yield the files of a row: one for each slice that has a link, otherwise the only one of its unit."""
+    """Yield the files of a row: one for each slice that has a link, otherwise the only one of its unit.
+
+    Data that is made of other data, and of which there is no link, is skipped: nothing counts it.
+    """
     for unit in wanted.units:
         files = unit.files()
         if not any(file.place in found.links for file in files):

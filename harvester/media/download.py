@@ -71,7 +71,7 @@ class Download:
 
         Raises:
             LinkRefused: another URL is needed.
-            RateLimited, Unavailable, SkipRow: the file cannot be had now, or at all.
+            RateLimited, Unavailable, SkipRow: the file cannot be fetched now, or not at all.
         """
         await self._find_rest()
         headers = {}

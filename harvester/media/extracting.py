@@ -33,7 +33,7 @@ async def extract_frames(
     """Make a picture of each wanted frame that has none.
 
     Raises:
-        BadInput: what decodes videos is not installed.
+        BadInput: the library that decodes videos is not installed.
     """
     try:
         from harvester.media.video_frames import decode_frames, picture_of

@@ -34,19 +34,19 @@ from harvester.settings import Format, Selection
 if TYPE_CHECKING:
     from harvester.encord.session import Session
 
-# Seconds after which it is put down which files have arrived. What arrived in the last of them, a killed run
-# hashes again. Chosen.
+# Seconds between two pieces of the index. Files that arrived after the last piece are hashed again by the run
+# that follows a kill. Chosen.
 _PUT_DOWN_EVERY = 2.0
 # Files with their URLs that wait for a worker, so that workers go on while the next URLs are asked for.
 _AHEAD = 32
-# How often a store may refuse the URL of a file that was just asked for, until that is its answer.
+# How often a store may refuse a new URL of a file before the file fails as forbidden.
 _MOST_REFUSED_LINKS = 2
 # The requests for label rows whose URLs are wanted. Other records of them are not even made.
 _SELECTION, _FORMAT = Selection(signed_urls=True), Format(emit=("units",))
 
 
 class Fetching:
-    """Fetch what is missing. `run` does it; `put_down` must be called afterwards, however that ended."""
+    """Fetches the missing files: `run` does it. Call `put_down` afterwards, also after an error."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Fetching:
         self._rests: set[str] = set()
 
     async def run(self) -> None:
-        """Fetch the missing files. What can be had is there afterwards, and the rest is noted as failed."""
+        """Fetch the missing files. Afterwards each is there, noted as failed, or noted as without a file."""
         connection, limits = self._session.connection, self._job.limits
         self._rests = await in_thread(_rests_in, self._job.folder, [""])
         rules = UrlRules.of(connection.domain, self._job.options.allow_private)
@@ -230,7 +230,7 @@ class Fetching:
             await in_thread(self.put_down)
 
     def put_down(self) -> None:
-        """Put down which files have arrived. Blocking."""
+        """Write a piece of the index with the files that have arrived since the last one. Blocking."""
         some, self._not_put_down = self._not_put_down, []
         if some:
             self._pieces.write(some)

@@ -16,7 +16,7 @@ _STEM = rf"(?:{_UUID}|[0-9a-f]{{32}})(?:-[0-9a-f]{{16}})?"
 PATH_PATTERN = rf"^(?:{_STEM}(?:/[0-9]{{5,9}})?{_ENDING}|videos/{_STEM}/[0-9]{{1,9}}\.(?:jpg|png))$"
 FRAMES = "videos"
 _DIGEST_DIGITS = 16  # hexadecimal digits of the digest of a space: 64 bits, enough within one data unit
-# What the standard library does not know, or knows another way than people write it.
+# MIME types that the standard library does not know, or of which it gives an unusual extension.
 _OF_MIME_TYPE = {
     "application/dicom": "dcm",
     "application/nifti": "nii",

@@ -36,7 +36,7 @@ MOST_IN_FLIGHT = 32
 _RANK = 1  # of new requests at the rate limiter; retries go first
 _MOST_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
-_FAILURES_OF_NOBODY = 7  # without a connection, after which a host that never answered is given up
+_FAILURES_OF_NOBODY = 7  # failed connections after which a host that has never answered is given up
 _READ_BUFFER = 256 * 1024  # bytes that a connection reads ahead
 # The run ends if a host has not answered for this many seconds: run it again later. Chosen.
 _MAX_SILENCE = 900.0
@@ -111,7 +111,7 @@ class MediaHost:
 
     @property
     def is_down(self) -> bool:
-        """Whether the host seems to be away: it gives no answer, not even an error."""
+        """Whether the host seems to be down: it gives no answer, not even an error."""
         return self.controller.broken and self.failures > 0
 
     def hear(self) -> None:
@@ -262,7 +262,7 @@ class MediaHosts:
         host.limiter.succeeded(ticket, weight=exchange.weight)
 
     def _check_silence(self, host: MediaHost, error: Unavailable) -> None:
-        """Raise CannotFinishNow if a host has stopped answering long ago. An error of its is an answer."""
+        """Raise CannotFinishNow if a host has not answered for too long. An error response is an answer."""
         if host.failures and anyio.current_time() - host.answered_at > _MAX_SILENCE:
             raise CannotFinishNow(f"{error.message}, for {_MAX_SILENCE / 60:.0f} minutes")
 

@@ -29,7 +29,7 @@ def media(
     stopping: anyio.Event | None = None,
     on_event: OnEvent = say,
 ) -> MediaSummary:
-    """Bring the files that a finished export's labels are of to `output`; by default into the export.
+    """Download the files that a finished export's labels are of to `output`; by default into the export.
 
     This is `media_async` for code that is not async; see `harvester.export` for where it may be called and
     how it is interrupted.
@@ -53,7 +53,7 @@ async def media_async(
     connection: Connection | None = None,
     observer: MediaObserver | None = None,
 ) -> MediaSummary:
-    """Bring the files that a finished export's labels are of to `output`; by default into the export.
+    """Download the files that a finished export's labels are of to `output`; by default into the export.
 
     Args:
         target: the export: a directory, or the address of an object store.
@@ -62,7 +62,7 @@ async def media_async(
         observer: counts, events, and the request to stop.
 
     Raises:
-        BadInput: there is no finished export, or what media need is not installed.
+        BadInput: there is no finished export, or a library of the extra `media` is not installed.
         CannotFinishNow, and others: as `harvester.export_async` does; the same call goes on.
     """
     try:

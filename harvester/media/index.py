@@ -70,7 +70,7 @@ class StoredMedia(msgspec.Struct, frozen=True):
 
 
 class FailedMedia(msgspec.Struct, frozen=True, kw_only=True):
-    """A line of `failed.ndjson`: a file that could not be had."""
+    """A line of `failed.ndjson`: a file that could not be fetched."""
 
     label_hash: str | None
     branch_name: str | None
@@ -94,12 +94,13 @@ class ListFile(msgspec.Struct, frozen=True):
 
 
 class MediaManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """`media.json`: what the media are of.
+    """`media.json`: the export and the options of the last complete run, and the counts.
 
-    `export` is the digest of the export's manifest when they were fetched. `counts`: `files` are wanted,
-    `fetched` there, `failed` listed in `failed.ndjson`; `removed` are files in `removed.ndjson`, whose units
-    have left the export. `without_file` counts units that the platform has no
-    file of, by data type. `bytes` are those of all files that are there.
+    `export` is the digest of the export's manifest when the files were fetched. `counts`: `files` are the
+    wanted ones, of which `fetched` are there and `failed` are listed in `failed.ndjson`; `removed` are those
+    in `removed.ndjson`, whose units have left the export. `without_file` counts units and spaces of which the
+    platform has no file, by data type. `bytes` is the size of the `fetched` files. Pictures of frames are in
+    the index, but not in `counts` and `bytes`; a video whose frames cannot be decoded counts as failed.
     """
 
     format: int
@@ -204,7 +205,7 @@ class IndexPieces:
         self._next = 0
 
     def read(self) -> Iterator[StoredMedia]:
-        """Yield the files that unfinished runs have put down. What is damaged is left out."""
+        """Yield the files in the pieces of unfinished runs. What is damaged is left out."""
         decode = msgspec.json.Decoder(StoredMedia).decode
         for name in self._names():
             self._next = max(self._next, int(name.rpartition("/")[2].partition(".")[0]) + 1)
@@ -215,7 +216,7 @@ class IndexPieces:
                     break
 
     def write(self, files: Iterable[StoredMedia]) -> None:
-        """Put these files down, durably."""
+        """Write a piece with these files, durably."""
         name = f"{_PIECES}/{self._next:06}.ndjson"
         self._next += 1
         self._folder.put(name, b"".join(msgspec.json.encode(file) + b"\n" for file in files))

@@ -1,8 +1,8 @@
 """Signed URLs of media files: kept in memory only, asked for in small batches, renewed before they expire.
 
-There are two sources. The storage API gives the URL of a single file in an answer of some 600 bytes, for data
-without labels, too. Label rows come with the URL of each of their files, whatever they consist of, but with
-all their labels. docs/media.md says what was measured.
+There are two sources. The storage API gives the URL of a single file in a small answer (about 600 bytes, an
+estimate), for data without labels, too. Label rows come with the URL of each of their files, whatever they
+consist of, but with all their labels. `members` adds a third: the items of groups and scenes.
 """
 
 from collections.abc import Iterable
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # A URL is renewed when less than this share of its life is left, or this many seconds if that is less.
 _MARGIN_SHARE, _MARGIN = 0.2, 30.0
-# Data types that one file each is of, so that the storage API has its URL.
+# Data types of which each unit is one file, so that the storage API has its URL.
 _SINGLE = frozenset({"image", "video", "pdf", "audio", "plain_text", "nifti", "time_series"})
 
 Source = Literal["storage", "members", "label rows"]
@@ -109,8 +109,8 @@ class StorageSource:
     async def ask(self, wanted: list[WantedRow]) -> list[RowLinks | None]:
         """Return the links of rows of a single file each, in the same order. Sends one request.
 
-        None: this way does not lead to it. If one of several items may not be read, the whole answer is an
-        error, so each is asked for alone.
+        None: the storage API gives no URL of the row. If one of several items may not be read, the whole
+        answer is an error, so each is asked for alone.
         """
         rows = [one.row for one in wanted]
         try:

@@ -1,4 +1,4 @@
-"""Which media are wanted."""
+"""The options of `media`: which files are wanted, and how they are fetched."""
 
 import re
 from typing import Literal, get_args
@@ -21,12 +21,12 @@ Only = Literal["labelled", "empty", "all"]
 class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Which files are wanted, and how they are fetched.
 
-    `only`: of units with records (labelled), of those without (empty), of all and of unlabelled rows, too
-    (all); None: of all units of the export. `where` is an expression over the keys of a unit and of its line
-    in the listing. `allow_private` are hosts that may have a private address.
-    `frames` of videos of which pictures are made, as `frame_format` (jpg or png): those with objects
-    (labelled), all, or one of so many (every=N). `recheck` hashes again what is there. `prune` deletes files
-    of units that have left the export.
+    `only` chooses units: with records (labelled), without (empty), or all units and also rows that have no
+    labels yet (all). None: all units of the export. `where` is an expression over the keys of a unit and of
+    its line in the listing. `allow_private` are hosts that may have a private address. `frames` says of which
+    frames of videos pictures are made: those with objects (labelled), all, or every N-th (every=N).
+    `frame_format` is jpg or png. `recheck` hashes the files in a directory again. `prune` deletes files of
+    units that have left the export.
     """
 
     only: Only | None = None
@@ -49,7 +49,7 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def every(self) -> int:
-        """Return of how many frames one is wanted: 1 is all of them."""
+        """Return N, if every N-th frame is wanted; 1 is all of them."""
         return int((self.frames or "").partition("=")[2] or 1)
 
     def __post_init__(self) -> None:

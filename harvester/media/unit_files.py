@@ -1,4 +1,4 @@
-"""Units of an export, as far as their files are concerned, and the files that a unit has."""
+"""The units of an export, and the files that each has."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -7,13 +7,13 @@ import msgspec
 
 from harvester.media.file_names import extension, folder_of_frames, slice_name, stem_of
 
-# Data that is made of other data: it has no file of its own unless a URL says so.
-_MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png"}
+_MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png"}  # of pictures of frames
+# Data that is made of other data: it has no file of its own unless the platform gives a URL of it.
 _COMPOSITE = frozenset({"group", "scene", "dicom_study"})
 
 
 class Place(NamedTuple):
-    """Which file of a label row: of this unit, this space in it, this slice of that."""
+    """Identifies a file in a label row: by unit, by space in the unit, and by slice. None: not by that."""
 
     unit_hash: str
     space_id: str | None

@@ -1,4 +1,4 @@
-"""Which files are wanted, and which of them are there: in a temporary database, so that memory stays flat."""
+"""Lists the wanted files, and which of them are there, in a temporary database: so memory stays flat."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
@@ -140,7 +140,8 @@ class WantedMedia:
     def missing(self) -> Iterator[WantedRow]:
         """Yield the rows of which a file is not there, with the units that it is of.
 
-        Data that is made of others need not have a file: it is asked for along with these.
+        Data that is made of other data need not have a file. It is yielded together with its members, or if
+        it is the only unit of its row.
         """
         for wanted in self.rows():
             alone = len(wanted.units) == 1
@@ -174,7 +175,7 @@ class WantedMedia:
         return len(found), sum(stored.bytes for stored in found)
 
     def fail(self, wanted: WantedRow, file: MediaFile, failed: FailedMedia) -> None:
-        """Note that a file could not be had."""
+        """Note that a file could not be fetched."""
         values = (file.path, wanted.number, _encode(failed) + b"\n")
         self._database.execute("INSERT OR REPLACE INTO failed VALUES (?, ?, ?)", values)
 
@@ -203,7 +204,7 @@ class WantedMedia:
         return (line for (line,) in found)
 
     def failed(self) -> int:
-        """Return how many files could not be had."""
+        """Return the number of files that could not be fetched."""
         return int(self._database.execute("SELECT count(*) FROM failed").fetchone()[0])
 
     def gone(self) -> list[StoredMedia]:
@@ -248,7 +249,7 @@ class WantedMedia:
                 yield VideoToDecode(wanted, unit, frozenset(found), labelled, options)
 
     def fail_frames(self, video: "VideoToDecode", error: SkipRow) -> None:
-        """Note that frames of a video could not be had."""
+        """Note that frames of a video could not be decoded."""
         file = video.unit.only_file()
         failed = FailedMedia(
             label_hash=file.label_hash, branch_name=file.branch_name, data_hash=file.data_hash,

@@ -1,7 +1,8 @@
 """Files that are being written: drafts, and partial files that are written over several runs.
 
-A draft is of no use once its process has ended. A partial file stays, beside its final name and invisible to
-readers, with a few facts that say what it is a part of. It is renamed when it is complete and synced.
+A draft is of no use once its process has ended. A partial file stays for the next run, as a hidden file
+beside its final name. A second hidden file holds its facts: a few bytes, by which its writer knows what it is
+a part of. It is renamed when it is complete and synced.
 """
 
 import os
@@ -14,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from harvester.output.folders import FileSystem, open_file, refuse_irregular
 
-Translated = Callable[[Path], AbstractContextManager[None]]  # its body's OSErrors become ours
+Translated = Callable[[Path], AbstractContextManager[None]]  # in it, OSErrors become ours
 
 _DRAFT = re.compile(r"\.(.+)\.[0-9a-f]{16}\.tmp")
 _PARTIAL = re.compile(r"\..+\.part(\.json)?")
@@ -140,8 +141,9 @@ class LocalDraft:
 class LocalPartial:
     """A partial file in a directory.
 
-    Unsynced data may be lost if the machine goes down, although the file has kept its size. So what was left
-    before this boot of the machine is of no use.
+    Unsynced data may be lost if the machine goes down, although the file has kept its size. So a file that
+    was left before this boot of the machine is not used. Where the system tells no id of the boot (macOS),
+    this cannot be seen, and the file is used.
     """
 
     def __init__(
@@ -240,7 +242,7 @@ class LocalPartial:
 
 
 def _boot() -> bytes:
-    """Return an id of this boot of the machine; empty where the system does not tell one."""
+    """Return the id of this boot of the machine; empty where the system tells none (only Linux does)."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_bytes().strip()
     except OSError:

@@ -1,8 +1,8 @@
-"""Merges rows that were fetched again into a part. Its other rows keep their lines as they are.
+"""Merges failed rows that were fetched again into their part. Its other rows keep their lines as they are.
 
-The part gets the bytes of one in which these rows had not failed. Its new files replace the old ones only
-when they are complete. The commit record is deleted before that, so a kill in between leaves a part that does
-not exist, and that is harvested as a whole.
+The part then has the bytes that it would have if these rows had not failed. Its new files replace the old
+ones only when they are complete. The commit record is deleted before that: after a kill in between, the part
+counts as not harvested, and the next run harvests it as a whole.
 """
 
 import heapq
@@ -44,7 +44,7 @@ def merge_part(
     fresh: Commit,
     compression: Compression | None,
 ) -> Commit:
-    """Replace a part by one that also has what its failed rows brought this time, and commit it. Blocking.
+    """Replace a part by one that also has the new records of its failed rows, and commit it. Blocking.
 
     Args:
         former: the part, in `target`; all of its failed rows were fetched again.
@@ -135,7 +135,7 @@ def _added(one: dict[str, KindCounts], other: dict[str, KindCounts]) -> dict[str
 
 
 def _lacking_in_both(one: Collection[str] | None, other: Collection[str] | None) -> list[str] | None:
-    """Return the fields that no record of either had. None: of no row anything is known."""
+    """Return the fields that no record of either had. None: neither is known."""
     if one is None or other is None:
         known = one if other is None else other
         return None if known is None else sorted(known)

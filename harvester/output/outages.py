@@ -25,7 +25,7 @@ LONGEST_OUTAGE = 600.0  # seconds that one operation waits for the store. Chosen
 # is back is noticed soon, and sixteen open parts send two or three requests a second meanwhile.
 _FIRST_PAUSE = 1.0
 _LONGEST_PAUSE = 10.0
-_LOOK = 0.25  # seconds between two looks at whether somebody still waits
+_LOOK = 0.25  # seconds between two checks whether the wait has been cancelled or `hurry` was called
 
 
 class Clock:
@@ -46,7 +46,7 @@ class Outages:
     """The outages of one store, as seen by one process. Its methods may be called from several threads.
 
     Args:
-        name: of the target, for messages.
+        name: the target's name, for messages.
         answered: whether the store is known to have answered before, for example in another process. Until it
             has, a store that cannot be reached is not waited for: its address is more likely to be wrong.
     """
@@ -102,7 +102,7 @@ class Outages:
                 self._since = None
 
     def hurry(self) -> None:
-        """End the waiting of all threads with the error that they wait about, now and from here on."""
+        """Stop waiting, now and from here on: each thread raises the error because of which it waits."""
         self._hurried.set()
 
     def _pause(self, seconds: float, error: StoreAway) -> None:
