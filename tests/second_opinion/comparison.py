@@ -1,5 +1,6 @@
 """Compares our annotations of a label row with those of the platform's exporter."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import isclose
@@ -183,6 +184,5 @@ def _stem(file_name: str) -> str:
 
 
 def _is_of_space(name: str) -> bool:
-    """Whether an image is one of a space, which the exporter does not know: its name ends in a hash."""
-    last = name.rpartition("/")[2].rpartition("-")[2]
-    return len(last) == 16 or "-" not in name
+    """Whether an image is one of a space, which the exporter does not know: a hash follows that of the unit."""
+    return re.search(r"-[0-9a-f]{16}(/|$)", name) is not None
