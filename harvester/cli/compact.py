@@ -1,4 +1,4 @@
-"""The verb that makes one base again of an export and its syncs."""
+"""The verb that merges an export and its syncs into one base."""
 
 from typing import TYPE_CHECKING
 

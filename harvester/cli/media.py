@@ -1,4 +1,4 @@
-"""The verb that brings the files that the labels are of."""
+"""The verb that downloads the files that the labels are of."""
 
 from typing import TYPE_CHECKING, Annotated
 
@@ -33,7 +33,7 @@ Destination = Annotated[
     ),
 ]  # fmt: skip
 
-# Of the limits, those that media have.
+# The limits that `media` takes.
 _LIMITS = only(LIMITS, "concurrency", "max_rps", "max_duration", "max_attempts")
 
 
@@ -75,7 +75,7 @@ def media(
 
 
 def summary(done: "MediaSummary") -> RenderableType:
-    """A short block: files, what has none, bytes, speed."""
+    """A short block: files, units without a file, bytes, speed."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")

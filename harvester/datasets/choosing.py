@@ -43,7 +43,7 @@ _decode_classification = msgspec.json.Decoder(_ClassificationLine).decode
 _decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
 
 
-# Called with the kinds that are read, and how many label rows have been read since the last call, about.
+# Called with the kinds that are read, and about how many label rows have been read since the last call.
 OnRows = Callable[[Collection[Kind], int], object]
 # The first bytes of a line, which hold its label hash. In most chunks of lines, each is of another row.
 _beginning = itemgetter(slice(72))
@@ -55,7 +55,7 @@ def _nothing(_: Collection[Kind], __: int) -> None: ...
 class Choice:
     """The record filters of a selection, over the live records of an export. They work as in `export`.
 
-    `unfinished` are the kinds of which not all rows were taken.
+    `unfinished` are the kinds whose rows have not all been read.
     """
 
     def __init__(

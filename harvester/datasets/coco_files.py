@@ -1,7 +1,7 @@
 """The files of a COCO data set: one for each split, and where there are several branches one for each.
 
-A file is written as it goes: annotations at once, images and videos, which stand after them, by way of a
-temporary file. So memory does not grow with their number.
+Annotations are written into the file at once. Images and videos stand after them, so they are kept in a
+temporary file until then. So memory does not grow with their number.
 """
 
 import os

@@ -1,7 +1,7 @@
-"""Boxes and simple polygons as COCO has them, written at once: most objects are such.
+"""Writes COCO's boxes and simple polygons by a shorter way, because most objects are such.
 
-The same as by `figures` and `coco_shapes`, which a test holds it to, at half of the time: without the values
-in between, and without encoding a number twice.
+The result is the same as that of `figures` and `coco_shapes` (a test compares them), in half of the time:
+there are no intermediate values, and no number is encoded twice.
 """
 
 from itertools import cycle

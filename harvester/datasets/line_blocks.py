@@ -54,7 +54,7 @@ def chunks_of(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
 
 
 class BlockCutter:
-    """Cuts the blocks of one table. Numbers the heads from 0, and keeps those that are not yet forgotten."""
+    """Cuts the blocks of one table. Numbers the heads from 0, and keeps each until `heads` has passed it."""
 
     def __init__(self, table: str) -> None:
         self._around = _AROUND.get(table)
@@ -91,7 +91,7 @@ class BlockCutter:
         return self._heads[: last - first + 1]
 
     def _positions(self, lines: list[bytes]) -> tuple[Positions, Positions, Positions, list[float | None]]:
-        """Return of each line: number of its head, begin and end of its label, height over width."""
+        """Return for each line: the number of its head, begin and end of its label, height over width."""
         assert self._around is not None
         before, after = self._around
         heads, label_starts, label_ends, aspects = [], [], [], list[float | None]()

@@ -26,14 +26,14 @@ from harvester.output.target import LocalTarget
 from harvester.plan.sorting import scratch
 
 _INDEX = "media.ndjson"
-# A file below the index, without a leading dot in any of its names: an index is data, not trust.
+# A file below the index, without a leading dot in any part of its path. The index is not trusted.
 _PATH = re.compile(r"[0-9A-Za-z][\w.-]*(/[0-9A-Za-z][\w.-]*)*", re.ASCII)
 _TABLE = "files (unit, space, frame, path, sha256, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID"
 _WHOLE = -1  # stands for the frame of a file that is all of its unit
 
 
 class IndexedFile(msgspec.Struct):
-    """A line of the index: what is read of it."""
+    """The fields of a line of the index that are read."""
 
     unit_hash: str
     space_id: str | None
@@ -73,7 +73,7 @@ class MediaFiles:
         return file
 
     def place(self, file: ImageFile, output: Output, name: str) -> None:
-        """Give a data set the file, under this name: as a hard link if that can be, else as a copy.
+        """Put the file into a data set, under this name: as a hard link if possible, else as a copy.
 
         Raises:
             Unsound: it is gone, or its bytes are not those that the index says.
@@ -116,7 +116,7 @@ class MediaFiles:
         return ImageFile(*found) if found else None
 
     def _named(self, picture: Picture) -> ImageFile | None:
-        """Return the file that is called as the image is; frames may be PNG as well."""
+        """Return the file with the name of the image; frames and slices may also end in `.png`."""
         folder, _, last = picture.name.rpartition("/")
         names = [last, last.removesuffix(picture.ending) + ".png"] if picture.frame is not None else [last]
         with suppress(FileNotFoundError, NotADirectoryError), self._folders.opened(folder) as opened:

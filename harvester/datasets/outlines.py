@@ -12,12 +12,13 @@ Points = NDArray[np.float64]
 def outlines(mask: NDArray[np.bool_]) -> list[Points]:
     """Return the outlines of the pixels that are set in `mask`, of areas and of holes alike.
 
-    They run along the edges of pixels, whose corners have whole numbers. A pixel is set if its centre is
-    inside of an odd number of outlines.
+    They run along the edges of pixels, so their coordinates are whole numbers. A pixel is set if its centre
+    is inside an odd number of outlines.
 
-    A corner is a place where an odd number of the four pixels around it is set, or two that touch
-    there only, which count twice. Along a row or a column of corners, each second gap between neighbours is a
-    piece of outline. So the partner of each corner in its row and in its column follow from sorting.
+    A corner of an outline is a point where one or three of the four pixels around it are set. Where two are
+    set that touch in this point only, it is two corners. Along a row of corners, a piece of outline joins the
+    first to the second, the third to the fourth, and so on; likewise along a column. So sorting gives each
+    corner its neighbour in its row and in its column.
     """
     padded = np.pad(mask, 1)
     left_above, above = padded[:-1, :-1], padded[:-1, 1:]

@@ -1,4 +1,4 @@
-"""The images of a data set: which ones a label row has, what they are called, and which objects are on them.
+"""The images of a label row: which there are, their names in a data set, and the objects on them.
 
 Names are those of the platform's own COCO exporter in the SDK: ``images/<hash>.<ext>``,
 ``videos/<hash>/<frame>.jpg``, ``dicom/<hash>/<instance uid>``, ``nifti/<hash>/<frame>``. An image of a space
@@ -131,7 +131,7 @@ class Picture(msgspec.Struct):
 
 
 class _Listed(msgspec.Struct, gc=False):
-    """A line of the listing: what is read of it."""
+    """The fields of a line of the listing that are read."""
 
     branch_name: str | None
     data_hash: str
@@ -199,7 +199,7 @@ class Pictures:
             yield place, objects
 
     def _empty(self, end: tuple[int, int]) -> Iterator[Picture]:
-        """Yield the images without objects from where we are to before `end`: position of a unit, frame."""
+        """Yield the images without objects from `_next` to before `end`: position of a unit, frame."""
         while self._next < end:
             at, frame = self._next
             if frame < self._frames(self.units[at]):

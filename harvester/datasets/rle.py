@@ -4,8 +4,8 @@ A mask is held as spans: the first and the last pixel of each run in each row. B
 follow from the spans by arithmetic over all of them at once, so a mask of few spans takes little time
 however large its image is.
 
-pycocotools reads foreign memory if runs do not add up to the size, and stops the process if numbers are not
-finite or huge. Whatever goes to it from here is checked first.
+pycocotools reads beyond its memory if runs do not add up to the size, and ends the process if numbers are
+huge or not finite. So everything is checked before it is given to pycocotools.
 """
 
 from collections.abc import Iterable
@@ -84,8 +84,8 @@ class Spans(msgspec.Struct, frozen=True):
     def to_coco(self) -> CocoMask:
         """Return the run lengths column by column.
 
-        Of many spans it is faster to draw the mask. Of few there is a way that draws nothing: a pixel begins
-        or ends a run where it differs from the one above, and there the spans of two rows do not agree. The
+        With many spans it is faster to draw the mask. With few, nothing is drawn: a pixel begins or ends a
+        run where it differs from the one above, and there the spans of the two rows differ. The
         row above the first and the one below the last are empty.
         """
         if len(self.rows) > MANY_SPANS:

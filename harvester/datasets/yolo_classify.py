@@ -44,7 +44,7 @@ class _Answer(msgspec.Struct, gc=False):
 
 
 class _Line(msgspec.Struct, gc=False):
-    """A line of a classification: what is read of it."""
+    """The fields of a line of a classification that are read."""
 
     unit_hash: str | None
     space_id: str | None

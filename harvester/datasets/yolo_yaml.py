@@ -39,7 +39,8 @@ def most_joints(classes: Iterable[ImageClass]) -> int:
 def flip_idx(classes: Sequence[ImageClass]) -> list[int]:
     """Return which joint takes the place of each when an image is mirrored: left and right change places.
 
-    They are told by their names. A joint that is on neither side, or where classes disagree, stays.
+    Sides are found by the words left and right in the names. A joint of neither side keeps its place, and so
+    does one about which classes disagree.
     """
     wanted: list[set[int]] = [set() for _ in range(most_joints(classes))]  # by position of the joint
     for one in classes:

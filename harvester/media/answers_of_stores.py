@@ -22,7 +22,7 @@ class LinkRefused(Exception):
 class FileStart(msgspec.Struct):
     """What an answer says of the file.
 
-    `first` is the position of the first byte of the body, `total` the size of the file, if it is said.
+    `first` is the position of the first byte of the body, `total` the size of the file, None if unknown.
     `validator` is what identifies these bytes in `If-Range` (RFC 9110, 13.1.5), if there is one.
     """
 
@@ -32,7 +32,7 @@ class FileStart(msgspec.Struct):
 
 
 def start_of(status: int, headers: Mapping[str, str], *, asked_from: int) -> FileStart:
-    """Return what a successful answer to a request for the bytes from `asked_from` on says.
+    """Return what a successful answer says of the file. The bytes from `asked_from` on were asked for.
 
     Raises:
         LinkRefused: the URL is refused.

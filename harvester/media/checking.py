@@ -19,7 +19,7 @@ def has_media(folder: Target) -> bool:
 
 
 def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
-    """Yield what is wrong with the media in a folder: their bytes, the index, what says that it is complete.
+    """Yield what is wrong with the media in a folder: files, index, lists, and `media.json`.
 
     Blocking, in constant memory. `prefix` stands before the names of the files.
     """

@@ -1,4 +1,4 @@
-"""Checksums that a store says of a file, in the headers of its answer, and their verification.
+"""Reads the checksums of a file from the headers of a store's answer, and verifies them.
 
 Only what is a checksum of the whole file counts. ETag is one where Amazon S3 says so: 32 hexadecimal digits
 are the MD5 of an object that was neither uploaded in parts (those have a dash) nor encrypted with a key of
@@ -57,7 +57,7 @@ def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 class Hashes:
-    """Computes the sha256 of a file, and those checksums that its store has said."""
+    """Computes the sha256 of a file, and the checksums to compare with those of its store."""
 
     def __init__(self) -> None:
         self.bytes = 0

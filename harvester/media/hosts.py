@@ -211,8 +211,8 @@ class MediaHosts:
     async def get(self, url: str, headers: Mapping[str, str]) -> AsyncIterator[Exchange]:
         """Send a GET when its host's rate limiter allows it, and follow redirects to https.
 
-        Gives the start of the answer, which is no redirect. The rate limiter is told what the request came
-        to by the error that the body of the `with` block raises, if any.
+        Gives the start of the answer, which is no redirect. The error that the body of the `with` block
+        raises, if any, is reported to the rate limiter as the result of the request.
 
         Raises:
             RateLimited, Unavailable, SkipRow: as the body does, or the request itself.
@@ -232,7 +232,7 @@ class MediaHosts:
 
     @asynccontextmanager
     async def _accounted(self, host: MediaHost, ticket: Ticket) -> AsyncIterator[Exchange]:
-        """Give a ticket back by what its request came to."""
+        """Give a ticket back to the rate limiter, with the result of its request."""
         self.requests += 1
         host.retry.budget.requested()
         exchange = Exchange(Response(0, {}, aiohttp.EMPTY_PAYLOAD))
@@ -291,7 +291,7 @@ def _target(url: str, location: str) -> str:
 
 
 def _described(error: BaseException) -> str:
-    """What went wrong with a connection, in words that hold no part of a URL."""
+    """Return what went wrong with a connection, in words that hold no part of a URL."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError):
         return "its certificate cannot be trusted: if a private authority signed it, name it with --ca-bundle"
     if isinstance(error, aiohttp.ClientConnectorDNSError):

@@ -16,11 +16,12 @@ MEDIA_FOLDER = "media"
 
 
 class MediaSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of fetching media. Of a dry run, `counts` are the `files` that are missing, and how many of
-    them are `sized`: `bytes` are theirs.
+    """The result of fetching media.
 
-    `counts`, `without_file` and `bytes` are as in `harvester.media.index.MediaManifest`; `run` is of this
-    run: `seconds`, `fetched` files, `received` bytes, `requests`, `refused` and `retries`.
+    After a dry run, `counts` has the number of missing `files`, and of those whose size is known (`sized`);
+    `bytes` is the size of the latter. After any other run, `counts`, `without_file` and `bytes` are as in
+    `harvester.media.index.MediaManifest`. `run` describes this run: `seconds`, `fetched` files, `received`
+    bytes, `requests`, `refused` and `retries`.
     """
 
     target: str

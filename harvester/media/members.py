@@ -1,7 +1,7 @@
 """Signed URLs of data that is made of other items: the members of a group, the files of a scene.
 
-Label rows do not sign the links of spaces. Each space belongs to an item of the storage API: of a group, a
-child of its name; of a scene, the file at its address.
+Label rows hold no signed URLs of spaces. Each space has an item in the storage API: in a group, the child
+item with the name of the space; in a scene, the file at the space's address.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_AT_ONCE = 4  # rows that are asked for at once: each takes two requests or more. Chosen
+_AT_ONCE = 4  # rows that are asked for at the same time: each takes two requests or more. Chosen
 
 
 class MembersSource:
@@ -95,7 +95,7 @@ def _of_scene(wanted: WantedRow, by_address: Mapping[str, str]) -> Iterator[tupl
 def _paired(
     things: Sequence[T], names: Sequence[str | None], items: "Sequence[StorageItem]"
 ) -> "list[tuple[T, StorageItem]]":
-    """Pair things with items of the same name. Where names are not unique, by order, if there are as many."""
+    """Pair things with the items of the same name; where names are not unique, by order if numbers agree."""
     by_name = {item.name: item for item in items}
     if len(by_name) == len(items) and len(set(names)) == len(names) and set(names) <= by_name.keys():
         return [(thing, by_name[name or ""]) for thing, name in zip(things, names, strict=True)]

@@ -1,4 +1,4 @@
-"""Which URLs and which addresses are connected to. A URL comes from a server: it is data, not trusted.
+"""Decides which URLs and addresses may be connected to. URLs come from a server, and are not trusted.
 
 The address is checked where the socket is made, so no name that resolves to another address later, and no
 spelling of an address, gets past it.
@@ -15,7 +15,7 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are 
 
 
 class UrlRefused(Exception):
-    """A URL, or the address that it leads to, is not connected to. The message holds no part of the URL."""
+    """A URL, or its address, is not allowed. The message holds nothing of the URL but its host."""
 
 
 class UrlRules(NamedTuple):

@@ -184,5 +184,5 @@ def _stem(file_name: str) -> str:
 
 
 def _is_of_space(name: str) -> bool:
-    """Whether an image is one of a space, which the exporter does not know: a hash follows that of the unit."""
+    """Whether an image is one of a space, which the exporter does not know: a hash follows the unit's."""
     return re.search(r"-[0-9a-f]{16}(/|$)", name) is not None
