@@ -35,6 +35,7 @@ from harvester.media.index import (
     write_media_manifest,
 )
 from harvester.media.media_job import MediaJob, MediaObserver, MediaSummary
+from harvester.media.options import MediaOptions
 from harvester.media.wanted import WantedMedia, wanted_media
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import LocalTarget, Target
@@ -68,6 +69,7 @@ async def collect(
         pieces = IndexPieces(job.folder)
         await in_thread(_take_stock, job, wanted, pieces)
         counters.files = wanted.files
+        counters.there, _ = await in_thread(wanted.there)
         if job.options.dry_run:
             found = await foresee(session, wanted)
             return _foreseen(job, manifest.project.title, found, anyio.current_time() - began)
@@ -164,23 +166,27 @@ def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None
         wanted.store(stored)
     if isinstance(folder, LocalTarget):
         for path in (*wanted.frames(), *wanted.paths()):
-            _look_at(folder, wanted, path, recheck=job.options.recheck)
+            _look_at(folder, wanted, path, job.options)
 
 
-def _look_at(folder: LocalTarget, wanted: WantedMedia, path: str, *, recheck: bool) -> None:
-    """Compare a file with what the index says of it. Index it if a killed run left it without a line."""
+def _look_at(folder: LocalTarget, wanted: WantedMedia, path: str, options: MediaOptions) -> None:
+    """Compare a file with its line of the index. Index it if a killed run left it without a line.
+
+    A damaged file is deleted, but not in a dry run.
+    """
     size, stored = folder.size_of(path), wanted.stored(path)
     if size is None:
         if stored is not None:
             wanted.lose(path)
         return
-    if stored is not None and stored.bytes == size and not recheck:
+    if stored is not None and stored.bytes == size and not options.recheck:
         return
     found = _hashed(folder, path, size)
     if stored is None:
         wanted.store(found)
     elif (stored.bytes, stored.sha256) != (found.bytes, found.sha256):
-        folder.delete(path)
+        if not options.dry_run:
+            folder.delete(path)
         wanted.lose(path)
 
 

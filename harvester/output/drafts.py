@@ -202,7 +202,12 @@ class LocalPartial:
     def commit(self) -> None:
         assert self._descriptor is not None
         with self._translated(self._path):
-            self._files.sync(self._descriptor)
+            try:
+                self._files.sync(self._descriptor)
+            except OSError:
+                # The kernel may have dropped the data: a later fsync of the same file would succeed.
+                self.discard()
+                raise
             self._close_file()
             self._files.rename(self._part, self._path, self._folder)
             self._files.delete(self._facts, self._folder)

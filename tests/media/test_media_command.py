@@ -115,6 +115,16 @@ def test_a_dry_run_counts_and_fetches_nothing(platform: MediaPlatform, target: P
     assert again.summary["counts"]["files"] == 0
 
 
+def test_a_dry_run_leaves_a_damaged_file_as_it_is(platform: MediaPlatform, target: Path) -> None:
+    """And counts it among those that would be fetched."""
+    done = platform.media(target, "--data-type", "pdf")
+    file = target / "media" / done.index[0]["path"]
+    file.write_bytes(b"shorter")
+    dry = platform.media(target, "--dry-run", "--data-type", "pdf")
+    assert dry.summary["counts"]["files"] == 1
+    assert file.read_bytes() == b"shorter"
+
+
 def test_units_are_chosen_by_an_expression(platform: MediaPlatform, target: Path) -> None:
     """Over the keys of the unit and of its line in the listing."""
     where = 'data_type == "pdf" && objects > 0 && label_status != "NOT_LABELLED" && stage != ""'

@@ -1,5 +1,6 @@
 """Local targets: what any target promises, the lock, and what cannot be a target."""
 
+import errno
 import os
 import signal
 import socket
@@ -9,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from harvester.errors import BadInput, TargetRefused
+from harvester.errors import BadInput, CannotFinishNow, TargetRefused
 from harvester.output.target import LocalTarget
 from tests.conformance import check_target
+from tests.output.faulty import Operation, Recording
 from tests.output.small import contents, export
 
 
@@ -147,6 +149,21 @@ def test_a_partial_file_that_is_begun_anew_is_empty(tmp_path: Path) -> None:
     assert partial.kept() == (b"other", 3)
     assert list(partial.pieces()) == [b"new"]
     partial.discard()
+    assert contents(tmp_path) == {}
+
+
+def test_a_partial_file_that_cannot_be_made_durable_is_deleted(tmp_path: Path) -> None:
+    """After a failed fsync the kernel may have dropped its data, and a second fsync would succeed."""
+
+    def fail(number: int, operation: Operation) -> None:
+        if operation.name == "sync":
+            raise OSError(errno.EIO, "cannot be written")
+
+    partial = LocalTarget(tmp_path, files=Recording(fail)).partial("picture")
+    partial.begin(FACTS)
+    partial.write(PICTURE)
+    with pytest.raises(CannotFinishNow):
+        partial.commit()
     assert contents(tmp_path) == {}
 
 
