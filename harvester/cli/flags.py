@@ -189,11 +189,11 @@ CONVERT = Group(
         ),
         Flag("split_seed", "--split-seed", "Another number gives another division.", "NUMBER"),
         Flag("include_unlabelled", "--include-unlabelled", "Add data without labels."),
-        Flag("no_empty", "--no-empty", "Leave out data of which no record is left."),
+        Flag("no_empty", "--no-empty", "Leave out images without objects."),
         Flag("classes", "--classes", "Names, order and merging of classes.", "FILE"),
         Flag("task", "--task", "What a model is to learn.", "TASK", words="lower"),
         Flag("media", "--media", "Directory with the files that the labels are of.", "DIR"),
-        Flag("every_frame", "--every-frame", "Add frames of videos without objects."),
+        Flag("every_frame", "--every-frame", "Add frames and slices without objects."),
         Flag(
             "classification", "--classification", "With --task classify: whose answers are classes.", "NAME"
         ),

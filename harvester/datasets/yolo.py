@@ -63,6 +63,9 @@ class Yolo:
             raise BadInput(f"--task {task} needs {self.kinds[0]}, which {export.name} does not have")
         check_media(options.media)
         if task == "classify":
+            if options.no_empty or options.every_frame:
+                flag = "--no-empty" if options.no_empty else "--every-frame"
+                raise BadInput(f"{flag} is about objects, and --task classify has none")
             if options.media is None:
                 raise BadInput("--task classify needs --media: its labels are the folders of the images")
             question(export.ontology(), options.classification, options.classes)

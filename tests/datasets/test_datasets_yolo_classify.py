@@ -171,6 +171,7 @@ def test_what_classify_cannot_do_without_is_named(export: Path, media: Path, tmp
         (export, {"task": "classify", "media": media}, "name it with --classification"),
         (few, {"media": media, **WEATHER}, "--task classify needs classifications"),
         (export, {"classification": "Weather"}, "--classification is for --task classify"),
+        (export, {"task": "classify", "media": media, "no_empty": True}, "--no-empty is about objects"),
     ]:
         with pytest.raises(BadInput, match=says):
             convert(target, tmp_path / "set", to="yolo", **options)
