@@ -125,13 +125,15 @@ class LinkDesk:
 def _files(wanted: WantedRow, found: RowLinks) -> Iterator[FileToFetch]:
     """Yield the files of a row: one for each slice that has a link, otherwise the only one of its unit.
 
-    Data that is made of other data, and of which there is no link, is skipped: nothing counts it.
+    Data that is made of other data, and of which there is no link, is skipped: its members count. Of a row
+    without labels it is not skipped, as nothing names its members.
     """
     for unit in wanted.units:
         files = unit.files()
         if not any(file.place in found.links for file in files):
             files = [unit.only_file()]
-            if unit.is_composite and files[0].place not in found.links and found.failed is None:
+            linked = files[0].place in found.links
+            if wanted.row.label_hash and unit.is_composite and not linked and found.failed is None:
                 continue
         for file in files:
             yield FileToFetch(wanted, file, found.links.get(file.place), found.failed)

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import zstandard
 from PIL import Image
 
 from harvester import live_records
@@ -81,6 +82,20 @@ def test_units_are_chosen_by_their_records(platform: MediaPlatform, target: Path
     unlabelled = {key for key in found["all"] if key[0] is None}
     assert unlabelled
     assert found["all"] == found[None] | unlabelled
+
+
+def test_rows_without_labels_that_are_made_of_others_are_counted(
+    platform: MediaPlatform, target: Path
+) -> None:
+    """Nothing names the members of a group or scene before its row has labels: the whole has no file."""
+    with zstandard.open(target / "listing.ndjson.zst") as listing:
+        rows = [json.loads(line) for line in listing.read().splitlines()]
+    made = Counter(row["data_type"].lower() for row in rows if row["outcome"] == "unlabelled")
+    kind = next(kind for kind in ("group", "scene", "dicom_study") if made[kind])
+    of_kind = ("--data-type", kind)
+    before = platform.media(target, "--only", "empty", *of_kind).summary["without_file"].get(kind, 0)
+    after = platform.media(target, "--only", "all", *of_kind).summary["without_file"].get(kind, 0)
+    assert (before, after) == (0, made[kind])
 
 
 def test_there_is_no_media_without_an_export(platform: MediaPlatform, tmp_path: Path) -> None:
