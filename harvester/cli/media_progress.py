@@ -1,20 +1,16 @@
 """How fetching media is going: a bar on a terminal, a log line every few seconds in a pipe."""
 
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import NamedTuple
 
-import anyio
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from harvester import events
 from harvester.cli import values
-from harvester.cli.progress import LINE, TICK, WINDOW, TimeLeft
+from harvester.cli.progress import WINDOW, TimeLeft, shown_regularly
 from harvester.cli.screen import Screen, joined
 from harvester.media.counters import MediaCounters
 
@@ -49,31 +45,19 @@ class FileSpeedometer:
         return FileSpeed(files, (counters.received - received) / (now - then), left)
 
 
-@asynccontextmanager
-async def media_progress(screen: Screen, console: Console, counters: MediaCounters) -> AsyncIterator[None]:
+def media_progress(
+    screen: Screen, console: Console, counters: MediaCounters
+) -> AbstractAsyncContextManager[None]:
     """Show `counters` for as long as the body runs."""
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(*((_draw, console, counters) if screen.live(console) else (_log, counters)))
-        yield
-        tasks.cancel_scope.cancel()
-
-
-async def _draw(console: Console, counters: MediaCounters) -> None:
     speedometer = FileSpeedometer()
-    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
-        while True:
-            speed = speedometer.sample(anyio.current_time(), counters)
-            live.update(media_picture(counters, speed, console.width), refresh=True)
-            await anyio.sleep(TICK)
 
+    def draw(now: float) -> RenderableType:
+        return media_picture(counters, speedometer.sample(now, counters), console.width)
 
-async def _log(counters: MediaCounters) -> None:
-    speedometer = FileSpeedometer()
-    speedometer.sample(anyio.current_time(), counters)
-    while True:
-        await anyio.sleep(LINE)
-        speed = speedometer.sample(anyio.current_time(), counters)
-        events.say("media.progress", media_line(counters, speed))
+    def log(now: float) -> dict[str, object]:
+        return media_line(counters, speedometer.sample(now, counters))
+
+    return shown_regularly(screen, console, draw, log, event="media.progress")
 
 
 def media_picture(counters: MediaCounters, speed: FileSpeed, width: int) -> RenderableType:

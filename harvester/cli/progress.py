@@ -1,8 +1,8 @@
 """The progress of an export: a bar on a terminal, a log line every few seconds in a pipe."""
 
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple
 
 import anyio
@@ -84,39 +84,59 @@ class TimeLeft:
         return (total - done) * (now - then) / (done - done_then)
 
 
-@asynccontextmanager
-async def progress(
+def progress(
     screen: Screen, console: Console, counters: Counters, *, verb: str = "export"
-) -> AsyncIterator[None]:
+) -> AbstractAsyncContextManager[None]:
     """Show `counters` for as long as the body runs. Log lines are events named after `verb`."""
+    speedometer = Speedometer()
+
+    def draw(now: float) -> RenderableType:
+        return picture(counters, speedometer.sample(now, counters), console.width)
+
+    def log(now: float) -> dict[str, object]:
+        facts = line(counters, speedometer.sample(now, counters))
+        if verb in _OFFLINE:
+            facts = {name: fact for name, fact in facts.items() if name not in _OF_REQUESTS}
+        return facts
+
+    return shown_regularly(screen, console, draw, log, event=f"{verb}.progress")
+
+
+@asynccontextmanager
+async def shown_regularly(
+    screen: Screen,
+    console: Console,
+    draw: Callable[[float], RenderableType],
+    log: Callable[[float], dict[str, object]],
+    *,
+    event: str,
+) -> AsyncIterator[None]:
+    """Show what `draw` returns on a terminal, and log what `log` returns in a pipe, while the body runs.
+
+    Both get the time in seconds.
+    """
     async with anyio.create_task_group() as tasks:
         if screen.live(console):
-            tasks.start_soon(_draw, console, counters)
+            tasks.start_soon(_draw, console, draw)
         else:
-            tasks.start_soon(_log, counters, verb)
+            tasks.start_soon(_log, event, log)
         yield
         tasks.cancel_scope.cancel()
 
 
-async def _draw(console: Console, counters: Counters) -> None:
-    speedometer = Speedometer()
+async def _draw(console: Console, draw: Callable[[float], RenderableType]) -> None:
     # Drawn by this task and not by rich's own thread, so that all numbers are of the same moment.
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:
-            speed = speedometer.sample(anyio.current_time(), counters)
-            live.update(picture(counters, speed, console.width), refresh=True)
+            live.update(draw(anyio.current_time()), refresh=True)
             await anyio.sleep(TICK)
 
 
-async def _log(counters: Counters, verb: str) -> None:
-    speedometer = Speedometer()
-    speedometer.sample(anyio.current_time(), counters)
+async def _log(event: str, log: Callable[[float], dict[str, object]]) -> None:
+    log(anyio.current_time())  # speed is measured from here
     while True:
         await anyio.sleep(LINE)
-        facts = line(counters, speedometer.sample(anyio.current_time(), counters))
-        if verb in _OFFLINE:
-            facts = {name: fact for name, fact in facts.items() if name not in _OF_REQUESTS}
-        events.say(f"{verb}.progress", facts)
+        events.say(event, log(anyio.current_time()))
 
 
 def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:

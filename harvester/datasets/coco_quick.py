@@ -4,13 +4,10 @@ The result is the same as that of `figures` and `coco_shapes` (a test compares t
 there are no intermediate values, and no number is encoded twice.
 """
 
-from itertools import cycle
-from operator import mul
-
 import msgspec
 
-from harvester.datasets.figures import FURTHEST
-from harvester.datasets.geometry import Box, ring_area
+from harvester.datasets.figures import ring_in_pixels
+from harvester.datasets.geometry import Box, NoGeometry, ring_area
 from harvester.datasets.sent_shapes import SentGeometry
 
 # The form for the counts, the extent, and the keys of the annotation as JSON.
@@ -49,17 +46,10 @@ def _box(sent: SentGeometry, width: int, height: int) -> QuickAnnotation | None:
 
 
 def _polygon(ring: list[float], width: int, height: int) -> QuickAnnotation | None:
-    if len(ring) < 6 or len(ring) % 2:
+    if len(ring) < 6:
         return None
-    scaled = list(map(mul, ring, cycle((width, height))))
-    xs, ys = scaled[::2], scaled[1::2]
-    left, top, right, bottom = min(xs), min(ys), max(xs), max(ys)
-    if not (
-        left >= -FURTHEST * width
-        and top >= -FURTHEST * height
-        and right <= (FURTHEST + 1) * width
-        and bottom <= (FURTHEST + 1) * height
-    ):
+    try:
+        scaled, extent = ring_in_pixels(ring, width, height)
+    except NoGeometry:
         return None
-    extent = left, top, right - left, bottom - top
     return "polygon", extent, _POLYGON % (_encode(extent), _encode(ring_area(scaled)), _encode(scaled))

@@ -159,7 +159,7 @@ def _polygon(sent: SentGeometry, width: int, height: int) -> Figure | None:
         for place, ring in enumerate(rings):
             found += 1
             if len(ring) >= 6:
-                scaled, extent = _ring(ring, width, height)
+                scaled, extent = ring_in_pixels(ring, width, height)
                 part.append(scaled)
                 if place == 0:
                     extents.append(extent)
@@ -176,7 +176,7 @@ def _polygon(sent: SentGeometry, width: int, height: int) -> Figure | None:
     return Figure("polygon", extent, parts, rings_left_out=left_out)
 
 
-def _ring(ring: list[float], width: int, height: int) -> tuple[Ring, Box]:
+def ring_in_pixels(ring: list[float], width: int, height: int) -> tuple[Ring, Box]:
     """Return a ring of finite numbers in pixels, and its extent. Raises NoGeometry."""
     if len(ring) % 2:
         raise NoGeometry("malformed")
