@@ -117,7 +117,7 @@ def as_listed(row: PlanRow) -> ListedRow:
 
 
 def _exact_checks(selection: Selection) -> Iterator[Check]:
-    """What the listing says in so many words."""
+    """Yield the checks that the listing alone can decide."""
     if selection.task_statuses:
         yield Check("task_statuses", _among("annotation_task_status", selection.task_statuses))
     if selection.data_title_eq is not None:
