@@ -228,6 +228,7 @@ def drop_former(target: Target, base: Base, *, first: int | None = None) -> None
         folder.sweep()
         for name in files_before_base(target, base, number):
             folder.delete(name)
+    for number in range(last + 1):  # all of them: a run may have been killed before it removed a folder
         target.prune(generation_folder(number) if number else "")
 
 

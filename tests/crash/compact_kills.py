@@ -107,8 +107,7 @@ class Killer:
     def _files(self, out: Path) -> dict[str, bytes]:
         found = contents(out)
         found.pop(".harvester/lock", None)
-        folders = [path for path in out.rglob("*") if path.is_dir() and not any(path.iterdir())]
-        return found | {f"{path.relative_to(out)}/": b"an empty folder" for path in folders}
+        return found
 
 
 def run(kills: int, seed: int, rows: int = ROWS) -> Killer:

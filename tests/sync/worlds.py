@@ -170,8 +170,10 @@ def listing(target: Path) -> bytes:
 
 
 def contents(target: Path) -> dict[str, bytes]:
-    """The bytes of every file but for what varies from run to run."""
+    """The bytes of every file but for what varies from run to run. Empty folders are in it."""
     found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
+    folders = [path for path in target.rglob("*") if path.is_dir() and not any(path.iterdir())]
+    found |= {f"{path.relative_to(target)}/": b"an empty folder" for path in folders}
     return {
         name: _steady(data) if name.endswith("manifest.json") else data
         for name, data in found.items()
