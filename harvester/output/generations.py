@@ -239,10 +239,11 @@ def files_before_base(target: Target, base: Base, number: int) -> list[str]:
 
 
 def _delete_own(folder: Target) -> int:
-    """Delete all files of the layout in `folder`, and return how many there were."""
+    """Delete all files of the layout in `folder`, and return how many there were. Empty folders go, too."""
     own = _own_names(folder)
     for name in own:
         folder.delete(name)
+    folder.prune("")
     return len(own)
 
 

@@ -12,7 +12,7 @@ from harvester.errors import CannotFinishNow, first_of
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from tests.output.faulty import Killed, Operation, Recording, failing_at, killed_at
-from tests.sync.worlds import LiveWorld, contents, live
+from tests.sync.worlds import LiveWorld, contents, empty_folders, live
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +58,7 @@ class Compacted:
         assert all(problem.remedy == "compact" for problem in problems if "left over" not in problem.what)
         await self.world.compact(out)
         assert contents(out) == self.clean, number
+        assert not empty_folders(out), number
         assert verify(LocalTarget(out)).ok
         shutil.rmtree(out)
         return ended

@@ -170,15 +170,19 @@ def listing(target: Path) -> bytes:
 
 
 def contents(target: Path) -> dict[str, bytes]:
-    """The bytes of every file but for what varies from run to run. Empty folders are in it."""
+    """The bytes of every file but for what varies from run to run."""
     found = {str(path.relative_to(target)): path.read_bytes() for path in target.rglob("*") if path.is_file()}
-    folders = [path for path in target.rglob("*") if path.is_dir() and not any(path.iterdir())]
-    found |= {f"{path.relative_to(target)}/": b"an empty folder" for path in folders}
     return {
         name: _steady(data) if name.endswith("manifest.json") else data
         for name, data in found.items()
         if "failed-" not in name
     }
+
+
+def empty_folders(target: Path) -> list[str]:
+    """The folders below a target that hold nothing."""
+    folders = [path for path in target.rglob("*") if path.is_dir() and not any(path.iterdir())]
+    return sorted(str(path.relative_to(target)) for path in folders)
 
 
 def _steady(manifest: bytes) -> bytes:
