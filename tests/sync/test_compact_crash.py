@@ -69,7 +69,7 @@ class Compacted:
 
 
 async def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """Before every third disk operation and every removal of a folder; live records can be read in between."""
+    """Before every third disk operation and every removal of a folder; live records can be read between."""
     scene = Compacted(tmp_path)
     await scene.begin()
     moments = sorted({*range(1, scene.operations + 1, 3), *scene.removals})
