@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -111,9 +112,11 @@ def convert_export(
     choice = Choice(export, selection, counts, functions, on_rows)
     with replaced(out) as (directory, finish):
         begun = _describe(export, format, options, selection)
-        _check_replaceable(Path(os.path.realpath(out)), begun)
+        unknown = _check_replaceable(Path(os.path.realpath(out)), begun)
         output = Output(directory)
-        format.write(choice, export, options, output, counts)
+        with _readable(export):
+            format.write(choice, export, options, output, counts)
+        _refuse_others(out, unknown - {file.name for file in output.files})
         assert not choice.unfinished, f"{choice.unfinished} were not read to the end"
         counts.check()
         counters.harvested = counters.listed  # rows without objects may not have been counted
@@ -197,29 +200,46 @@ def _given(settings: msgspec.Struct) -> dict[str, Any]:
     }
 
 
-def _check_replaceable(directory: Path, wanted: Conversion) -> None:
-    """Raise TargetRefused if the directory holds anything but an earlier conversion of the same."""
+@contextmanager
+def _readable(export: FinishedExport) -> Iterator[None]:
+    """Raise Unsound where a line of the export, whose bytes fit its manifest, is no line of ours."""
+    try:
+        yield
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise Unsound(
+            one_line(f"{export.name}: a line is not as harvester writes it ({error}); a new export is needed")
+        ) from error
+
+
+def _check_replaceable(directory: Path, wanted: Conversion) -> set[str]:
+    """Raise TargetRefused if the directory holds anything but an earlier conversion of the same.
+
+    Return the names of files that may be replaced only if the new data set has them, too: which files the
+    earlier one had is not known if its ``conversion.json`` is damaged.
+    """
     if not directory.exists():
-        return
+        return set()
     there = {
         os.path.relpath(os.path.join(folder, name), directory)
         for folder, _, names in os.walk(directory)
         for name in names
     }
     if not there:
-        return
+        return set()
     try:
         held = read_conversion(directory)
     except Unsound:
-        held = None
+        return there - {CONVERSION}
     name = one_line(str(directory))
     if held is None:
         raise TargetRefused(f"{name} holds files that are no data set of ours; choose another directory")
     difference = other_purpose(held, wanted)
     if difference:
         raise TargetRefused(f"{name} holds a data set {one_line(difference)}; choose another directory")
-    others = there - {file.name for file in held.files} - {CONVERSION}
+    _refuse_others(name, there - {file.name for file in held.files} - {CONVERSION})
+    return set()
+
+
+def _refuse_others(name: Path | str, others: set[str]) -> None:
     if others:
-        raise TargetRefused(
-            f"{name} holds {one_line(min(others))}, which is not of its data set: move it away"
-        )
+        raise TargetRefused(one_line(f"{name} holds {min(others)}, which is not of its data set: move it away"))

@@ -24,11 +24,12 @@ from harvester.output.folders import FileSystem, Folders, open_file, refuse_irre
 from harvester.output.lines import read_as
 from harvester.output.target import LocalTarget
 from harvester.plan.sorting import scratch
+from harvester.schema import Count
 
 _INDEX = "media.ndjson"
 # A file below the index, without a leading dot in any part of its path. The index is not trusted.
 _PATH = re.compile(r"[0-9A-Za-z][\w.-]*(/[0-9A-Za-z][\w.-]*)*", re.ASCII)
-_TABLE = "files (unit, space, frame, path, sha256, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID"
+_TABLE = "files (unit, space, frame, path, sha256, bytes, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID"
 _WHOLE = -1  # stands for the frame of a file that is all of its unit
 
 
@@ -39,14 +40,16 @@ class IndexedFile(msgspec.Struct):
     space_id: str | None
     path: str
     sha256: str | None = None
-    frame: int | None = None
+    frame: Count | None = None
+    bytes: Count | None = None
 
 
 class ImageFile(NamedTuple):
-    """A file in the directory. `sha256` is None if there is no index."""
+    """A file in the directory. `sha256` and `bytes` are None if there is no index."""
 
     path: str
-    sha256: str | None
+    sha256: str | None = None
+    bytes: int | None = None
 
     @property
     def ending(self) -> str:
@@ -83,11 +86,10 @@ class MediaFiles:
         made = output.directory / name
         made.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._link_or_copy(file.path, made)
+            as_indexed = self._link_or_copy(file, made)
         except FileNotFoundError:
             raise Unsound(f"{self.name}: {file.path} is gone: see harvester verify") from None
-        adopted = output.adopt(name)
-        if file.sha256 not in (None, adopted.sha256):
+        if not as_indexed or file.sha256 not in (None, output.adopt(name).sha256):
             raise Unsound(f"{self.name}: {file.path} is not what the index says: see harvester verify")
 
     def check_found(self) -> None:
@@ -96,10 +98,14 @@ class MediaFiles:
             what = "files that are called as images are" if self._table is None else "image of the data set"
             raise BadInput(f"{self.name} has no {what}: fill it with harvester media")
 
-    def _link_or_copy(self, path: str, made: Path) -> None:
+    def _link_or_copy(self, file: ImageFile, made: Path) -> bool:
+        """Return whether the size is that in the index. If not, nothing is read: it may be without end."""
+        path = file.path
         folder, _, last = path.rpartition("/")
         with self._folders.opened(folder) as opened:
             refuse_irregular(self._folders.root / path, opened)
+            if file.bytes not in (None, os.stat(last, dir_fd=opened, follow_symlinks=False).st_size):
+                return False
             try:
                 os.link(last, made, src_dir_fd=opened, follow_symlinks=False)
             except OSError:  # another disk, or one that has no links
@@ -108,6 +114,7 @@ class MediaFiles:
                     made.open("xb") as copy,
                 ):
                     shutil.copyfileobj(source, copy)
+        return True
 
     def _indexed(self, table: Connection, picture: Picture) -> ImageFile | None:
         unit = picture.unit
@@ -123,11 +130,11 @@ class MediaFiles:
             for name in names:
                 with suppress(FileNotFoundError):
                     if stat.S_ISREG(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
-                        return ImageFile(f"{folder}/{name}", None)
+                        return ImageFile(f"{folder}/{name}")
         return None
 
 
-_SELECT = "SELECT path, sha256 FROM files WHERE unit = ? AND space = ? AND frame = ?"
+_SELECT = "SELECT path, sha256, bytes FROM files WHERE unit = ? AND space = ? AND frame = ?"
 
 
 def _frame(frame: int | None) -> int:
@@ -155,7 +162,7 @@ def media_files(directory: Path) -> Iterator[MediaFiles]:
                     raise Unsound(
                         one_line(f"{directory}: {_INDEX} names {line.path!r}, which is no file of it")
                     )
-                table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", _row(line))
+                table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", _row(line))
         except CannotFinishNow as error:
             raise Unsound(one_line(f"{directory}: {error.message}")) from error
         yield MediaFiles(directory, table)
@@ -177,5 +184,5 @@ def check_media(directory: Path | None) -> None:
         pass
 
 
-def _row(line: IndexedFile) -> tuple[str, str, int, str, str | None]:
-    return line.unit_hash, line.space_id or "", _frame(line.frame), line.path, line.sha256
+def _row(line: IndexedFile) -> tuple[str, str, int, str, str | None, int | None]:
+    return line.unit_hash, line.space_id or "", _frame(line.frame), line.path, line.sha256, line.bytes

@@ -65,7 +65,7 @@ def _place(out: Path | str) -> Path:
         if os.path.ismount(directory):
             raise BadInput(one_line(f"{out} is where a disk is mounted: name a directory below it"))
     except (OSError, ValueError) as error:
-        raise BadInput(one_line(f"{out}: {error}")) from error
+        raise BadInput(one_line(f"{out}: {getattr(error, 'strerror', None) or error}")) from error
     return directory
 
 

@@ -24,6 +24,7 @@ from harvester.media.index import (
     MEDIA_FAILED,
     MEDIA_FORMAT,
     MEDIA_INDEX,
+    MEDIA_MANIFEST,
     MEDIA_REMOVED,
     IndexPieces,
     ListFile,
@@ -148,7 +149,8 @@ async def _filled(job: MediaJob) -> AsyncIterator[tuple[Manifest, WantedMedia]]:
 def _media_before(job: MediaJob) -> MediaManifest | None:
     try:
         return read_media_manifest(job.folder)
-    except Unsound:
+    except (Unsound, BadInput):
+        job.folder.size_of(MEDIA_MANIFEST)  # raises BadInput if it is no regular file
         return None  # it is written anew
 
 
@@ -181,10 +183,9 @@ def _look_at(job: MediaJob, wanted: WantedMedia, path: str, size_of: SizeOf) -> 
         return
     if stored is not None and stored.bytes == size and not options.recheck:
         return
-    found = _hashed(folder, path, size)
     if stored is None:
-        wanted.store(found)
-    elif (stored.bytes, stored.sha256) != (found.bytes, found.sha256):
+        wanted.store(_hashed(folder, path, size))
+    elif stored.bytes != size or _hashed(folder, path, size).sha256 != stored.sha256:
         if not options.dry_run:
             folder.delete(path)
         wanted.lose(path)

@@ -122,7 +122,7 @@ _MANGLED_ADDRESS = re.compile(r"(s3|gs|az):/")  # pathlib.Path turns "s3://bucke
 # Errors that mean that the user gave a wrong path. Running again later would not help.
 _USERS_TO_MEND = {
     errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP,
-    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS,
 }  # fmt: skip
 
 

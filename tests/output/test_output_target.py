@@ -87,6 +87,20 @@ def test_a_directory_that_may_not_be_written_is_bad_input(tmp_path: Path) -> Non
         tmp_path.chmod(0o700)
 
 
+def test_a_file_system_that_is_read_only_is_bad_input(tmp_path: Path) -> None:
+    """Another run would not help: no command to go on is printed."""
+
+    def read_only(_: int, operation: Operation) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    target = LocalTarget(tmp_path / "out", files=Recording(read_only))
+    with pytest.raises(BadInput, match="Read-only file system"):
+        target.ensure()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BadInput, match="Read-only file system"), target.lock():
+        pass
+
+
 def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
     """An export among a user's own files touches none of them, whatever they look like."""
     own = {".notes.tmp": b"1", "objects.ndjson": b"2", "objects-00000.csv": b"3", ".x.0123.tmp": b"4"}
