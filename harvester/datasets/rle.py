@@ -36,10 +36,10 @@ class CocoMask(msgspec.Struct, frozen=True):
 
     @property
     def area(self) -> int:
-        """The number of pixels. Raises NoGeometry as `read_bitmask` does."""
-        size = self.size[0] * self.size[1]
-        changes = _run_ends(self.counts, size)
-        return int(changes[1::2].sum() - changes[::2].sum()) + size * (len(changes) % 2)
+        """The number of pixels. Runs must add up to the size, as they do in all masks that are made here."""
+        from pycocotools import mask as coco_masks
+
+        return int(coco_masks.area({"size": self.size, "counts": self.counts}))
 
 
 class Spans(msgspec.Struct, frozen=True):
@@ -230,29 +230,27 @@ def draw_parts(parts: Iterable[Part], width: int, height: int) -> CocoMask:
     """
     from pycocotools import mask as coco_masks
 
-    drawn = [_drawn_part(part, width, height) for part in parts]
-    kept = [mask for mask in drawn if mask is not None]
-    if not kept:
+    on_image = ([_on_image(ring, width, height) for ring in part] for part in parts)
+    paths = [path for rings in on_image if (path := _single_ring([one for one in rings if len(one) >= 6]))]
+    if not paths:
         return CocoMask((height, width), _text_of(np.zeros(0, np.int64), width * height))
-    if len(kept) == 1:
-        return kept[0]
-    merged = coco_masks.merge([{"size": mask.size, "counts": mask.counts} for mask in kept])
-    return CocoMask((height, width), merged["counts"].decode())
+    drawn: list[dict[str, Any]] = coco_masks.frPyObjects(paths, height, width)
+    mask = drawn[0] if len(drawn) == 1 else coco_masks.merge(drawn)
+    return CocoMask((height, width), mask["counts"].decode())
 
 
-def _drawn_part(part: Part, width: int, height: int) -> CocoMask | None:
-    from pycocotools import mask as coco_masks
+def _single_ring(rings: list[Ring]) -> Ring:
+    """Return a ring that pycocotools draws as those pixels that are in an odd number of `rings`.
 
-    rings = [ring for whole in part if len(ring := _on_image(whole, width, height)) >= 6]
-    if not rings:
-        return None
-    size = width * height
-    drawn: list[dict[str, Any]] = coco_masks.frPyObjects(rings, height, width)
-    if len(drawn) == 1:
-        return CocoMask((height, width), drawn[0]["counts"].decode())
-    changes = np.concatenate([_run_ends(mask["counts"].decode(), size) for mask in drawn])
-    # A run of no pixels ends where it begins, which cancels out.
-    return CocoMask((height, width), _text_of(_odd(changes), size))
+    It goes from the first vertex of all to each further ring, around it, and back. A pixel counts if it is
+    beyond an odd number of edges (`rleFrPoly`), and a line that is drawn there and back counts twice.
+    """
+    path: Ring = []
+    for ring in rings:
+        path += ring
+        if len(rings) > 1:
+            path += (*ring[:2], *rings[0][:2])
+    return path
 
 
 def _on_image(ring: Ring, width: int, height: int) -> Ring:
