@@ -114,11 +114,8 @@ def convert_export(
         begun = _describe(export, format, options, selection)
         _check_replaceable(Path(os.path.realpath(out)), begun)
         output = Output(directory)
-        try:
+        with export.damage_named():
             format.write(choice, export, options, output, counts)
-        except Unsound:
-            export.name_damage()
-            raise
         assert not choice.unfinished, f"{choice.unfinished} were not read to the end"
         counts.check()
         counters.harvested = counters.listed  # rows without objects may not have been counted

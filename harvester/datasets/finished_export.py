@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from harvester.errors import BadInput, Unsound
@@ -54,12 +55,17 @@ class FinishedExport:
         """
         return live_rows(self._target, self.manifest, kinds)
 
-    def name_damage(self) -> None:
-        """Read all files of records, to say which of them is damaged. Raises Unsound if one is."""
-        for number in self.manifest.numbers:
-            folder = folder_of(self._target, number)
-            for file in own_manifest(folder, self.manifest, number).parts:
-                deque(checked_lines(folder, file), maxlen=0)
+    @contextmanager
+    def damage_named(self) -> Iterator[None]:
+        """On Unsound, read all files of records, and raise Unsound with the name of the damaged one."""
+        try:
+            yield
+        except Unsound:
+            for number in self.manifest.numbers:
+                folder = folder_of(self._target, number)
+                for file in own_manifest(folder, self.manifest, number).parts:
+                    deque(checked_lines(folder, file), maxlen=0)
+            raise
 
     def check_is_outside(self, directory: Path) -> None:
         """Raise BadInput if a directory is one of those that the export itself makes."""

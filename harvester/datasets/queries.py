@@ -184,6 +184,18 @@ def _fields(table: str, other: Mapping[str, str], *, without: Iterable[str]) -> 
     return _text(names) | dict(other)
 
 
+_MASK_BROKEN = (
+    'o.bitmask IS NOT NULL AND (coalesce(o.bitmask."left", \'0\') <> coalesce(mask."left", 0)::VARCHAR '
+    "OR coalesce(o.bitmask.top, '0') <> coalesce(mask.top, 0)::VARCHAR "
+    "OR mask.width IS NULL OR mask.height IS NULL)"
+)
+_MASK = (
+    f"CASE WHEN {_MASK_BROKEN} THEN NULL WHEN o.bitmask IS NOT NULL THEN mask "
+    "WHEN o.segmentation IS NOT NULL THEN {'counts': o.segmentation, 'left': NULL, 'top': NULL, "
+    "'width': NULL, 'height': NULL} END"
+)
+
+
 def _objects() -> str:
     answers = {"attributes": _ANSWERS, "dynamic_attributes": _ANSWERS, "ranges": '[["VARCHAR"]]'}
     sent = ("object", *_MADE_OF, "bbox", "rotation", "polygons", "points", "rle", "cuboid")
@@ -217,16 +229,6 @@ def _objects() -> str:
         WHEN o.ellipse IS NOT NULL
             THEN oval(o.ellipse.x, o.ellipse.y, o.ellipse.rx, o.ellipse.ry, o.ellipse.theta, aspect)
         END"""
-    mask_broken = (
-        'o.bitmask IS NOT NULL AND (coalesce(o.bitmask."left", \'0\') <> coalesce(mask."left", 0)::VARCHAR '
-        "OR coalesce(o.bitmask.top, '0') <> coalesce(mask.top, 0)::VARCHAR "
-        "OR mask.width IS NULL OR mask.height IS NULL)"
-    )
-    mask = (
-        f"CASE WHEN {mask_broken} THEN NULL WHEN o.bitmask IS NOT NULL THEN mask "
-        "WHEN o.segmentation IS NOT NULL THEN {'counts': o.segmentation, 'left': NULL, 'top': NULL, "
-        "'width': NULL, 'height': NULL} END"
-    )
     made = _MADE_OF | {
         "object": "label",
         "ranges": "pairs(r.ranges)",
@@ -236,13 +238,13 @@ def _objects() -> str:
         "rotation": "coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, o.circle.theta)",
         "polygons": "polygons",
         "points": "points",
-        "rle": mask,
+        "rle": _MASK,
         "cuboid": "CASE WHEN o.cuboid IS NOT NULL THEN {'position': in_space(o.cuboid.position), "
         "'orientation': in_space(o.cuboid.orientation), 'size': in_space(o.cuboid.size)} END",
     }
     broken = (
         f"{_not_whole(*numbers)} OR broken_pairs(r.ranges) OR broken_answers(r.attributes) "
-        f"OR broken_answers(r.dynamic_attributes) OR ({mask_broken})"
+        f"OR broken_answers(r.dynamic_attributes) OR ({_MASK_BROKEN})"
     )
     no_box = (
         "known_box(box) IS NULL AND (len(outline) > 0 OR o.boundingBox IS NOT NULL "
