@@ -14,7 +14,7 @@ from harvester.datasets.figures import Figure, figure
 from harvester.datasets.geometry import Box, NoGeometry, Ring, is_on_image
 from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.pictures import PlacedObject
-from harvester.datasets.rle import CocoMask
+from harvester.datasets.rle import CocoMask, is_cut
 
 
 class LeftOut(Exception):
@@ -23,6 +23,12 @@ class LeftOut(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def _is_beyond(found: Figure, width: int, height: int) -> bool:
+    if found.bitmask is not None:
+        return is_cut(found.bitmask, width, height)
+    return not is_on_image(found.extent, width, height)
 
 
 class CocoAnnotation(msgspec.Struct, gc=False):
@@ -80,13 +86,16 @@ class Annotator:
                 became = BY_FORM[found.form](found, width, height, category.skeleton)
                 if found.rotated is not None:
                     rotated = _ROTATED % tuple(map(_encode, (*found.rotated, found.theta)))
+                is_beyond = _is_beyond(found, width, height)
                 self._remark(found, category.skeleton)
+            else:
+                is_beyond = not is_on_image(became[1].bbox, width, height)
         except (NoGeometry, LeftOut) as error:
             self._left_out[shape, error.reason] += 1
             return None
         form, shown = became
         self._became[shape, form] += 1
-        if not is_on_image(shown.bbox, width, height):
+        if is_beyond:
             self._remarks["beyond_image"] += 1
         self._made += 1
         tracks, object_hash = self._tracks, one.object_hash

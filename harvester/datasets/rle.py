@@ -135,6 +135,15 @@ def read_bitmask(sent: SentBitmask, width: int, height: int) -> Spans:
     return spans.placed(sent.left, sent.top, width, height)
 
 
+def is_cut(sent: SentBitmask, width: int, height: int) -> bool:
+    """Return whether a mask has pixels beyond its image. Raises NoGeometry as `read_bitmask` does."""
+    inside = sent.left >= 0 and sent.top >= 0 and sent.left + sent.width <= width
+    if inside and sent.top + sent.height <= height:
+        return False
+    whole = msgspec.structs.replace(sent, left=0, top=0)
+    return read_bitmask(whole, sent.width, sent.height).area != read_bitmask(sent, width, height).area
+
+
 def read_coco(mask: CocoMask) -> Spans:
     """Return a mask from COCO's form. Raises NoGeometry as `read_bitmask` does."""
     height, width = mask.size
@@ -226,31 +235,35 @@ def _text_of(changes: Numbers, size: int) -> str:
 def draw_parts(parts: Iterable[Part], width: int, height: int) -> CocoMask:
     """Draw parts, holes and all, by pycocotools' own rule of which pixels a ring holds.
 
-    Of a part those pixels count that are in an odd number of its rings; of several parts all.
+    Of a part the pixels of its outline that are in none of its holes; of several parts all.
     """
     from pycocotools import mask as coco_masks
 
-    on_image = ([_on_image(ring, width, height) for ring in part] for part in parts)
-    paths = [path for rings in on_image if (path := _single_ring([one for one in rings if len(one) >= 6]))]
-    if not paths:
+    drawn = [_drawn_part(part, width, height) for part in parts]
+    kept = [mask for mask in drawn if mask is not None]
+    if not kept:
         return CocoMask((height, width), _text_of(np.zeros(0, np.int64), width * height))
-    drawn: list[dict[str, Any]] = coco_masks.frPyObjects(paths, height, width)
-    mask = drawn[0] if len(drawn) == 1 else coco_masks.merge(drawn)
+    mask = kept[0] if len(kept) == 1 else coco_masks.merge(kept)
     return CocoMask((height, width), mask["counts"].decode())
 
 
-def _single_ring(rings: list[Ring]) -> Ring:
-    """Return a ring that pycocotools draws as those pixels that are in an odd number of `rings`.
+def _drawn_part(part: Part, width: int, height: int) -> dict[str, Any] | None:
+    """Return the mask of a part, None if no piece of it lies on the image.
 
-    It goes from the first vertex of all to each further ring, around it, and back. A pixel counts if it is
-    beyond an odd number of edges (`rleFrPoly`), and a line that is drawn there and back counts twice.
+    pycocotools has no difference of masks. But a ring that goes around the outline, to the hole, around it
+    and back is drawn as the pixels that are in one of the two: a pixel counts if it is beyond an odd number
+    of edges (`rleFrPoly`), and the line there and back counts twice. Of those, the outline keeps what is not
+    in the hole.
     """
-    path: Ring = []
-    for ring in rings:
-        path += ring
-        if len(rings) > 1:
-            path += (*ring[:2], *rings[0][:2])
-    return path
+    from pycocotools import mask as coco_masks
+
+    outline, *holes = [_on_image(ring, width, height) for ring in part]
+    if len(outline) < 6:
+        return None
+    corner = outline[:2]
+    in_one = [[*outline, *corner, *hole, *hole[:2]] for hole in holes if len(hole) >= 6]
+    drawn: list[dict[str, Any]] = coco_masks.frPyObjects([outline, *in_one], height, width)
+    return drawn[0] if len(drawn) == 1 else coco_masks.merge(drawn, intersect=True)
 
 
 def _on_image(ring: Ring, width: int, height: int) -> Ring:
