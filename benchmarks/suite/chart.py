@@ -105,9 +105,10 @@ def _speed(scenario: ScenarioResult) -> Panel:
     return lambda axis: _bars(axis, "Rows a second", scenario.title, bars, short)
 
 
-def _made(scenario: ScenarioResult, title: str, of: Callable[[RunResult], Figure | None], unit: str) -> Panel:
+def _made(scenario: ScenarioResult, what: str, of: Callable[[RunResult], Figure | None], unit: str) -> Panel:
+    made, _, about = scenario.title.partition(": ")
     bars = [(run.name, of(run), is_ours(run.tool)) for run in scenario.runs if run.tool != "zstd"]
-    return lambda axis: _bars(axis, title, scenario.title, bars, lambda value: f"{short(value)} {unit}")
+    return lambda axis: _bars(axis, f"{made}: {what}", about, bars, lambda value: f"{short(value)} {unit}")
 
 
 def _cpu_seconds(run: RunResult) -> Figure | None:
@@ -123,7 +124,7 @@ _DATA_SETS: Mapping[str, tuple[str, Callable[[RunResult], Figure | None], str]] 
     "yolo": _AN_OBJECT,
     "masks": _AN_OBJECT,
     "parquet": _AN_OBJECT,
-    "compaction": ("CPU time of the whole process", _cpu_seconds, "s"),
+    "compaction": ("CPU of the whole process", _cpu_seconds, "s"),
     "media": ("MB a second", lambda run: run.mb_per_s, "MB/s"),
 }
 
