@@ -14,19 +14,20 @@ rule of the bucket should abort incomplete uploads.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from functools import partial
+from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO
 
-from harvester.errors import CannotFinishNow
+from harvester.errors import CannotFinishNow, StoreAway
 from harvester.output.drafts import Partial
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
 from harvester.output.scratch_files import temporary
 from harvester.output.store_address import parse_address
-from harvester.output.store_client import CHUNK, OF_LOCK, ObjectChanged, Objects
+from harvester.output.store_client import AT_ONCE, CHUNK, OF_LOCK, ObjectChanged, Objects
 
 LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
 _TRIES = 5  # attempts of a conditional write, if each finds that the object has changed
@@ -128,12 +129,47 @@ class ObjectStoreTarget:
         found = self._wait_out(partial(self._objects.names, self._key(folder).rstrip("/")))
         return [(prefix + name, size) for name, size in found]
 
+    def tree(self, folder: str = "") -> Iterator[str]:
+        """Yield the names of all objects below a folder, in order. Each page is waited for."""
+        below, last = self._key(folder).rstrip("/"), None
+        pages: Iterator[list[str]] | None = None
+
+        def next_page() -> list[str]:
+            nonlocal pages
+            try:
+                pages = pages or self._objects.tree(below, last)
+                return next(pages, [])
+            except StoreAway:
+                pages = None
+                raise
+
+        while page := self._wait_out(next_page):
+            last = page[-1]
+            yield from (name.removeprefix(self._folder) for name in page)
+
+    def copy(self, name: str, to: str) -> None:
+        """Copy an object within the store. It replaces an earlier object of that name.
+
+        Raises FileNotFoundError if there is no such object.
+        """
+        self._wait_out(partial(self._copy, self._key(name), self._key(to)))
+
+    def _copy(self, key: str, to: str) -> None:
+        self._lease.assure()
+        self._objects.copy(key, to)
+
     def delete(self, name: str) -> None:
         self._wait_out(partial(self._delete, self._key(name)))
 
-    def _delete(self, key: str) -> None:
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete objects, many with one request where the store can."""
+        keys = map(self._key, names)
+        while some := list(islice(keys, AT_ONCE)):
+            self._wait_out(partial(self._delete, some))
+
+    def _delete(self, keys: str | list[str]) -> None:
         self._lease.assure()
-        self._objects.delete(key)
+        self._objects.delete(keys)
 
     def prune(self, folder: str) -> None:
         pass  # there are no directories

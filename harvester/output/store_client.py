@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 5 * 1024**2  # bytes; the smallest part of a multipart upload that S3 accepts
 _CHUNKS_IN_FLIGHT = 2
 _PIECE = 1024**2
+AT_ONCE = 1000  # names; what S3 lists or deletes with one request
 
 
 class ObjectChanged(Exception):
@@ -171,11 +172,26 @@ class Objects:
             found = self._obstore.list_with_delimiter(self._store, folder or None)["objects"]
         return sorted((meta["path"].rpartition("/")[2], meta["size"]) for meta in found)
 
-    def delete(self, name: str) -> None:
-        """Delete an object if it exists."""
+    def tree(self, folder: str, after: str | None) -> Iterator[list[str]]:
+        """Yield the names of all objects below a folder, of those that sort after a name, page by page."""
+        with self._translated():
+            for page in self._obstore.list(self._store, folder or None, offset=after, chunk_size=AT_ONCE):
+                yield [meta["path"] for meta in page]
+
+    def copy(self, name: str, to: str) -> None:
+        """Copy an object within the store, unconditionally.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        with self._translated():
+            self._obstore.copy(self._store, name, to)
+
+    def delete(self, names: "str | list[str]") -> None:
+        """Delete an object, or several at once, as far as they exist."""
         try:
             with self._translated():
-                self._obstore.delete(self._store, name)
+                self._obstore.delete(self._store, names)
         except FileNotFoundError:
             return
 
