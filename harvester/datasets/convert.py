@@ -15,7 +15,7 @@ from harvester.datasets.conversion import CONVERSION_VERSION, Conversion, Conver
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.formats import DatasetFormat, load
-from harvester.datasets.replacing import Replacement, replaced
+from harvester.datasets.replacing import Replacement, place_of, replaced
 from harvester.datasets.stored import replaced_in_store
 from harvester.errors import BadInput
 from harvester.events import Counters, one_line
@@ -104,8 +104,9 @@ def convert_export(
 
     choice = Choice(export, selection, counts, functions, on_rows)
     begun = _describe(export, format, options, selection)
-    with _replacement(out, begun, keep_on) as (output, finish):
-        format.write(choice, export, options, output, counts)
+    with _replacement(out, export, begun, keep_on) as (output, finish):
+        with export.damage_named():
+            format.write(choice, export, options, output, counts)
         assert not choice.unfinished, f"{choice.unfinished} were not read to the end"
         counts.check()
         counters.harvested = counters.listed  # rows without objects may not have been counted
@@ -121,11 +122,13 @@ def convert_export(
 
 
 def _replacement(
-    out: Path | str, begun: Conversion, keep_on: Callable[[], object]
+    out: Path | str, export: FinishedExport, begun: Conversion, keep_on: Callable[[], object]
 ) -> AbstractContextManager[Replacement]:
     place = open_target(out)
     if isinstance(place, ObjectStoreTarget):
+        export.check_is_outside(place.name)
         return replaced_in_store(place, begun, keep_on)
+    export.check_is_outside(str(place_of(out)))
     return replaced(out, begun)
 
 

@@ -1,17 +1,22 @@
 """A finished export, as conversions read it: label rows with their live records, listing and ontology."""
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from harvester.errors import Unsound
+from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.live import finished, own_manifest
 from harvester.live_rows import LiveRow, live_lines, live_rows
 from harvester.output.generations import folder_of
+from harvester.output.layout import STATE
 from harvester.output.lines import checked_lines
 from harvester.output.manifest import ListingFile
 from harvester.output.planfile import PlainFile, read_header
+from harvester.output.store_address import is_address
 from harvester.schema import Kind
 
 
@@ -50,6 +55,28 @@ class FinishedExport:
         Raises Unsound if a file is missing or damaged.
         """
         return live_rows(self._target, self.manifest, kinds)
+
+    @contextmanager
+    def damage_named(self) -> Iterator[None]:
+        """On Unsound, read all files of records, and raise Unsound with the name of the damaged one."""
+        try:
+            yield
+        except Unsound:
+            for number in self.manifest.numbers:
+                folder = folder_of(self._target, number)
+                for file in own_manifest(folder, self.manifest, number).parts:
+                    deque(checked_lines(folder, file), maxlen=0)
+            raise
+
+    def check_is_outside(self, place: str) -> None:
+        """Raise BadInput if a place is in a folder that the export itself makes.
+
+        `place` is the path of a directory, without links, or an address.
+        """
+        for folder in (self._target.within(STATE).name, os.path.dirname(folder_of(self._target, 1).name)):
+            own = folder if is_address(folder) else os.path.realpath(folder)
+            if f"{place}/".startswith(f"{own}/"):
+                raise BadInput(one_line(f"{place} is of the export itself: choose another place"))
 
     def lines(self, kind: Kind) -> Iterator[bytes]:
         """Yield the live records of one kind, as `rows` does."""

@@ -47,7 +47,7 @@ def replaced(out: Path | str, begun: Conversion) -> Iterator[Replacement]:
         TargetRefused: another process makes it, or it holds something else.
         CannotFinishNow: the disk is in trouble.
     """
-    directory = _place(out)
+    directory = place_of(out)
     work = directory.with_name(f".{directory.name}.converting")
     new, old = work / "new", work / "old"
 
@@ -112,8 +112,8 @@ def _files_below(directory: Path) -> Iterator[str]:
             yield os.path.relpath(os.path.join(folder, name), directory)
 
 
-def _place(out: Path | str) -> Path:
-    """Return the path of the directory `out`, without links."""
+def place_of(out: Path | str) -> Path:
+    """Return the path of the directory `out`, without links. Raises BadInput if it cannot be one."""
     try:
         directory = Path(os.path.realpath(out))
         if directory.exists() and not directory.is_dir():

@@ -80,7 +80,7 @@ class _StoredDataSet:
 
     def _names(self) -> Iterator[str]:
         own = (f"{NEW}/", f"{OLD}/")
-        return (name for name in self._target.tree() if name != LOCK and not name.startswith(own))
+        return (name for name, _ in self._target.all_names() if name != LOCK and not name.startswith(own))
 
     def resume(self) -> None:
         """End what a killed run has begun."""
@@ -116,7 +116,7 @@ class _StoredDataSet:
         self._target.put(CONVERSION, complete)
         kept = {file.name for file in new.files}
         gone = {file.name for each in conversions_in(self._old) for file in each.files} - kept
-        self._target.delete_all([name for name in self._target.tree() if name in gone])
+        self._target.delete_all([name for name, _ in self._target.all_names() if name in gone])
         self._new.delete(CONVERSION)
         self._is_complete = False
         self._clear()
@@ -143,8 +143,8 @@ class _StoredDataSet:
             draft.discard()
 
     def _clear(self) -> None:
-        for folder in (NEW, OLD):
-            self._target.delete_all(list(self._target.tree(folder)))
+        for place in (self._new, self._old):
+            place.delete_all([name for name, _ in place.all_names()])
 
 
 class _Sent:

@@ -129,23 +129,23 @@ class ObjectStoreTarget:
         found = self._wait_out(partial(self._objects.names, self._key(folder).rstrip("/")))
         return [(prefix + name, size) for name, size in found]
 
-    def tree(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of all objects below a folder, in order. Each page is waited for."""
-        below, last = self._key(folder).rstrip("/"), None
-        pages: Iterator[list[str]] | None = None
+    def all_names(self) -> Iterator[tuple[str, int]]:
+        """Yield all files below, in folders, too, with their sizes in bytes."""
+        pages: Iterator[list[tuple[str, int]]] | None = None
+        last: str | None = None
 
-        def next_page() -> list[str]:
+        def next_page() -> list[tuple[str, int]]:
             nonlocal pages
+            pages = pages or self._objects.pages(self._folder.rstrip("/"), last)
             try:
-                pages = pages or self._objects.tree(below, last)
                 return next(pages, [])
             except StoreAway:
-                pages = None
+                pages = None  # begin again, after the last page that came
                 raise
 
         while page := self._wait_out(next_page):
-            last = page[-1]
-            yield from (name.removeprefix(self._folder) for name in page)
+            last = page[-1][0]
+            yield from ((name.removeprefix(self._folder), size) for name, size in page)
 
     def copy(self, name: str, to: str) -> None:
         """Copy an object within the store. It replaces an earlier object of that name.

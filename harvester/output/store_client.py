@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 5 * 1024**2  # bytes; the smallest part of a multipart upload that S3 accepts
 _CHUNKS_IN_FLIGHT = 2
 _PIECE = 1024**2
-AT_ONCE = 1000  # names; what S3 lists or deletes with one request
+AT_ONCE = 1000  # objects that a request lists or deletes; S3 takes no more
 
 
 class ObjectChanged(Exception):
@@ -172,11 +172,18 @@ class Objects:
             found = self._obstore.list_with_delimiter(self._store, folder or None)["objects"]
         return sorted((meta["path"].rpartition("/")[2], meta["size"]) for meta in found)
 
-    def tree(self, folder: str, after: str | None) -> Iterator[list[str]]:
-        """Yield the names of all objects below a folder, of those that sort after a name, page by page."""
-        with self._translated():
-            for page in self._obstore.list(self._store, folder or None, offset=after, chunk_size=AT_ONCE):
-                yield [meta["path"] for meta in page]
+    def pages(self, folder: str, after: str | None) -> "Iterator[list[tuple[str, int]]]":
+        """Yield the names and sizes in bytes of all objects below a folder, in the order of their names.
+
+        `after` is the name after which to begin.
+        """
+        found = iter(self._obstore.list(self._store, folder or None, offset=after, chunk_size=AT_ONCE))
+        while True:
+            with self._translated():
+                page = next(found, None)
+            if page is None:
+                return
+            yield [(meta["path"], meta["size"]) for meta in page]
 
     def copy(self, name: str, to: str) -> None:
         """Copy an object within the store, unconditionally.

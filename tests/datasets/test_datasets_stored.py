@@ -283,9 +283,9 @@ class Away(Mortal):
         if self.clock.at < self.until:
             raise StoreAway("the store answers 503 (SlowDown)", answered=True)
 
-    def tree(self, folder: str, after: str | None) -> Any:
+    def pages(self, folder: str, after: str | None) -> Any:
         self._lives()
-        return super().tree(folder, after)
+        return super().pages(folder, after)
 
 
 def test_a_store_that_is_away_at_any_request_is_waited_for() -> None:

@@ -130,6 +130,11 @@ def test_nothing_foreign_is_touched(command: Command, s3: S3, images: Path) -> N
         assert done.returncode == 6
         assert "holds files that are no data set of ours" in done.stderr
         assert s3.contents(prefix) == before
+    for inside in ("generations/00009", ".harvester/set"):
+        target = f"s3://{BUCKET}/export"
+        done = command("convert", target, "-o", f"{target}/{inside}", "--to", "coco")
+        assert done.returncode == 2
+        assert "is of the export itself" in done.stderr
     place = f"s3://{BUCKET}/options"
     assert command("convert", images, "-o", place, "--to", "coco").returncode == 0
     done = command("convert", images, "-o", place, "--to", "coco", "--no-empty")
