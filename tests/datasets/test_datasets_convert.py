@@ -33,7 +33,7 @@ def test_a_conversion_says_what_it_is_of_and_what_is_in_it(export: Path, tmp_pat
     assert 0 < chosen < len(objects)
     done = convert(export, tmp_path / "set", to="parquet", selection=Selection(shapes=shape))
     manifest = json.loads((export / "manifest.json").read_bytes())
-    assert done == read_conversion(tmp_path / "set")
+    assert done == read_conversion(LocalTarget(tmp_path / "set"))
     assert done.to == "parquet"
     assert (done.export.digest, done.export.counts) == (manifest["digest"], manifest["counts"])
     assert done.selection == {"shapes": [shape]}
@@ -289,7 +289,7 @@ def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["a file", "s3://bucket/prefix", "/", "\0"])
+@pytest.mark.parametrize("out", ["a file", "ftp://bucket/prefix", "/", "\0"])
 def test_a_place_that_can_be_no_directory_is_refused(export: Path, tmp_path: Path, out: str) -> None:
     """With one line."""
     if out == "a file":
