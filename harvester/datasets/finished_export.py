@@ -1,18 +1,31 @@
 """A finished export, as conversions read it: label rows with their live records, listing and ontology."""
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 
-from harvester.errors import Unsound
+import msgspec
+
+from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.live import finished, own_manifest
 from harvester.live_rows import LiveRow, live_lines, live_rows
 from harvester.output.generations import folder_of
+from harvester.output.layout import STATE
 from harvester.output.lines import checked_lines
 from harvester.output.manifest import ListingFile
 from harvester.output.planfile import PlainFile, read_header
+from harvester.output.store_address import is_address
 from harvester.schema import Kind
+
+
+class _ListedBranch(msgspec.Struct, gc=False):
+    branch_name: str | None
+    outcome: str
 
 
 class FinishedExport:
@@ -51,9 +64,43 @@ class FinishedExport:
         """
         return live_rows(self._target, self.manifest, kinds)
 
+    @contextmanager
+    def damage_named(self) -> Iterator[None]:
+        """On a line that cannot be read, read all files, and raise Unsound with the name of the damaged one.
+
+        If the bytes of all files are those that the manifest names, it was not harvester that wrote the line.
+        """
+        try:
+            yield
+        except (Unsound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+            for number in self.manifest.numbers:
+                folder = folder_of(self._target, number)
+                for file in own_manifest(folder, self.manifest, number).parts:
+                    deque(checked_lines(folder, file), maxlen=0)
+            if isinstance(error, Unsound):
+                raise
+            why = f"a line is not as harvester writes it ({error}); a new export is needed"
+            raise Unsound(one_line(f"{self.name}: {why}")) from error
+
+    def check_is_outside(self, place: str) -> None:
+        """Raise BadInput if a place is in a folder that the export itself makes.
+
+        `place` is the path of a directory, without links, or an address.
+        """
+        for folder in (self._target.within(STATE).name, os.path.dirname(folder_of(self._target, 1).name)):
+            own = folder if is_address(folder) else os.path.realpath(folder)
+            if f"{place}/".startswith(f"{own}/"):
+                raise BadInput(one_line(f"{place} is of the export itself: choose another place"))
+
     def lines(self, kind: Kind) -> Iterator[bytes]:
         """Yield the live records of one kind, as `rows` does."""
         return live_lines(self._target, self.manifest, kind)
+
+    @cached_property
+    def branches(self) -> set[str | None]:
+        """The branches that have harvested rows. Raises Unsound if the listing is missing or damaged."""
+        decode = msgspec.json.Decoder(_ListedBranch).decode
+        return {row.branch_name for line in self.listing() if (row := decode(line)).outcome == "harvested"}
 
     def listing(self) -> Iterator[bytes]:
         """Yield the lines of the last listing, in plan order: `harvester.schema.ListingLine`.

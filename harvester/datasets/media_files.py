@@ -6,7 +6,6 @@ have files that are called as images are in data sets: ``images/<hash>.jpg``, ``
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
-from harvester.output.folders import FileSystem, Folders, open_file, refuse_irregular
+from harvester.output.folders import FileSystem, Folders, open_file
 from harvester.output.lines import read_as
 from harvester.output.target import LocalTarget
 from harvester.plan.sorting import scratch
@@ -83,38 +82,24 @@ class MediaFiles:
             BadInput: it is no regular file.
             CannotFinishNow: the disk is in trouble.
         """
-        made = output.directory / name
-        made.parent.mkdir(parents=True, exist_ok=True)
+        folder, _, last = file.path.rpartition("/")
+        path = self._folders.root / file.path
+        changed = Unsound(f"{self.name}: {file.path} is not what the index says: see harvester verify")
         try:
-            as_indexed = self._link_or_copy(file, made)
+            with self._folders.opened(folder) as opened, open(open_file(path, opened), "rb") as source:
+                if file.bytes not in (None, os.fstat(source.fileno()).st_size):
+                    raise changed  # not read: it may be without end
+                written = output.link_or_copy(name, source, last, opened)
         except FileNotFoundError:
             raise Unsound(f"{self.name}: {file.path} is gone: see harvester verify") from None
-        if not as_indexed or file.sha256 not in (None, output.adopt(name).sha256):
-            raise Unsound(f"{self.name}: {file.path} is not what the index says: see harvester verify")
+        if file.sha256 not in (None, written.sha256):
+            raise changed
 
     def check_found(self) -> None:
         """Raise BadInput if there were images, and a file of none of them."""
         if self.missing and not self.found:
             what = "files that are called as images are" if self._table is None else "image of the data set"
             raise BadInput(f"{self.name} has no {what}: fill it with harvester media")
-
-    def _link_or_copy(self, file: ImageFile, made: Path) -> bool:
-        """Return whether the size is that in the index. If not, nothing is read: it may be without end."""
-        path = file.path
-        folder, _, last = path.rpartition("/")
-        with self._folders.opened(folder) as opened:
-            refuse_irregular(self._folders.root / path, opened)
-            if file.bytes not in (None, os.stat(last, dir_fd=opened, follow_symlinks=False).st_size):
-                return False
-            try:
-                os.link(last, made, src_dir_fd=opened, follow_symlinks=False)
-            except OSError:  # another disk, or one that has no links
-                with (
-                    open(open_file(self._folders.root / path, opened), "rb") as source,
-                    made.open("xb") as copy,
-                ):
-                    shutil.copyfileobj(source, copy)
-        return True
 
     def _indexed(self, table: Connection, picture: Picture) -> ImageFile | None:
         unit = picture.unit

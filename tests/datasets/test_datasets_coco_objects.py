@@ -4,12 +4,11 @@ import json
 from pathlib import Path
 from typing import Any, get_args
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.datasets.coco_quick import quick_annotation
+from harvester.datasets.coco_quick import QUICK
 from harvester.datasets.coco_shapes import BY_FORM
 from harvester.datasets.figures import figure, read_geometry
 from harvester.datasets.geometry import NoGeometry, Reason
@@ -137,6 +136,10 @@ def test_keypoints_stand_in_the_order_of_the_template(tmp_path: Path) -> None:
     assert found["keypoints"] == [160, 90, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 320, 180, 1]
     assert found["num_keypoints"] == 2
     assert counts.remarks == {"joint_left_out": 1}
+    shown = [one for one in zip(*[iter(held["annotations"][0]["keypoints"])] * 3, strict=True) if one[2]]
+    left, top = min(x for x, _, _ in shown), min(y for _, y, _ in shown)
+    right, bottom = max(x for x, _, _ in shown), max(y for _, y, _ in shown)
+    assert _near(held["annotations"][0]["bbox"], [left, top, right - left, bottom - top])
 
 
 def _nested() -> Json:
@@ -319,11 +322,12 @@ def test_polygons_are_said_quickly_as_they_are_at_length(ring: list[float], widt
 
 def _is_the_same(shape: str, sent: Json, width: int, height: int) -> None:
     geometry = read_geometry(json.dumps(sent).encode())
-    quick = quick_annotation(shape, geometry, width, height)
+    quick = QUICK[shape](geometry, width, height)
     try:
         found = figure(shape, geometry, width, height)
     except NoGeometry:
         assert quick is None
         return
     form, said = BY_FORM[found.form](found, width, height, None)
-    assert quick == (form, found.extent, msgspec.json.encode(said)[1:-1])
+    assert found.extent == said.bbox
+    assert quick == (form, said)

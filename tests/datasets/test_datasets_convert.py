@@ -36,7 +36,7 @@ def test_a_conversion_says_what_it_is_of_and_what_is_in_it(export: Path, tmp_pat
     assert 0 < chosen < len(objects)
     done = convert(export, tmp_path / "set", to="parquet", selection=Selection(shapes=shape))
     manifest = json.loads((export / "manifest.json").read_bytes())
-    assert done == read_conversion(tmp_path / "set")
+    assert done == read_conversion(LocalTarget(tmp_path / "set"))
     assert done.to == "parquet"
     assert (done.export.digest, done.export.counts) == (manifest["digest"], manifest["counts"])
     assert done.selection == {"shapes": [shape]}
@@ -271,6 +271,35 @@ def test_a_damaged_export_is_not_converted(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize("key", [b'"label_hash":"', b'"kind":', b',"object":{"', b'"space_id":'])
+def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path, key: bytes) -> None:
+    """Also where the line is none any more, or seems to be of another row."""
+    target = exported(tmp_path / "out", LiveWorld(rows=40))
+    file = target / "objects-00001.ndjson"
+    data = bytearray(file.read_bytes())
+    data[data.index(key, len(data) // 2) + len(key)] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(Unsound, match=r"objects-00001\.ndjson is missing or damaged"):
+        convert(target, tmp_path / "set", to="coco")
+
+
+def test_a_damaged_plan_is_unsound(tmp_path: Path) -> None:
+    """Running again would not help."""
+    target = exported(tmp_path / "out", LiveWorld(rows=20))
+    (target / ".harvester" / "plan.ndjson.zst").write_bytes(b"damaged")
+    with pytest.raises(Unsound, match=r"plan\.ndjson\.zst is damaged.*see harvester verify"):
+        convert(target, tmp_path / "set", to="coco")
+
+
+@pytest.mark.parametrize("place", [".harvester/set", "generations/00001", "generations"])
+def test_no_data_set_goes_where_the_export_has_its_own_files(tmp_path: Path, place: str) -> None:
+    """A sync would find it there; beside them it may be."""
+    target = exported(tmp_path / "out", LiveWorld(rows=10))
+    with pytest.raises(BadInput, match="is of the export itself"):
+        convert(target, target / place, to="parquet")
+    assert convert(target, target / "set", to="parquet").files
+
+
 def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
     """The tables are there all the same, without rows."""
     target = exported(tmp_path / "out", LiveWorld(rows=10), format=Format(emit="objects"))
@@ -291,6 +320,12 @@ def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
         ),
         ({"to": "parquet", "selection": Selection(datasets="x")}, "--dataset is for export"),
         ({"to": "parquet", "split_seed": -1}, "split seed must be from 0"),
+        ({"to": "parquet", "split_seed": "x"}, "wrong option of convert: .*split_seed"),
+        ({"to": "coco", "split": 0.8}, "wrong option of convert: .*split"),
+        ({"to": "coco", "classes": 5}, "wrong option of convert: .*classes"),
+        ({"to": "coco", "colour": 1}, "wrong option of convert: .*colour"),
+        ({"to": "coco", "classes": "nowhere.txt"}, "nowhere.txt cannot be read"),
+        ({"to": "coco", "media": "nowhere"}, "nowhere is no directory"),
     ],
 )
 def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
@@ -300,7 +335,7 @@ def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["a file", "s3://bucket/prefix", "/", "\0"])
+@pytest.mark.parametrize("out", ["a file", "ftp://bucket/prefix", "/", "\0"])
 def test_a_place_that_can_be_no_directory_is_refused(export: Path, tmp_path: Path, out: str) -> None:
     """With one line."""
     if out == "a file":
@@ -314,6 +349,13 @@ def test_what_is_no_finished_export_is_not_converted(tmp_path: Path) -> None:
     """The directory is named."""
     with pytest.raises(BadInput, match="holds no finished export"):
         convert(tmp_path / "nothing", tmp_path / "set", to="parquet")
+
+
+def test_a_file_is_no_export(tmp_path: Path) -> None:
+    """Nor will it be one later."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="file is a file: name the directory of an export"):
+        convert(tmp_path / "file", tmp_path / "set", to="parquet")
 
 
 def test_progress_ends_at_all_rows(export: Path, tmp_path: Path) -> None:
