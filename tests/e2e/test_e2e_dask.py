@@ -15,6 +15,7 @@ from harvester.simulator import Faults, Simulator
 from harvester.simulator.world import WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
 from tests.engines.cluster import Cluster
+from tests.forked import ForkedCommand
 from tests.output.stores import BUCKET, S3
 from tests.patience import LONG
 
@@ -66,7 +67,7 @@ def alone(harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def start(harvester: Command, cluster: Cluster, target: Path, *more: str) -> "subprocess.Popen[bytes]":
+def start(harvester: Command, cluster: Cluster, target: Path, *more: str) -> ForkedCommand:
     """The export under way, with a part there already."""
     running = harvester.start(
         "export", PROJECT, "-o", target, *FLAGS, "--engine", "dask", "--scheduler", cluster.address, *more,

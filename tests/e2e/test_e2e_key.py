@@ -89,7 +89,7 @@ def test_a_user_at_a_terminal_is_asked(
 ) -> None:
     """Nothing of what is typed is shown, and standard output stays for data."""
     ours, theirs = pty.openpty()
-    running = locked.start(
+    running = locked.start_installed(
         *words, "--quiet", stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
     )
     os.close(theirs)

@@ -15,7 +15,7 @@ import zstandard
 
 from harvester.simulator import Simulator
 from tests.e2e.conftest import Command, command_for, wait_for
-from tests.forked import HARVESTER
+from tests.forked import HARVESTER, ForkedCommand
 from tests.output.stores import BUCKET, S3, answering, serving
 from tests.patience import LONG, patience
 
@@ -76,7 +76,7 @@ def test_a_killed_export_goes_on_elsewhere_with_nothing_but_the_target(
     """SIGKILL between parts, then the command in another directory: the bytes of a local export."""
     target = f"s3://{BUCKET}/killed"
     running = harvester.start(
-        "export", PROJECT, *FLAGS, *ONE_BY_ONE, "-o", target, cwd=tmp_path, stderr=subprocess.DEVNULL
+        "export", PROJECT, *FLAGS, *ONE_BY_ONE, "-o", target, folder=tmp_path, stderr=subprocess.DEVNULL
     )
     wait_for(running, lambda: has(s3, "killed/.harvester/commits/00000.json"))
     running.kill()
@@ -86,7 +86,7 @@ def test_a_killed_export_goes_on_elsewhere_with_nothing_but_the_target(
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     resumed = harvester.start(
-        "export", PROJECT, *FLAGS, "-o", target, "--json", cwd=elsewhere, stdout=-1, stderr=-1
+        "export", PROJECT, *FLAGS, "-o", target, "--json", folder=elsewhere, stdout=-1, stderr=-1
     )
     out, said = resumed.communicate()
     assert resumed.returncode == 0, said
@@ -145,13 +145,13 @@ def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
 # -- a store that is away for a while --------------------------------------------------------------
 
 
-def told(running: "subprocess.Popen[bytes]", event: bytes) -> bytes:
+def told(running: ForkedCommand, event: bytes) -> bytes:
     """Reads what a command says until it tells of `event`; that line."""
     assert running.stderr is not None
     return next(line for line in running.stderr if event in line)
 
 
-def begun(harvester: Command, s3: S3, prefix: str, *flags: str) -> "subprocess.Popen[bytes]":
+def begun(harvester: Command, s3: S3, prefix: str, *flags: str) -> ForkedCommand:
     """An export that has committed a part, and whose server holds back the others."""
     target = f"s3://{BUCKET}/{prefix}"
     command = ("export", PROJECT, *FLAGS, *ONE_BY_ONE, *flags, "-o", target)
