@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from itertools import count
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
+from pkgutil import resolve_name
 from runpy import run_path
 from tempfile import TemporaryFile
 from threading import Event, Lock, Thread
@@ -64,22 +65,27 @@ class ForkedCommand:
         *arguments: str | Path,
         environment: Mapping[str, str],
         folder: Path | None = None,
-        stdout: int | IO[bytes] = subprocess.DEVNULL,
-        stderr: int | IO[bytes] = subprocess.DEVNULL,
+        stdout: int | IO[bytes] | None = None,
+        stderr: int | IO[bytes] | None = None,
+        umask: int = -1,
+        main: str = "harvester.cli:main",
     ) -> None:
         """Fork it.
 
         Args:
             folder: the one it works in; this process's by default.
-            stdout: a file or its descriptor, `subprocess.PIPE` or `subprocess.DEVNULL`; `stderr` alike.
+            stdout: a file or its descriptor, `subprocess.PIPE` or `subprocess.DEVNULL`; this process's own by
+                default. `stderr` alike.
+            umask: -1 is that of the process that is forked from.
+            main: the function that it calls.
         """
         self.args = [str(HARVESTER), *map(str, arguments)]
-        self.stdout, out = _piped(stdout)
-        self.stderr, err = _piped(stderr)
+        self.stdout, out = _piped(1 if stdout is None else stdout)
+        self.stderr, err = _piped(2 if stderr is None else stderr)
         with out, err:
             self._process = _FORKED.Process(
                 target=_become,
-                args=(self.args, dict(environment), folder or Path.cwd(), (out, err)),
+                args=(self.args, dict(environment), folder or Path.cwd(), (out, err), umask, main),
                 daemon=True,  # if a test fails while it runs, it ends with this process
             )
             with _LOCK:
@@ -98,6 +104,11 @@ class ForkedCommand:
         return self._process.pid or 0
 
     @property
+    def sentinel(self) -> int:
+        """What is ready to be read, for `multiprocessing.connection.wait`, once it has ended."""
+        return self._process.sentinel
+
+    @property
     def returncode(self) -> int | None:
         return self.poll()
 
@@ -106,7 +117,7 @@ class ForkedCommand:
             return self._process.exitcode
 
     def wait(self, timeout: float | None = None) -> int:
-        wait([self._process.sentinel], timeout)
+        wait([self.sentinel], timeout)
         if (code := self.poll()) is None:
             raise subprocess.TimeoutExpired(self.args, timeout or 0.0)
         return code
@@ -179,8 +190,12 @@ def _become(
     environment: dict[str, str],
     folder: Path,
     output: tuple[Connection, Connection],
+    umask: int,
+    main: str,
 ) -> None:
     """Become the process of a command line."""
+    if umask != -1:
+        os.umask(umask)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -197,7 +212,7 @@ def _become(
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
     sys.argv = argv
-    sys.exit(cli.main())
+    sys.exit(resolve_name(main)())
 
 
 class ForkedSimulator:

@@ -39,7 +39,7 @@ BOXES = ("--emit", "objects", "--shape", "bounding_box")
 SINGLES = ("--bundle-size", "1")
 HUNDREDS = ("--bundle-size", "100")
 
-QUICK_ROWS = 40
+QUICK_ROWS = 10
 QUICK_GIANT = 4_000_000
 QUICK_LATENCY = 0.03
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +29,43 @@ def bench(*arguments: str | Path, environment: dict[str, str] | None = None) -> 
     return subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=LONG, check=False)
 
 
-def test_quick_scenarios_end_to_end(tmp_path: Path) -> None:
-    """Peers and harvester fetch the same rows and write the same boxes; JSON, table and PNG come of it."""
-    done = suite("--quick", "--scenario", "bundles", "-o", tmp_path)
+RUN = ("bundles", "coco")
+
+
+@dataclass(frozen=True)
+class Quick:
+    """What a quick run of some scenarios has shown and written."""
+
+    shown: str
+    folder: Path
+
+    @property
+    def found(self) -> dict[str, Any]:
+        return json.loads((self.folder / "bench.json").read_text())  # type: ignore[no-any-return]
+
+    def scenario(self, name: str) -> dict[str, Any]:
+        return dict(zip(RUN, self.found["scenarios"], strict=True))[name]  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Quick:
+    folder = tmp_path_factory.mktemp("quick")
+    done = suite("--quick", *(word for name in RUN for word in ("--scenario", name)), "-o", folder)
     assert done.returncode == 0, done.stderr
-    assert "platform's export script" in done.stdout
-    found = json.loads((tmp_path / "bench.json").read_text())
-    (scenario,) = found["scenarios"]
+    return Quick(done.stdout, folder)
+
+
+def test_quick_scenarios_end_to_end(quick: Quick) -> None:
+    """Peers and harvester fetch the same rows and write the same boxes; JSON, table and PNG come of it."""
+    assert "platform's export script" in quick.shown
+    found, scenario = quick.found, quick.scenario("bundles")
     ours, threads, platform = scenario["runs"]
     assert [run["failed"] for run in scenario["runs"]] == [None, None, None]
     assert ours["fetched"] == threads["fetched"] == platform["fetched"] == ours["rows"] > 0
     assert ours["records"] == threads["records"] > 0
     assert ours["cpu_ms_per_row"]["median"] > 0
     assert {"cpu", "cores", "python", "versions"} <= found["machine"].keys()
-    assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    assert (quick.folder / "bench.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_yolo_and_masks_are_measured_without_the_export_before_them() -> None:
@@ -55,12 +79,9 @@ def test_yolo_and_masks_are_measured_without_the_export_before_them() -> None:
             assert run["records"] > 0
 
 
-def test_conversions_are_measured_on_exports_made_for_them(tmp_path: Path) -> None:
+def test_conversions_are_measured_on_exports_made_for_them(quick: Quick) -> None:
     """Boxes and polygons of the same images. The peer has an environment of its own, or is said to fail."""
-    done = suite("--quick", "--scenario", "coco", "-o", tmp_path)
-    assert done.returncode == 0, done.stderr
-    (scenario,) = json.loads((tmp_path / "bench.json").read_text())["scenarios"]
-    few, peer, many = scenario["runs"]
+    few, peer, many = quick.scenario("coco")["runs"]
     assert few["records"] == many["records"] > few["rows"] == few["fetched"]
     assert few["cpu_ms_per_row"]["median"] > 0
     assert peer["failed"] or peer["records"] == few["records"]

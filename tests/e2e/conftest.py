@@ -72,8 +72,8 @@ def command_for(simulator: Simulator) -> Command:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    """5,000 data units of all types, served over TLS by another process."""
-    with Simulator(WorldSpec(rows=5000)) as running:
+    """3,000 data units of all types, served over TLS by another process."""
+    with Simulator(WorldSpec(rows=3000)) as running:
         yield running
 
 

@@ -4,11 +4,13 @@ import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import HARVESTER, Command, command_for
+from tests.patience import LONG
 
 TITLE = "Straße → 漢字"
 LATIN = {"PYTHONIOENCODING": "iso-8859-1", "PYTHONUTF8": "0"}
@@ -29,16 +31,29 @@ def exported(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def run(command: Command, redirected: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    """Runs the command with its streams redirected as a shell does it."""
+    """Runs the command with its streams redirected as a shell does it.
+
+    It is the installed one where a stream is closed, as the interpreter has to start with that.
+    """
+    if "&-" not in redirected:
+        return _forked(command, redirected, *arguments)
     words = ["sh", "-c", f'exec "$@" {redirected}', "sh", HARVESTER, *map(str, arguments)]
-    return subprocess.run(words, env=command.environment, capture_output=True, timeout=120, check=False)
+    return subprocess.run(words, env=command.environment, capture_output=True, timeout=LONG, check=False)
+
+
+def _forked(command: Command, redirected: str, *arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
+    with open("/dev/full", "wb") as full:
+        out, err = {"": (PIPE, PIPE), ">/dev/full": (full, PIPE), "2>/dev/full": (PIPE, full)}[redirected]
+        running = command.start(*arguments, stdout=out, stderr=err)
+        said = running.communicate(timeout=LONG)
+    return subprocess.CompletedProcess(running.args, running.wait(), *said)
 
 
 def in_latin(command: Command, *arguments: str | Path) -> bytes:
     """What the command writes to a terminal of ISO-8859-1, where nothing must go wrong."""
     done = subprocess.run(
         [HARVESTER, *map(str, arguments)],
-        env=command.environment | LATIN, capture_output=True, timeout=120, check=False,
+        env=command.environment | LATIN, capture_output=True, timeout=LONG, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
