@@ -18,7 +18,7 @@ from itertools import chain, groupby, pairwise
 import msgspec
 
 from harvester.asked_again import hashes_on_disk
-from harvester.errors import Unsound
+from harvester.errors import CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.labels.wire import PlanRow
 from harvester.live import own_manifest, void_rows
@@ -230,9 +230,14 @@ def _planned(folder: Target) -> Iterator[PlanRow]:
     plan = planfile.read_header(folder)
     if plan is None:
         raise _damaged(folder, "its plan is lost")
-    for row in planfile.rows(folder, plan):
-        if row.outcome is None:
-            yield row
+    try:
+        for row in planfile.rows(folder, plan):
+            if row.outcome is None:
+                yield row
+    except CannotFinishNow as error:
+        if planfile.intact(folder, plan):
+            raise
+        raise _damaged(folder, error.message) from error
 
 
 def _misplaced(target: Target, manifest: Manifest) -> Iterator[str]:

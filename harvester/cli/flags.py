@@ -174,20 +174,20 @@ SELECTION = Group(
 
 RECORDS = Group("selection", "Records (those with * may be repeated)", Selection, RECORD_FLAGS, Selection)
 
+# The flags that divide data into splits, for `convert` and `media` alike.
+SPLIT_FLAGS = (
+    Flag("split", "--split", "Shares of splits, e.g. train=0.8,val=0.1,test=0.1.", "SHARES"),
+    Flag("split_by", "--split-by", "What stays in one split: data, item, dataset or metadata.KEY.", "WHAT"),
+    Flag("split_seed", "--split-seed", "Another number gives another division.", "NUMBER"),
+)
+
 CONVERT = Group(
     "options",
     "Data set",
     ConvertOptions,
     (
         Flag("to", "--to", "The format.", "|".join(DATASET_FORMATS), words="lower"),
-        Flag("split", "--split", "Shares of splits, e.g. train=0.8,val=0.1,test=0.1.", "SHARES"),
-        Flag(
-            "split_by",
-            "--split-by",
-            "What stays in one split: data, item, dataset or metadata.KEY.",
-            "WHAT",
-        ),
-        Flag("split_seed", "--split-seed", "Another number gives another division.", "NUMBER"),
+        *SPLIT_FLAGS,
         Flag("include_unlabelled", "--include-unlabelled", "Add data without labels."),
         Flag("no_empty", "--no-empty", "Leave out images without objects."),
         Flag("classes", "--classes", "Names, order and merging of classes.", "FILE"),
@@ -271,6 +271,8 @@ MEDIA = Group(
         ),
         Flag("data_types", "--data-type", "Data type, e.g. video. *", "TYPE", words="lower"),
         Flag("where", "--where", "Units that this CEL expression is true of.", "EXPRESSION"),
+        Flag("only_splits", "--only-split", "Files of this one of the splits that --split names. *", "NAME"),
+        *SPLIT_FLAGS,
         Flag("dry_run", "--dry-run", "Count files and bytes, and fetch nothing."),
         Flag("allow_private", "--allow-private", "Host of files that may have a private address. *", "HOST"),
         Flag(
@@ -302,9 +304,12 @@ SCREEN = Group(
 )
 
 
-def only(group: Group, *fields: str) -> Group:
-    """Return a group with those of its flags that set one of `fields`."""
-    return group._replace(flags=tuple(flag for flag in group.flags if flag.field in fields))
+def only(group: Group, *fields: str, **helps: str) -> Group:
+    """Return a group with those of its flags that set one of `fields`, or are in `helps`: with this help."""
+    chosen = (flag for flag in group.flags if flag.field in fields or flag.field in helps)
+    return group._replace(
+        flags=tuple(flag._replace(help=helps.get(flag.field, flag.help)) for flag in chosen)
+    )
 
 
 # The argument of verbs on one project.

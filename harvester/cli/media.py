@@ -34,7 +34,13 @@ Destination = Annotated[
 ]  # fmt: skip
 
 # The limits that `media` takes.
-_LIMITS = only(LIMITS, "concurrency", "max_rps", "max_duration", "max_attempts")
+_LIMITS = only(
+    LIMITS,
+    "max_duration",
+    concurrency="Downloads in flight, at most: from all hosts together.",
+    max_rps="Requests a second to each host, at most: to each store of files, and to the API.",
+    max_attempts="Attempts for a file before it counts as failed.",
+)
 
 
 @takes(MEDIA, CONNECTION, _LIMITS, SCREEN)

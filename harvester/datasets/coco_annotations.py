@@ -13,6 +13,7 @@ from harvester.datasets.figures import Figure, figure
 from harvester.datasets.geometry import NoGeometry, is_on_image
 from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.pictures import PlacedObject
+from harvester.datasets.rle import is_cut
 
 
 class LeftOut(Exception):
@@ -21,6 +22,12 @@ class LeftOut(Exception):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def _is_beyond(found: Figure, width: int, height: int) -> bool:
+    if found.bitmask is not None:
+        return is_cut(found.bitmask, width, height)
+    return not is_on_image(found.extent, width, height)
 
 
 _ANNOTATION = (
@@ -64,17 +71,19 @@ class Annotator:
             if quick is None:
                 found = figure(one.shape, sent, width, height)
                 form, geometry = BY_FORM[found.form](found, width, height, category.skeleton)
-                extent, said = found.extent, _encode(geometry)[1:-1]
+                is_beyond = _is_beyond(found, width, height)
+                said = _encode(geometry)[1:-1]
                 if found.rotated is not None:
                     rotated = _ROTATED % tuple(map(_encode, (*found.rotated, found.theta)))
                 self._remark(found, category.skeleton)
             else:
                 form, extent, said = quick
+                is_beyond = not is_on_image(extent, width, height)
         except (NoGeometry, LeftOut) as error:
             self._left_out[one.shape, error.reason] += 1
             return None
         self._became[one.shape, form] += 1
-        if not is_on_image(extent, width, height):
+        if is_beyond:
             self._remarks["beyond_image"] += 1
         self._made += 1
         track = self._tracks.setdefault(one.object_hash, self._first_track + len(self._tracks))

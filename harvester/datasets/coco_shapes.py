@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from harvester.datasets.figures import Figure, Joint
-from harvester.datasets.geometry import Box, NoGeometry, Ring, ring_area
+from harvester.datasets.geometry import Box, NoGeometry, Ring, extent_of, ring_area
 from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.rle import CocoMask, draw_parts, read_bitmask
 
@@ -78,13 +78,13 @@ def _skeleton(found: Figure, width: int, height: int, template: SkeletonTemplate
     The SDK's exporter writes an empty segmentation, on which `annToMask` of pycocotools fails.
     """
     joints = found.joints if template is None else in_order(found.joints, template)
-    x, y, across, down = found.extent
-    visible = sum(joint.visibility > 0 for joint in joints)
-    if not visible:
+    shown = [joint for joint in joints if joint.visibility]
+    if not shown:
         raise NoGeometry("too_few_points")
+    x, y, across, down = extent = extent_of([joint.x for joint in shown], [joint.y for joint in shown])
     keypoints = [number for joint in joints for number in (joint.x, joint.y, joint.visibility)]
     box = [[x, y, x + across, y, x + across, y + down, x, y + down]]
-    return "keypoints", Shown(found.extent, across * down, box, keypoints, visible)
+    return "keypoints", Shown(extent, across * down, box, keypoints, len(shown))
 
 
 _MISSING = Joint(0.0, 0.0, 0, None, None)

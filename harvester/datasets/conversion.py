@@ -135,8 +135,12 @@ def other_purpose(held: Conversion, wanted: Conversion) -> str | None:
     ):
         for name in sorted(had.keys() | wants.keys()):
             if had.get(name) != wants.get(name) and name not in _MAY_CHANGE:
-                return f"with another {what} {name} ({had.get(name)!r}, not {wants.get(name)!r})"
+                return f"with another {what} {name} ({_said(had.get(name))}, not {_said(wants.get(name))})"
     return None
+
+
+def _said(value: Any) -> str:
+    return "none" if value is None else repr(value)
 
 
 _MAY_CHANGE = ("classes", "media")

@@ -23,7 +23,7 @@ from harvester.datasets.conversion import (
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.formats import DatasetFormat, load
-from harvester.datasets.replacing import replaced
+from harvester.datasets.replacing import place_of, replaced
 from harvester.datasets.written import Output
 from harvester.errors import BadInput, TargetRefused, Unsound
 from harvester.events import Counters, one_line
@@ -109,11 +109,13 @@ def convert_export(
             setattr(counters, kind, counts.of(kind).read)
 
     choice = Choice(export, selection, counts, functions, on_rows)
+    export.check_is_outside(place_of(out))
     with replaced(out) as (directory, finish):
         begun = _describe(export, format, options, selection)
         _check_replaceable(Path(os.path.realpath(out)), begun)
         output = Output(directory)
-        format.write(choice, export, options, output, counts)
+        with export.damage_named():
+            format.write(choice, export, options, output, counts)
         assert not choice.unfinished, f"{choice.unfinished} were not read to the end"
         counts.check()
         counters.harvested = counters.listed  # rows without objects may not have been counted

@@ -1,14 +1,18 @@
 """A finished export, as conversions read it: label rows with their live records, listing and ontology."""
 
 import hashlib
+import os
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from harvester.errors import Unsound
+from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.live import finished, own_manifest
 from harvester.live_rows import LiveRow, live_lines, live_rows
 from harvester.output.generations import folder_of
+from harvester.output.layout import STATE
 from harvester.output.lines import checked_lines
 from harvester.output.manifest import ListingFile
 from harvester.output.planfile import PlainFile, read_header
@@ -50,6 +54,24 @@ class FinishedExport:
         Raises Unsound if a file is missing or damaged.
         """
         return live_rows(self._target, self.manifest, kinds)
+
+    @contextmanager
+    def damage_named(self) -> Iterator[None]:
+        """On Unsound, read all files of records, and raise Unsound with the name of the damaged one."""
+        try:
+            yield
+        except Unsound:
+            for number in self.manifest.numbers:
+                folder = folder_of(self._target, number)
+                for file in own_manifest(folder, self.manifest, number).parts:
+                    deque(checked_lines(folder, file), maxlen=0)
+            raise
+
+    def check_is_outside(self, directory: Path) -> None:
+        """Raise BadInput if a directory is one of those that the export itself makes."""
+        for own in (self._target.within(STATE).name, os.path.dirname(folder_of(self._target, 1).name)):
+            if directory.is_relative_to(os.path.realpath(own)):
+                raise BadInput(one_line(f"{directory} is of the export itself: choose another directory"))
 
     def lines(self, kind: Kind) -> Iterator[bytes]:
         """Yield the live records of one kind, as `rows` does."""

@@ -15,12 +15,12 @@ import msgspec
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.counts import Counts
-from harvester.datasets.division import Division
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.pictures import Picture, Pictures, listed_picture, read_unit
 from harvester.labels.wire import PlanRow
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
+from harvester.splitting.division import Division
 
 # The options that all data sets of images take.
 IMAGE_OPTIONS = frozenset(

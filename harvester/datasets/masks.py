@@ -15,7 +15,6 @@ from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.classed_objects import ClassedObject, ClassedObjects
 from harvester.datasets.counts import Counts
-from harvester.datasets.division import Division
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.geometry import LONGEST_SIDE, NoGeometry
 from harvester.datasets.image_sets import IMAGE_OPTIONS, ImagePlace, NoPicture, leave_out, write_images
@@ -25,6 +24,7 @@ from harvester.datasets.written import Output
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
+from harvester.splitting.division import Division
 
 TASKS = ("semantic", "instance")
 

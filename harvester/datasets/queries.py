@@ -17,7 +17,14 @@ from harvester.datasets.columns import ANSWER, HEAD, TABLES
 from harvester.datasets.line_blocks import LABELLED
 
 # What a bit of ``remarks`` means, from the lowest.
-REMARKS = ("not_an_integer", "not_a_date", "label_unreadable", "extent_unknown")
+REMARKS = (
+    "not_an_integer",
+    "not_a_date",
+    "label_unreadable",
+    "extent_unknown",
+    "not_a_number",
+    "not_a_boolean",
+)
 
 _VERTEX = '{"x":"DOUBLE","y":"DOUBLE","z":"DOUBLE","name":"VARCHAR","visibility":"VARCHAR",' + (
     '"visible":"BOOLEAN","invisible":"BOOLEAN","occluded":"BOOLEAN","selfOccluded":"BOOLEAN"}'
@@ -41,7 +48,7 @@ _SIDES = '"x":"DOUBLE","y":"DOUBLE","w":"DOUBLE","h":"DOUBLE"'
 # What is read of an object or classification as sent.
 _MADE = (
     '"createdAt":"VARCHAR","createdBy":"VARCHAR","lastEditedAt":"VARCHAR","lastEditedBy":"VARCHAR",'
-    '"confidence":"DOUBLE","manualAnnotation":"BOOLEAN"'
+    '"confidence":"VARCHAR","manualAnnotation":"VARCHAR"'
 )
 _GEOMETRY = (
     f'"boundingBox":{{{_SIDES}}},"rotatableBoundingBox":{{{_SIDES},"theta":"DOUBLE"}},'
@@ -57,10 +64,15 @@ _GEOMETRY = (
 
 MACROS = f"""
 CREATE TEMP MACRO whole(t) AS CASE WHEN try_cast(t AS BIGINT)::VARCHAR = t THEN try_cast(t AS BIGINT) END;
+CREATE TEMP MACRO decimal_number(t) AS
+    CASE WHEN isfinite(try_cast(t AS DOUBLE)) THEN try_cast(t AS DOUBLE) END;
+CREATE TEMP MACRO truth(t) AS CASE t WHEN 'true' THEN true WHEN 'false' THEN false END;
+CREATE TEMP MACRO within_years(t) AS CASE WHEN year(t) BETWEEN 1 AND 9999 THEN t END;
 CREATE TEMP MACRO moment(t) AS CASE
     WHEN t IS NULL THEN NULL
-    WHEN t[1] BETWEEN '0' AND '9' THEN try_cast(t AS TIMESTAMPTZ)
-    ELSE try_strptime(t, '%a, %d %b %Y %H:%M:%S UTC')::TIMESTAMPTZ END;
+    WHEN t[1] BETWEEN '0' AND '9' THEN within_years(try_cast(t AS TIMESTAMPTZ))
+    WHEN t[4] = ',' THEN within_years(
+        try_strptime(t, ['%a, %d %b %Y %H:%M:%S UTC', '%a, %d %b %Y %H:%M:%S GMT'])::TIMESTAMPTZ) END;
 CREATE TEMP MACRO pairs(r) AS CASE WHEN r IS NOT NULL THEN
     list_transform(r, lambda p: {{'first': whole(p[1]), 'last': whole(p[2])}}) END;
 CREATE TEMP MACRO broken_pairs(r) AS
@@ -81,8 +93,11 @@ CREATE TEMP MACRO flat(n) AS list_transform(range(len(n) // 2), lambda k: {{'x':
 CREATE TEMP MACRO rings(p) AS list_transform(p, lambda poly: list_transform(poly, lambda ring: flat(ring)));
 CREATE TEMP MACRO corners(v) AS list_transform(v, lambda p: {{'x': p.x, 'y': p.y}});
 CREATE TEMP MACRO named(v) AS list_transform(v, lambda p: {{'x': p.x, 'y': p.y, 'z': p.z, 'name': p.name,
-    'visibility': coalesce(p.visibility, CASE WHEN p.visible THEN 'visible' WHEN p.invisible THEN 'invisible'
-        WHEN p.occluded THEN 'occluded' WHEN p.selfOccluded THEN 'selfOccluded' END)}});
+    'visibility': coalesce(p.visibility, CASE WHEN p.invisible THEN 'invisible'
+        WHEN p.occluded THEN 'occluded'
+        WHEN p.selfOccluded THEN 'selfOccluded' WHEN p.visible THEN 'visible' END)}});
+CREATE TEMP MACRO known_box(b) AS CASE
+    WHEN isfinite(b.x) AND isfinite(b.y) AND isfinite(b.w) AND isfinite(b.h) THEN b END;
 CREATE TEMP MACRO extent(v) AS CASE WHEN len(v) > 0 THEN {{
     'x': list_min(list_transform(v, lambda p: p.x)), 'y': list_min(list_transform(v, lambda p: p.y)),
     'w': list_max(list_transform(v, lambda p: p.x)) - list_min(list_transform(v, lambda p: p.x)),
@@ -152,9 +167,11 @@ _MADE_OF = {
     "created_by": "o.createdBy",
     "last_edited_at": "moment(o.lastEditedAt)",
     "last_edited_by": "o.lastEditedBy",
-    "confidence": "o.confidence",
-    "manual_annotation": "o.manualAnnotation",
+    "confidence": "decimal_number(o.confidence)",
+    "manual_annotation": "truth(o.manualAnnotation)",
 }
+_NO_NUMBER = "o.confidence IS NOT NULL AND decimal_number(o.confidence) IS NULL"
+_NO_BOOLEAN = "o.manualAnnotation IS NOT NULL AND truth(o.manualAnnotation) IS NULL"
 _NO_DATE = (
     "(o.createdAt IS NOT NULL AND moment(o.createdAt) IS NULL) "
     "OR (o.lastEditedAt IS NOT NULL AND moment(o.lastEditedAt) IS NULL)"
@@ -165,6 +182,18 @@ _HEAD_NUMBERS = ("width", "height", "frame")
 def _fields(table: str, other: Mapping[str, str], *, without: Iterable[str]) -> dict[str, str]:
     names = [name for name in own_columns(table) if name not in set(without)]
     return _text(names) | dict(other)
+
+
+_MASK_BROKEN = (
+    'o.bitmask IS NOT NULL AND (coalesce(o.bitmask."left", \'0\') <> coalesce(mask."left", 0)::VARCHAR '
+    "OR coalesce(o.bitmask.top, '0') <> coalesce(mask.top, 0)::VARCHAR "
+    "OR mask.width IS NULL OR mask.height IS NULL)"
+)
+_MASK = (
+    f"CASE WHEN {_MASK_BROKEN} THEN NULL WHEN o.bitmask IS NOT NULL THEN mask "
+    "WHEN o.segmentation IS NOT NULL THEN {'counts': o.segmentation, 'left': NULL, 'top': NULL, "
+    "'width': NULL, 'height': NULL} END"
+)
 
 
 def _objects() -> str:
@@ -182,12 +211,15 @@ def _objects() -> str:
         FROM (SELECT *,
             back(front, o.cuboid_2d.vanishingPoint, o.cuboid_2d.scaleRatio, o.cuboid_2d."offset") AS back
         FROM (SELECT *,
-            coalesce(rings(o.polygons), CASE WHEN o.polygon IS NOT NULL
-                THEN [[corners(vertices(o.polygon))]] END) AS polygons,
+            CASE WHEN len(o.polygons) > 0 THEN rings(o.polygons)
+                WHEN o.polygon IS NOT NULL THEN [[corners(vertices(o.polygon))]] END AS polygons,
             named(vertices(coalesce(o.polyline, o.point, o.skeleton))) AS points,
-            flat(o.cuboid_2d.front) AS front
+            flat(o.cuboid_2d.front) AS front,
+            CASE WHEN o.bitmask IS NOT NULL THEN {{'counts': o.bitmask.rleString,
+                'left': whole(o.bitmask."left"), 'top': whole(o.bitmask.top),
+                'width': whole(o.bitmask.width), 'height': whole(o.bitmask.height)}} END AS mask
         FROM {_parsed(fields, _MADE + "," + _GEOMETRY)}))"""
-    bbox = """CASE
+    box = """CASE
         WHEN o.boundingBox IS NOT NULL THEN o.boundingBox
         WHEN o.rotatableBoundingBox IS NOT NULL THEN rotated(o.rotatableBoundingBox, aspect)
         WHEN outline IS NOT NULL THEN extent(outline)
@@ -197,35 +229,29 @@ def _objects() -> str:
         WHEN o.ellipse IS NOT NULL
             THEN oval(o.ellipse.x, o.ellipse.y, o.ellipse.rx, o.ellipse.ry, o.ellipse.theta, aspect)
         END"""
-    mask = (
-        "CASE WHEN o.bitmask IS NOT NULL THEN {'counts': o.bitmask.rleString, "
-        "'left': whole(o.bitmask.\"left\"), "
-        "'top': whole(o.bitmask.top), 'width': whole(o.bitmask.width), 'height': whole(o.bitmask.height)} "
-        "WHEN o.segmentation IS NOT NULL THEN {'counts': o.segmentation, 'left': NULL, 'top': NULL, "
-        "'width': NULL, 'height': NULL} END"
-    )
     made = _MADE_OF | {
         "object": "label",
         "ranges": "pairs(r.ranges)",
         "attributes": "answers(r.attributes)",
         "dynamic_attributes": "answers(r.dynamic_attributes)",
-        "bbox": bbox,
+        "bbox": "known_box(box)",
         "rotation": "coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, o.circle.theta)",
         "polygons": "polygons",
         "points": "points",
-        "rle": mask,
+        "rle": _MASK,
         "cuboid": "CASE WHEN o.cuboid IS NOT NULL THEN {'position': in_space(o.cuboid.position), "
         "'orientation': in_space(o.cuboid.orientation), 'size': in_space(o.cuboid.size)} END",
     }
     broken = (
         f"{_not_whole(*numbers)} OR broken_pairs(r.ranges) OR broken_answers(r.attributes) "
-        "OR broken_answers(r.dynamic_attributes)"
+        f"OR broken_answers(r.dynamic_attributes) OR ({_MASK_BROKEN})"
     )
-    no_size = (
-        "aspect IS NULL AND (o.circle IS NOT NULL "
-        "OR coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, 0) != 0)"
+    no_box = (
+        "known_box(box) IS NULL AND (len(outline) > 0 OR o.boundingBox IS NOT NULL "
+        "OR o.rotatableBoundingBox IS NOT NULL OR o.circle IS NOT NULL OR o.ellipse IS NOT NULL)"
     )
-    return f"{_select('objects', made, _bits(broken, _NO_DATE, 'o IS NULL', no_size))} FROM ({geometry})"
+    remarks = _bits(broken, _NO_DATE, "o IS NULL", no_box, _NO_NUMBER, _NO_BOOLEAN)
+    return f"{_select('objects', made, remarks)} FROM (SELECT *, {box} AS box FROM ({geometry}))"
 
 
 def _classifications() -> str:
@@ -237,7 +263,8 @@ def _classifications() -> str:
         "answers": "answers(r.answers)",
     }
     broken = "broken_pairs(r.ranges) OR broken_answers(r.answers)"
-    select = _select("classifications", made, _bits(broken, _NO_DATE, "o IS NULL"))
+    remarks = _bits(broken, _NO_DATE, "o IS NULL", "false", _NO_NUMBER, _NO_BOOLEAN)
+    select = _select("classifications", made, remarks)
     return f"{select} FROM {_parsed(fields, _MADE)}"
 
 

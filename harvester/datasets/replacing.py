@@ -28,7 +28,7 @@ def replaced(out: Path | str) -> Iterator[tuple[Path, Callable[[], None]]]:
         TargetRefused: another process makes it.
         CannotFinishNow: the disk is in trouble.
     """
-    directory = _place(out)
+    directory = place_of(out)
     work = directory.with_name(f".{directory.name}.converting")
     new, old = work / "new", work / "old"
 
@@ -54,8 +54,8 @@ def replaced(out: Path | str) -> Iterator[tuple[Path, Callable[[], None]]]:
             shutil.rmtree(work, ignore_errors=True)
 
 
-def _place(out: Path | str) -> Path:
-    """Return the path of the directory `out`, without links."""
+def place_of(out: Path | str) -> Path:
+    """Return the path of the directory `out`, without links. Raises BadInput if it cannot be one."""
     if not isinstance(open_target(out), LocalTarget):
         raise BadInput(one_line(f"{out}: a data set needs a directory; copy it into an object store"))
     try:

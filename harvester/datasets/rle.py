@@ -135,6 +135,15 @@ def read_bitmask(sent: SentBitmask, width: int, height: int) -> Spans:
     return spans.placed(sent.left, sent.top, width, height)
 
 
+def is_cut(sent: SentBitmask, width: int, height: int) -> bool:
+    """Return whether a mask has pixels beyond its image. Raises NoGeometry as `read_bitmask` does."""
+    inside = sent.left >= 0 and sent.top >= 0 and sent.left + sent.width <= width
+    if inside and sent.top + sent.height <= height:
+        return False
+    whole = msgspec.structs.replace(sent, left=0, top=0)
+    return read_bitmask(whole, sent.width, sent.height).area != read_bitmask(sent, width, height).area
+
+
 def read_coco(mask: CocoMask) -> Spans:
     """Return a mask from COCO's form. Raises NoGeometry as `read_bitmask` does."""
     height, width = mask.size
@@ -226,7 +235,7 @@ def _text_of(changes: Numbers, size: int) -> str:
 def draw_parts(parts: Iterable[Part], width: int, height: int) -> CocoMask:
     """Draw parts, holes and all, by pycocotools' own rule of which pixels a ring holds.
 
-    Of a part those pixels count that are in an odd number of its rings; of several parts all.
+    Of a part the pixels of its outline that are in none of its holes; of several parts all.
     """
     from pycocotools import mask as coco_masks
 
@@ -243,14 +252,16 @@ def draw_parts(parts: Iterable[Part], width: int, height: int) -> CocoMask:
 def _drawn_part(part: Part, width: int, height: int) -> CocoMask | None:
     from pycocotools import mask as coco_masks
 
-    rings = [ring for whole in part if len(ring := _on_image(whole, width, height)) >= 6]
-    if not rings:
+    rings = [_on_image(whole, width, height) for whole in part]
+    if len(rings[0]) < 6:
         return None
+    drawn: list[dict[str, Any]] = coco_masks.frPyObjects([r for r in rings if len(r) >= 6], height, width)
+    outline, holes = drawn[0], drawn[1:]
+    if not holes:
+        return CocoMask((height, width), outline["counts"].decode())
+    cut_out = coco_masks.merge([outline, coco_masks.merge(holes)], intersect=True)
     size = width * height
-    drawn: list[dict[str, Any]] = coco_masks.frPyObjects(rings, height, width)
-    if len(drawn) == 1:
-        return CocoMask((height, width), drawn[0]["counts"].decode())
-    changes = np.concatenate([_run_ends(mask["counts"].decode(), size) for mask in drawn])
+    changes = np.concatenate([_run_ends(mask["counts"].decode(), size) for mask in (outline, cut_out)])
     # A run of no pixels ends where it begins, which cancels out.
     return CocoMask((height, width), _text_of(_odd(changes), size))
 

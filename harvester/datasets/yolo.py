@@ -20,7 +20,6 @@ from harvester.datasets import yolo_labels
 from harvester.datasets.choosing import Choice
 from harvester.datasets.classed_objects import ClassedObject, ClassedObjects
 from harvester.datasets.counts import Counts
-from harvester.datasets.division import Division
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.geometry import NoGeometry
 from harvester.datasets.image_sets import IMAGE_OPTIONS, ImagePlace, NoPicture, leave_out, write_images
@@ -33,6 +32,7 @@ from harvester.datasets.yolo_yaml import data_yaml, most_joints
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
+from harvester.splitting.division import Division
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
 _NEEDED = ("train", "val")  # splits without which Ultralytics refuses a data set

@@ -20,7 +20,7 @@ from harvester.datasets.figures import Figure, Joint
 from harvester.datasets.geometry import Box, Ring, clip_box, clip_ring, extent_of, is_on_image
 from harvester.datasets.ontology_classes import SkeletonJoint, SkeletonTemplate
 from harvester.datasets.outlines import Points, joined, outlines
-from harvester.datasets.rle import Spans, read_bitmask
+from harvester.datasets.rle import Spans, is_cut, read_bitmask
 
 AREAS = ("polygon", "curve")  # forms of figures that are areas, beside bitmasks
 BOXES = ("box", "rotated_box")
@@ -63,13 +63,15 @@ def detect(figure: Figure, width: int, height: int) -> YoloShape:
     extent = read_bitmask(figure.bitmask, width, height).extent
     if extent is None:
         raise NoLabel("no_area")
-    return YoloShape(_box(extent, width, height), not is_on_image(figure.extent, width, height))
+    return YoloShape(_box(extent, width, height), is_cut(figure.bitmask, width, height))
 
 
 def segment(figure: Figure, width: int, height: int, *, boxes: bool = False) -> YoloShape:
     """Return the outline of an area; of boxes only if `boxes`. Raises as `detect` does."""
+    clipped = not is_on_image(figure.extent, width, height)
     if figure.bitmask is not None:
         rings = _outlines_of(read_bitmask(figure.bitmask, width, height))
+        clipped = is_cut(figure.bitmask, width, height)
     elif figure.form in AREAS or (boxes and figure.form in BOXES):
         whole = (clip_ring(ring, width, height) for part in figure.parts for ring in part)
         rings = [np.array(ring).reshape(-1, 2) for ring in whole if _has_area(ring)]
@@ -78,7 +80,7 @@ def segment(figure: Figure, width: int, height: int, *, boxes: bool = False) -> 
     if not rings:
         raise NoLabel("no_area")
     shares = (joined(rings) / (width, height)).clip(0, 1)
-    return YoloShape(shares.ravel().tolist(), not is_on_image(figure.extent, width, height), len(rings))
+    return YoloShape(shares.ravel().tolist(), clipped, len(rings))
 
 
 def _outlines_of(spans: Spans) -> list[Points]:

@@ -77,7 +77,7 @@ def _of_cause(cause: BaseException, route: Route, *, proxy_failed: bool) -> str:
     if isinstance(cause, ssl.SSLCertVerificationError):
         return _of_certificate(cause, peer)
     if isinstance(cause, TunnelRefused | TunnelFailed):
-        return _of_tunnel(cause, route)
+        return describe_tunnel(cause, route)
     if isinstance(cause, sdk.AuthenticationError | sdk.SshKeyNotFound):
         return _of_credentials(
             cause,
@@ -125,7 +125,8 @@ def _of_certificate(cause: ssl.SSLCertVerificationError, peer: str) -> str:
     )
 
 
-def _of_tunnel(cause: TunnelRefused | TunnelFailed, route: Route) -> str:
+def describe_tunnel(cause: TunnelRefused | TunnelFailed, route: Route) -> str:
+    """Return why there is no tunnel to the server of a route, and what to do about it."""
     said = one_line(str(cause), limit=_LONGEST_MESSAGE)
     if isinstance(cause, TunnelFailed):
         return f"the proxy {route.proxy} cannot reach {route.domain} ({said})"

@@ -5,6 +5,7 @@ from hashlib import sha256
 
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.media.index import MEDIA_INDEX, MEDIA_MANIFEST, read_index, read_media_manifest
+from harvester.media.stored_sizes import SizeOf, stored_sizes
 from harvester.output.target import Target
 from harvester.output.verify import Problem
 
@@ -38,22 +39,23 @@ def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
     if manifest is not None:
         for listed in (manifest.index, manifest.failed, manifest.removed):
             if listed is not None and (
-                wrong := _wrong_with(folder, listed.name, listed.bytes, listed.sha256)
+                wrong := _wrong_with(folder, listed.name, listed.bytes, listed.sha256, folder.size_of)
             ):
                 yield problem(listed.name, wrong)
     if folder.size_of(MEDIA_INDEX) is None:
         return
     try:
-        for line in read_index(folder):
-            if wrong := _wrong_with(folder, line.path, line.bytes, line.sha256):
-                yield problem(line.path, wrong)
+        with stored_sizes(folder) as size_of:
+            for line in read_index(folder):
+                if wrong := _wrong_with(folder, line.path, line.bytes, line.sha256, size_of):
+                    yield problem(line.path, wrong)
     except CannotFinishNow as error:
         yield problem(MEDIA_INDEX, error.message)
 
 
-def _wrong_with(folder: Target, name: str, size: int, digest: str) -> str | None:
+def _wrong_with(folder: Target, name: str, size: int, digest: str, size_of: SizeOf) -> str | None:
     try:
-        there = folder.size_of(name)
+        there = size_of(name)
         if there is None:
             return "missing"
         if there != size:

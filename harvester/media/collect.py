@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import anyio
@@ -31,12 +32,14 @@ from harvester.media.index import (
     read_index,
     read_media_manifest,
     read_removed,
+    stored_of,
     write_list,
     write_media_manifest,
 )
 from harvester.media.media_job import MediaJob, MediaObserver, MediaSummary
-from harvester.media.options import MediaOptions
+from harvester.media.stored_sizes import SizeOf, stored_sizes
 from harvester.media.wanted import WantedMedia, wanted_media
+from harvester.media.which_units import find_units
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import LocalTarget, Target
 from harvester.stopping import Stopping, held, stopping_when
@@ -135,7 +138,7 @@ async def _filled(job: MediaJob) -> AsyncIterator[tuple[Manifest, WantedMedia]]:
     opened = wanted_media()
     wanted = await in_thread(opened.__enter__)
     try:
-        await in_thread(wanted.fill, job.target, manifest, job.options)
+        await in_thread(find_units, wanted, job.target, manifest, job.options)
         yield manifest, wanted
     finally:
         with anyio.CancelScope(shield=True):
@@ -150,31 +153,28 @@ def _media_before(job: MediaJob) -> MediaManifest | None:
 
 
 def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None:
-    """Find out which files are there: by the index, its pieces, and in a directory by their names.
-
-    In an object store the index is believed: its files are neither looked for nor read again.
-    """
+    """Find out which files are there: by the index, its pieces, and their names."""
     folder = job.folder
     folder.sweep()
     if folder.size_of(MEDIA_INDEX) is not None:
         try:
             for line in read_index(folder):
-                wanted.store(StoredMedia(line.path, line.bytes, line.sha256, line.fetched))
+                wanted.store(stored_of(line))
         except CannotFinishNow:
             pass  # what is missing in it is found by name
     for stored in (*read_removed(folder), *pieces.read()):
         wanted.store(stored)
-    if isinstance(folder, LocalTarget):
-        for path in (*wanted.frames(), *wanted.paths()):
-            _look_at(folder, wanted, path, job.options)
+    with stored_sizes(folder) as size_of:
+        for path in chain(wanted.frames(), wanted.paths()):
+            _look_at(job, wanted, path, size_of)
 
 
-def _look_at(folder: LocalTarget, wanted: WantedMedia, path: str, options: MediaOptions) -> None:
+def _look_at(job: MediaJob, wanted: WantedMedia, path: str, size_of: SizeOf) -> None:
     """Compare a file with its line of the index. Index it if a killed run left it without a line.
 
     A damaged file is deleted, but not in a dry run.
     """
-    size, stored = folder.size_of(path), wanted.stored(path)
+    folder, options, size, stored = job.folder, job.options, size_of(path), wanted.stored(path)
     if size is None:
         if stored is not None:
             wanted.lose(path)
@@ -190,14 +190,16 @@ def _look_at(folder: LocalTarget, wanted: WantedMedia, path: str, options: Media
         wanted.lose(path)
 
 
-def _hashed(folder: LocalTarget, path: str, size: int) -> StoredMedia:
+def _hashed(folder: Target, path: str, size: int) -> StoredMedia:
     hashed = sha256()
     with folder.open(path) as file:
         while data := file.read(_PIECE):
             hashed.update(data)
-        changed = os.fstat(file.fileno()).st_mtime
-    fetched = datetime.fromtimestamp(changed, UTC).isoformat(timespec="seconds")
-    return StoredMedia(path, size, hashed.hexdigest(), fetched)
+        if isinstance(folder, LocalTarget):
+            when = datetime.fromtimestamp(os.fstat(file.fileno()).st_mtime, UTC)
+        else:
+            when = datetime.now(UTC)  # when an object was written is not known here
+    return StoredMedia(path, size, hashed.hexdigest(), when.isoformat(timespec="seconds"))
 
 
 def _finish(job: MediaJob, manifest: Manifest, wanted: WantedMedia, pieces: IndexPieces) -> MediaManifest:

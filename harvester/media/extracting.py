@@ -11,6 +11,7 @@ from tempfile import TemporaryFile
 from typing import BinaryIO, TypeVar, cast
 
 import anyio
+import msgspec
 from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import BadInput, SkipRow, how_to_install, unwrapped
@@ -43,23 +44,36 @@ async def extract_frames(
         counters.frames += len(video.there)
         if video.is_complete:
             continue
-        count = 0
+        count = decoded = 0
+
+        def is_missing(number: int, video: VideoToDecode = video) -> bool:
+            nonlocal decoded
+            decoded = number + 1
+            return video.is_missing(number)
+
         try:
             with _seekable(folder, video.path) as file:
-                frames = decode_frames(file, video.is_missing, video.last)
+                frames = decode_frames(file, is_missing, video.last)
                 made = _pictures(folder, video, frames, partial(picture_of, ending=options.frame_format))
                 async with aclosing(made) as batches:
                     async for some in batches:
-                        await in_thread(pieces.write, some)
-                        for stored in some:
-                            wanted.store(stored)
+                        await _keep(some, wanted, pieces)
                         count += len(some)
                         counters.frames += len(some)
-            if video.last is not None and count < len(video.missing or ()):
+            if video.last is None:  # it was decoded to its end
+                await _keep([msgspec.structs.replace(video.stored, decoded_frames=decoded)], wanted, pieces)
+            elif count < len(video.missing or ()):
                 raise SkipRow("the video has fewer frames than are labelled", failure="left_out")
         except SkipRow as error:
             wanted.fail_frames(video, error)
             counters.failed += 1
+
+
+async def _keep(some: list[StoredMedia], wanted: WantedMedia, pieces: IndexPieces) -> None:
+    """Note files that are there, durably."""
+    await in_thread(pieces.write, some)
+    for stored in some:
+        wanted.store(stored)
 
 
 async def _pictures(

@@ -19,7 +19,9 @@ import msgspec
 from multidict import CIMultiDict
 from yarl import URL
 
+from harvester.encord.body import TunnelRefused
 from harvester.encord.connections import proxy_authorization, proxy_for, tls_context
+from harvester.encord.wording import Route, describe_tunnel
 from harvester.errors import BadInput, CannotFinishNow, RateLimited, SkipRow, Unavailable
 from harvester.events import one_line
 from harvester.fetch.bundles import Batch
@@ -141,7 +143,7 @@ class MediaHost:
 
         Raises:
             Unavailable: there is no answer, or it breaks off.
-            SkipRow: the host may not be connected to.
+            SkipRow: the host may not be connected to, or the proxy refuses to.
         """
         options: dict[str, Any] = {}
         if self._proxy is not None:
@@ -157,6 +159,10 @@ class MediaHost:
             refused, self._refused = self._refused, None
             if refused is not None:
                 raise SkipRow(str(refused), failure="forbidden") from None
+            if isinstance(error, aiohttp.ClientHttpProxyError) and error.status < 500:
+                said = TunnelRefused(error.status, error.message)
+                message = describe_tunnel(said, Route(one_line(self.name, limit=255), self._proxy))
+                raise SkipRow(message, failure="forbidden") from None
             # Not `from error`: what aiohttp says holds the URL.
             raise Unavailable(f"{self._peer} {_described(error)}") from None
 
@@ -297,7 +303,7 @@ def _described(error: BaseException) -> str:
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return "the host is not known"
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy refuses to connect (status {error.status})"
+        return f"the proxy cannot connect (status {error.status})"
     if isinstance(error, TimeoutError):
         return "no answer in time"
     if isinstance(error, aiohttp.ClientConnectorError):

@@ -40,7 +40,8 @@ class IndexLine(msgspec.Struct, frozen=True, kw_only=True):
 
     `label_hash`, `branch_name`, `unit_hash` and `space_id` are the key of the unit; `frame` is the number of
     a slice or image in it, null if the file is all of it. `label_hash` is null for a row without labels.
-    `path` is relative to the index; several lines may name the same file.
+    `path` is relative to the index; several lines may name the same file. `decoded_frames` is the number of
+    frames of a video that was decoded to its end.
     """
 
     label_hash: str | None
@@ -58,15 +59,17 @@ class IndexLine(msgspec.Struct, frozen=True, kw_only=True):
     height: int | None
     fps: float | None
     fetched: str
+    decoded_frames: Count | None = None
 
 
 class StoredMedia(msgspec.Struct, frozen=True):
-    """A file that is there. `fetched` is an ISO 8601 time in UTC."""
+    """A file that is there. `fetched` is an ISO 8601 time in UTC; `decoded_frames` as in `IndexLine`."""
 
     path: MediaPath
     bytes: Count
     sha256: Sha256
     fetched: str
+    decoded_frames: Count | None = None
 
 
 class FailedMedia(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,9 +122,13 @@ class MediaManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 def line_of(file: MediaFile, stored: StoredMedia) -> bytes:
     """Return the line of the index for a file."""
-    facts = msgspec.structs.asdict(file) | {"bytes": stored.bytes, "sha256": stored.sha256}
-    line = IndexLine(**facts, fetched=stored.fetched)
+    line = IndexLine(**msgspec.structs.asdict(file) | msgspec.structs.asdict(stored))
     return msgspec.json.encode(line) + b"\n"
+
+
+def stored_of(line: IndexLine) -> StoredMedia:
+    """Return the file that a line of the index is of."""
+    return msgspec.convert(line, StoredMedia, from_attributes=True)
 
 
 def write_list(folder: Target, name: str, lines: Iterable[bytes]) -> ListFile:

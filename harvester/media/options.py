@@ -8,7 +8,8 @@ import msgspec
 from harvester.errors import BadInput
 from harvester.expression import Where
 from harvester.schema import LISTING_KEYS, UNIT_KEYS
-from harvester.settings import DATA_TYPES, strings
+from harvester.settings import DATA_TYPES, check_within, strings
+from harvester.splitting.division import Division
 
 _FRAMES = re.compile(r"labelled|all|every=[1-9][0-9]{0,8}", re.ASCII)
 
@@ -23,10 +24,11 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     `only` chooses units: with records (labelled), without (empty), or all units and also rows that have no
     labels yet (all). None: all units of the export. `where` is an expression over the keys of a unit and of
-    its line in the listing. `allow_private` are hosts that may have a private address. `frames` says of which
-    frames of videos pictures are made: those with objects (labelled), all, or every N-th (every=N).
-    `frame_format` is jpg or png. `recheck` hashes the files in a directory again. `prune` deletes files of
-    units that have left the export.
+    its line in the listing. `only_splits` are the splits whose units are wanted, of those into which `split`,
+    `split_by` and `split_seed` divide the data, as in `harvester.ConvertOptions`. `allow_private` are hosts
+    that may have a private address. `frames` says of which frames of videos pictures are made: those with
+    objects (labelled), all, or every N-th (every=N). `frame_format` is jpg or png. `recheck` hashes the files
+    that are there again. `prune` deletes files of units that have left the export.
     """
 
     only: Only | None = None
@@ -38,6 +40,10 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
     frames: str | None = None
     frame_format: str = "jpg"
     prune: bool = False
+    split: str | None = None
+    split_by: str = "data"
+    split_seed: int = 0
+    only_splits: tuple[str, ...] = ()
 
     def chooses(self) -> Where | None:
         """Return the expression of `where`, ready to be evaluated.
@@ -46,6 +52,14 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
             BadInput: it cannot be used.
         """
         return None if self.where is None else Where(self.where, _KEYS)
+
+    def division(self) -> Division:
+        """Return what divides rows into splits, new.
+
+        Raises:
+            BadInput: the options of splits cannot be used.
+        """
+        return Division(self.split, self.split_by, self.split_seed)
 
     @property
     def every(self) -> int:
@@ -60,8 +74,20 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
         self.chooses()
         if self.frame_format not in ("jpg", "png"):
             raise BadInput(f"unknown --frame-format {self.frame_format!r}: jpg or png")
-        for field in ("data_types", "allow_private"):
+        for field in ("data_types", "allow_private", "only_splits"):
             msgspec.structs.force_setattr(self, field, strings(field, getattr(self, field)))
         for data_type in self.data_types:
             if data_type not in DATA_TYPES:
                 raise BadInput(f"unknown data type {data_type!r}: one of {', '.join(DATA_TYPES)}")
+        self._check_splits()
+
+    def _check_splits(self) -> None:
+        check_within("split seed", self.split_seed, 0, 2**32)
+        names = self.division().names
+        if names and not self.only_splits:
+            raise BadInput(f"--split divides; name what to fetch with --only-split: {', '.join(names)}")
+        if self.only_splits and not names:
+            raise BadInput("--only-split needs --split, such as train=0.8,val=0.2")
+        for name in self.only_splits:
+            if name not in names:
+                raise BadInput(f"there is no split {name!r} in {self.split}")

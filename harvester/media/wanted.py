@@ -1,39 +1,35 @@
 """Lists the wanted files, and which of them are there, in a temporary database: so memory stays flat."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import groupby
-from typing import Any
 
 import msgspec
 
-from harvester.errors import BadInput, SkipRow, Unsound
-from harvester.events import one_line
-from harvester.expression import Where
+from harvester.errors import SkipRow
 from harvester.labels.wire import PlanRow
-from harvester.live import live_records
 from harvester.media.file_names import FRAMES
 from harvester.media.index import FailedMedia, StoredMedia, line_of
 from harvester.media.options import MediaOptions
 from harvester.media.unit_files import MediaFile, UnitFacts
-from harvester.output.generations import folder_of
-from harvester.output.layout import LISTING
-from harvester.output.lines import read_lines
-from harvester.output.manifest import Manifest
-from harvester.output.target import Target
 from harvester.plan.sorting import scratch
-from harvester.schema import LISTING_KEYS
 
 _TABLES = (
-    "listing (label PRIMARY KEY, line) WITHOUT ROWID",
     "rows (number INTEGER PRIMARY KEY, plan, units, chosen)",
-    "live (path PRIMARY KEY) WITHOUT ROWID",
+    "live (path PRIMARY KEY, chosen) WITHOUT ROWID",
     "stored (path PRIMARY KEY, line) WITHOUT ROWID",
     "failed (path PRIMARY KEY, number, line) WITHOUT ROWID",
     "labelled (unit, space, frame, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID",
     "without (path PRIMARY KEY, kind) WITHOUT ROWID",
 )
+# A file that several rows have is chosen if one of them is.
+_ADD_LIVE = """
+    INSERT INTO live VALUES (?, ?) ON CONFLICT (path) DO UPDATE SET chosen = max(chosen, excluded.chosen)
+"""
+_COUNT_THERE = """
+    SELECT count(*), coalesce(sum(json_extract(CAST(line AS TEXT), '$.bytes')), 0)
+    FROM stored NATURAL JOIN live WHERE chosen
+"""
 
 _encode = msgspec.json.encode
 _read_row = msgspec.json.Decoder(PlanRow).decode
@@ -66,66 +62,19 @@ class WantedMedia:
 
     # -- what is wanted ----------------------------------------------------------------------------
 
-    def fill(self, target: Target, manifest: Manifest, options: MediaOptions) -> None:
-        """Find the wanted units of a finished export. Blocking.
-
-        Raises:
-            BadInput: the export has no records of units.
-            Unsound: it is damaged.
-        """
-        if "units" not in manifest.options.kinds:
-            raise BadInput(
-                f"{one_line(target.name)} has no records of units: export it with --emit units,..."
-            )
-        folder = folder_of(target, manifest.last)
-        rows = self._listed(folder)
-        with_label = ((row.label_hash, line) for line, row in rows if row.label_hash)
-        self._database.executemany("INSERT OR IGNORE INTO listing VALUES (?, ?)", with_label)
-        records: Iterator[Any] = live_records(target.name, kinds=["units"])
-        where = options.chooses()
-        for label_hash, group in groupby(records, key=lambda record: record["label_hash"]):
-            if (row := self._row_of(label_hash)) is not None:
-                found = [(record, _unit(record)) for record in group]
-                chosen = [
-                    unit
-                    for record, unit in found
-                    if _is_wanted(unit, options) and _matches(where, row, record)
-                ]
-                self.add(row, [unit for _, unit in found], chosen)
-        if options.frames == "labelled":
-            self._note_labelled(target)
-        for _, row in self._listed(folder):
-            if row.label_hash is None:
-                units = [_unit_of(row)]
-                wanted = options.only == "all" and _is_wanted(units[0], options) and _matches(where, row, {})
-                chosen = units if wanted else []
-                self.add(row, units, chosen)
-
-    def _note_labelled(self, target: Target) -> None:
-        """Note the frames that have objects."""
-        records: Iterator[Any] = live_records(target.name, kinds=["objects"])
-        frames = (
-            (record["unit_hash"] or record["data_hash"], record["space_id"] or "", record["frame"])
-            for record in records
-            if isinstance(record["frame"], int)
-        )
-        self._database.executemany("INSERT OR IGNORE INTO labelled VALUES (?, ?, ?)", frames)
-
-    def _listed(self, folder: Target) -> Iterator[tuple[bytes, PlanRow]]:
-        return ((line, _read_row(line)) for line in read_lines(folder, LISTING))
-
-    def _row_of(self, label_hash: str) -> PlanRow | None:
-        found = self._database.execute("SELECT line FROM listing WHERE label = ?", (label_hash,)).fetchone()
-        return _read_row(found[0]) if found else None
-
     def add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
         """Add a row with all its units, and those of them whose files are wanted."""
         self.files += sum(len(unit.files()) for unit in chosen if not unit.is_composite)
         values = (_encode(row), _encode(units), _encode(chosen))
         self._database.execute("INSERT INTO rows (plan, units, chosen) VALUES (?, ?, ?)", values)
-        paths = [(file.path,) for unit in units for file in _candidates(unit)]
-        paths += [(unit.frames_folder,) for unit in units if unit.is_video]
-        self._database.executemany("INSERT OR IGNORE INTO live VALUES (?)", paths)
+        paths = dict.fromkeys((file.path for unit in units for file in _candidates(unit)), False)
+        paths |= dict.fromkeys((unit.frames_folder for unit in units if unit.is_video), False)
+        paths |= dict.fromkeys((file.path for unit in chosen for file in _candidates(unit)), True)
+        self._database.executemany(_ADD_LIVE, paths.items())
+
+    def note_labelled(self, frames: Iterable[tuple[str, str, int]]) -> None:
+        """Note frames that have objects: unit, space and number of each."""
+        self._database.executemany("INSERT OR IGNORE INTO labelled VALUES (?, ?, ?)", frames)
 
     def rows(self, *, chosen: bool = True) -> Iterator[WantedRow]:
         """Yield all rows in order, with the units whose files are wanted, or with all their units."""
@@ -170,9 +119,8 @@ class WantedMedia:
 
     def there(self) -> tuple[int, int]:
         """Return the number of wanted files that are there, and their bytes."""
-        paths = dict.fromkeys(self.paths())
-        found = [stored for path in paths if (stored := self.stored(path)) is not None]
-        return len(found), sum(stored.bytes for stored in found)
+        files, size = self._database.execute(_COUNT_THERE).fetchone()
+        return int(files), int(size)
 
     def fail(self, wanted: WantedRow, file: MediaFile, failed: FailedMedia) -> None:
         """Note that a file could not be fetched."""
@@ -234,7 +182,8 @@ class WantedMedia:
         for wanted in self.rows():
             for unit in wanted.units:
                 path = unit.only_file().path
-                if not unit.is_video or path in seen or self.stored(path) is None:
+                stored = self.stored(path)
+                if not unit.is_video or path in seen or stored is None:
                     continue
                 seen.add(path)
                 pictures = [each.path for each in self._frames_of(unit)]
@@ -246,7 +195,7 @@ class WantedMedia:
                         "SELECT frame FROM labelled WHERE unit = ? AND space = ?", key
                     )
                     labelled = frozenset(frame for (frame,) in rows)
-                yield VideoToDecode(wanted, unit, frozenset(found), labelled, options)
+                yield VideoToDecode(wanted, unit, stored, frozenset(found), labelled, options)
 
     def fail_frames(self, video: "VideoToDecode", error: SkipRow) -> None:
         """Note that frames of a video could not be decoded."""
@@ -270,6 +219,7 @@ class VideoToDecode(msgspec.Struct, frozen=True):
 
     wanted: WantedRow
     unit: UnitFacts
+    stored: StoredMedia
     there: frozenset[int]
     labelled: frozenset[int] | None
     options: MediaOptions
@@ -284,7 +234,8 @@ class VideoToDecode(msgspec.Struct, frozen=True):
         """The wanted frames that have no picture; None if that is not known before it is decoded."""
         if self.labelled is not None:
             return self.labelled - self.there
-        if count := self.unit.number_of_frames:
+        count = self.stored.decoded_frames or self.unit.number_of_frames
+        if count:
             return frozenset(range(0, count, self.options.every)) - self.there
         return None
 
@@ -322,46 +273,3 @@ def _candidates(unit: UnitFacts) -> Iterable[MediaFile]:
     files = unit.files()
     only = unit.only_file()
     return files if files == [only] else [*files, only]
-
-
-def _is_wanted(unit: UnitFacts, options: MediaOptions) -> bool:
-    if options.data_types and unit.data_type not in options.data_types:
-        return False
-    records = (unit.objects or 0) + (unit.classifications or 0)
-    match options.only:
-        case "labelled":
-            return records > 0
-        case "empty":
-            return records == 0
-    return True
-
-
-def _unit(record: Any) -> UnitFacts:
-    try:
-        return msgspec.convert(record, UnitFacts)
-    except msgspec.ValidationError as error:
-        raise Unsound(f"the export has a line that is no record of a unit: {error}") from error
-
-
-def _matches(where: Where | None, row: PlanRow, record: Mapping[str, Any]) -> bool:
-    """Return whether an expression is true of a unit with its line in the listing."""
-    if where is None:
-        return True
-    values: dict[str, Any] = {key: getattr(row, key) for key in LISTING_KEYS}
-    values |= {"data_type": row.data_type.lower()} | dict(record)
-    return where.matches(_encode(values), row.label_hash)
-
-
-def _unit_of(row: PlanRow) -> UnitFacts:
-    """The unit of a row without labels, as far as the listing knows it."""
-    return UnitFacts(
-        label_hash=None,
-        branch_name=row.branch_name,
-        data_hash=row.data_hash,
-        data_type=row.data_type.lower(),  # in the listing it is in upper case
-        unit_hash=row.data_hash,
-        file_name=row.data_title,
-        width=row.width,
-        height=row.height,
-        number_of_frames=row.number_of_frames,
-    )

@@ -57,6 +57,10 @@ class FileSystem:
     def delete(self, path: Path, folder: int) -> None:
         os.unlink(path.name, dir_fd=folder)
 
+    def remove_directory(self, path: Path, folder: int) -> None:
+        """Remove a directory. Fails if it is not empty."""
+        os.rmdir(path.name, dir_fd=folder)
+
 
 class Folders:
     """The folders below `root`, which may itself be a link. Methods raise OSError as the system calls do."""
@@ -100,7 +104,7 @@ class Folders:
         above, _, name = folder.rpartition("/")
         if name:
             with suppress(OSError, BadInput), self.opened(above) as opened:
-                os.rmdir(name, dir_fd=opened)
+                self._files.remove_directory(self.root / folder, opened)
 
     def make_root(self, path: Path) -> None:
         """Create the directory `path` and its missing parents, durably. Links in this path are followed."""

@@ -228,6 +228,7 @@ def drop_former(target: Target, base: Base, *, first: int | None = None) -> None
         folder.sweep()
         for name in files_before_base(target, base, number):
             folder.delete(name)
+    for number in range(last + 1):  # all of them: a run may have been killed before it removed a folder
         target.prune(generation_folder(number) if number else "")
 
 
@@ -238,10 +239,11 @@ def files_before_base(target: Target, base: Base, number: int) -> list[str]:
 
 
 def _delete_own(folder: Target) -> int:
-    """Delete all files of the layout in `folder`, and return how many there were."""
+    """Delete all files of the layout in `folder`, and return how many there were. Empty folders go, too."""
     own = _own_names(folder)
     for name in own:
         folder.delete(name)
+    folder.prune("")
     return len(own)
 
 

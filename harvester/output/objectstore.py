@@ -21,7 +21,7 @@ from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO
 
-from harvester.errors import CannotFinishNow
+from harvester.errors import CannotFinishNow, StoreAway
 from harvester.output.drafts import Partial
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
 from harvester.output.scratch_files import temporary
@@ -127,6 +127,24 @@ class ObjectStoreTarget:
         prefix = f"{folder}/" if folder else ""
         found = self._wait_out(partial(self._objects.names, self._key(folder).rstrip("/")))
         return [(prefix + name, size) for name, size in found]
+
+    def all_names(self) -> Iterator[tuple[str, int]]:
+        """Yield all files below, in folders, too, with their sizes in bytes."""
+        pages: Iterator[list[tuple[str, int]]] | None = None
+        last: str | None = None
+
+        def next_page() -> list[tuple[str, int]]:
+            nonlocal pages
+            pages = pages or self._objects.pages(self._folder.rstrip("/"), last)
+            try:
+                return next(pages, [])
+            except StoreAway:
+                pages = None  # begin again, after the last page that came
+                raise
+
+        while page := self._wait_out(next_page):
+            last = page[-1][0]
+            yield from ((name.removeprefix(self._folder), size) for name, size in page)
 
     def delete(self, name: str) -> None:
         self._wait_out(partial(self._delete, self._key(name)))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 5 * 1024**2  # bytes; the smallest part of a multipart upload that S3 accepts
 _CHUNKS_IN_FLIGHT = 2
 _PIECE = 1024**2
+_PAGE = 1000  # objects that a request lists; S3 gives no more
 
 
 class ObjectChanged(Exception):
@@ -170,6 +171,19 @@ class Objects:
         with self._translated():
             found = self._obstore.list_with_delimiter(self._store, folder or None)["objects"]
         return sorted((meta["path"].rpartition("/")[2], meta["size"]) for meta in found)
+
+    def pages(self, folder: str, after: str | None) -> "Iterator[list[tuple[str, int]]]":
+        """Yield the names and sizes in bytes of all objects below a folder, in the order of their names.
+
+        `after` is the name after which to begin.
+        """
+        found = iter(self._obstore.list(self._store, folder or None, offset=after, chunk_size=_PAGE))
+        while True:
+            with self._translated():
+                page = next(found, None)
+            if page is None:
+                return
+            yield [(meta["path"], meta["size"]) for meta in page]
 
     def delete(self, name: str) -> None:
         """Delete an object if it exists."""

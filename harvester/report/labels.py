@@ -2,25 +2,28 @@
 
 import json
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
 from harvester.filters.fields import Review
-from harvester.report.numbers import Labels
+from harvester.report.numbers import Labels, Reviews
 from harvester.report.tally import (
     MOST_KEYS,
     AnswerCounts,
     BoxTally,
     FrameTally,
     GivenAnswer,
-    ReviewTally,
+    GivenAnswers,
     ValueCounts,
+    given_answers,
+    last_decision,
 )
 
+_GROUPS = 4096  # the most groups of equal records that are kept until they are added to the counts
 _RANGE_SHAPES = frozenset({"audio", "time_range", "text"})
-_NONE = msgspec.Raw(b"null")
 
 # Takes (label hash, branch name); returns whether the records of that label row are void.
 IsVoid = Callable[[tuple[str, str]], bool]
@@ -45,7 +48,7 @@ class _Label(msgspec.Struct, rename="camel", gc=False):
     manual_annotation: bool | None = None
     bounding_box: _Box | None = None
     rotatable_bounding_box: _Box | None = None
-    reviews: msgspec.Raw = _NONE
+    reviews: list[Review] | None = None
 
 
 class _CountedRecord(msgspec.Struct, gc=False):
@@ -58,17 +61,19 @@ class _CountedRecord(msgspec.Struct, gc=False):
 
 
 class _CountedObject(_CountedRecord, gc=False):
-    object: _Label = msgspec.field(default_factory=_Label)
-    attributes: msgspec.Raw = _NONE
+    label: _Label = msgspec.field(default_factory=_Label, name="object")
+    answers: list[GivenAnswer] | None = msgspec.field(default=None, name="attributes")
 
 
 class _CountedClassification(_CountedRecord, gc=False):
-    classification: _Label = msgspec.field(default_factory=_Label)
-    answers: msgspec.Raw = _NONE
+    label: _Label = msgspec.field(default_factory=_Label, name="classification")
+    answers: list[GivenAnswer] | None = None
 
 
-_decode_answers = msgspec.json.Decoder(list[GivenAnswer] | None).decode
-_decode_reviews = msgspec.json.Decoder(list[Review] | None).decode
+# What is counted of a record: name, data type, author, shape.
+_Group = tuple[str | None, str | None, str | None, str | None]
+# The same of the first record of a label, with: whether it is automated, its last review, its answers.
+_First = tuple[_Group, bool, str, GivenAnswers]
 
 
 class LabelTally(ABC):
@@ -76,44 +81,56 @@ class LabelTally(ABC):
 
     A label may have many records, one per frame. The records of a label row follow one another, so only the
     labels of the current row are remembered.
+
+    Most records are equal in what is counted of them. Equal records are therefore counted as a group first:
+    one step for each record, instead of one for each of its fields.
     """
 
     _decoder: "msgspec.json.Decoder[Any]"
 
     def __init__(self) -> None:
-        self._records = self._distinct = self._unread = 0
-        self._by_name, self._by_data_type, self._by_author = ValueCounts(), ValueCounts(), ValueCounts()
-        self._by_hand = self._automated = 0
-        self._answers, self._reviews = AnswerCounts(), ReviewTally()
+        self._unread = self._automated = 0
+        self._firsts: dict[_First, int] = {}  # the number of equal ones
+        self._further: dict[_Group, int] = {}
+        self._values = tuple(ValueCounts() for _ in range(4))  # of each field of a group
+        self._answers, self._reviews = AnswerCounts(), Counter[str]()
         self._names: dict[str, str] = {}  # feature hash -> name of the class
         self._row: tuple[str | None, str | None] | None = None
         self._seen: set[str | None] = set()
 
     @abstractmethod
     def _add(self, record: Any) -> None:
-        """Count one record. Raises msgspec.ValidationError if its form is unknown."""
+        """Count one record."""
 
-    def _count(self, record: _CountedRecord, label: _Label, name: str | None, answers: msgspec.Raw) -> bool:
-        """Count one record. Return whether it is the first record of its label."""
+    def _count(self, record: "_CountedObject | _CountedClassification", name: str | None) -> None:
+        """Count one record of a label with that name."""
+        label = record.label
         if (row := (record.label_hash, record.branch_name)) != self._row:
             self._row, self._seen = row, set()
+        group = (name, record.data_type, label.created_by, label.shape)
         label_id = label.object_hash or label.classification_hash
-        new = label_id is None or label_id not in self._seen
-        if new:
-            # Decode before counting: a record that cannot be read must only be counted as unread.
-            given, reviews = _decode_answers(answers) or [], _decode_reviews(label.reviews) or []
+        if label_id is None or label_id not in self._seen:
             self._seen.add(label_id)
-            self._answers.add(name, given)
-            self._reviews.add(reviews)
-            self._distinct += 1
-            if label.manual_annotation is False:
-                self._automated += 1
-            else:
-                self._by_hand += 1
-        self._by_name.add(name, new)
-        self._by_data_type.add(record.data_type, new)
-        self._by_author.add(label.created_by, new)
-        return new
+            decision, answers = last_decision(label.reviews), given_answers(record.answers)
+            first = (group, label.manual_annotation is False, decision, answers)
+            self._firsts[first] = self._firsts.get(first, 0) + 1
+        else:
+            self._further[group] = self._further.get(group, 0) + 1
+        if len(self._firsts) >= _GROUPS or len(self._further) >= _GROUPS:
+            self._add_groups()
+
+    def _add_groups(self) -> None:
+        """Add the groups to the counts, and forget them."""
+        for (group, automated, decision, answers), times in self._firsts.items():
+            for values, value in zip(self._values, group, strict=True):
+                values.add(value, times, times)
+            self._automated += times if automated else 0
+            self._reviews[decision] += times
+            self._answers.add(group[0], answers, times)
+        for group, times in self._further.items():
+            for values, value in zip(self._values, group, strict=True):
+                values.add(value, times, 0)
+        self._firsts, self._further = {}, {}
 
     def read(self, lines: Iterable[bytes], is_void: IsVoid | None = None) -> int:
         """Count the records that are not void. Return the number of lines, including void ones.
@@ -129,10 +146,8 @@ class LabelTally(ABC):
                 if is_void is not None and is_void((record.label_hash or "", record.branch_name or "")):
                     continue
                 self._add(record)
-                self._records += 1
             except msgspec.ValidationError:
                 self._unread += 1
-                self._records += 1
             except msgspec.DecodeError:
                 # msgspec rejects unpaired surrogates, which the JSON grammar allows; json accepts them. It
                 # raises ValueError if the line is not JSON at all.
@@ -142,16 +157,19 @@ class LabelTally(ABC):
 
     def labels(self) -> Labels:
         """Return the counts."""
+        self._add_groups()
+        names, data_types, authors, _ = self._values
+        distinct = names.distinct.total()
         return Labels(
-            records=self._records,
-            distinct=self._distinct,
+            records=names.records.total() + self._unread,
+            distinct=distinct,
             unread=self._unread,
-            by_name=self._by_name.ranking(self._names),
-            by_data_type=self._by_data_type.ranking(),
-            by_author=self._by_author.ranking(),
-            by_hand=self._by_hand,
+            by_name=names.ranking(self._names),
+            by_data_type=data_types.ranking(),
+            by_author=authors.ranking(),
+            by_hand=distinct - self._automated,
             automated=self._automated,
-            reviews=self._reviews.reviews(),
+            reviews=Reviews(**self._reviews),
             missing=self._answers.missing(self._names),
         )
 
@@ -161,13 +179,12 @@ class ObjectTally(LabelTally):
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_shape, self._boxes, self._frames = ValueCounts(), BoxTally(), FrameTally()
+        self._boxes, self._frames = BoxTally(), FrameTally()
         self._decoder = msgspec.json.Decoder(_CountedObject)
 
     def _add(self, record: _CountedObject) -> None:
-        label = record.object
-        new = self._count(record, label, label.name, record.attributes)
-        self._by_shape.add(label.shape, new)
+        label = record.label
+        self._count(record, label.name)
         if (box := label.bounding_box or label.rotatable_bounding_box) is not None:
             self._boxes.add(box.x, box.y, box.w, box.h)
         if label.shape not in _RANGE_SHAPES:
@@ -176,7 +193,7 @@ class ObjectTally(LabelTally):
     def labels(self) -> Labels:
         return msgspec.structs.replace(
             super().labels(),
-            by_shape=self._by_shape.ranking(),
+            by_shape=self._values[3].ranking(),
             boxes=self._boxes.boxes(),
             per_frame=self._frames.frames(),
         )
@@ -194,8 +211,8 @@ class ClassificationTally(LabelTally):
         self._decoder = msgspec.json.Decoder(_CountedClassification)
 
     def _add(self, record: _CountedClassification) -> None:
-        label, feature = record.classification, record.classification.feature_hash
-        name = label.name or next((answer.name for answer in _decode_answers(record.answers) or ()), None)
+        name, feature = record.label.name, record.label.feature_hash
+        name = name or next((answer.name for answer in record.answers or ()), None)
         if feature and name and len(self._names) < MOST_KEYS:
             self._names.setdefault(feature, name)
-        self._count(record, label, feature or name, record.answers)
+        self._count(record, feature or name)

@@ -1,8 +1,9 @@
 """Counters for a stream of records. Their memory is bounded, whatever the records contain."""
 
 import math
+from bisect import bisect
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -18,16 +19,14 @@ from harvester.report.numbers import (
     Missing,
     MissingAnswers,
     Ranking,
-    Reviews,
     Share,
 )
 
 MOST_KEYS = 10_000  # the most distinct values that are counted separately
 TOP = 200  # the most values that the numbers list
 _BINS = 24  # the most bins of a histogram, without the last one for larger values
-_EMPTY = (b"null", b'""', b"[]")
-_NULL = msgspec.Raw(b"null")
-_DECADES = -math.log10(SMALLEST)
+# The sides, as shares of the image's side, at which the next cell of the size map begins.
+_SIDES = [10 ** (math.log10(SMALLEST) * (1 - cell / GRID)) for cell in range(1, GRID)]
 
 # The keys for a missing value, and for all distinct values after the first `MOST_KEYS`.
 NONE, REST = "(none)", "(others)"
@@ -37,43 +36,41 @@ class GivenAnswer(msgspec.Struct, gc=False):
     """An answer to one attribute. One of three fields has it, see `harvester.schema.AnswerItem`."""
 
     name: str | None = None
-    options: msgspec.Raw = _NULL
-    text: msgspec.Raw = _NULL
-    number: msgspec.Raw = _NULL
+    options: list[msgspec.Raw] | None = None
+    text: str | None = None
+    number: float | None = None
 
-    @property
-    def says_something(self) -> bool:
-        """Return whether the answer is not empty."""
-        return not all(bytes(value) in _EMPTY for value in (self.options, self.text, self.number))
+
+# Pairs of an attribute and whether its answer is not empty.
+GivenAnswers = tuple[tuple[str, bool], ...]
+
+
+def given_answers(answers: Iterable[GivenAnswer] | None) -> GivenAnswers:
+    """Return what is counted of the answers of one label. Of two answers to one attribute the last counts."""
+    if not answers:
+        return ()
+    said = {one.name or NONE: bool(one.options or one.text or one.number is not None) for one in answers}
+    return tuple(said.items())
 
 
 class ValueCounts:
     """Counts the values of one field: records, and distinct labels."""
 
     def __init__(self) -> None:
-        self.records: dict[str, int] = {}
-        self.distinct: dict[str, int] = {}
+        self.records, self.distinct = Counter[str](), Counter[str]()
 
-    def add(self, value: str | None, new: bool) -> None:
-        """Count one record. `new`: true for the first record of a label."""
+    def add(self, value: str | None, records: int, distinct: int) -> None:
+        """Count that many records, `distinct` of which are the first of their label."""
         key = value or NONE
-        records = self.records
-        if key in records:
-            records[key] += 1
-        else:
-            if len(records) >= MOST_KEYS:
-                key = REST
-            records[key] = records.get(key, 0) + 1
-        if new:
-            self.distinct[key] = self.distinct.get(key, 0) + 1
+        if key not in self.records and len(self.records) >= MOST_KEYS:
+            key = REST
+        self.records[key] += records
+        self.distinct[key] += distinct
 
     def ranking(self, names: Mapping[str, str] = MappingProxyType({})) -> Ranking:
         """Return the values, the most frequent first, then by name. `names`: hash -> name to show instead."""
         ranked = sorted(
-            (
-                Share(names.get(key, key), count, self.distinct.get(key, 0))
-                for key, count in self.records.items()
-            ),
+            (Share(names.get(key, key), count, self.distinct[key]) for key, count in self.records.items()),
             key=lambda share: (-share.records, share.name),
         )
         rest = ranked[TOP:]
@@ -94,19 +91,18 @@ class AnswerCounts:
         self._answered = Counter[tuple[str, str]]()
         self._silent = Counter[str]()
 
-    def add(self, name: str | None, answers: Iterable[GivenAnswer]) -> None:
-        """Count one label of the class `name`, with its answers."""
+    def add(self, name: str | None, answers: GivenAnswers, times: int) -> None:
+        """Count that many labels of the class `name`, with equal answers."""
         key = name or NONE
         if key not in self._labels and len(self._labels) >= MOST_KEYS:
             key = REST
-        self._labels[key] += 1
-        said = {given.name or NONE: given.says_something for given in answers}
-        if not any(said.values()):
-            self._silent[key] += 1
-        for attribute, answered in said.items():
+        self._labels[key] += times
+        if not any(answered for _, answered in answers):
+            self._silent[key] += times
+        for attribute, answered in answers:
             pair = (key, attribute)
             if pair in self._answered or len(self._answered) < MOST_KEYS:
-                self._answered[pair] += answered
+                self._answered[pair] += times if answered else 0
 
     def missing(self, names: Mapping[str, str] = MappingProxyType({})) -> MissingAnswers:
         """Return the pairs of class and attribute, those with most missing answers first.
@@ -128,21 +124,8 @@ class AnswerCounts:
         )
 
 
-class ReviewTally:
-    """Counts labels by their last review."""
-
-    def __init__(self) -> None:
-        self._counts = Counter[str]()
-
-    def add(self, reviews: list[Review]) -> None:
-        """Count one label. Its reviews are in the order sent."""
-        self._counts[_decision(reviews)] += 1
-
-    def reviews(self) -> Reviews:
-        return Reviews(**self._counts)
-
-
-def _decision(reviews: list[Review]) -> str:
+def last_decision(reviews: Sequence[Review] | None) -> str:
+    """Return the decision of the last review of a label. Its reviews are in the order sent."""
     if not reviews:
         return "unreviewed"
     last = reviews[-1]
@@ -168,16 +151,12 @@ class BoxTally:
         if 0 <= across <= 1 and 0 <= down <= 1:
             self._positions[min(GRID - 1, int(down * GRID)) * GRID + min(GRID - 1, int(across * GRID))] += 1
         if 0 < w < math.inf and 0 < h < math.inf:
-            self._sizes[_size_cell(h) * GRID + _size_cell(w)] += 1
+            self._sizes[bisect(_SIDES, h) * GRID + bisect(_SIDES, w)] += 1
         else:
             self._empty += 1
 
     def boxes(self) -> Boxes:
         return Boxes(self._boxes, self._outside, self._empty, _rows(self._positions), _rows(self._sizes))
-
-
-def _size_cell(side: float) -> int:
-    return max(0, min(GRID - 1, int((1 + math.log10(side) / _DECADES) * GRID)))
 
 
 def _rows(cells: list[int]) -> list[list[int]]:

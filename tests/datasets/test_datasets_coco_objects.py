@@ -137,6 +137,10 @@ def test_keypoints_stand_in_the_order_of_the_template(tmp_path: Path) -> None:
     assert found["keypoints"] == [160, 90, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 320, 180, 1]
     assert found["num_keypoints"] == 2
     assert counts.remarks == {"joint_left_out": 1}
+    shown = [one for one in zip(*[iter(held["annotations"][0]["keypoints"])] * 3, strict=True) if one[2]]
+    left, top = min(x for x, _, _ in shown), min(y for _, y, _ in shown)
+    right, bottom = max(x for x, _, _ in shown), max(y for _, y, _ in shown)
+    assert _near(held["annotations"][0]["bbox"], [left, top, right - left, bottom - top])
 
 
 def _nested() -> Json:

@@ -225,6 +225,35 @@ def test_a_damaged_export_is_not_converted(tmp_path: Path) -> None:
     assert not (tmp_path / "set").exists()
 
 
+@pytest.mark.parametrize("key", [b'"label_hash":"', b'"kind":', b',"object":{"', b'"space_id":'])
+def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path, key: bytes) -> None:
+    """Also where the line is none any more, or seems to be of another row."""
+    target = exported(tmp_path / "out", LiveWorld(rows=40))
+    file = target / "objects-00001.ndjson"
+    data = bytearray(file.read_bytes())
+    data[data.index(key, len(data) // 2) + len(key)] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(Unsound, match=r"objects-00001\.ndjson is missing or damaged"):
+        convert(target, tmp_path / "set", to="coco")
+
+
+def test_a_damaged_plan_is_unsound(tmp_path: Path) -> None:
+    """Running again would not help."""
+    target = exported(tmp_path / "out", LiveWorld(rows=20))
+    (target / ".harvester" / "plan.ndjson.zst").write_bytes(b"damaged")
+    with pytest.raises(Unsound, match=r"plan\.ndjson\.zst is damaged.*see harvester verify"):
+        convert(target, tmp_path / "set", to="coco")
+
+
+@pytest.mark.parametrize("place", [".harvester/set", "generations/00001", "generations"])
+def test_no_data_set_goes_where_the_export_has_its_own_files(tmp_path: Path, place: str) -> None:
+    """A sync would find it there; beside them it may be."""
+    target = exported(tmp_path / "out", LiveWorld(rows=10))
+    with pytest.raises(BadInput, match="is of the export itself"):
+        convert(target, target / place, to="parquet")
+    assert convert(target, target / "set", to="parquet").files
+
+
 def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
     """The tables are there all the same, without rows."""
     target = exported(tmp_path / "out", LiveWorld(rows=10), format=Format(emit="objects"))
@@ -268,6 +297,13 @@ def test_what_is_no_finished_export_is_not_converted(tmp_path: Path) -> None:
     """The directory is named."""
     with pytest.raises(BadInput, match="holds no finished export"):
         convert(tmp_path / "nothing", tmp_path / "set", to="parquet")
+
+
+def test_a_file_is_no_export(tmp_path: Path) -> None:
+    """Nor will it be one later."""
+    (tmp_path / "file").touch()
+    with pytest.raises(BadInput, match="file is a file: name the directory of an export"):
+        convert(tmp_path / "file", tmp_path / "set", to="parquet")
 
 
 def test_progress_ends_at_all_rows(export: Path, tmp_path: Path) -> None:

@@ -297,6 +297,46 @@ def test_dates_that_are_none_are_counted() -> None:
     assert remarks == {"not_a_date": 1}
 
 
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("Thu, 09 Feb 2023 14:12:03 UTC", "2023-02-09T14:12:03+00:00"),
+        ("Wed, 02 Sep 2026 13:58:07 GMT", "2026-09-02T13:58:07+00:00"),
+        ("2023-02-09 14:12:03", "2023-02-09T14:12:03+00:00"),
+        ("2024-06-05 12:28:14.196777+00:00", "2024-06-05T12:28:14.196777+00:00"),
+        ("2024-06-05T12:28:14Z", "2024-06-05T12:28:14+00:00"),
+        ("9999-12-31 23:59:59", "9999-12-31T23:59:59+00:00"),
+        ("10000-01-01 00:00:00", None),
+        ("infinity", None),
+        ("epoch", None),
+    ],
+)
+def test_every_form_of_date_is_a_time_in_utc(text: str, utc: str | None) -> None:
+    """What readers cannot have as a date, such as the year 10,000, is null and counted."""
+    (row,), remarks = typed(line(dumps({"createdAt": text})))
+    found = row["created_at"]
+    assert (found and found.isoformat()) == utc
+    assert remarks == ({} if utc else {"not_a_date": 1})
+
+
+@pytest.mark.parametrize(
+    ("sent", "found"), [("0.25", 0.25), ("1", 1.0), ("1e400", None), ("-1e400", None), ('{"a":1}', None)]
+)
+def test_a_confidence_that_is_no_double_is_null(sent: str, found: float | None) -> None:
+    """And counted."""
+    (row,), remarks = typed(line(f'{{"confidence":{sent}}}'))
+    assert row["confidence"] == found
+    assert remarks == ({"not_a_number": 1} if found is None else {})
+
+
+@pytest.mark.parametrize(("sent", "found"), [("true", True), ("false", False), ("1", None), ('"yes"', None)])
+def test_what_is_no_truth_value_is_null(sent: str, found: bool | None) -> None:
+    """And counted."""
+    (row,), remarks = typed(line(f'{{"manualAnnotation":{sent}}}'))
+    assert row["manual_annotation"] is found
+    assert remarks == ({"not_a_boolean": 1} if found is None else {})
+
+
 BOX = {"x": 0.25, "y": 0.5, "w": 0.5, "h": 0.25}
 CORNERS = [(0.25, 0.5), (0.75, 0.5), (0.75, 0.75), (0.25, 0.75)]
 FLAT = [number for corner in CORNERS for number in corner]
@@ -356,6 +396,30 @@ def test_a_mask_has_the_extent_of_its_pixels() -> None:
     assert broken["bbox"] is None
     assert broken["rle"]["counts"] == "???"
     assert remarks == {"extent_unknown": 1}
+
+
+def test_no_number_is_made_up_for_a_box_that_lacks_one() -> None:
+    """It is null and counted, beside a mask, too; and so is a mask that is nowhere."""
+    from harvester.simulator.shapes import run_lengths
+
+    sent = {"top": 0, "left": 0, "width": 10, "height": 10, "rleString": run_lengths([0, 100])}
+    rows, remarks = typed(
+        line(dumps({"bitmask": sent})),
+        line(dumps({"boundingBox": {"x": 0.1, "y": 0.1, "w": 0.1}})),
+        line('{"boundingBox":{"x":1e400,"y":0.1,"w":0.1,"h":0.1}}'),
+        line(dumps({"boundingBox": [1, 2, 3, 4]})),
+        line(dumps({"bitmask": sent | {"left": 2.5}})),
+    )
+    assert [row["bbox"] is None for row in rows] == [False, True, True, True, True]
+    assert rows[4]["rle"] is None
+    assert remarks == {"extent_unknown": 3, "not_an_integer": 1}
+
+
+def test_an_empty_list_of_polygons_hides_no_polygon() -> None:
+    """Other formats take the other form, too."""
+    (row,), remarks = typed(line(dumps({"polygons": [], "polygon": NUMBERED})))
+    assert row["bbox"] == pytest.approx(BOX)
+    assert not remarks
 
 
 def test_an_extent_that_needs_the_size_of_the_image_is_counted_without_it() -> None:

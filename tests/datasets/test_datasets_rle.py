@@ -132,14 +132,35 @@ def test_a_ring_on_the_image_is_drawn_as_pycocotools_draws_it(points: list[tuple
 def test_holes_and_parts_are_drawn(
     one: list[tuple[float, float]], other: list[tuple[float, float]], third: list[tuple[float, float]]
 ) -> None:
-    """Of a part those pixels count that are in an odd number of its rings; of several parts all."""
+    """Of a part those pixels count that are in its outline and in no hole; of several parts all."""
     rings = [[min(max(n, 0.0), 20.0) for point in points for n in point] for points in (one, other, third)]
     first, hole, second = (
         read_coco(CocoMask((20, 20), coco_masks.frPyObjects([ring], 20, 20)[0]["counts"].decode())).pixels()
         for ring in rings
     )
     drawn = read_coco(rle.draw_parts([[rings[0], rings[1]], [rings[2]]], 20, 20)).pixels()
-    assert (drawn == ((first ^ hole) | second)).all()
+    assert (drawn == ((first & ~hole) | second)).all()
+
+
+def test_holes_never_add_pixels() -> None:
+    """Not where they overlap, nor beyond their outline, nor where the outline is beyond the image."""
+    square = [2.0, 2, 12, 2, 12, 12, 2, 12]
+    holes = [[4.0, 4, 8, 4, 8, 8, 4, 8], [6.0, 6, 18, 6, 18, 10, 6, 10]]
+    drawn = read_coco(rle.draw_parts([[square, *holes]], 20, 20))
+    assert (drawn.area, drawn.extent) == (100 - 16 - 6 * 4 + 4, (2, 2, 10, 10))
+    away = [number + 30 for number in square]
+    assert read_coco(rle.draw_parts([[away, square]], 20, 20)).area == 0
+
+
+@pytest.mark.parametrize(
+    ("left", "top", "cut"), [(0, 0, False), (-2, -1, False), (13, 16, False), (-3, 0, True), (14, 0, True)]
+)
+def test_a_mask_is_cut_only_where_pixels_are_beyond_the_image(left: int, top: int, cut: bool) -> None:
+    """Its frame may reach further than its pixels."""
+    mask = np.zeros((6, 10), np.uint8)
+    mask[1:4, 2:7] = 1
+    counts = coco_masks.encode(np.asfortranarray(mask.T))["counts"].decode()
+    assert rle.is_cut(SentBitmask(10, 6, counts, top, left), 20, 20) == cut
 
 
 def test_a_hole_is_cut_out() -> None:

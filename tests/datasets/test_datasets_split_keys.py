@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from harvester.datasets.split_keys import SplitKeys
 from harvester.errors import BadInput
 from harvester.labels.wire import PlanRow
+from harvester.splitting.split_keys import SplitKeys
 
 
 def _listed(number: int, **known: Any) -> PlanRow:

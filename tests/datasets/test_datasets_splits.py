@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harvester.datasets.division import Division
-from harvester.datasets.splits import Splits
 from harvester.errors import BadInput
 from harvester.labels.wire import PlanRow
+from harvester.splitting.division import Division
+from harvester.splitting.splits import Splits
 
 SHARES = "train=0.8,val=0.1,test=0.1"
 

@@ -14,9 +14,9 @@ import yaml
 
 from harvester.datasets.conversion import Conversion
 from harvester.datasets.convert import convert
-from harvester.datasets.splits import Splits
 from harvester.errors import BadInput, Unsound
 from harvester.settings import Selection
+from harvester.splitting.splits import Splits
 from tests.datasets.exports import exported, files_in, records_of
 from tests.datasets.image_exports import make_media, pictures_of
 from tests.sync.worlds import LiveWorld

@@ -90,6 +90,28 @@ def test_frames_are_made_once(filmed: Filmed, tmp_path: Path) -> None:
     assert len(index.splitlines()) == len(without.index)
 
 
+def test_a_video_is_not_decoded_again_once_its_frames_are_counted(filmed: Filmed, tmp_path: Path) -> None:
+    """The index keeps their number, also if the label row says another one: what is there is all there is."""
+    platform, target = filmed
+    folder = tmp_path / "files"
+    flags = ("-o", folder, "--frames", "every=40")
+    first = platform.media(target, *flags, folder=folder)
+    (whole,) = [line for line in first.index if line["frame"] is None]
+    assert whole["decoded_frames"] == FRAMES
+    # If fewer were counted, no later frame would be looked for.
+    lines = [line | ({"decoded_frames": 80} if line == whole else {}) for line in first.index]
+    (folder / "media.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    gone = sorted((folder / "videos").rglob("120.jpg"))
+    gone[0].unlink()
+    again = platform.media(target, *flags, folder=folder)
+    assert again.code == 0, again.said
+    assert not gone[0].exists()
+    gone = sorted((folder / "videos").rglob("40.jpg"))
+    gone[0].unlink()
+    assert platform.media(target, *flags, folder=folder).code == 0
+    assert drawn(gone[0]) == 40
+
+
 def test_what_is_no_video_is_listed_as_failed(filmed: Filmed, tmp_path: Path) -> None:
     """The file is there and whole, but nothing can be decoded: exit 3, and why."""
     platform, target = filmed

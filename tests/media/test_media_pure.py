@@ -73,7 +73,13 @@ def test_checksums_are_found_where_stores_write_them() -> None:
     text = base64.b64encode(MD5).decode()
     sha256 = base64.b64encode(hashlib.sha256(b"file").digest()).decode()
     crc32 = base64.b64encode(zlib.crc32(b"file").to_bytes(4, "big")).decode()
-    assert checksums_of({"x-goog-hash": f"crc32c=AAAAAA==, md5={text}"}) == {"md5": MD5.hex()}
+    crc32c = base64.b64encode(bytes.fromhex("e3069283")).decode()
+    assert checksums_of({"x-goog-hash": f"crc32c={crc32c}, md5={text}"}) == {
+        "md5": MD5.hex(),
+        "crc32c": "e3069283",
+    }
+    assert checksums_of({"x-amz-checksum-crc32c": crc32c}) == {"crc32c": "e3069283"}
+    assert checksums_of({"x-amz-checksum-crc64nvme": "rosUhgp5mIg="}) == {}  # not verified
     assert checksums_of({"Content-MD5": text}) == {"md5": MD5.hex()}
     assert checksums_of({"x-ms-blob-content-md5": text}) == {"md5": MD5.hex()}
     assert checksums_of({"x-amz-checksum-sha256": sha256}) == {"sha256": hashlib.sha256(b"file").hexdigest()}
@@ -95,6 +101,16 @@ def test_an_etag_is_a_checksum_only_where_it_is_one(headers: dict[str, str], is_
     """Amazon's, of an object that is neither in parts nor encrypted with a key of its own."""
     assert ("md5" in checksums_of(headers | {"ETag": f'"{MD5.hex()}"'})) is is_md5
     assert "md5" not in checksums_of(headers | {"ETag": f'"{MD5.hex()}-2"'})
+
+
+def test_crc32c_is_that_of_the_standard() -> None:
+    """The check value of the catalogue of CRCs, of the digits 1 to 9, in two pieces."""
+    hashes = Hashes()
+    hashes.expect({"crc32c": "e3069283"})
+    hashes.update(b"12345")
+    assert hashes.differs() == "crc32c"
+    hashes.update(b"6789")
+    assert hashes.differs() is None
 
 
 def test_hashes_tell_which_checksum_is_wrong() -> None:

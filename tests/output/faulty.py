@@ -17,7 +17,17 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.errors import CannotFinishNow
 from harvester.output.folders import FileSystem
 
-OPERATIONS = ("make_directory", "create", "write", "sync", "close", "rename", "sync_directory", "delete")
+OPERATIONS = (
+    "make_directory",
+    "create",
+    "write",
+    "sync",
+    "close",
+    "rename",
+    "sync_directory",
+    "delete",
+    "remove_directory",
+)
 
 
 class Killed(BaseException):
@@ -73,6 +83,9 @@ class Recording(FileSystem):
 
     def delete(self, path: Path, folder: int) -> None:
         self._do("delete", path, path, folder)
+
+    def remove_directory(self, path: Path, folder: int) -> None:
+        self._do("remove_directory", path, path, folder)
 
 
 def failing_at(number: int, code: int) -> Callable[[int, Operation], None]:

@@ -118,6 +118,14 @@ class Flaky(Objects):
         self.called("names", folder)
         return super().names(folder)
 
+    def pages(self, folder: str, after: str | None) -> Iterator[list[tuple[str, int]]]:
+        found = super().pages(folder, after)
+        while True:
+            self.called("pages", after or "")
+            if (page := next(found, None)) is None:
+                return
+            yield page
+
     def delete(self, name: str) -> None:
         self.called("delete", name)
         super().delete(name)
@@ -241,6 +249,22 @@ def test_of_two_runs_one_goes_on_when_the_store_answers_again(asleep: bool) -> N
     assert list(contents(objects)) == (
         ["manifest.json"] if asleep else [f"objects-{number:05}.ndjson" for number in range(12)]
     )
+
+
+def test_a_listing_goes_on_after_the_page_that_came_last() -> None:
+    """All files below the folder with their sizes, each once, and what came before is not asked again."""
+    objects = Flaky(SharedClock())
+    for number in range(2100):
+        objects.kept.put(f"media/{number % 3}/{number:05}.jpg", bytes(number % 5))
+    objects.kept.put("mediated/1.jpg", b"")
+    names = target_of(objects).within("media").all_names()
+    found = [next(names)]
+    objects.away(seconds=5)
+    found += names
+    assert sorted(found) == sorted((f"{n % 3}/{n:05}.jpg", n % 5) for n in range(2100))
+    asked = [name for _, what, name in objects.calls if what == "pages"]
+    assert asked[0] == ""
+    assert asked[-1].startswith("media/1/")
 
 
 def test_a_store_that_stays_away_ends_it_with_what_it_was_waited_for() -> None:

@@ -168,6 +168,24 @@ def test_memory_is_flat_however_many_values_there_are(
     assert peak(48) < few + 300_000
 
 
+def test_labels_of_thousands_of_classes_are_counted_exactly(tmp_path: Path) -> None:
+    """Two rows have a label of each class, the first one on two frames; one of the two lacks an answer."""
+    classes = range(5000)
+    given = [[{"name": "Plate", "number": 0}], [{"name": "Plate", "text": ""}]]
+    records = [
+        object_record(number, frame, objectHash=f"o{i}", name=f"class {i:04}", attributes=given[number])
+        for number, frame in ((0, 0), (0, 1), (1, 0))
+        for i in classes
+    ]
+    objects = measure(made(tmp_path / "out", [row(0), row(1)], objects=records)).objects
+    assert objects is not None
+    assert (objects.records, objects.distinct, objects.by_hand) == (15_000, 10_000, 10_000)
+    assert objects.by_name.top == [Share(f"class {i:04}", 3, 2) for i in classes[: tally.TOP]]
+    assert objects.by_name.other_records == 3 * (len(classes) - tally.TOP)
+    assert objects.missing.top == [Missing(f"class {i:04}", "Plate", 2, 1) for i in classes[: tally.TOP]]
+    assert objects.reviews == Reviews(unreviewed=10_000)
+
+
 def test_what_is_no_finished_export_is_said_so(tmp_path: Path) -> None:
     """One line each: nothing there, not finished, damaged."""
     with pytest.raises(BadInput, match="holds no export"):

@@ -12,7 +12,7 @@ from harvester.errors import CannotFinishNow, first_of
 from harvester.output.target import LocalTarget
 from harvester.output.verify import verify
 from tests.output.faulty import Killed, Operation, Recording, failing_at, killed_at
-from tests.sync.worlds import LiveWorld, contents, live
+from tests.sync.worlds import LiveWorld, contents, empty_folders, live
 
 pytestmark = pytest.mark.anyio
 
@@ -44,6 +44,7 @@ class Compacted:
         disk = Recording()
         await self.world.compact(self._copy("clean"), disk=disk)
         self.operations, self.clean = len(disk.done), contents(self._folder / "clean")
+        self.removals = {n for n, done in enumerate(disk.done, 1) if done.name == "remove_directory"}
 
     async def broken(self, number: int, before: Before) -> BaseException | None:
         """What ends a compaction on that disk. The export is whole, and the next one ends as a clean one."""
@@ -57,6 +58,7 @@ class Compacted:
         assert all(problem.remedy == "compact" for problem in problems if "left over" not in problem.what)
         await self.world.compact(out)
         assert contents(out) == self.clean, number
+        assert not empty_folders(out), number
         assert verify(LocalTarget(out)).ok
         shutil.rmtree(out)
         return ended
@@ -67,10 +69,11 @@ class Compacted:
 
 
 async def test_killed_anywhere_it_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """Before every third disk operation; live records can be read in between."""
+    """Before every third disk operation and every removal of a folder; live records can be read between."""
     scene = Compacted(tmp_path)
     await scene.begin()
-    ends = [await scene.broken(n, killed_at(n)) for n in range(1, scene.operations + 1, 3)]
+    moments = sorted({*range(1, scene.operations + 1, 3), *scene.removals})
+    ends = [await scene.broken(n, killed_at(n)) for n in moments]
     assert sum(isinstance(end, Killed) for end in ends) > 0.8 * len(ends)
 
 
@@ -78,7 +81,7 @@ async def test_a_disk_that_fails_anywhere_is_told_of_and_the_next_compaction_end
     """One line says why; nothing of it is left in the bytes."""
     scene = Compacted(tmp_path)
     await scene.begin()
-    for number in range(2, scene.operations + 1, 9):
+    for number in sorted({*range(2, scene.operations + 1, 9), *scene.removals}):
         ended = await scene.broken(number, failing_at(number, errno.ENOSPC))
         assert ended is None or (isinstance(ended, CannotFinishNow) and "No space" in ended.message)
 

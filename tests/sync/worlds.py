@@ -179,6 +179,12 @@ def contents(target: Path) -> dict[str, bytes]:
     }
 
 
+def empty_folders(target: Path) -> list[str]:
+    """The folders below a target that hold nothing."""
+    folders = [path for path in target.rglob("*") if path.is_dir() and not any(path.iterdir())]
+    return sorted(str(path.relative_to(target)) for path in folders)
+
+
 def _steady(manifest: bytes) -> bytes:
     fields = json.loads(manifest)
     return json.dumps(

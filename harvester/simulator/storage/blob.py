@@ -6,30 +6,8 @@ made and hashed once, so an object costs microseconds.
 
 import hashlib
 import zlib
-from functools import cached_property
 
-CRC32C_UP_TO = 1 << 17  # bytes; the checksum runs in Python, so larger objects go without
-_POLYNOMIAL = 0x82F63B78  # of CRC-32C (RFC 3720, appendix B.4), bits reversed
-
-
-def _table() -> list[int]:
-    table = []
-    for byte in range(256):
-        for _ in range(8):
-            byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
-        table.append(byte)
-    return table
-
-
-_TABLE = _table()
-
-
-def crc32c(data: bytes, start: int = 0) -> int:
-    """Continue the CRC-32C `start` over `data`."""
-    state = start ^ 0xFFFFFFFF
-    for byte in data:
-        state = state >> 8 ^ _TABLE[(state ^ byte) & 0xFF]
-    return state ^ 0xFFFFFFFF
+import google_crc32c
 
 
 class Shared:
@@ -40,10 +18,7 @@ class Shared:
         self.md5 = hashlib.md5(data, usedforsecurity=False)
         self.sha256 = hashlib.sha256(data)
         self.crc32 = zlib.crc32(data)
-
-    @cached_property
-    def crc32c(self) -> int:
-        return crc32c(self.data)
+        self.crc32c = google_crc32c.value(data)
 
 
 class Blob:
@@ -79,8 +54,6 @@ class Blob:
         return zlib.crc32(self._end, self._shared.crc32).to_bytes(4, "big")
 
     @property
-    def crc32c(self) -> bytes | None:
-        """None for an object that is too large."""
-        if self.size > CRC32C_UP_TO:
-            return None
-        return crc32c(self._end, self._shared.crc32c).to_bytes(4, "big")
+    def crc32c(self) -> bytes:
+        value: int = google_crc32c.extend(self._shared.crc32c, self._end)
+        return value.to_bytes(4, "big")

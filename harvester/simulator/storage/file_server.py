@@ -155,10 +155,12 @@ class FileServer:
 
 
 def entity_tag(provider: Provider, row: RowFacts, blob: Blob) -> str:
-    """Return an ETag: the MD5, or what an upload in parts leaves, or opaque."""
+    """Return an ETag: the MD5, or what an upload or composition of parts leaves, or opaque."""
     match provider:
         case "azure":
             return f'"0x8D{blob.sha256[:7].hex().upper()}"'
+        case "gcp" if row.number % 2:
+            return f'"C{blob.sha256[:10].hex()}="'
         case "s3" if row.number % 2:
             return f'"{blob.md5.hex()}-2"'
     return f'"{blob.md5.hex()}"'
@@ -171,8 +173,9 @@ def checksums(provider: Provider, row: RowFacts, blob: Blob, *, whole: bool) -> 
     """
     match provider:
         case "gcp":
-            crc = blob.crc32c
-            made = [("x-goog-hash", f"crc32c={_base64(crc)}")] if crc else []
+            made = [("x-goog-hash", f"crc32c={_base64(blob.crc32c)}")]
+            if row.number % 2:  # composed of several objects: there is no MD5
+                return made
             return [*made, ("x-goog-hash", f"md5={_base64(blob.md5)}")]
         case "azure":
             return [("content-md5" if whole else "x-ms-blob-content-md5", _base64(blob.md5))]

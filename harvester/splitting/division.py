@@ -1,8 +1,10 @@
-"""Assigns each label row to a split, as the options of a conversion say."""
+"""Assigns each label row to a split, as the options of `convert` and `media` say."""
 
-from harvester.datasets.split_keys import SplitKeys
-from harvester.datasets.splits import Splits
+from collections.abc import Collection
+
 from harvester.labels.wire import PlanRow
+from harvester.splitting.split_keys import SplitKeys
+from harvester.splitting.splits import Splits
 
 
 class Division:
@@ -35,11 +37,11 @@ class Division:
         """Return the split of a row of which something is written. To be called once a row."""
         return None if self._splits is None else self._splits.fill(self._keys.of(row))
 
-    def check(self, where: str) -> None:
+    def check(self, where: str, only: Collection[str] = ()) -> None:
         """Raise BadInput if no row has what they are split by, or if a split is empty.
 
-        To be called at the end. `where` is the name of the export.
+        To be called at the end. `where` is the name of the export. `only`: these splits count.
         """
         if self._splits is not None:
             self._keys.check_found(where)
-            self._splits.check_filled(self._by)
+            self._splits.check_filled(self._by, only)

@@ -8,7 +8,7 @@ depends on the key, the seed and the shares alone: it stays the same while data 
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -61,12 +61,12 @@ class Splits:
         self._filled.add(split)
         return split
 
-    def check_filled(self, by: str) -> None:
+    def check_filled(self, by: str, only: Collection[str] = ()) -> None:
         """Raise BadInput if a split is empty. The message names a seed that fills all of them.
 
-        `by` is what the keys are, in the message: ``data`` or ``metadata.site``.
+        `by` is what the keys are, in the message: ``data`` or ``metadata.site``. `only`: these splits count.
         """
-        empty = [name for name in self.names if name not in self._filled]
+        empty = [name for name in only or self.names if name not in self._filled]
         if not empty:
             return
         message = f"the split {' and '.join(empty)} would be empty"
