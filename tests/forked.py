@@ -200,17 +200,17 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
-    for path in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
-        sys.path.append(path)
-        if (customised := Path(path, "sitecustomize.py")).exists():
-            run_path(str(customised))
-    tempfile.tempdir = None  # it is found anew, in this environment
     for number, stream in enumerate(output, start=1):
         os.dup2(stream.fileno(), number)
         stream.close()
     # Not reconfigured: those that are there know whether they can seek, of another file.
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    for path in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
+        sys.path.append(path)
+        if (customised := Path(path, "sitecustomize.py")).exists():
+            run_path(str(customised))
+    tempfile.tempdir = None  # it is found anew, in this environment
     sys.argv = argv
     sys.exit(resolve_name(main)())
 

@@ -48,7 +48,9 @@ class _Handler(BaseRequestHandler):
             os.close(stream)
         if self.request in wait([running.sentinel, self.request]):
             running.kill()
-        self.request.sendall(b"%d" % running.wait())
+            running.wait()
+        else:
+            self.request.sendall(b"%d" % running.wait())
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from importlib import import_module
+from multiprocessing.connection import wait
 from pathlib import Path
 from subprocess import DEVNULL, PIPE
 from urllib.parse import urlsplit
@@ -88,12 +89,12 @@ def test_a_shell_finds_what_stands_in_for_the_command(harvester: Command, tmp_pa
         assert done.returncode == 2
         assert b"nothing" in done.stderr
         assert json.loads((tmp_path / "said").read_text())["project"]["title"] == PROJECT
-        endless = subprocess.Popen([first / "harvester", "simulate"], env=environment, stdout=PIPE)
-        assert endless.stdout
-        assert endless.stdout.readline()
-        endless.kill()
-        assert endless.stdout.read() is not None  # its end comes when no process holds it
-        endless.wait()
+        with subprocess.Popen([first / "harvester", "simulate"], env=environment, stdout=PIPE) as endless:
+            assert endless.stdout
+            assert endless.stdout.readline()
+            endless.kill()
+            assert wait([endless.stdout.fileno()], LONG)
+            assert endless.stdout.read() == b""  # no process holds it any more
 
 
 class Forked(Simulator):
