@@ -56,8 +56,8 @@ _SIMULATORS = count(1)
 class ForkedCommand:
     """A command line under way, with what tests use of `subprocess.Popen`.
 
-    Of the variables that the interpreter reads as it starts only PYTHONPATH has an effect: modules there, and
-    a `sitecustomize.py`. It has no standard input.
+    Of the variables that the interpreter reads as it starts PYTHONPATH has an effect, by modules and a
+    `sitecustomize.py`, and PYTHONIOENCODING; no other has. It has no standard input.
     """
 
     def __init__(
@@ -182,7 +182,9 @@ def run_forked(
             raise
         for file in (out, err):
             file.seek(0)
-        return subprocess.CompletedProcess(running.args, code, out.read().decode(), err.read().decode())
+        return subprocess.CompletedProcess(
+            running.args, code, out.read().decode(), err.read().decode(errors="backslashreplace")
+        )
 
 
 def _become(
@@ -204,8 +206,9 @@ def _become(
         os.dup2(stream.fileno(), number)
         stream.close()
     # Not reconfigured: those that are there know whether they can seek, of another file.
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
-    sys.stderr = open(2, "w", 1, encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    sys.stdout = open(1, "w", encoding=encoding, closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", 1, encoding=encoding, errors="backslashreplace", closefd=False)  # noqa: SIM115
     for path in filter(None, environment.get("PYTHONPATH", "").split(os.pathsep)):
         sys.path.append(path)
         if (customised := Path(path, "sitecustomize.py")).exists():

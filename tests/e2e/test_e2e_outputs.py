@@ -70,14 +70,21 @@ def test_a_table_shows_what_the_terminal_can(command: Command, verb: str) -> Non
 
 def test_json_and_data_are_utf_8_in_every_locale(command: Command, exported: Path) -> None:
     """Results, summaries and records alike."""
-    assert TITLE in [one["title"] for one in json.loads(in_latin(command, "projects", "--json").decode())]
+
+    def said(*arguments: str | Path) -> str:
+        done = command(*arguments, **LATIN)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert TITLE in [one["title"] for one in json.loads(said("projects", "--json"))]
     for verb in ("status", "plan"):
-        assert json.loads(in_latin(command, verb, TITLE, "--json").decode())["project"]["title"] == TITLE
-    assert json.loads(in_latin(command, "report", exported, "--json").decode())["project"]["title"] == TITLE
-    assert json.loads(in_latin(command, "sync", exported, "--json").decode())["project"] == TITLE
-    assert f"<title>{TITLE}".encode() in in_latin(command, "report", exported, "-o", "-")
-    records = in_latin(command, "export", TITLE, "-o", "-", "--emit", "objects")
-    assert records == (exported / "objects-00000.ndjson").read_bytes()
+        assert json.loads(said(verb, TITLE, "--json"))["project"]["title"] == TITLE
+    assert json.loads(said("report", exported, "--json"))["project"]["title"] == TITLE
+    assert json.loads(said("sync", exported, "--json"))["project"] == TITLE
+    assert f"<title>{TITLE}" in said("report", exported, "-o", "-")
+    records = said("export", TITLE, "-o", "-", "--emit", "objects")
+    assert records.encode() == (exported / "objects-00000.ndjson").read_bytes()
+    assert in_latin(command, "projects", "--json").decode() == said("projects", "--json")
 
 
 @pytest.mark.parametrize("redirected", ["2>&-", "2>/dev/full", ">&-", ">/dev/full", "<&- >&- 2>&-"])
