@@ -1,9 +1,11 @@
 """Downloads of media, aria2c, and threads over urllib3, on the same URLs: `python -m benchmarks.media`.
 
-A static server (nginx if installed, else aiohttp) on loopback serves 2,000 files of 200 kB and 20 of 50 MB.
-What is measured is the whole process. Files are synced by harvester only.
+A static server (nginx if installed, else aiohttp) on loopback serves 2,000 files of 200 kB and 20 of 50 MB,
+unless `--small` and `--large` say otherwise. What is measured is the whole process. Files are synced by
+harvester only. All is below the temporary directory: `TMPDIR=/dev/shm` keeps the disk out of it.
 """
 
+import argparse
 import asyncio
 import os
 import random
@@ -34,11 +36,18 @@ http {{
 """
 
 
-def main(tools: Sequence[str] = ("harvester", "aria2c", "urllib3")) -> None:
-    """Measure each tool twice, in turn."""
-    with TemporaryDirectory() as folder, _served(Path(folder)) as urls:
-        for _ in range(2):
-            for tool in tools:
+def main(arguments: Sequence[str]) -> None:
+    """Measure each tool several times, in turn."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.media")
+    parser.add_argument("tools", nargs="*", default=["harvester", "aria2c", "urllib3"])
+    parser.add_argument("--small", type=int, default=SMALL[0], help="files of 200 kB")
+    parser.add_argument("--large", type=int, default=LARGE[0], help="files of 50 MB")
+    parser.add_argument("--times", type=int, default=2)
+    given = parser.parse_args(arguments)
+    counts = {"small": (given.small, SMALL[1]), "large": (given.large, LARGE[1])}
+    with TemporaryDirectory() as folder, _served(Path(folder), counts) as urls:
+        for _ in range(given.times):
+            for tool in given.tools:
                 if tool == "aria2c" and shutil.which(tool) is None:
                     continue
                 with TemporaryDirectory(dir=folder) as output:
@@ -59,13 +68,13 @@ def _measure(tool: str, urls: Path, output: Path) -> None:
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[Path]:
+def _served(folder: Path, counts: dict[str, tuple[int, int]]) -> Iterator[Path]:
     files = folder / "files"
     files.mkdir()
     folder.chmod(0o755)
     urls = folder / "urls"
     rng, lines = random.Random(1), []
-    for kind, (count, size) in (("small", SMALL), ("large", LARGE)):
+    for kind, (count, size) in counts.items():
         data = rng.randbytes(size)
         for number in range(count):
             (files / f"{kind}{number}.jpg").write_bytes(data[8:] + number.to_bytes(8, "big"))
@@ -162,6 +171,6 @@ if __name__ == "__main__":
             asyncio.run(_with_harvester(Path(urls).read_text().split(), Path(output)))
         case ["urllib3", urls, output]:
             _with_urllib3(Path(urls).read_text().split(), Path(output))
-        case [*tools]:
+        case arguments:
             os.environ.setdefault("PYTHONUNBUFFERED", "1")
-            main(tools or ("harvester", "aria2c", "urllib3"))
+            main(arguments)

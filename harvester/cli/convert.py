@@ -28,7 +28,13 @@ if TYPE_CHECKING:
 Export = Annotated[str, typer.Argument(metavar="TARGET", help="Directory or address of a finished export.")]
 DataSet = Annotated[
     str,
-    typer.Option("--output", "-o", metavar="DIR", help="Directory for the data set.", show_default=False),
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="DIR",
+        help="Directory for the data set, or the address of an object store.",
+        show_default=False,
+    ),
 ]
 
 

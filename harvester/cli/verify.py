@@ -26,9 +26,7 @@ UNSOUND = 3
 Directory = Annotated[str, typer.Argument(metavar="DIR", help="Directory or address of an export.")]
 Verified = Annotated[
     str,
-    typer.Argument(
-        metavar="DIR", help="Directory or address of an export or of its media, or directory of a data set."
-    ),
+    typer.Argument(metavar="DIR", help="Directory or address of an export, of its media, or of a data set."),
 ]
 Server = Annotated[
     bool, typer.Option("--server", help="List again: which rows were edited, added, removed since.")

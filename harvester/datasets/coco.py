@@ -163,7 +163,7 @@ class CocoMedia:
         """Give the data set a file. On a further branch it is there already."""
         if file is None:
             self._counts.remark("no_media")
-        elif not (self._output.directory / name).exists():
+        elif name not in self._output:
             self._media.place(file, self._output, name)
 
 

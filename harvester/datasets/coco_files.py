@@ -65,7 +65,7 @@ class CocoFile:
     """One file, open. Images and annotations are given as JSON."""
 
     def __init__(
-        self, stream: BinaryIO, directory: Path, description: str, categories: Collection[Category]
+        self, stream: BinaryIO, directory: Path | None, description: str, categories: Collection[Category]
     ) -> None:
         self._stream = stream
         self._lists: dict[str, IO[bytes]] = {}

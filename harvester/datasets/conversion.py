@@ -2,24 +2,29 @@
 
 import hashlib
 import os
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
+from harvester.datasets.at_once import at_once
 from harvester.datasets.counts import ConvertedCounts
 from harvester.datasets.written import WrittenFile
-from harvester.errors import BadInput, CannotFinishNow, Unsound
+from harvester.errors import BadInput, CannotFinishNow, StoreAway, Unsound
 from harvester.events import one_line
 from harvester.output.canonical import convert, digest, indented, parse_object
 from harvester.output.export_spec import Project
+from harvester.output.layout import STATE
 from harvester.output.store_address import is_address
-from harvester.output.target import LocalTarget
+from harvester.output.target import Target, open_target
 from harvester.output.verify import Problem, Report
 from harvester.schema import Count
 
 CONVERSION = "conversion.json"
+NEW = f"{STATE}/new"  # the folder of a data set that is being written into an object store
 CONVERSION_VERSION = 1  # raised when a field of `Conversion` changes its meaning
+_PIECE = 1024**2  # bytes that are read at once
 
 
 class ConvertedExport(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,20 +65,20 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
 
 
-def write_conversion(directory: Path, conversion: Conversion) -> Conversion:
-    """Write ``conversion.json`` into `directory`. Return it with its digest."""
+def write_conversion(place: Target, conversion: Conversion) -> Conversion:
+    """Write ``conversion.json`` into `place`. Return it with its digest."""
     sealed = msgspec.structs.replace(conversion, digest=_digest(msgspec.to_builtins(conversion)))
-    LocalTarget(directory).put(CONVERSION, indented(sealed))
+    place.put(CONVERSION, indented(sealed))
     return sealed
 
 
-def read_conversion(directory: Path) -> Conversion | None:
-    """Return the conversion in `directory`, or None if there is no ``conversion.json``.
+def read_conversion(place: Target) -> Conversion | None:
+    """Return the conversion in `place`, or None if there is no ``conversion.json``.
 
     Raises:
         Unsound: it is damaged.
     """
-    data = LocalTarget(directory).read(CONVERSION) if directory.is_dir() else None
+    data = place.read(CONVERSION)
     if data is None:
         return None
     try:
@@ -83,37 +88,63 @@ def read_conversion(directory: Path) -> Conversion | None:
         raise Unsound(one_line(f"cannot be read: {error}")) from error
     if conversion.digest != _digest(fields):
         raise Unsound("its digest does not fit what it says")
+    if wrong := next((file.name for file in conversion.files if not _is_below(file.name)), None):
+        raise Unsound(one_line(f"it names {wrong!r}, which can be no file of a data set"))
     return conversion
 
 
+def _is_below(name: str) -> bool:
+    """Return whether this can be the name of a file of a data set: `conversion.json` is data, not trusted."""
+    parts = name.split("/")
+    return parts[0] != STATE and not {"", ".", ".."} & set(parts)
+
+
 def is_data_set(name: str) -> bool:
-    """Return whether there is a ``conversion.json`` in the directory `name`."""
-    return not is_address(name) and os.path.lexists(os.path.join(name, CONVERSION))
+    """Return whether there is a ``conversion.json`` in a place, or one that is about to get there."""
+    if not is_address(name):
+        return os.path.lexists(os.path.join(name, CONVERSION))
+    return any(open_target(name).size_of(each) is not None for each in (CONVERSION, f"{NEW}/{CONVERSION}"))
 
 
 def verify_conversion(name: Path | str) -> Report:
-    """Check that the files of a data set are all there, with the bytes that were written. Blocking."""
-    directory = Path(name)
+    """Check that the files of a data set are all there, with the bytes that were written. Blocking.
+
+    Raises:
+        StoreAway: the object store that it is in is away.
+    """
+    target = open_target(name)
     try:
-        conversion = read_conversion(directory)
+        conversion = read_conversion(target)
     except Unsound as error:
         return Report([_problem(CONVERSION, error.message)])
-    assert conversion is not None
-    target = LocalTarget(directory)
-    return Report(
-        [_problem(file.name, wrong) for file in conversion.files if (wrong := _wrong_with(target, file))]
-    )
+    if conversion is None:
+        return Report([_problem(CONVERSION, "is missing: a conversion is replacing the data set, or was")])
+    wrong: dict[str, str | None] = {}
+
+    def check(file: WrittenFile) -> None:
+        wrong[file.name] = _wrong_with(target, file)
+
+    with at_once() as checks:
+        for file in conversion.files:
+            checks.start(partial(check, file))
+    found = ((file.name, wrong[file.name]) for file in conversion.files)
+    return Report([_problem(name, what) for name, what in found if what])
 
 
-def _wrong_with(target: LocalTarget, file: WrittenFile) -> str | None:
+def _wrong_with(target: Target, file: WrittenFile) -> str | None:
+    size, sha256 = 0, hashlib.sha256()
     try:
         with target.open(file.name) as stream:
-            if os.fstat(stream.fileno()).st_size != file.bytes:
-                return "is cut off or has grown"
-            same = hashlib.file_digest(cast(Any, stream), "sha256").hexdigest() == file.sha256
+            while piece := stream.read(_PIECE):
+                size += len(piece)
+                sha256.update(piece)
+    except StoreAway:
+        raise
     except (CannotFinishNow, BadInput, OSError) as error:
         return f"cannot be read: {error}"
-    return None if same else "its bytes are not those that were written"
+    if size != file.bytes:
+        return "is cut off or has grown"
+    return None if sha256.hexdigest() == file.sha256 else "its bytes are not those that were written"
 
 
 def _problem(name: str, what: str) -> Problem:

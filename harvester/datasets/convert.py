@@ -1,8 +1,8 @@
 """Converts a finished export into a data set: the job behind `harvester convert`. Asks the server nothing."""
 
 import hashlib
-import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,25 +11,19 @@ import msgspec
 
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
-from harvester.datasets.conversion import (
-    CONVERSION,
-    CONVERSION_VERSION,
-    Conversion,
-    ConvertedExport,
-    other_purpose,
-    read_conversion,
-    write_conversion,
-)
+from harvester.datasets.conversion import CONVERSION_VERSION, Conversion, ConvertedExport
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.formats import DatasetFormat, load
-from harvester.datasets.replacing import place_of, replaced
-from harvester.datasets.written import Output
-from harvester.errors import BadInput, TargetRefused, Unsound
+from harvester.datasets.replacing import Replacement, place_of, replaced
+from harvester.datasets.stored import replaced_in_store
+from harvester.errors import BadInput
 from harvester.events import Counters, one_line
 from harvester.filters.given import Filters, with_filters
 from harvester.filters.naming import stored_name
 from harvester.filters.own import OwnFilter
+from harvester.output.objectstore import ObjectStoreTarget
+from harvester.output.target import open_target
 from harvester.plan.listing_filter import FLAGS
 from harvester.plan.status import RECORD_FIELDS
 from harvester.schema import Kind
@@ -47,10 +41,10 @@ def convert(
     selection: Selection = Selection(),
     **options: Any,
 ) -> Conversion:
-    """Convert the finished export in `target` into a data set in the directory `out`. Blocking.
+    """Convert the finished export in `target` into a data set in `out`. Blocking.
 
     Args:
-        target: a directory or the address of an object store.
+        target, out: a directory or the address of an object store.
         out: replaced if it is an earlier conversion of the same.
         to: the format, see `harvester.dataset_options.DATASET_FORMATS`.
         filters: paths ``package.module:callable``, or functions: each gets a record and says whether to keep
@@ -62,7 +56,11 @@ def convert(
         BadInput, Unsound, TargetRefused, CannotFinishNow: as `convert_export` does.
     """
     selection, functions = with_filters(selection, filters, stored_name)
-    return convert_export(target, out, ConvertOptions(to=to, **options), selection, functions=functions)
+    try:
+        made = msgspec.convert({"to": to, **options}, ConvertOptions, dec_hook=lambda _, given: Path(given))
+    except msgspec.ValidationError as error:
+        raise BadInput(one_line(f"wrong option of convert: {error}")) from error
+    return convert_export(target, out, made, selection, functions=functions)
 
 
 def convert_export(
@@ -75,10 +73,10 @@ def convert_export(
     counters: Counters | None = None,
     keep_on: Callable[[], object] = lambda: None,
 ) -> Conversion:
-    """Convert the finished export in `target` into a data set in the directory `out`. Blocking.
+    """Convert the finished export in `target` into a data set in `out`. Blocking.
 
     Args:
-        target: a directory or the address of an object store.
+        target, out: a directory or the address of an object store.
         out: replaced if it is an earlier conversion of the same.
         options: the format and its options.
         selection: of its fields, only those that choose among records may be set.
@@ -109,11 +107,8 @@ def convert_export(
             setattr(counters, kind, counts.of(kind).read)
 
     choice = Choice(export, selection, counts, functions, on_rows)
-    export.check_is_outside(place_of(out))
-    with replaced(out) as (directory, finish):
-        begun = _describe(export, format, options, selection)
-        _check_replaceable(Path(os.path.realpath(out)), begun)
-        output = Output(directory)
+    begun = _describe(export, format, options, selection)
+    with _replacement(out, export, begun, keep_on) as (output, finish):
         with export.damage_named():
             format.write(choice, export, options, output, counts)
         assert not choice.unfinished, f"{choice.unfinished} were not read to the end"
@@ -127,9 +122,18 @@ def convert_export(
             tables=found.tables,
             files=output.files,
         )
-        done = write_conversion(directory, done)
-        finish()
-    return done
+        return finish(done)
+
+
+def _replacement(
+    out: Path | str, export: FinishedExport, begun: Conversion, keep_on: Callable[[], object]
+) -> AbstractContextManager[Replacement]:
+    place = open_target(out)
+    if isinstance(place, ObjectStoreTarget):
+        export.check_is_outside(place.name)
+        return replaced_in_store(place, begun, keep_on)
+    export.check_is_outside(str(place_of(out)))
+    return replaced(out, begun)
 
 
 def _check_options(format: DatasetFormat, options: ConvertOptions, export: FinishedExport) -> None:
@@ -197,31 +201,3 @@ def _given(settings: msgspec.Struct) -> dict[str, Any]:
         for name in settings.__struct_fields__
         if (value := getattr(settings, name)) != default[name]
     }
-
-
-def _check_replaceable(directory: Path, wanted: Conversion) -> None:
-    """Raise TargetRefused if the directory holds anything but an earlier conversion of the same."""
-    if not directory.exists():
-        return
-    there = {
-        os.path.relpath(os.path.join(folder, name), directory)
-        for folder, _, names in os.walk(directory)
-        for name in names
-    }
-    if not there:
-        return
-    try:
-        held = read_conversion(directory)
-    except Unsound:
-        held = None
-    name = one_line(str(directory))
-    if held is None:
-        raise TargetRefused(f"{name} holds files that are no data set of ours; choose another directory")
-    difference = other_purpose(held, wanted)
-    if difference:
-        raise TargetRefused(f"{name} holds a data set {one_line(difference)}; choose another directory")
-    others = there - {file.name for file in held.files} - {CONVERSION}
-    if others:
-        raise TargetRefused(
-            f"{name} holds {one_line(min(others))}, which is not of its data set: move it away"
-        )

@@ -16,6 +16,7 @@ from harvester.output.layout import STATE
 from harvester.output.lines import checked_lines
 from harvester.output.manifest import ListingFile
 from harvester.output.planfile import PlainFile, read_header
+from harvester.output.store_address import is_address
 from harvester.schema import Kind
 
 
@@ -67,11 +68,15 @@ class FinishedExport:
                     deque(checked_lines(folder, file), maxlen=0)
             raise
 
-    def check_is_outside(self, directory: Path) -> None:
-        """Raise BadInput if a directory is one of those that the export itself makes."""
-        for own in (self._target.within(STATE).name, os.path.dirname(folder_of(self._target, 1).name)):
-            if directory.is_relative_to(os.path.realpath(own)):
-                raise BadInput(one_line(f"{directory} is of the export itself: choose another directory"))
+    def check_is_outside(self, place: str) -> None:
+        """Raise BadInput if a place is in a folder that the export itself makes.
+
+        `place` is the path of a directory, without links, or an address.
+        """
+        for folder in (self._target.within(STATE).name, os.path.dirname(folder_of(self._target, 1).name)):
+            own = folder if is_address(folder) else os.path.realpath(folder)
+            if f"{place}/".startswith(f"{own}/"):
+                raise BadInput(one_line(f"{place} is of the export itself: choose another place"))
 
     def lines(self, kind: Kind) -> Iterator[bytes]:
         """Yield the live records of one kind, as `rows` does."""

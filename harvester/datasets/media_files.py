@@ -6,7 +6,6 @@ have files that are called as images are in data sets: ``images/<hash>.jpg``, ``
 
 import os
 import re
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -20,7 +19,7 @@ from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
 from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
-from harvester.output.folders import FileSystem, Folders, open_file, refuse_irregular
+from harvester.output.folders import FileSystem, Folders, open_file
 from harvester.output.lines import read_as
 from harvester.output.target import LocalTarget
 from harvester.plan.sorting import scratch
@@ -80,14 +79,14 @@ class MediaFiles:
             BadInput: it is no regular file.
             CannotFinishNow: the disk is in trouble.
         """
-        made = output.directory / name
-        made.parent.mkdir(parents=True, exist_ok=True)
+        folder, _, last = file.path.rpartition("/")
+        path = self._folders.root / file.path
         try:
-            self._link_or_copy(file.path, made)
+            with self._folders.opened(folder) as opened, open(open_file(path, opened), "rb") as source:
+                written = output.link_or_copy(name, source, last, opened)
         except FileNotFoundError:
             raise Unsound(f"{self.name}: {file.path} is gone: see harvester verify") from None
-        adopted = output.adopt(name)
-        if file.sha256 not in (None, adopted.sha256):
+        if file.sha256 not in (None, written.sha256):
             raise Unsound(f"{self.name}: {file.path} is not what the index says: see harvester verify")
 
     def check_found(self) -> None:
@@ -95,19 +94,6 @@ class MediaFiles:
         if self.missing and not self.found:
             what = "files that are called as images are" if self._table is None else "image of the data set"
             raise BadInput(f"{self.name} has no {what}: fill it with harvester media")
-
-    def _link_or_copy(self, path: str, made: Path) -> None:
-        folder, _, last = path.rpartition("/")
-        with self._folders.opened(folder) as opened:
-            refuse_irregular(self._folders.root / path, opened)
-            try:
-                os.link(last, made, src_dir_fd=opened, follow_symlinks=False)
-            except OSError:  # another disk, or one that has no links
-                with (
-                    open(open_file(self._folders.root / path, opened), "rb") as source,
-                    made.open("xb") as copy,
-                ):
-                    shutil.copyfileobj(source, copy)
 
     def _indexed(self, table: Connection, picture: Picture) -> ImageFile | None:
         unit = picture.unit

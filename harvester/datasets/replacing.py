@@ -7,36 +7,57 @@ one, but for a directory that was moved away and not yet replaced: that one gets
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
-from harvester.errors import BadInput, CannotFinishNow, TargetRefused
+from harvester.datasets.conversion import (
+    CONVERSION,
+    Conversion,
+    other_purpose,
+    read_conversion,
+    write_conversion,
+)
+from harvester.datasets.written import Output, output_in
+from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import one_line
 from harvester.output.layout import STATE
-from harvester.output.target import LocalTarget, open_target
+from harvester.output.target import LocalTarget, Target
+
+
+class Replacement(NamedTuple):
+    """A data set that is being written. `finish` lets it take the place of an earlier one."""
+
+    output: Output
+    finish: Callable[[Conversion], Conversion]
 
 
 @contextmanager
-def replaced(out: Path | str) -> Iterator[tuple[Path, Callable[[], None]]]:
-    """Give an empty directory to write into, and a function that lets it take the place of `out`.
+def replaced(out: Path | str, begun: Conversion) -> Iterator[Replacement]:
+    """Give a data set to write into the directory `out`, or in its place.
 
-    Held by one process at a time. If the function is not called, `out` stays as it was.
+    Held by one process at a time. If it is not finished, `out` stays as it was.
+
+    Args:
+        begun: what the data set will be, as far as it is known.
 
     Raises:
         BadInput: `out` cannot be a directory.
-        TargetRefused: another process makes it.
+        TargetRefused: another process makes it, or it holds something else.
         CannotFinishNow: the disk is in trouble.
     """
     directory = place_of(out)
     work = directory.with_name(f".{directory.name}.converting")
     new, old = work / "new", work / "old"
 
-    def finish() -> None:
+    def finish(done: Conversion) -> Conversion:
+        sealed = write_conversion(LocalTarget(new), done)
         os.sync()  # all files of it at once: each by itself would take too long
         if directory.exists():
             os.rename(directory, old)
         os.rename(new, directory)
+        return sealed
 
     target = LocalTarget(work)
     target.ensure()
@@ -44,20 +65,55 @@ def replaced(out: Path | str) -> Iterator[tuple[Path, Callable[[], None]]]:
         if not (work / STATE / "lock").exists():  # its owner ended between our opening and locking the file
             raise TargetRefused(one_line(f"{directory} is in use by another process"))
         try:
-            with _translated(directory):
+            with translated(str(directory)):
                 _give_back(old, directory)
                 _clear(new, old)
                 new.mkdir(0o700)
-                yield new, finish
+                held = conversions_in(LocalTarget(directory))
+                check_replaceable(one_line(str(directory)), _files_below(directory), held, begun)
+                yield Replacement(output_in(new), finish)
         finally:
             _give_back(old, directory)
             shutil.rmtree(work, ignore_errors=True)
 
 
+def conversions_in(*places: Target) -> list[Conversion]:
+    """Return the conversions in these places, as far as there are any that are sound."""
+    found = []
+    for place in places:
+        with suppress(Unsound):
+            if (conversion := read_conversion(place)) is not None:
+                found.append(conversion)
+    return found
+
+
+def check_replaceable(name: str, there: Iterable[str], held: list[Conversion], wanted: Conversion) -> None:
+    """Raise TargetRefused if there are files that are not of an earlier conversion of the same.
+
+    Args:
+        name: of the place, in messages.
+        there: the names of its files.
+        held: the conversions in it.
+    """
+    if not held:
+        for _ in there:
+            raise TargetRefused(f"{name} holds files that are no data set of ours; choose another directory")
+    for each in held:
+        if difference := other_purpose(each, wanted):
+            raise TargetRefused(f"{name} holds a data set {one_line(difference)}; choose another directory")
+    known = {file.name for each in held for file in each.files} | {CONVERSION}
+    if other := min((file for file in there if file not in known), default=None):
+        raise TargetRefused(f"{name} holds {one_line(other)}, which is not of its data set: move it away")
+
+
+def _files_below(directory: Path) -> Iterator[str]:
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            yield os.path.relpath(os.path.join(folder, name), directory)
+
+
 def place_of(out: Path | str) -> Path:
     """Return the path of the directory `out`, without links. Raises BadInput if it cannot be one."""
-    if not isinstance(open_target(out), LocalTarget):
-        raise BadInput(one_line(f"{out}: a data set needs a directory; copy it into an object store"))
     try:
         directory = Path(os.path.realpath(out))
         if directory.exists() and not directory.is_dir():
@@ -82,8 +138,9 @@ def _clear(*directories: Path) -> None:
 
 
 @contextmanager
-def _translated(directory: Path) -> Iterator[None]:
+def translated(name: str) -> Iterator[None]:
+    """Name the place of a data set in an error of the disk."""
     try:
         yield
     except OSError as error:
-        raise CannotFinishNow(one_line(f"{directory}: {error.strerror or error}")) from error
+        raise CannotFinishNow(one_line(f"{name}: {error.strerror or error}")) from error

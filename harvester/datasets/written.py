@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
-from harvester.output.drafts import Draft
+from harvester.output.drafts import Draft, Files
 from harvester.output.folders import FileSystem
 from harvester.output.target import LocalTarget
 from harvester.schema import Count
@@ -19,7 +20,7 @@ _PIECE = 1024**2  # bytes that are buffered for a file
 
 
 class WrittenFile(msgspec.Struct, frozen=True):
-    """A file of a data set. `name` is relative to its directory, with slashes."""
+    """A file of a data set. `name` is relative to the place of the data set, with slashes."""
 
     name: str
     bytes: Count
@@ -27,12 +28,15 @@ class WrittenFile(msgspec.Struct, frozen=True):
 
 
 class Output:
-    """The directory that a format writes into."""
+    """What a format writes into.
 
-    def __init__(self, directory: Path) -> None:
+    `directory` is where its files are, None if they are not on this machine.
+    """
+
+    def __init__(self, place: Files, directory: Path | None = None) -> None:
         self.directory = directory
         self._files: dict[str, WrittenFile] = {}
-        self._target = LocalTarget(directory, files=_SyncedAtTheEnd())
+        self._place = place
 
     @property
     def files(self) -> list[WrittenFile]:
@@ -45,7 +49,7 @@ class Output:
 
         Raises CannotFinishNow if it cannot be written.
         """
-        draft = self._target.create(name)
+        draft = self._place.create(name)
         hashed = _HashedDraft(draft)
         try:
             with io.BufferedWriter(cast(io.RawIOBase, hashed), _PIECE) as file:
@@ -60,13 +64,44 @@ class Output:
         with self.create(name) as file:
             file.write(data)
 
-    def adopt(self, name: str) -> WrittenFile:
-        """Count a file that was made in `directory` by other means, such as a hard link. Reads all of it."""
-        with self._target.open(name) as file:
-            found = hashlib.file_digest(cast(Any, file), "sha256")
-            size = os.fstat(file.fileno()).st_size
+    def link_or_copy(self, name: str, source: BinaryIO, file: str, folder: int) -> WrittenFile:
+        """Make a file of one that is open as `source`: a hard link if possible, else a copy.
+
+        `file` is its name in the open `folder`.
+        """
+        if not self._link(name, file, folder):
+            with self.create(name) as copy:
+                shutil.copyfileobj(source, copy, _PIECE)
+            return self._files[name]
+        with self._place.open(name) as made:
+            found = hashlib.file_digest(cast(Any, made), "sha256")
+            size = os.fstat(made.fileno()).st_size
         self._files[name] = WrittenFile(name, size, found.hexdigest())
         return self._files[name]
+
+    def _link(self, name: str, file: str, folder: int) -> bool:
+        if self.directory is None:
+            return False
+        made = self.directory / name
+        made.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(file, made, src_dir_fd=folder, follow_symlinks=False)
+        except OSError:  # another disk, or one that has no links
+            return False
+        return True
+
+    def make_folder(self, name: str) -> None:
+        """Make a folder even if nothing will be in it. An object store has none."""
+        if self.directory is not None:
+            (self.directory / name).mkdir(parents=True, exist_ok=True)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+
+def output_in(directory: Path) -> Output:
+    """Return the output into a directory."""
+    return Output(LocalTarget(directory, files=_SyncedAtTheEnd()), directory)
 
 
 class _SyncedAtTheEnd(FileSystem):

@@ -175,9 +175,7 @@ class Classifier:
             self._made.add(place.folder)
             for split in self._splits:
                 for folder in self._folders:
-                    (self._output.directory / place.folder / split / folder).mkdir(
-                        parents=True, exist_ok=True
-                    )
+                    self._output.make_folder(f"{place.folder}{split}/{folder}")
         folder = f"{place.folder}{place.split or _NO_SPLIT}/{self._folders[made.position]}"
         stem = picture.name.partition("/")[2].removesuffix(picture.ending).replace("/", "_")
         self._media.place(made.image, self._output, f"{folder}/{stem}{made.image.ending or picture.ending}")

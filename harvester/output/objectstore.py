@@ -14,10 +14,11 @@ rule of the bucket should abort incomplete uploads.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, suppress
 from functools import partial
+from itertools import islice
 from tempfile import SpooledTemporaryFile
 from typing import IO, BinaryIO
 
@@ -26,7 +27,7 @@ from harvester.output.drafts import Partial
 from harvester.output.lease import Lease, OnLost, nobody_to_tell
 from harvester.output.scratch_files import temporary
 from harvester.output.store_address import parse_address
-from harvester.output.store_client import CHUNK, OF_LOCK, ObjectChanged, Objects
+from harvester.output.store_client import AT_ONCE, CHUNK, OF_LOCK, ObjectChanged, Objects
 
 LARGE = 8 * 1024**2  # bytes; a file of this size or more is uploaded in pieces instead of held in memory
 _TRIES = 5  # attempts of a conditional write, if each finds that the object has changed
@@ -146,12 +147,29 @@ class ObjectStoreTarget:
             last = page[-1][0]
             yield from ((name.removeprefix(self._folder), size) for name, size in page)
 
+    def copy(self, name: str, to: str) -> None:
+        """Copy an object within the store. It replaces an earlier object of that name.
+
+        Raises FileNotFoundError if there is no such object.
+        """
+        self._wait_out(partial(self._copy, self._key(name), self._key(to)))
+
+    def _copy(self, key: str, to: str) -> None:
+        self._lease.assure()
+        self._objects.copy(key, to)
+
     def delete(self, name: str) -> None:
         self._wait_out(partial(self._delete, self._key(name)))
 
-    def _delete(self, key: str) -> None:
+    def delete_all(self, names: Iterable[str]) -> None:
+        """Delete objects, many with one request where the store can."""
+        keys = map(self._key, names)
+        while some := list(islice(keys, AT_ONCE)):
+            self._wait_out(partial(self._delete, some))
+
+    def _delete(self, keys: str | list[str]) -> None:
         self._lease.assure()
-        self._objects.delete(key)
+        self._objects.delete(keys)
 
     def prune(self, folder: str) -> None:
         pass  # there are no directories

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CHUNK = 5 * 1024**2  # bytes; the smallest part of a multipart upload that S3 accepts
 _CHUNKS_IN_FLIGHT = 2
 _PIECE = 1024**2
-_PAGE = 1000  # objects that a request lists; S3 gives no more
+AT_ONCE = 1000  # objects that a request lists or deletes; S3 takes no more
 
 
 class ObjectChanged(Exception):
@@ -177,7 +177,7 @@ class Objects:
 
         `after` is the name after which to begin.
         """
-        found = iter(self._obstore.list(self._store, folder or None, offset=after, chunk_size=_PAGE))
+        found = iter(self._obstore.list(self._store, folder or None, offset=after, chunk_size=AT_ONCE))
         while True:
             with self._translated():
                 page = next(found, None)
@@ -185,11 +185,20 @@ class Objects:
                 return
             yield [(meta["path"], meta["size"]) for meta in page]
 
-    def delete(self, name: str) -> None:
-        """Delete an object if it exists."""
+    def copy(self, name: str, to: str) -> None:
+        """Copy an object within the store, unconditionally.
+
+        Raises:
+            FileNotFoundError: there is no such object.
+        """
+        with self._translated():
+            self._obstore.copy(self._store, name, to)
+
+    def delete(self, names: "str | list[str]") -> None:
+        """Delete an object, or several at once, as far as they exist."""
         try:
             with self._translated():
-                self._obstore.delete(self._store, name)
+                self._obstore.delete(self._store, names)
         except FileNotFoundError:
             return
 

@@ -14,7 +14,7 @@ from harvester.datasets.counts import Counts
 from harvester.datasets.image_sets import ImagePlace, NoPicture
 from harvester.datasets.ontology_classes import ontology_classes
 from harvester.datasets.pictures import Pictures, read_unit
-from harvester.datasets.written import Output
+from harvester.datasets.written import output_in
 from harvester.simulator.ontology import structure
 
 Json = dict[str, Any]
@@ -79,7 +79,7 @@ def written(
     counts, structure = Counts(), json.dumps(ontology).encode()
     categories = Categories(ontology_classes(structure), None)
     annotator = Annotator(categories, AttributeKeys(structure), counts)
-    with coco_files(Output(directory), "project", categories.categories) as files:
+    with coco_files(output_in(directory), "project", categories.categories) as files:
         writer = CocoWriter(annotator, CocoIds(None), CocoIds(None), files)
         for units, objects in rows:
             writer.begin(None)

@@ -33,7 +33,7 @@ def test_a_conversion_says_what_it_is_of_and_what_is_in_it(export: Path, tmp_pat
     assert 0 < chosen < len(objects)
     done = convert(export, tmp_path / "set", to="parquet", selection=Selection(shapes=shape))
     manifest = json.loads((export / "manifest.json").read_bytes())
-    assert done == read_conversion(tmp_path / "set")
+    assert done == read_conversion(LocalTarget(tmp_path / "set"))
     assert done.to == "parquet"
     assert (done.export.digest, done.export.counts) == (manifest["digest"], manifest["counts"])
     assert done.selection == {"shapes": [shape]}
@@ -274,6 +274,12 @@ def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
         ),
         ({"to": "parquet", "selection": Selection(datasets="x")}, "--dataset is for export"),
         ({"to": "parquet", "split_seed": -1}, "split seed must be from 0"),
+        ({"to": "parquet", "split_seed": "x"}, "wrong option of convert: .*split_seed"),
+        ({"to": "coco", "split": 0.8}, "wrong option of convert: .*split"),
+        ({"to": "coco", "classes": 5}, "wrong option of convert: .*classes"),
+        ({"to": "coco", "colour": 1}, "wrong option of convert: .*colour"),
+        ({"to": "coco", "classes": "nowhere.txt"}, "nowhere.txt cannot be read"),
+        ({"to": "coco", "media": "nowhere"}, "nowhere is no directory"),
     ],
 )
 def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:
@@ -283,7 +289,7 @@ def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, 
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("out", ["a file", "s3://bucket/prefix", "/", "\0"])
+@pytest.mark.parametrize("out", ["a file", "ftp://bucket/prefix", "/", "\0"])
 def test_a_place_that_can_be_no_directory_is_refused(export: Path, tmp_path: Path, out: str) -> None:
     """With one line."""
     if out == "a file":

@@ -67,7 +67,7 @@ def test_damage_is_named(command: Command, export: Path, tmp_path: Path) -> None
         (["SET"], 2, "name the format with --to: parquet"),
         (["SET", "--to", "png"], 2, "unknown format 'png'"),
         (["SET", "--to", "parquet", "--task", "detect"], 2, "does not take --task"),
-        (["s3://bucket/x", "--to", "parquet"], 2, "a data set needs a directory"),
+        (["ftp://bucket/x", "--to", "parquet"], 2, "no target is at ftp://"),
         (["SET", "--to", "parquet", "--approved"], 2, "has no reviews"),
     ],
 )

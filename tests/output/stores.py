@@ -29,12 +29,14 @@ _REACHED_BY = {
 class S3:
     """moto's server with one empty bucket. `environment` is what a client needs to reach it.
 
-    While it `is_slow` it answers SlowDown to all but `client`.
+    While it `is_slow` it answers SlowDown to all but `client`. It gets so with the first request whose path
+    has `slow_from` in it.
     """
 
     def __init__(self, url: str, app: "WSGIApplication") -> None:
         self.app = app
         self.is_slow = False
+        self.slow_from: str | None = None
         self.environment = {**_REACHED_BY, "AWS_ENDPOINT_URL": url}
         self.client: Any = boto3.client(
             "s3",
@@ -75,7 +77,11 @@ def s3_server() -> Iterator[S3]:
     app = DomainDispatcherApplication(create_backend_app)
 
     def gate(environ: Any, start: Any) -> Iterable[bytes]:
-        if "Boto3" in environ.get("HTTP_USER_AGENT", "") or not running.is_slow:
+        if "Boto3" in environ.get("HTTP_USER_AGENT", ""):
+            return app(environ, start)  # type: ignore[no-any-return]
+        if running.slow_from and running.slow_from in environ["PATH_INFO"]:
+            running.is_slow, running.slow_from = True, None
+        if not running.is_slow:
             return app(environ, start)  # type: ignore[no-any-return]
         environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
         start("503 Slow Down", [("Content-Type", "application/xml")])
