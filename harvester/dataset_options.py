@@ -11,7 +11,7 @@ from harvester.settings import check_one_of, check_within
 DATASET_FORMATS = ("parquet", "coco", "yolo", "masks")
 
 
-class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True):
+class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Into which format an export is converted, and how. Each format takes some of these options.
 
     `to` is the format. `include_unlabelled` adds images without labels, `no_empty` leaves out images without

@@ -26,6 +26,8 @@ _LARGEST = 4 * 1024**2  # bytes of a classes file
 # A name, as a JSON string or as it is, and what separates it from the next one.
 _TOKEN = re.compile(r'\s*(?:("(?:[^"\\]|\\.)*")|([^",=]*?))\s*([,=]|$)')
 
+_HALF_A_CHARACTER = re.compile("[\ud800-\udfff]")
+
 
 class KnownClass(NamedTuple):
     """A class of the project: its feature hash and its name in the ontology."""
@@ -129,6 +131,8 @@ def _parsed(line: str) -> tuple[str, list[str]]:
         names.append(json.loads(token[1]) if token[1] else token[2])
         if not names[-1]:
             raise ValueError("a name is missing")
+        if _HALF_A_CHARACTER.search(names[-1]):
+            raise ValueError("a name holds half of a character (an unpaired surrogate)")
         start = token.end()
         if not token[3]:
             return names[0], names[1:]

@@ -56,7 +56,11 @@ def convert(
         BadInput, Unsound, TargetRefused, CannotFinishNow: as `convert_export` does.
     """
     selection, functions = with_filters(selection, filters, stored_name)
-    return convert_export(target, out, ConvertOptions(to=to, **options), selection, functions=functions)
+    try:
+        made = msgspec.convert({"to": to, **options}, ConvertOptions, dec_hook=lambda _, given: Path(given))
+    except msgspec.ValidationError as error:
+        raise BadInput(one_line(f"wrong option of convert: {error}")) from error
+    return convert_export(target, out, made, selection, functions=functions)
 
 
 def convert_export(

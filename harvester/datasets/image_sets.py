@@ -120,7 +120,7 @@ class _Writer:
         self._format = format
         self._options = options
         self._counts = counts
-        self._branches = len(harvested_branches(export.listing()))
+        self._branches = len(export.branches)
         self._written = written
 
     def add_row(self, row: LiveRow) -> None:
@@ -219,14 +219,3 @@ def branch_folder(branch: str | None) -> str:
         return f"branches/{branch}/"
     plain = re.sub(r"[^a-z0-9_-]+", "_", branch.lower())[:40]
     return f"branches/{plain}-{hashlib.sha256(branch.encode()).hexdigest()[:8]}/"
-
-
-class _ListedBranch(msgspec.Struct, gc=False):
-    branch_name: str | None
-    outcome: str
-
-
-def harvested_branches(listing: Iterable[bytes]) -> set[str | None]:
-    """Return the branches that have harvested rows."""
-    decode = msgspec.json.Decoder(_ListedBranch).decode
-    return {row.branch_name for line in listing if (row := decode(line)).outcome == "harvested"}

@@ -47,7 +47,7 @@ class _Template(msgspec.Struct):
     name: str = ""
     feature_node_hash: str | None = None
     skeleton: dict[str, SkeletonJoint] = {}
-    edges: dict[str, dict[str, Any]] = msgspec.field(default={}, name="skeletonEdges")
+    edges: dict[str, dict[str, Any] | None] | None = msgspec.field(default=None, name="skeletonEdges")
 
 
 class _NamedTemplate(msgspec.Struct):
@@ -58,7 +58,7 @@ class _Classes(msgspec.Struct):
     """An ontology's editor structure: what data sets need of it."""
 
     objects: list[_Object] | None = None
-    skeleton_templates: list[_NamedTemplate] | None = None
+    skeleton_templates: list[msgspec.Raw] | None = None
 
 
 def ontology_classes(structure: bytes | None) -> list[OntologyClass]:
@@ -74,12 +74,15 @@ def ontology_classes(structure: bytes | None) -> list[OntologyClass]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise BadInput(f"the project's ontology cannot be read: {error}") from error
     templates: dict[str, SkeletonTemplate] = {}
-    for one in (
-        read.skeleton_templates or ()
-    ):  # a class has its template by its hash, in older ones by its name
-        found = _template(one.template)
-        templates.setdefault(one.template.name, found)
-        templates[one.template.feature_node_hash or ""] = found
+    for sent in read.skeleton_templates or ():
+        try:
+            one = msgspec.json.decode(sent, type=_NamedTemplate).template
+            found = _template(one)
+        except ValueError:  # its joints stand in their own order then: it stops no conversion
+            continue
+        # A class has its template by its hash, in older ones by its name.
+        templates.setdefault(one.name, found)
+        templates[one.feature_node_hash or ""] = found
     return [
         OntologyClass(
             feature_hash=one.feature_node_hash,
@@ -100,18 +103,13 @@ def _skeleton(one: _Object, templates: dict[str, SkeletonTemplate]) -> SkeletonT
 
 
 def _template(sent: _Template) -> SkeletonTemplate:
-    """Order joints by their numbers. Raises BadInput if a number is none."""
-    try:
-        keys = sorted(sent.skeleton, key=int)
-    except ValueError as error:
-        raise BadInput(
-            f"the skeleton {sent.name!r} of the project's ontology cannot be read: {error}"
-        ) from error
+    """Order joints by their numbers. Raises ValueError if a number is none."""
+    keys = sorted(sent.skeleton, key=int)
     position = {key: at for at, key in enumerate(keys)}
     edges = [
         (position[start], position[end])
-        for start, ends in sent.edges.items()
-        for end in ends
+        for start, ends in (sent.edges or {}).items()
+        for end in ends or ()
         if start in position and end in position
     ]
     return SkeletonTemplate([sent.skeleton[key] for key in keys], sorted(edges))

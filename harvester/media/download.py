@@ -200,16 +200,12 @@ class Download:
 
 async def _pieces(response: Response, deadline: float) -> AsyncIterator[tuple[list[bytes], bool]]:
     """Yield the body in pieces of about PIECE bytes, each with whether it is the last. That may be empty."""
-    piece, size = list[bytes](), 0
-    ends = anyio.current_time() + deadline
-    while True:
-        with anyio.fail_after(ends - anyio.current_time()):
-            data = await response.body.readany()
-        if not data:
-            break
-        piece.append(data)
-        size += len(data)
-        if size >= PIECE:
-            yield piece, False
-            piece, size, ends = [], 0, anyio.current_time() + deadline
-    yield piece, True
+    is_last = False
+    while not is_last:
+        piece, size = list[bytes](), 0
+        with anyio.fail_after(deadline):
+            while size < PIECE and (data := await response.body.readany()):
+                piece.append(data)
+                size += len(data)
+        is_last = size < PIECE
+        yield piece, is_last

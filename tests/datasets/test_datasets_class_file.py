@@ -64,6 +64,7 @@ def test_a_file_orders_renames_merges_and_leaves_out(tmp_path: Path) -> None:
         ('A = "Car', "line 1: a name with quotation marks"),
         ('A = Ca"r', "line 1: a name with quotation marks"),
         ('A = "\\x"', "line 1: "),
+        ('"\\ud800" = Car', "line 1: a name holds half of a character"),
         ("# nothing\n", "names no class"),
         (b"\xff\xfe", "is not UTF-8"),
         (b"#" * (4 * 1024**2 + 1), "is too large for a list of classes"),

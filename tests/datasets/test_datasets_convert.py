@@ -274,6 +274,12 @@ def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
         ),
         ({"to": "parquet", "selection": Selection(datasets="x")}, "--dataset is for export"),
         ({"to": "parquet", "split_seed": -1}, "split seed must be from 0"),
+        ({"to": "parquet", "split_seed": "x"}, "wrong option of convert: .*split_seed"),
+        ({"to": "coco", "split": 0.8}, "wrong option of convert: .*split"),
+        ({"to": "coco", "classes": 5}, "wrong option of convert: .*classes"),
+        ({"to": "coco", "colour": 1}, "wrong option of convert: .*colour"),
+        ({"to": "coco", "classes": "nowhere.txt"}, "nowhere.txt cannot be read"),
+        ({"to": "coco", "media": "nowhere"}, "nowhere is no directory"),
     ],
 )
 def test_wrong_options_are_named(export: Path, tmp_path: Path, given: dict[str, Any], said: str) -> None:

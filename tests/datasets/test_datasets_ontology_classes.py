@@ -67,5 +67,23 @@ def test_no_ontology_has_no_classes_and_a_broken_one_is_named() -> None:
     assert ontology_classes(None) == _read() == []
     with pytest.raises(BadInput, match="ontology cannot be read"):
         ontology_classes(b"{")
-    with pytest.raises(BadInput, match="the skeleton 'S' of the project's ontology cannot be read"):
-        _read(skeleton_templates=[{"template": {"name": "S", "skeleton": {"x": {}}}}])
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"template": {"name": "S", "skeleton": {"x": {}}}},
+        {"template": {"name": "S", "skeleton": {"0": {"name": 5}}}},
+        {"name": "S"},
+        5,
+    ],
+)
+def test_a_skeleton_that_cannot_be_read_stops_no_conversion(broken: object) -> None:
+    """Its class has none, and the others have theirs, also without edges."""
+    whole = {"template": {"name": "T", "skeleton": {"0": {"name": "nose"}}, "skeletonEdges": None}}
+    classes = [{"name": name, "shape": "skeleton", "featureNodeHash": name.lower()} for name in ("S", "T")]
+    one, other = _read(objects=classes, skeleton_templates=[broken, whole])
+    assert one.skeleton is None
+    assert other.skeleton is not None
+    assert [joint.name for joint in other.skeleton.joints] == ["nose"]
+    assert other.skeleton.edges == []

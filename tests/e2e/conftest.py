@@ -30,10 +30,11 @@ class Command:
         return run_forked(*arguments, environment=self.environment | variables, timeout=timeout)
 
     def installed(
-        self, *arguments: str | Path, timeout: float = LONG, **variables: str
+        self, *arguments: str | Path, timeout: float = LONG, cwd: Path | None = None, **variables: str
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [HARVESTER, *map(str, arguments)],
+            cwd=cwd,
             env=self.environment | variables,
             capture_output=True,
             text=True,
