@@ -76,7 +76,7 @@ class _StoredDataSet:
     def check(self, done: Conversion | None = None) -> None:
         """Raise TargetRefused if there is anything but an earlier conversion of the same.
 
-        If that one's ``conversion.json`` is damaged, only files that `done` has, too, may be there at the end.
+        If that one's ``conversion.json`` is damaged, only files that `done` has, too, may be there then.
         """
         held = conversions_in(self._new, self._target, self._old)  # in this order there is always one
         if not held and self._target.size_of(CONVERSION) is not None:
