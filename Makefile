@@ -15,7 +15,8 @@ demo: $(VENV)/.run
 test: $(VENV)/.test $(VENV)/.browser
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
-# Exports measured side by side with the SDK used by hand: `make bench ARGS="--quick --scenario singles"`.
+# Exports, and what is made of them, side by side with the SDK and other tools:
+# `make bench ARGS="--quick --scenario singles --scenario coco"`.
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.suite $(ARGS)
 

@@ -1,1 +1,1 @@
-"""The bench suite: exports measured as whole processes, side by side with the SDK used by hand."""
+"""The bench suite: commands measured as whole processes, side by side with the SDK and other tools."""

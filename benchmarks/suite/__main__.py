@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from benchmarks.suite.bars import bars
-from benchmarks.suite.chart import draw
+from benchmarks.suite.chart import draw_all
 from benchmarks.suite.machine import machine
 from benchmarks.suite.results import SuiteReport
 from benchmarks.suite.running import run_scenario, startup
@@ -32,7 +32,7 @@ Repeat = Annotated[
     int, typer.Option("--repeat", metavar="NUMBER", min=1, help="Times that each command runs.")
 ]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory for bench.json and bench.png.")
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Directory for bench.json and pictures.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="One line of JSON on standard output, for machines.")]
 
@@ -44,14 +44,14 @@ def suite(
     output: Output = None,
     json: Json = False,
 ) -> None:
-    """Measure exports against a simulator, side by side with the SDK used by hand."""
+    """Measure exports and what is made of them, side by side with the SDK and other tools."""
     try:
         report = measure_all(scenario or [], quick, 1 if quick else repeat, on.stderr())
         if output is not None:
             output.mkdir(parents=True, exist_ok=True)
             text = msgspec.json.format(msgspec.json.encode(report), indent=1)
             (output / "bench.json").write_bytes(text + b"\n")
-            draw(report, output / "bench.png")
+            draw_all(report, output)
     except HarvesterError as error:
         print(f"bench: {one_line(error.message)}", file=sys.stderr)
         raise typer.Exit(error.exit_code if isinstance(error, Stop) else CannotFinishNow.exit_code) from None

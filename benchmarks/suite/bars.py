@@ -84,9 +84,9 @@ def _processes(found: ScenarioResult) -> list[Bar]:
 
 
 def _coco(found: ScenarioResult) -> list[Bar]:
-    few, many = (run for run in found.runs if run.tool == "coco")
+    few, many = (run for run in found.runs if run.tool == "convert")
     growth = _median(many.peak_mb) - _median(few.peak_mb)
-    peer = next((run for run in found.runs if run.tool == "platform_coco" and run.records), None)
+    peer = _peer(found, "platform_coco")
     below = []
     if peer is not None and peer.records and few.records and many.records and many.records > few.records:
         # What start-up takes varies by more than 1,000 images do: ours is what further images take.
@@ -94,6 +94,48 @@ def _coco(found: ScenarioResult) -> list[Bar]:
         ratio = _median(peer.own_cpu_ms_per_row) * peer.rows / peer.records / (own or 1.0)
         below = [Bar(f"CPU an annotation, less start-up, below {peer.name}", ratio, 10, "x", at_least=True)]
     return [*below, Bar("peak memory of COCO, growth from 1,000 to 10,000 images", growth, 30, "MB")]
+
+
+def _bitmasks(found: ScenarioResult) -> list[Bar]:
+    return [Bar("CPU a bitmask of 1920 x 1080", _median(found.ours.own_cpu_us_per_record) / 1000, 2, "ms")]
+
+
+def _parquet(found: ScenarioResult) -> list[Bar]:
+    few, many = (run for run in found.runs if run.tool == "convert")
+    copy, zstd = _peer(found, "copy"), _peer(found, "zstd")
+    against = []
+    if copy is not None:
+        times = _median(few.own_cpu_us_per_record) / (_median(copy.own_cpu_us_per_record) or 1.0)
+        against.append(Bar(f"Parquet, CPU an object against {copy.name}", times, 1.5, "x"))
+    if zstd is not None:
+        against.append(
+            Bar(
+                "Parquet, size against NDJSON.zst", (few.written_mb or 0) / (zstd.written_mb or 1.0), 1.2, "x"
+            )
+        )
+    return [
+        *against,
+        Bar("Parquet, peak memory", _median(few.peak_mb), 200, "MB"),
+        Bar("Parquet, peak memory at ten times the input", _median(many.peak_mb), 200, "MB"),
+    ]
+
+
+def _compaction(found: ScenarioResult) -> list[Bar]:
+    after, new = (_peer(found, tool) for tool in ("read_compacted", "read_new"))
+    times = _cpu(after) / (_cpu(new) or 1.0) if after and new else 0.0
+    return [Bar("live reading after compaction against a new export", times, 1.1, "x")]
+
+
+def _media(found: ScenarioResult) -> list[Bar]:
+    ours, peer, bytes_only = found.ours, _peer(found, "aria2c"), _peer(found, "urllib3")
+    against = []
+    if peer is not None:
+        speed = _median(ours.mb_per_s) / (_median(peer.mb_per_s) or 1.0)
+        against.append(Bar(f"media, speed against {peer.name}", speed, 0.9, "x", at_least=True))
+    if bytes_only is not None:
+        beyond = _median(ours.own_cpu_ms_per_row) - _median(bytes_only.own_cpu_ms_per_row)
+        against.append(Bar("media, CPU a file beyond that of urllib3", beyond, 3, "ms"))
+    return [*against, Bar("media, peak memory", _median(ours.peak_mb), 200, "MB")]
 
 
 _BARS: Mapping[str, Callable[[ScenarioResult], list[Bar]]] = {
@@ -108,15 +150,24 @@ _BARS: Mapping[str, Callable[[ScenarioResult], list[Bar]]] = {
     "giant": _giant,
     "processes": _processes,
     "coco": _coco,
+    "bitmasks": _bitmasks,
+    "parquet": _parquet,
+    "compaction": _compaction,
+    "media": _media,
 }
 
 
 def _below(found: ScenarioResult, tool: str, times: float) -> list[Bar]:
-    peer = next((run for run in found.runs if run.tool == tool and run.cpu_ms_per_row), None)
+    peer = _peer(found, tool)
     if peer is None:
         return []
     ratio = _cpu(peer) / (_cpu(found.ours) or 1.0)
     return [Bar(f"CPU a row below {peer.name}", ratio, times, "x", at_least=True)]
+
+
+def _peer(found: ScenarioResult, tool: str) -> RunResult | None:
+    """Return a tool's run, None if it failed or has not run."""
+    return next((run for run in found.runs if run.tool == tool and run.cpu_ms_per_row), None)
 
 
 def _cpu(run: RunResult) -> float:

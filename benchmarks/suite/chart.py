@@ -1,8 +1,10 @@
 """The figures as a picture: what a row costs, how fast it goes, how the limit was followed, memory."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from benchmarks.suite.measure import RequestSample
 from benchmarks.suite.results import Figure, RunResult, ScenarioResult, SuiteReport
@@ -78,6 +80,7 @@ def _panels(report: SuiteReport) -> list[Panel]:
     if sized:
         panels.append(_peaks(sized))
     panels += [_speed(by_name[name]) for name in ("processes", "filters") if name in by_name]
+    panels += [_made(by_name[name], *how) for name, how in _DATA_SETS.items() if name in by_name]
     return panels
 
 
@@ -100,6 +103,38 @@ def _speed(scenario: ScenarioResult) -> Panel:
         for run in scenario.runs
     ]
     return lambda axis: _bars(axis, "Rows a second", scenario.title, bars, short)
+
+
+def _made(scenario: ScenarioResult, what: str, of: Callable[[RunResult], Figure | None], unit: str) -> Panel:
+    made, _, about = scenario.title.partition(": ")
+    bars = [(run.name, of(run), is_ours(run.tool)) for run in scenario.runs if run.tool != "zstd"]
+    return lambda axis: _bars(axis, f"{made}: {what}", about, bars, lambda value: f"{short(value)} {unit}")
+
+
+def _cpu_seconds(run: RunResult) -> Figure | None:
+    found = run.cpu_ms_per_row
+    return found and Figure(*(value * run.rows / 1000 for value in (found.median, found.low, found.high)))
+
+
+_AN_OBJECT = ("CPU an object, less start-up", lambda run: run.own_cpu_us_per_record, "µs")
+# Scenarios of what is made of exports, in a picture of their own: title, figure and unit of their panels.
+_DATA_SETS: Mapping[str, tuple[str, Callable[[RunResult], Figure | None], str]] = {
+    "coco": _AN_OBJECT,
+    "bitmasks": _AN_OBJECT,
+    "yolo": _AN_OBJECT,
+    "masks": _AN_OBJECT,
+    "parquet": _AN_OBJECT,
+    "compaction": ("CPU of the whole process", _cpu_seconds, "s"),
+    "media": ("MB a second", lambda run: run.mb_per_s, "MB/s"),
+}
+
+
+def draw_all(report: SuiteReport, directory: Path) -> None:
+    """Write ``bench.png`` of the exports, ``datasets.png`` of what is made of them. Raises as `draw` does."""
+    for name, wanted in (("bench.png", False), ("datasets.png", True)):
+        scenarios = [one for one in report.scenarios if (one.name in _DATA_SETS) is wanted]
+        if scenarios:
+            draw(msgspec.structs.replace(report, scenarios=scenarios), directory / name)
 
 
 def _peaks(scenarios: list[ScenarioResult]) -> Panel:

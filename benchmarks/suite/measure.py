@@ -1,6 +1,8 @@
 """Runs one command as a process of its own, and measures all of it."""
 
 import os
+import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,12 +14,14 @@ from typing import Any
 import msgspec
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
-from benchmarks.suite.scenarios import CONVERTS, OURS, ToolRun
+from benchmarks.suite.scenarios import AFTER_EXPORT, OURS, ToolRun
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator
 
 _TICK = 0.1  # seconds between two looks at the simulator's counters
 _PEERS = Path(__file__).with_name("peers.py")
+_LAUNCH = Path(__file__).with_name("launch.py")
+_BY_HAND = Path(__file__).with_name("by_hand.py")
 _PEER_COCO = Path(__file__).with_name("peer_coco.py")
 _SECOND_OPINION = Path(__file__).parents[2] / ".second-opinion" / "bin" / "python"
 _ROWS = "labelrow/GET"
@@ -40,6 +44,7 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
         peak_bytes: of resident memory; with several processes, of the largest.
         requests, refused, wire_bytes: as the server counted; `wire_bytes` are bodies as sent.
         json_bytes: of label JSON fetched; None where the tool does not tell.
+        written_bytes: of the files that it left; None of exports.
         digest: of what was written; None where the tool has none.
         samples: all along, where they were asked for.
     """
@@ -53,17 +58,28 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     refused: int
     wire_bytes: int
     json_bytes: int | None = None
+    written_bytes: int | None = None
     digest: str | None = None
     samples: list[RequestSample] = []
 
 
-def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool = False) -> Measured:
-    """`run` against `simulator`, whose faults are set anew, so that schedules start with the command.
+def measure(run: ToolRun, source: Simulator | Path, faults: Faults, *, watched: bool = False) -> Measured:
+    """`run` against a simulator, whose faults are set anew, so that schedules start with the command.
+
+    Or on what `inputs.made_input` has made in a directory, without a server.
 
     Raises:
         CannotFinishNow: the command failed.
     """
-    simulator.set_faults(faults)
+    with tempfile.TemporaryDirectory(prefix="harvester-bench-") as directory:
+        output = Path(directory, "out")
+        if isinstance(source, Path):
+            return _measure_offline(run, source, output)
+        source.set_faults(faults)
+        return _measure_online(run, source, output, watched=watched)
+
+
+def _measure_online(run: ToolRun, simulator: Simulator, output: Path, *, watched: bool) -> Measured:
     samples = list[RequestSample]()
 
     def look(at: float) -> None:
@@ -71,42 +87,67 @@ def measure(run: ToolRun, simulator: Simulator, faults: Faults, *, watched: bool
         asked = now["by_kind"].get(_ROWS, 0) - before["by_kind"].get(_ROWS, 0)
         samples.append(RequestSample(round(at, 3), asked, now["refused"] - before["refused"]))
 
-    with tempfile.TemporaryDirectory(prefix="harvester-bench-") as directory:
-        output, bundle = Path(directory, "out"), Path(directory, "ca.pem")
-        _write_ca_bundle(bundle, simulator)
-        environment = _environment(simulator, bundle)
-        if run.tool in CONVERTS or run.converts:
-            made = CONVERTS.get(run.tool, run.arguments)
-            _whole_process(_export(simulator, output, made), environment, None)
-        before = simulator.stats()
-        argv = _command(run, simulator, output)
-        seconds, usage, said = _whole_process(argv, environment, look if watched else None)
-        told, digest = _told(run, said), _digest(output) if run.tool == OURS else None
+    bundle = output.with_name("ca.pem")
+    _write_ca_bundle(bundle, simulator)
+    environment = _environment(simulator, bundle)
+    if run.tool in AFTER_EXPORT:
+        _whole_process(_export(simulator, output, run.arguments), environment, None)
+        argv, made = _conversion(run, output), output.with_name("made")
+    else:
+        argv, made = _exporting(run, simulator, output), None
+    before = simulator.stats()
+    took, said = _whole_process(argv, environment, look if watched else None)
     after = simulator.stats()
+    told = _told(run, said)
     return Measured(
-        rows=told["rows"],
-        records=told["records"],
-        seconds=seconds,
-        cpu_seconds=usage.ru_utime + usage.ru_stime,
-        peak_bytes=usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024),
+        **took,
+        **told,
         requests=after["requests"] - before["requests"],
         refused=after["refused"] - before["refused"],
         wire_bytes=after["bytes_sent"] - before["bytes_sent"],
-        json_bytes=told.get("json_bytes"),
-        digest=digest,
+        written_bytes=None if made is None else _size(made),
+        digest=_digest(output) if run.tool == OURS else None,
         samples=samples,
     )
 
 
-def _command(run: ToolRun, simulator: Simulator, output: Path) -> list[str]:
-    if run.converts:
-        return [_INSTALLED, "convert", str(output), "-o", f"{output}.set", "--json", *run.converts]
-    if run.tool == "coco":
-        return [_INSTALLED, "convert", str(output), "-o", f"{output}.coco", "--to", "coco", "--json"]
+def _measure_offline(run: ToolRun, source: Path, output: Path) -> Measured:
+    if run.tool == "compact":
+        shutil.copytree(source / "synced", output)
+        argv = [_INSTALLED, "compact", str(output), "--json"]
+    elif run.tool == "convert":
+        argv = [_INSTALLED, "convert", str(source / "export"), "-o", str(output), "--json", *run.converts]
+    elif run.tool == "aria2c":
+        if not shutil.which("aria2c"):
+            raise CannotFinishNow("it is not installed: apt-get install aria2")
+        argv = ["aria2c", "-q", "-j16", "-d", str(output), "-i", str(source / "urls")]
+    else:
+        argv = [sys.executable, "-m", "benchmarks.suite.jobs", run.tool, str(source), str(output)]
+    took, said = _whole_process(argv, dict(os.environ), None)
+    told = dict.fromkeys(("rows", "records"), run.rows) if run.tool == "aria2c" else _told(run, said)
+    return Measured(**took, **told, requests=0, refused=0, wire_bytes=0, written_bytes=_size(output))
+
+
+def _size(made: Path) -> int:
+    """Return the bytes of the objects of a data set, or of all files."""
+    objects = made / "objects"  # of Parquet: the peer writes nothing else
+    where = objects if objects.is_dir() else made
+    files = where.rglob("*") if where.is_dir() else [where] if where.exists() else []
+    return sum(path.stat().st_size for path in files if path.is_file())
+
+
+def _conversion(run: ToolRun, export: Path) -> list[str]:
+    made = str(export.with_name("made"))
+    if run.tool == "convert":
+        return [_INSTALLED, "convert", str(export), "-o", made, "--json", *run.converts]
     if run.tool == "platform_coco":
         if not _SECOND_OPINION.exists():
             raise CannotFinishNow("its environment is missing: make second-opinion")
-        return [str(_SECOND_OPINION), "-P", str(_PEER_COCO), str(output), f"{output}.json"]
+        return [str(_SECOND_OPINION), "-P", str(_PEER_COCO), str(export), made]
+    return [sys.executable, "-P", str(_BY_HAND), run.tool.removesuffix("_by_hand"), str(export), made]
+
+
+def _exporting(run: ToolRun, simulator: Simulator, output: Path) -> list[str]:
     if run.tool != OURS:
         # -P: beside the script lie modules that are none of the SDK's.
         return [sys.executable, "-P", str(_PEERS), run.tool, simulator.project_hash, str(output)]
@@ -145,48 +186,59 @@ def _environment(simulator: Simulator, ca_bundle: Path) -> dict[str, str]:
 
 def _whole_process(
     argv: list[str], environment: dict[str, str], look: Callable[[float], None] | None
-) -> tuple[float, Any, bytes]:
-    """Wall seconds, resource usage and standard output of a command; `look` is called now and then.
+) -> tuple[dict[str, Any], bytes]:
+    """Return what a command took, and its standard output. `look` is called now and then.
 
     Raises CannotFinishNow with the last line that it said.
     """
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with (
+        tempfile.TemporaryFile() as out,
+        tempfile.TemporaryFile() as err,
+        tempfile.NamedTemporaryFile("r") as note,
+    ):
         began = time.perf_counter()
-        process = subprocess.Popen(argv, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_LAUNCH), note.name, *argv],
+            env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True,
+        )  # fmt: skip
         try:
-            # Popen's own wait would take the resource usage with it.
-            pid, status, usage = os.wait4(process.pid, os.WNOHANG if look else 0)
-            while not pid and look:
+            while look:
                 look(time.perf_counter() - began)
-                time.sleep(_TICK)
-                pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+                try:
+                    process.wait(_TICK)
+                    break
+                except subprocess.TimeoutExpired:
+                    continue
+            process.wait()
         except BaseException:
-            process.terminate()
+            os.killpg(process.pid, signal.SIGTERM)
             process.wait()
             raise
         seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
         out.seek(0)
         err.seek(0)
         if process.returncode:
             said = err.read().decode(errors="replace").strip().splitlines() or [""]
             raise CannotFinishNow(f"{Path(argv[0]).name} ended with {process.returncode}: {said[-1]}")
-        return seconds, usage, out.read()
+        cpu_seconds, peak = map(float, note.read().split())
+        peak_bytes = int(peak) * (1 if sys.platform == "darwin" else 1024)
+        return {"seconds": seconds, "cpu_seconds": cpu_seconds, "peak_bytes": peak_bytes}, out.read()
 
 
-def _told(run: ToolRun, said: bytes) -> dict[str, int]:
-    """Rows, records and, of ours, bytes of label JSON, as the command told."""
-    if run.tool != OURS and run.tool != "coco":
+def _told(run: ToolRun, said: bytes) -> dict[str, Any]:
+    """Rows, records and, of exports, bytes of label JSON, as the command told."""
+    if run.tool not in (OURS, "convert", "compact"):
         return msgspec.json.decode(said, type=dict[str, int])
     summary = msgspec.json.decode(said)
-    if run.tool == "coco" or run.converts:
-        return {
-            kind: summary["records"][of]["written"]
-            for kind, of in (("rows", "units"), ("records", "objects"))
-        }
+    if run.tool == "convert":
+        kinds = summary["records"]
+        return {"rows": kinds.get("units", {}).get("written", 0), "records": kinds["objects"]["written"]}
+    records = sum(kind["written"] for kind in summary["records"].values())
+    if run.tool == "compact":
+        return {"rows": summary["counts"]["harvested"], "records": records}
     return {
         "rows": summary["counts"]["harvested"],
-        "records": sum(kind["written"] for kind in summary["records"].values()),
+        "records": records,
         "json_bytes": summary["run"]["body_bytes"],
     }
 

@@ -36,8 +36,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         rows: label rows that the project has; `fetched` of them came.
-        mb_per_s: of label JSON, uncompressed.
-        cpu_ms_per_row: of the whole process; `own_cpu_ms_per_row` without what an export of one row takes.
+        mb_per_s: of label JSON, uncompressed; of what is not an export, of files written.
+        cpu_ms_per_row: of the whole process; `own_cpu_ms_per_row` without what the same takes for one row.
         requests, refused: in one run, the median.
         limit_used: share of the server's rate limit, from the first to the last label row request.
         samples: of the last repeat.
@@ -57,7 +57,9 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     mb_per_s: Figure | None = None
     cpu_ms_per_row: Figure | None = None
     own_cpu_ms_per_row: Figure | None = None
+    own_cpu_us_per_record: Figure | None = None
     peak_mb: Figure | None = None
+    written_mb: float | None = None
     requests: float | None = None
     refused: float | None = None
     refused_share: float | None = None
@@ -92,7 +94,7 @@ class ScenarioResult(msgspec.Struct, frozen=True, kw_only=True):
 class SuiteReport(msgspec.Struct, frozen=True, kw_only=True):
     """All that one run of the suite found.
 
-    `startup_cpu_seconds`: what an export of one row takes, by tool.
+    `startup_cpu_seconds`: what one row takes, by `ToolRun.work`.
     """
 
     command: str
@@ -121,7 +123,7 @@ def summed_up(
         rate=scenario.faults.rate,
         capacity=scenario.faults.capacity,
         runs=[
-            _result(run, measured[run], startup.get(run.tool), row_bytes, scenario)
+            _result(run, measured[run], startup.get(run.work), row_bytes, scenario)
             if run in measured
             else _head(run, failed=failed[run])
             for run in scenario.runs
@@ -153,10 +155,16 @@ def _result(
         seconds=figure(lambda one: one.seconds),
         rows_per_s=figure(lambda one: run.rows / one.seconds),
         records_per_s=figure(lambda one: one.records / one.seconds),
-        mb_per_s=figure(lambda one: (one.json_bytes or row_bytes * one.rows) / one.seconds / 1e6),
+        mb_per_s=figure(
+            lambda one: (one.json_bytes or one.written_bytes or row_bytes * one.rows) / one.seconds / 1e6
+        ),
         cpu_ms_per_row=figure(lambda one: one.cpu_seconds / run.rows * 1000),
         own_cpu_ms_per_row=figure(lambda one: max(0.0, one.cpu_seconds - idle) / run.rows * 1000),
+        own_cpu_us_per_record=figure(
+            lambda one: max(0.0, one.cpu_seconds - idle) / (one.records or run.rows) * 1e6
+        ),
         peak_mb=figure(lambda one: one.peak_bytes / 1e6),
+        written_mb=(repeats[-1].written_bytes or 0) / 1e6 or None,
         requests=asked,
         refused=refused,
         refused_share=refused / asked if asked else 0.0,

@@ -1,35 +1,40 @@
 """What is measured: a simulated project, what its server does, and who exports it."""
 
-from collections.abc import Mapping
-from typing import Literal
-
 import msgspec
 
+from benchmarks.suite.inputs import Input
 from harvester.simulator import Faults, WorldSpec
 
-Tool = Literal[
-    "harvester", "one_by_one", "threads", "threads_of_chunks", "platform_export", "coco", "platform_coco"
-]
-
-OURS: Tool = "harvester"
-# What converts an export, which is made before and not measured: `harvester export` with these arguments.
-SIMPLE = (
-    "object.shape == 'bounding_box' || (has(object.polygons) && object.polygons != null && "
-    "size(object.polygons[0]) == 1)"
-)
-CONVERTS: Mapping[Tool, tuple[str, ...]] = {
-    "coco": ("--emit", "objects,units", "--where", SIMPLE),
-    "platform_coco": ("--emit", "rows"),
-}
-NAMES: dict[Tool, str] = {
+OURS = "harvester"
+NAMES: dict[str, str] = {
     "harvester": "harvester",
     "one_by_one": "get_label_row, one by one",
     "threads": "get_label_row, 16 threads",
     "threads_of_chunks": "get_label_rows by 100, 16 threads",
     "platform_export": "platform's export script",
-    "coco": "harvester convert --to coco",
+    "convert": "harvester convert",
     "platform_coco": "the SDK's CocoExporter",
+    "yolo_by_hand": "json by hand",
+    "masks_by_hand": "Pillow by hand",
+    "bitmasks_by_hand": "pycocotools by hand",
+    "copy": "DuckDB COPY, nothing typed",
+    "zstd": "objects-*.ndjson.zst",
+    "compact": "harvester compact",
+    "read_synced": "harvester, reading before it",
+    "read_compacted": "harvester, reading after it",
+    "read_new": "harvester, reading a new export",
+    "media": "harvester media",
+    "aria2c": "aria2c -j16",
+    "urllib3": "urllib3, 16 threads, nothing checked",
 }
+# What runs on a finished export, which is made before and not measured: with these arguments.
+AFTER_EXPORT = frozenset(("convert", "platform_coco", "yolo_by_hand", "masks_by_hand", "bitmasks_by_hand"))
+OBJECTS = ("--emit", "objects,units")
+# What the SDK's COCO exporter takes without an error: boxes, and polygons without holes.
+SIMPLE = (
+    "object.shape == 'bounding_box' || (has(object.polygons) && object.polygons != null && "
+    "size(object.polygons[0]) == 1)"
+)
 
 # The usual job: images with 20 objects, 14 kB of JSON a row, of which the boxes are wanted. Without oddities:
 # the SDK's own methods trip over some of them.
@@ -49,12 +54,12 @@ class ToolRun(msgspec.Struct, frozen=True):
 
     Attributes:
         rows: label rows of the project that it exports. Slow tools get fewer.
-        arguments: of `harvester export`; the peers have none.
+        arguments: of `harvester export`, also of one that is made before; other tools have none.
         note: tells runs of one tool apart.
-        converts: arguments of `harvester convert`, which is measured then, and not the export before it.
+        converts: arguments of `harvester convert`.
     """
 
-    tool: Tool
+    tool: str
     rows: int
     arguments: tuple[str, ...] = ()
     note: str = ""
@@ -62,7 +67,13 @@ class ToolRun(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
+        """What the table calls it."""
         return f"{NAMES[self.tool]}, {self.note}" if self.note else NAMES[self.tool]
+
+    @property
+    def work(self) -> str:
+        """The tool and what it makes: what start-up time is measured of."""
+        return " ".join((self.tool, *self.converts))
 
     @property
     def is_ours(self) -> bool:
@@ -72,7 +83,7 @@ class ToolRun(msgspec.Struct, frozen=True):
 
 def is_ours(tool: str) -> bool:
     """Whether a tool is harvester."""
-    return tool in (OURS, "coco")
+    return NAMES[tool].startswith("harvester")
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,6 +95,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         watched: requests a second are recorded all along, against the server's limit.
         most_repeats: runs that take their time by the clock are not repeated as often.
         same_bytes: all runs must write the same.
+        made_of: what is made before, for commands that ask no server; `spec` and `faults` are of no use then.
     """
 
     name: str
@@ -95,6 +107,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     watched: bool = False
     most_repeats: int = 99
     same_bytes: bool = False
+    made_of: Input | None = None
 
     def quick(self) -> "Scenario":
         """The same on a few rows, once: to see that it runs, not how fast."""
@@ -102,8 +115,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
         spec = change(self.spec, large_row_bytes=min(self.spec.large_row_bytes, QUICK_GIANT))
         faults = change(self.faults, latency=min(self.faults.latency, QUICK_LATENCY))
         rows = 1 if spec.large_row_bytes else QUICK_ROWS
-        # Of many runs the first and the last: nothing that only one of the others would show.
-        some = self.runs if len(self.runs) <= 3 else (self.runs[0], self.runs[-1])
+        # Of many exports the first and the last: nothing that only one of the others would show.
+        some = self.runs if len(self.runs) <= 5 else (self.runs[0], self.runs[-1])
         runs = tuple(change(run, rows=rows) for run in some)
         return change(self, spec=spec, faults=faults, runs=runs, most_repeats=1, in_flight=None)
 
@@ -112,7 +125,7 @@ LIMIT = Faults(rate=50, burst=50)
 # Times are from the start of the process, which spends its first second on getting ready.
 DROP = msgspec.structs.replace(LIMIT, capacity=((25, 0.4), (45, 1.0)))
 
-SCENARIOS = (
+_EXPORTS = (
     Scenario(
         name="singles",
         title="One row a request, no latency",
@@ -199,17 +212,6 @@ SCENARIOS = (
         same_bytes=True,
     ),
     Scenario(
-        name="coco",
-        title="COCO: 20 boxes and polygons an image",
-        spec=msgspec.structs.replace(IMAGES, shapes=("bounding_box", "polygon"), branches=()),
-        runs=(
-            ToolRun("coco", 1_000, note="1,000 images"),
-            ToolRun("platform_coco", 1_000),
-            ToolRun("coco", 10_000, note="10,000 images"),
-        ),
-        most_repeats=2,
-    ),
-    Scenario(
         name="filters",
         title="Every filter on and off",
         runs=(
@@ -232,22 +234,77 @@ SCENARIOS = (
         ),
         most_repeats=2,
     ),
+)
+
+
+def _converted(name: str, title: str, spec: WorldSpec, *runs: ToolRun) -> Scenario:
+    return Scenario(name=name, title=title, spec=spec, runs=runs, most_repeats=2)
+
+
+def _images(*shapes: str) -> WorldSpec:
+    return msgspec.structs.replace(IMAGES, shapes=shapes, branches=())
+
+
+_COCO = ("--to", "coco")
+_SIMPLE = (*OBJECTS, "--where", SIMPLE)
+
+_MADE_OF_EXPORTS = (
+    _converted(
+        "coco",
+        "COCO: 20 boxes and polygons an image",
+        _images("bounding_box", "polygon"),
+        ToolRun("convert", 1_000, _SIMPLE, "1,000 images", _COCO),
+        ToolRun("platform_coco", 1_000, ("--emit", "rows")),
+        ToolRun("convert", 10_000, _SIMPLE, "10,000 images", _COCO),
+    ),
+    _converted(
+        "bitmasks",
+        "COCO: 20 bitmasks of 1920 x 1080 an image",
+        _images("bitmask"),
+        ToolRun("convert", 200, OBJECTS, converts=_COCO),
+        ToolRun("bitmasks_by_hand", 200, OBJECTS),
+    ),
+    _converted(
+        "yolo",
+        "YOLO: a file of labels for each image",
+        _images("bounding_box", "polygon"),
+        ToolRun("convert", 5_000, OBJECTS, "detect", ("--to", "yolo")),
+        ToolRun("convert", 5_000, OBJECTS, "segment", ("--to", "yolo", "--task", "segment")),
+        ToolRun("yolo_by_hand", 5_000, OBJECTS, "boxes only"),
+    ),
+    _converted(
+        "masks",
+        "Masks: a PNG of 1920 x 1080 for each image",
+        _images("polygon", "bitmask"),
+        ToolRun("convert", 300, OBJECTS, "semantic", ("--to", "masks")),
+        ToolRun("convert", 300, OBJECTS, "instance", ("--to", "masks", "--task", "instance")),
+        ToolRun("masks_by_hand", 300, OBJECTS, "no holes"),
+    ),
     Scenario(
-        name="yolo",
-        title="Converting to YOLO: a file of labels for each image",
+        name="parquet",
+        title="Parquet: 20 objects of 1 kB an image",
+        made_of="export",
         runs=(
-            ToolRun("harvester", 5_000, (), "detect", ("--to", "yolo")),
-            ToolRun("harvester", 5_000, (), "segment", ("--to", "yolo", "--task", "segment")),
+            ToolRun("convert", 4_000, note="4,000 images", converts=("--to", "parquet")),
+            ToolRun("copy", 4_000),
+            ToolRun("zstd", 4_000),
+            ToolRun("convert", 40_000, note="40,000 images", converts=("--to", "parquet")),
         ),
         most_repeats=2,
     ),
     Scenario(
-        name="masks",
-        title="Converting to masks: a PNG of 1920 x 1080 for each image",
-        runs=(
-            ToolRun("harvester", 1_000, (), "semantic", ("--to", "masks")),
-            ToolRun("harvester", 1_000, (), "instance", ("--to", "masks", "--task", "instance")),
-        ),
+        name="compaction",
+        title="Compaction: 365 syncs of five rows each; live reading, 20 times",
+        made_of="syncs",
+        runs=tuple(ToolRun(tool, 365) for tool in ("compact", "read_synced", "read_compacted", "read_new")),
+    ),
+    Scenario(
+        name="media",
+        title="Media: 2,000 files of 200 kB and 20 of 50 MB from loopback",
+        made_of="files",
+        runs=tuple(ToolRun(tool, 2_000) for tool in ("media", "aria2c", "urllib3")),
         most_repeats=2,
     ),
 )
+
+SCENARIOS = (*_EXPORTS, *_MADE_OF_EXPORTS)

@@ -31,6 +31,9 @@ Burst = Annotated[
 MaxRows = Annotated[
     int | None, typer.Option("--max-rows", metavar="NUMBER", help="Label rows a request, at most.")
 ]
+VariableRate = Annotated[
+    bool, typer.Option("--variable-frame-rate", help="Frames of videos are shown for unequal times.")
+]
 MediaUrlLife = Annotated[
     str | None,
     typer.Option("--media-url-life", metavar="TIME", help="How long a signed URL is good for. [1d]"),
@@ -75,6 +78,7 @@ def simulate(
     rate: Rate = None,
     burst: Burst = None,
     max_rows: MaxRows = None,
+    variable_frame_rate: VariableRate = False,
     media_url_life: MediaUrlLife = None,
     media_rate: MediaRate = None,
     faults: FaultsFile = None,
@@ -106,7 +110,10 @@ def simulate(
         chosen = msgspec.convert(wanted, Faults)
     except msgspec.ValidationError as exc:
         raise BadInput(f"these faults cannot be played: {exc}") from exc
-    spec = WorldSpec(rows=rows, seed=seed, title=title, objects=objects, unlabelled=unlabelled)
+    spec = WorldSpec(
+        rows=rows, seed=seed, title=title, objects=objects, unlabelled=unlabelled,
+        variable_frame_rate=variable_frame_rate,
+    )  # fmt: skip
     options = Options(
         spec=spec,
         faults=chosen,

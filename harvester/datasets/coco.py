@@ -8,7 +8,7 @@ import msgspec
 
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
-from harvester.datasets.coco_annotations import Annotator
+from harvester.datasets.coco_annotations import Annotator, CocoAnnotation
 from harvester.datasets.coco_attributes import AttributeKeys
 from harvester.datasets.coco_categories import Categories
 from harvester.datasets.coco_files import CocoFile, CocoFiles, coco_files
@@ -18,7 +18,6 @@ from harvester.datasets.image_sets import (
     IMAGE_OPTIONS,
     ImagePlace,
     NoPicture,
-    harvested_branches,
     write_images,
 )
 from harvester.datasets.media_files import ImageFile, MediaFiles, check_media, given_media
@@ -83,7 +82,7 @@ class Coco:
         ontology = export.ontology()
         categories = Categories(ontology_classes(ontology), options.classes)
         annotator = Annotator(categories, AttributeKeys(ontology), counts)
-        several = len(harvested_branches(export.listing())) > 1
+        several = len(export.branches) > 1
         with (
             coco_ids(several_branches=several) as images,
             coco_ids(several_branches=several) as videos,
@@ -135,10 +134,10 @@ def coco_ids(*, several_branches: bool) -> Iterator[CocoIds]:
 
 
 class MadeCoco(msgspec.Struct, gc=False):
-    """An image and its annotations, as JSON, that may be written."""
+    """An image and its annotations that may be written."""
 
     image: CocoImage
-    annotations: list[bytes]
+    annotations: list[CocoAnnotation]
     file: ImageFile | None
 
     @property

@@ -3,17 +3,18 @@
 from collections import Counter
 
 import msgspec
+from msgspec import UnsetType
 
-from harvester.datasets.coco_attributes import AttributeKeys
+from harvester.datasets.coco_attributes import AttributeKeys, FlatAnswers
 from harvester.datasets.coco_categories import Categories
-from harvester.datasets.coco_quick import quick_annotation
+from harvester.datasets.coco_quick import QUICK
 from harvester.datasets.coco_shapes import BY_FORM, in_order
 from harvester.datasets.counts import Counts
 from harvester.datasets.figures import Figure, figure
-from harvester.datasets.geometry import NoGeometry, is_on_image
+from harvester.datasets.geometry import Box, NoGeometry, Ring, is_on_image
 from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.pictures import PlacedObject
-from harvester.datasets.rle import is_cut
+from harvester.datasets.rle import CocoMask, is_cut
 
 
 class LeftOut(Exception):
@@ -30,10 +31,23 @@ def _is_beyond(found: Figure, width: int, height: int) -> bool:
     return not is_on_image(found.extent, width, height)
 
 
-_ANNOTATION = (
-    b'{"id":%d,"image_id":%d,"category_id":%d,%b,"iscrowd":0,"track_id":%d,'
-    b'"attributes":{"track_id":%d,"encord_track_uuid":%b%b%b%b%b}}'
-)
+class CocoAnnotation(msgspec.Struct, gc=False):
+    """An annotation as it stands in the file."""
+
+    id: int
+    image_id: int
+    category_id: int
+    bbox: Box
+    area: float
+    segmentation: list[Ring] | CocoMask
+    keypoints: list[float] | UnsetType
+    num_keypoints: int | UnsetType
+    iscrowd: int
+    track_id: int
+    attributes: msgspec.Raw
+
+
+_ATTRIBUTES = b'{"track_id":%d,"encord_track_uuid":%b%b%b%b%b}'
 _ROTATED = b',"rotated_box":{"x":%b,"y":%b,"w":%b,"h":%b,"theta":%b}'
 _MANUAL = {said: b',"manual_annotation":' + said for said in (b"true", b"false")}
 _encode = msgspec.json.Encoder().encode
@@ -45,7 +59,7 @@ class Annotator:
     def __init__(self, categories: Categories, keys: AttributeKeys, counts: Counts) -> None:
         self._category_of = categories.by_feature.get
         self._is_known = categories.known.__contains__
-        self._keys = keys
+        self._flat = FlatAnswers(keys)
         self._counts = counts
         self._made = 0
         self._tracks: dict[str, int] = {}  # of this label row
@@ -59,48 +73,45 @@ class Annotator:
         self._first_track += len(self._tracks)
         self._tracks = {}
 
-    def make(self, one: PlacedObject, image_id: int, width: int, height: int) -> bytes | None:
-        """Return the annotation of an object as JSON, or None. Either is counted."""
-        rotated = b""
+    def make(self, one: PlacedObject, image_id: int, width: int, height: int) -> CocoAnnotation | None:
+        """Return the annotation of an object, or None. Either is counted."""
+        shape, rotated, quickly = one.shape, b"", QUICK.get(one.shape)
         try:
-            category = self._category_of(one.feature_hash)
-            if category is None:
+            if (category := self._category_of(one.feature_hash)) is None:
                 raise LeftOut("class" if self._is_known(one.feature_hash) else "unknown_class")
             sent = one.geometry()
-            quick = quick_annotation(one.shape, sent, width, height)
-            if quick is None:
-                found = figure(one.shape, sent, width, height)
-                form, geometry = BY_FORM[found.form](found, width, height, category.skeleton)
-                is_beyond = _is_beyond(found, width, height)
-                said = _encode(geometry)[1:-1]
+            became = None if quickly is None else quickly(sent, width, height)
+            if became is None:
+                found = figure(shape, sent, width, height)
+                became = BY_FORM[found.form](found, width, height, category.skeleton)
                 if found.rotated is not None:
                     rotated = _ROTATED % tuple(map(_encode, (*found.rotated, found.theta)))
+                is_beyond = _is_beyond(found, width, height)
                 self._remark(found, category.skeleton)
             else:
-                form, extent, said = quick
-                is_beyond = not is_on_image(extent, width, height)
+                is_beyond = not is_on_image(became[1].bbox, width, height)
         except (NoGeometry, LeftOut) as error:
-            self._left_out[one.shape, error.reason] += 1
+            self._left_out[shape, error.reason] += 1
             return None
-        self._became[one.shape, form] += 1
+        form, shown = became
+        self._became[shape, form] += 1
         if is_beyond:
             self._remarks["beyond_image"] += 1
         self._made += 1
-        track = self._tracks.setdefault(one.object_hash, self._first_track + len(self._tracks))
-        static, dynamic = bytes(one.attributes), bytes(one.dynamic_attributes)
-        return _ANNOTATION % (
-            self._made,
-            image_id,
-            category.id,
-            said,
+        tracks, object_hash = self._tracks, one.object_hash
+        track = tracks.setdefault(object_hash, self._first_track + len(tracks))
+        attributes = _ATTRIBUTES % (
             track,
-            track,
-            _encode(one.object_hash),
+            _encode(object_hash),
             _MANUAL.get(bytes(sent.manual_annotation), b""),
             rotated,
-            b"" if static == b"[]" else self._keys.flat(static),
-            b"" if dynamic == b"[]" else self._keys.flat(dynamic),
+            self._flat[bytes(one.attributes)],
+            self._flat[bytes(one.dynamic_attributes)],
         )
+        return CocoAnnotation(
+            self._made, image_id, category.id, shown.bbox, shown.area, shown.segmentation,
+            shown.keypoints, shown.num_keypoints, 0, track, msgspec.Raw(attributes),
+        )  # fmt: skip
 
     def _remark(self, found: Figure, template: SkeletonTemplate | None) -> None:
         if found.rings_left_out:

@@ -49,7 +49,6 @@ class AttributeKeys:
     def __init__(self, structure: bytes | None) -> None:
         """Read an ontology. Raises BadInput if it is none."""
         self._keys: dict[str | None, _Key] = {}
-        self._remembered: dict[bytes, bytes] = {}  # answers repeat: most choose from a few options
         for one in read_structure(structure).objects or ():
             self._add_all(one.attributes or (), "", set(TAKEN))
 
@@ -75,23 +74,14 @@ class AttributeKeys:
     def _add_below(self, option: OptionNode, path: str, taken: set[str]) -> None:
         self._add_all(option.options or (), f"{path}/{option.label}/", taken)
 
-    def flat(self, answers: bytes) -> bytes:
-        """Return a list of answers as the inside of a JSON object, each with a comma before it.
+    def pairs(self, answers: bytes) -> list[bytes]:
+        """Return a list of answers as the pairs of a JSON object.
 
         An answered checklist has all its options, true or false. What is not answered is not there.
 
         Raises:
             msgspec.DecodeError: it is no list of answers.
         """
-        if (found := self._remembered.get(answers)) is None:
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            found = b"".join([b"," + pair for pair in self._pairs(answers)])
-            if len(answers) <= _LONGEST_REMEMBERED:
-                self._remembered[answers] = found
-        return found
-
-    def _pairs(self, answers: bytes) -> list[bytes]:
         pairs: list[bytes] = []
         for answer in _decode(answers):
             key = self._keys.get(answer.feature_hash)
@@ -108,6 +98,25 @@ class AttributeKeys:
             own = key.key if key is not None and key.key else _key_of(answer.name, answer.feature_hash)
             pairs.append(own + _value(answer))
         return pairs
+
+
+class FlatAnswers(dict[bytes, bytes]):
+    """Lists of answers as the inside of a JSON object, each pair with a comma before it.
+
+    Looking one up makes it. It is remembered, because answers repeat: most choose from a few options.
+    """
+
+    def __init__(self, keys: AttributeKeys) -> None:
+        self._pairs = keys.pairs
+
+    def __missing__(self, answers: bytes) -> bytes:
+        """Make what is not remembered. Raises as `AttributeKeys.pairs` does."""
+        if len(self) >= _MOST_REMEMBERED:
+            self.clear()
+        found = b"".join([b"," + pair for pair in self._pairs(answers)])
+        if len(answers) <= _LONGEST_REMEMBERED:
+            self[answers] = found
+        return found
 
 
 def _value(answer: _GivenAnswer) -> bytes:

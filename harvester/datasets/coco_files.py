@@ -13,9 +13,12 @@ from typing import IO, BinaryIO
 
 import msgspec
 
+from harvester.datasets.coco_annotations import CocoAnnotation
 from harvester.datasets.coco_categories import Category
 from harvester.datasets.written import Output
 from harvester.errors import CannotFinishNow
+
+_encode_lines = msgspec.json.Encoder().encode_lines
 
 _DEFAULT_SPLIT = "default"  # as CVAT and datumaro call it
 _PIECE = 1024**2  # bytes
@@ -62,7 +65,7 @@ def file_name(split: str | None, folder: str) -> str:
 
 
 class CocoFile:
-    """One file, open. Images and annotations are given as JSON."""
+    """One file, open. Images and videos are given as JSON."""
 
     def __init__(
         self, stream: BinaryIO, directory: Path | None, description: str, categories: Collection[Category]
@@ -74,10 +77,11 @@ class CocoFile:
         head = {"info": {"description": description}, "licenses": [], "categories": categories}
         stream.write(msgspec.json.encode(head)[:-1] + b',\n"annotations":[')
 
-    def add_annotations(self, annotations: list[bytes]) -> None:
-        """Write the annotations of an image."""
+    def add_annotations(self, annotations: list[CocoAnnotation]) -> None:
+        """Write the annotations of an image, a line each."""
         if annotations:
-            self._stream.write(self._separator("annotations") + b",\n".join(annotations))
+            lines = _encode_lines(annotations)[:-1]
+            self._stream.write(self._separator("annotations") + lines.replace(b"\n", b",\n"))
 
     def add_image(self, image: bytes) -> None:
         """Write an image."""

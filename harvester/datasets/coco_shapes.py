@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from harvester.datasets.figures import Figure, Joint
 from harvester.datasets.geometry import Box, NoGeometry, Ring, extent_of, ring_area
@@ -10,14 +11,14 @@ from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.rle import CocoMask, draw_parts, read_bitmask
 
 
-class Shown(msgspec.Struct, omit_defaults=True, gc=False):
+class Shown(msgspec.Struct, gc=False):
     """The geometry of an annotation as it stands in the file."""
 
     bbox: Box
     area: float
     segmentation: list[Ring] | CocoMask
-    keypoints: list[float] | None = None
-    num_keypoints: int | None = None
+    keypoints: list[float] | UnsetType = UNSET
+    num_keypoints: int | UnsetType = UNSET
 
 
 # What an object becomes, in a word for the counts, and its geometry.

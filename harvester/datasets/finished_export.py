@@ -5,7 +5,10 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
+
+import msgspec
 
 from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
@@ -18,6 +21,11 @@ from harvester.output.manifest import ListingFile
 from harvester.output.planfile import PlainFile, read_header
 from harvester.output.store_address import is_address
 from harvester.schema import Kind
+
+
+class _ListedBranch(msgspec.Struct, gc=False):
+    branch_name: str | None
+    outcome: str
 
 
 class FinishedExport:
@@ -81,6 +89,12 @@ class FinishedExport:
     def lines(self, kind: Kind) -> Iterator[bytes]:
         """Yield the live records of one kind, as `rows` does."""
         return live_lines(self._target, self.manifest, kind)
+
+    @cached_property
+    def branches(self) -> set[str | None]:
+        """The branches that have harvested rows. Raises Unsound if the listing is missing or damaged."""
+        decode = msgspec.json.Decoder(_ListedBranch).decode
+        return {row.branch_name for line in self.listing() if (row := decode(line)).outcome == "harvested"}
 
     def listing(self) -> Iterator[bytes]:
         """Yield the lines of the last listing, in plan order: `harvester.schema.ListingLine`.

@@ -194,7 +194,11 @@ class Pictures:
                     if objects:
                         yield place, objects
                     place, objects = found, []
-            objects.append(_read_object(b"{" + line[start:]))
+            tail = b"{" + line[start:]
+            try:
+                objects.append(_decode_object(tail))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+                objects.append(_read_odd(tail))
         if objects:
             yield place, objects
 
@@ -310,14 +314,6 @@ def _read_head(line: bytes) -> tuple[bytes, int, _Place]:
         return line[: cut + 1], cut + 1, _decode_place(line[:cut] + b"}")
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unsound(f"a line of an object is damaged: {error}; see harvester verify") from error
-
-
-def _read_object(tail: bytes) -> PlacedObject:
-    """Read the line of an object from `object` on. Raises Unsound if it is damaged."""
-    try:
-        return _decode_object(tail)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return _read_odd(tail)
 
 
 def _read_odd(tail: bytes) -> PlacedObject:

@@ -36,10 +36,10 @@ class CocoMask(msgspec.Struct, frozen=True):
 
     @property
     def area(self) -> int:
-        """The number of pixels. Raises NoGeometry as `read_bitmask` does."""
-        size = self.size[0] * self.size[1]
-        changes = _run_ends(self.counts, size)
-        return int(changes[1::2].sum() - changes[::2].sum()) + size * (len(changes) % 2)
+        """The number of pixels. Runs must add up to the size, as they do in all masks that are made here."""
+        from pycocotools import mask as coco_masks
+
+        return int(coco_masks.area({"size": self.size, "counts": self.counts}))
 
 
 class Spans(msgspec.Struct, frozen=True):
@@ -243,27 +243,27 @@ def draw_parts(parts: Iterable[Part], width: int, height: int) -> CocoMask:
     kept = [mask for mask in drawn if mask is not None]
     if not kept:
         return CocoMask((height, width), _text_of(np.zeros(0, np.int64), width * height))
-    if len(kept) == 1:
-        return kept[0]
-    merged = coco_masks.merge([{"size": mask.size, "counts": mask.counts} for mask in kept])
-    return CocoMask((height, width), merged["counts"].decode())
+    mask = kept[0] if len(kept) == 1 else coco_masks.merge(kept)
+    return CocoMask((height, width), mask["counts"].decode())
 
 
-def _drawn_part(part: Part, width: int, height: int) -> CocoMask | None:
+def _drawn_part(part: Part, width: int, height: int) -> dict[str, Any] | None:
+    """Return the mask of a part, None if no piece of it lies on the image.
+
+    pycocotools has no difference of masks. But a ring that goes around the outline, to the hole, around it
+    and back is drawn as the pixels that are in one of the two: a pixel counts if it is beyond an odd number
+    of edges (`rleFrPoly`), and the line there and back counts twice. Of those, the outline keeps what is not
+    in the hole.
+    """
     from pycocotools import mask as coco_masks
 
-    rings = [_on_image(whole, width, height) for whole in part]
-    if len(rings[0]) < 6:
+    outline, *holes = [_on_image(ring, width, height) for ring in part]
+    if len(outline) < 6:
         return None
-    drawn: list[dict[str, Any]] = coco_masks.frPyObjects([r for r in rings if len(r) >= 6], height, width)
-    outline, holes = drawn[0], drawn[1:]
-    if not holes:
-        return CocoMask((height, width), outline["counts"].decode())
-    cut_out = coco_masks.merge([outline, coco_masks.merge(holes)], intersect=True)
-    size = width * height
-    changes = np.concatenate([_run_ends(mask["counts"].decode(), size) for mask in (outline, cut_out)])
-    # A run of no pixels ends where it begins, which cancels out.
-    return CocoMask((height, width), _text_of(_odd(changes), size))
+    corner = outline[:2]
+    in_one = [[*outline, *corner, *hole, *hole[:2]] for hole in holes if len(hole) >= 6]
+    drawn: list[dict[str, Any]] = coco_masks.frPyObjects([outline, *in_one], height, width)
+    return drawn[0] if len(drawn) == 1 else coco_masks.merge(drawn, intersect=True)
 
 
 def _on_image(ring: Ring, width: int, height: int) -> Ring:

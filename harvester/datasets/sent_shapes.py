@@ -3,7 +3,7 @@
 import msgspec
 
 
-class SentBox(msgspec.Struct):
+class SentBox(msgspec.Struct, gc=False):
     """`boundingBox`, from the top left corner, in shares of the image."""
 
     x: float

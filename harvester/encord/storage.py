@@ -29,6 +29,7 @@ class StorageItem(msgspec.Struct, frozen=True):
     bytes: int | None = None
     name: str = ""
     parent: str = ""
+    mime_type: str | None = None
 
     def __repr__(self) -> str:
         return f"StorageItem({self.uuid!r}, {self.item_type!r})"
@@ -39,6 +40,7 @@ class _ItemFields(BaseDTO):
     item_type: str
     signed_url: str | None = None
     file_size: int | None = None
+    mime_type: str | None = None
     name: str = ""
     parent: UUID | None = None
 
@@ -95,7 +97,13 @@ def scene_links(api: ApiClient, uuid: str) -> dict[str, str]:
 def _items(page: Any) -> list[StorageItem]:
     return [
         StorageItem(
-            str(item.uuid), item.item_type, item.signed_url, item.file_size, item.name, str(item.parent or "")
+            uuid=str(item.uuid),
+            item_type=item.item_type,
+            url=item.signed_url,
+            bytes=item.file_size,
+            name=item.name,
+            parent=str(item.parent or ""),
+            mime_type=item.mime_type,
         )
         for item in page.results
     ]

@@ -131,7 +131,7 @@ def _files(wanted: WantedRow, found: RowLinks) -> Iterator[FileToFetch]:
     for unit in wanted.units:
         files = unit.files()
         if not any(file.place in found.links for file in files):
-            files = [unit.only_file()]
+            files = (unit.only_file(),)
             linked = files[0].place in found.links
             if wanted.row.label_hash and unit.is_composite and not linked and found.failed is None:
                 continue

@@ -151,7 +151,7 @@ class Fetching:
         download = Download(
             self._job.folder,
             path,
-            mime_type=one.file.mime_type,
+            mime_type=one.file.mime_type or (one.link.mime_type if one.link else None),
             known_size=one.link.bytes if one.link else None,
             has_rest=path in self._rests,
             on_bytes=self._received,

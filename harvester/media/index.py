@@ -204,6 +204,17 @@ def read_removed(folder: Target) -> Iterator[StoredMedia]:
             return
 
 
+def is_foreign(folder: Target, name: str, kind: type[FailedMedia | StoredMedia]) -> bool:
+    """Return whether there is a file of that name, but not one with such lines: it is the user's own."""
+    if not folder.size_of(name):
+        return False
+    try:
+        msgspec.json.decode(next(iter(read_lines(folder, name)), b""), type=kind)
+    except (ValueError, RecursionError, CannotFinishNow):
+        return True
+    return False
+
+
 class IndexPieces:
     """The pieces of the index that a run writes while files arrive."""
 
@@ -229,8 +240,8 @@ class IndexPieces:
         self._folder.put(name, b"".join(msgspec.json.encode(file) + b"\n" for file in files))
 
     def delete(self) -> None:
-        """Delete all pieces: the index has what is in them."""
-        for name in self._names():
+        """Delete all pieces, as the index has what is in them, and what killed runs have left of some."""
+        for name in [*self._names(), *self._folder.drafts(_PIECES)]:
             self._folder.delete(name)
 
     def _names(self) -> list[str]:

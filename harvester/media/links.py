@@ -38,17 +38,19 @@ _OF_MEMBERS = frozenset({"group", "scene"})
 
 
 class Link(msgspec.Struct, frozen=True):
-    """A signed URL, which is a secret; when it expires, and the size of its file, if they are known."""
+    """A signed URL, which is a secret; when it expires, and size and type of its file, if they are known."""
 
     url: str
     asked_at: datetime
     expires: datetime | None = None
     bytes: int | None = None
+    mime_type: str | None = None
 
     @classmethod
-    def of(cls, url: str, bytes: int | None = None) -> "Link":
-        """The link with this URL, received now."""
-        return cls(url, datetime.now(UTC), expiry_of(url), bytes)
+    def of(cls, url: str, item: "StorageItem | None" = None) -> "Link":
+        """The link with this URL, received now. `item` is what it is of, if that is known."""
+        size, mime_type = (item.bytes, item.mime_type) if item else (None, None)
+        return cls(url, datetime.now(UTC), expiry_of(url), size, mime_type)
 
     def is_fresh(self) -> bool:
         """Return whether the URL can still be used for a while."""
@@ -120,7 +122,7 @@ class StorageSource:
                 return [forbidden(rows[0], error)]
             return [(await self.ask([one]))[0] for one in wanted]
         return [
-            RowLinks({Place(row.data_hash, None, None): Link.of(item.url, item.bytes)})
+            RowLinks({Place(row.data_hash, None, None): Link.of(item.url, item)})
             if (item := items.get(uuid_of(row))) is not None and item.url
             else None
             for row in rows

@@ -62,16 +62,17 @@ class MembersSource:
 
     async def _of_group(self, wanted: WantedRow, item: "StorageItem", links: dict[Place, Link]) -> None:
         children = await self._children(item)
-        spaces = [unit for unit in wanted.units if unit.space_id is not None]
+        spaces = [unit for unit in wanted.all_units if unit.space_id is not None]
+        asked = {unit.space_id for unit in wanted.units}
         for unit, child in _paired(spaces, [unit.file_name for unit in spaces], children):
             if child.url:
-                links[Place(unit.hash, unit.space_id, None)] = Link.of(child.url, child.bytes)
-            elif unit.slices:
+                links[Place(unit.hash, unit.space_id, None)] = Link.of(child.url, child)
+            elif unit.slices and unit.space_id in asked:
                 parts = await self._children(child)
                 names = [each.file_name for each in unit.slices]
                 for each, part in _paired(unit.slices, names, parts):
                     if part.url:
-                        links[Place(unit.hash, unit.space_id, each.frame)] = Link.of(part.url, part.bytes)
+                        links[Place(unit.hash, unit.space_id, each.frame)] = Link.of(part.url, part)
 
     async def _children(self, item: "StorageItem") -> "list[StorageItem]":
         ask = partial(self._session.storage_children, item)

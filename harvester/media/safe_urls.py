@@ -5,12 +5,16 @@ spelling of an address, gets past it.
 """
 
 import ipaddress
+import re
+import socket
 from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from harvester.addresses import LOOPBACK
 
+_OF_URLS = re.compile(r"[!-~]*")  # the characters of a URL (RFC 3986): visible ASCII
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 
 
@@ -36,7 +40,7 @@ class UrlRules(NamedTuple):
 
     def check_url(self, url: str, *, redirected: bool = False) -> None:
         """Raise UrlRefused unless `url` is an https address, without user and password."""
-        if any(ord(letter) <= 32 or ord(letter) >= 127 for letter in url):
+        if not _OF_URLS.fullmatch(url):
             raise UrlRefused("the URL of the file holds a character that no URL holds")
         try:
             parts = urlsplit(url)
@@ -75,8 +79,15 @@ def _inner(address: _Ip) -> _Ip:
     return address
 
 
+@lru_cache(maxsize=64)  # a run meets few hosts, and each again and again
 def _literal(host: str) -> str | None:
+    """Return the address that a host is, in any spelling. Names are resolved later, or by a proxy."""
+    host = host.partition("%")[0].rstrip(".")
     try:
-        return str(ipaddress.ip_address(host.partition("%")[0]))
+        return str(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))  # 2130706433, 0x7f.1
+    except OSError:
         return None

@@ -1,11 +1,12 @@
 """The units of an export, and the files that each has."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import NamedTuple
 
 import msgspec
 
-from harvester.media.file_names import extension, folder_of_frames, slice_name, stem_of
+from harvester.media.file_names import extension, folder_of_frames, may_be_video, slice_name, stem_of
 
 _MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png"}  # of pictures of frames
 # Data that is made of other data: it has no file of its own unless the platform gives a URL of it.
@@ -33,7 +34,7 @@ class SliceFacts(msgspec.Struct, frozen=True):
         return f"SliceFacts({self.frame})"
 
 
-class UnitFacts(msgspec.Struct, frozen=True):
+class UnitFacts(msgspec.Struct, frozen=True, dict=True):
     """A unit record (`harvester.schema.UnitRecord`). `data_url` may be signed, and so a secret."""
 
     label_hash: str | None
@@ -74,19 +75,25 @@ class UnitFacts(msgspec.Struct, frozen=True):
             if each.url:
                 yield Place(self.hash, self.space_id, each.frame), each.url
 
-    def files(self) -> "list[MediaFile]":
+    def files(self) -> "tuple[MediaFile, ...]":
         """Return the files that the unit has if each slice has its own, otherwise its only file."""
+        return self._files
+
+    @cached_property
+    def _files(self) -> "tuple[MediaFile, ...]":
         stem, of_unit = stem_of(self.hash, self._own_space), extension(self.file_name, self.mime_type)
         files = []
         for each in self.slices or ():
             ending = extension(each.file_name, None) if each.file_name else of_unit
             files.append(self._file(f"{stem}/{slice_name(each.frame, ending)}", each))
-        return files or [self.only_file()]
+        return tuple(files) or (self.only_file(),)
 
     @property
     def is_video(self) -> bool:
         """Whether its file may be a video: of the data itself, or of a member of a group."""
-        return self.data_type == "video" or (self.space_id is not None and (self.number_of_frames or 0) > 1)
+        if self.data_type == "video" or self.space_id is None or (self.number_of_frames or 0) <= 1:
+            return self.data_type == "video"
+        return may_be_video(self.only_file().path)  # pages and slices are counted as frames, too
 
     @property
     def frames_folder(self) -> str:
@@ -102,6 +109,10 @@ class UnitFacts(msgspec.Struct, frozen=True):
 
     def only_file(self) -> "MediaFile":
         """Return the file of the unit if it has one."""
+        return self._only_file
+
+    @cached_property
+    def _only_file(self) -> "MediaFile":
         return self._file(
             f"{stem_of(self.hash, self._own_space)}.{extension(self.file_name, self.mime_type)}", None
         )

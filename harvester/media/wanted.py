@@ -38,11 +38,12 @@ _read_stored = msgspec.json.Decoder(StoredMedia).decode
 
 
 class WantedRow(msgspec.Struct):
-    """A label row, and those of its units whose files are wanted."""
+    """A label row, those of its units whose files are wanted, and all of its units."""
 
     number: int
     row: PlanRow
     units: list[UnitFacts]
+    all_units: list[UnitFacts]
 
 
 @contextmanager
@@ -78,12 +79,14 @@ class WantedMedia:
 
     def rows(self, *, chosen: bool = True) -> Iterator[WantedRow]:
         """Yield all rows in order, with the units whose files are wanted, or with all their units."""
-        last, column = 0, "chosen" if chosen else "units"
+        last = 0
         while found := self._database.execute(
-            f"SELECT number, plan, {column} FROM rows WHERE number > ? ORDER BY number LIMIT 100", (last,)
+            "SELECT number, plan, units, chosen FROM rows WHERE number > ? ORDER BY number LIMIT 100", (last,)
         ).fetchall():
-            for number, plan, units in found:
-                yield WantedRow(number, _read_row(plan), _read_units(units))
+            for number, plan, units, those in found:
+                every = _read_units(units)
+                some = every if not chosen or those == units else _read_units(those)
+                yield WantedRow(number, _read_row(plan), some, every)
             last = found[-1][0]
 
     def missing(self) -> Iterator[WantedRow]:
@@ -272,4 +275,4 @@ def _name_of_live(path: str) -> str:
 def _candidates(unit: UnitFacts) -> Iterable[MediaFile]:
     files = unit.files()
     only = unit.only_file()
-    return files if files == [only] else [*files, only]
+    return files if files == (only,) else (*files, only)

@@ -37,6 +37,7 @@ _ZSTD_LEVEL = 3  # zstd's own default
 _GZIP_LEVEL = 6  # gzip's own default
 _GZIP_HEADER = 16 + zlib.MAX_WBITS
 _PIECE = 1024**2
+_TAIL = 4096  # bytes: most lines are shorter
 
 
 class Compressor(Protocol):
@@ -94,10 +95,9 @@ class _Counted(io.RawIOBase):
         super().close()
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        buffer[: len(data)] = data
-        self.bytes += len(data)
-        return len(data)
+        size: int = cast(io.RawIOBase, self._stream).readinto(buffer) or 0
+        self.bytes += size
+        return size
 
 
 class _Lines(io.RawIOBase):
@@ -118,11 +118,19 @@ class _Lines(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         size: int = self._raw.readinto(buffer)
-        last = bytes(buffer[:size]).rfind(b"\n")
-        self._since_line_break = size - last - 1 if last >= 0 else self._since_line_break + size
+        self._since_line_break = _since_line_break(buffer[:size], self._since_line_break)
         if self._since_line_break > min(_LONGEST, max(_ANY_LENGTH, _HIGHEST_RATIO * self._sent.bytes)):
             raise OverlongLine(f"it has a line of more than {self._since_line_break:,} bytes")
         return size
+
+
+def _since_line_break(data: memoryview, before: int) -> int:
+    """Return how many bytes stand after the last line break, `before` of them before `data`."""
+    for start in (max(0, len(data) - _TAIL), 0):  # most often it is near the end
+        last = bytes(data[start:]).rfind(b"\n")
+        if last >= 0:
+            return len(data) - start - last - 1
+    return before + len(data)
 
 
 class _AsItIs:

@@ -247,10 +247,9 @@ class _Hashed(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        data = self._stream.read(len(buffer))
-        self._hash.update(data)
-        buffer[: len(data)] = data
-        return len(data)
+        size: int = cast(io.RawIOBase, self._stream).readinto(buffer) or 0
+        self._hash.update(buffer[:size])
+        return size
 
     def of_all(self) -> str:
         """Read the rest of the stream, and return the sha256 of all of it."""

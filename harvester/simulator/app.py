@@ -74,6 +74,7 @@ class App:
         delay = self._injector.delay(call)
         if delay and not await delivery.patience(delay, self._site.other_faults):
             return Answer(503, [], strike="closed")
+        await self._site.world.store.make(call.files())
         answer = self._injector.strike(call, self._true_answer) or self._true_answer(call)
         if answer.strike is None:
             stats.rows_served += answer.rows

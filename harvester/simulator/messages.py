@@ -1,10 +1,11 @@
 """Requests and answers, apart from HTTP."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from harvester.simulator.faults import Strike
+from harvester.simulator.storage.catalogue import StoredFile
 
 
 @dataclass(slots=True)
@@ -65,6 +66,9 @@ class Call(Protocol):
     @property
     def rows(self) -> int:
         """Return how many label rows are asked for."""
+
+    def files(self) -> Iterable[StoredFile]:
+        """Return the files whose sizes the answer tells."""
 
     def authentic(self) -> bool:
         """Return whether the call comes from a known user and its signature is valid."""

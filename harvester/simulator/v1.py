@@ -54,6 +54,9 @@ class V1Call:
         uid = self._body.values.uid
         return len(uid) if isinstance(uid, list) else int(isinstance(uid, str))
 
+    def files(self) -> tuple[()]:
+        return ()
+
     def authentic(self) -> bool:
         return self._site.authenticator.knows_v1(self.request)
 

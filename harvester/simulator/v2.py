@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Any, TypeVar
 from urllib.parse import parse_qs
@@ -11,6 +12,7 @@ import orjson
 
 from harvester.simulator.messages import Answer, Refusal, Request
 from harvester.simulator.site import Site
+from harvester.simulator.storage.catalogue import StoredFile
 
 PREFIX = "/v2/public/"
 # Small pages, so that every client has to follow page tokens.
@@ -68,6 +70,18 @@ class V2Call:
     @property
     def rows(self) -> int:
         return 0
+
+    def files(self) -> list[StoredFile]:
+        if "storage/" not in self.kind:
+            return []
+        uuids = re.findall(_HASH, self.request.path)[-1:]
+        if self.kind.endswith("get-bulk"):
+            with suppress(Refusal):
+                uuids = self._body(ItemsBody).item_uuids[:MOST_ITEMS]
+        found = [each.item for uuid in uuids if (each := self._site.world.store.find_item(uuid)) is not None]
+        if self.kind.endswith("child-items"):
+            found = [child for item in found for child in item.children]
+        return [item.file for item in found if item.file is not None]
 
     def authentic(self) -> bool:
         return self._site.authenticator.knows_v2(self.request)

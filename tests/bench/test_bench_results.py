@@ -53,7 +53,7 @@ def as_if(run: ToolRun, *, slower: float = 1.0) -> Measured:
 
 def result_of(scenario: Scenario) -> Any:
     measured = {run: [as_if(run), as_if(run, slower=2)] for run in scenario.runs}
-    startup = {run.tool: Figure(0.1, 0.1, 0.1) for run in scenario.runs}
+    startup = {run.work: Figure(0.1, 0.1, 0.1) for run in scenario.runs}
     return summed_up(scenario, measured, {}, startup, SERVED if scenario.in_flight else None)
 
 

@@ -4,6 +4,7 @@
 """
 
 import random
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +22,7 @@ class Killed:
     """What became of a run that was killed again and again."""
 
     def __init__(self, platform: MediaPlatform, target: Path, rng: random.Random) -> None:
-        self.kills = 0
+        self.kills = self.rounds = self.kept_bytes = 0
         self.seen: dict[str, str] = {}  # sha256 of each file, when it first had its final name
         self.wrong: list[str] = []
         self._platform = platform
@@ -29,20 +30,23 @@ class Killed:
         self._rng = rng
 
     def run(self, kills: int) -> None:
-        """Start and kill so many times, or until a run ends by itself."""
+        """Start and kill so many times. Whenever all is fetched, begin again with an empty folder."""
+        folder = self._target / "media"
         while self.kills < kills:
             running = self._platform.command.start("media", self._target, "--quiet", stderr=DEVNULL)
-            folder = self._target / "media"
-            before = self._served()
-            aim = before + self._rng.randint(0, 3_000_000)
+            aim = self._served() + self._rng.randint(0, 3_000_000)
             while self._served() < aim and running.poll() is None:
                 with suppress(TimeoutExpired):
                     running.wait(self._rng.uniform(0.001, 0.05))
             running.kill()
-            self.kills += 1
-            if running.wait() == 0:
-                return
+            ended = running.wait()
             self._look(folder)
+            if ended == 0:
+                self.rounds += 1
+                self.kept_bytes += sum(path.stat().st_size for path in finals(folder))
+                shutil.rmtree(folder)
+            else:
+                self.kills += 1
 
     def _served(self) -> int:
         return bytes_served(self._platform.simulator.stats())
@@ -83,9 +87,12 @@ def main(kills: int) -> None:
         done.check()
         size = done.summary["bytes"]
         served = bytes_served(simulator.stats())
+        size += killed.kept_bytes
         there = {line["path"]: line["sha256"] for line in done.index}
         wrong = [path for path, found in killed.seen.items() if there[path] != found]
-        print(f"{killed.kills} kills; {len(there)} files, {size / 1e6:.1f} MB")
+        print(
+            f"{killed.kills} kills; {killed.rounds + 1} times {len(there)} files, {size / 1e6:.1f} MB in all"
+        )
         print(f"wrong: {len(wrong) + len(killed.wrong)}; failed: {done.summary['counts']['failed']}")
         print(f"served {served / 1e6:.1f} MB; twice: {(served - size) / killed.kills / 1e6:.2f} MB a kill")
 

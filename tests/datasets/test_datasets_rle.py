@@ -163,6 +163,19 @@ def test_a_mask_is_cut_only_where_pixels_are_beyond_the_image(left: int, top: in
     assert rle.is_cut(SentBitmask(10, 6, counts, top, left), 20, 20) == cut
 
 
+@given(st.lists(RINGS, min_size=1, max_size=5))
+def test_a_part_may_have_many_holes(rings: list[list[tuple[float, float]]]) -> None:
+    """Wherever they lie, and however they cross each other."""
+    part = [[min(max(n, 0.0), 20.0) for point in points for n in point] for points in rings]
+    alone = [coco_masks.frPyObjects([ring], 20, 20)[0]["counts"].decode() for ring in part]
+    outline, *holes = (read_coco(CocoMask((20, 20), mask)).pixels() for mask in alone)
+    for hole in holes:
+        outline &= ~hole
+    drawn = rle.draw_parts([part], 20, 20)
+    assert (read_coco(drawn).pixels() == outline).all()
+    assert drawn.area == outline.sum()
+
+
 def test_a_hole_is_cut_out() -> None:
     """A square of 10 pixels with a hole of 4."""
     square, hole = [2.0, 2, 12, 2, 12, 12, 2, 12], [5.0, 5, 9, 5, 9, 9, 5, 9]

@@ -1,6 +1,7 @@
 """From a project to a data set that a trainer loads, by the command; and what it says of wrong options."""
 
 import json
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -36,6 +37,12 @@ def folder(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def sizes(export: Path) -> dict[str, tuple[int, int]]:
+    """Width and height of each image, by its hash."""
+    units = [json.loads(line) for line in (export / "units-00000.ndjson").read_bytes().splitlines()]
+    return {one["unit_hash"]: (one["width"], one["height"]) for one in units if one["mime_type"]}
+
+
 def test_three_commands_make_a_data_set_that_loads(command: Command, folder: Path, tmp_path: Path) -> None:
     """A file of labels for each image; and the image is the one that the labels are of: it has their size."""
     out = tmp_path / "yolo"
@@ -45,8 +52,7 @@ def test_three_commands_make_a_data_set_that_loads(command: Command, folder: Pat
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    units = [json.loads(line) for line in (folder / "out/units-00000.ndjson").read_bytes().splitlines()]
-    shown = {one["unit_hash"]: (one["width"], one["height"]) for one in units if one["mime_type"]}
+    shown = sizes(folder / "out")
     found = 0
     for split in ("train", "val"):
         loaded = supervision.DetectionDataset.from_yolo(
@@ -61,6 +67,57 @@ def test_three_commands_make_a_data_set_that_loads(command: Command, folder: Pat
     assert found == len(shown)
     assert said["records"]["objects"]["left_out"].get("no_media") is None
     assert command("verify", out).returncode == 0
+
+
+def test_coco_with_its_images_loads(command: Command, folder: Path, tmp_path: Path) -> None:
+    """Each image with its annotations, one for one, and in the size of its label row."""
+    out = tmp_path / "coco"
+    done = command.installed(
+        "convert", folder / "out", "-o", out, "--to", "coco", "--media", folder / "out" / "media",
+        "--split", "train=0.6,val=0.4", "--shape", "bounding_box", "--json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = json.loads(done.stdout)["tables"]["splits"]
+    shown = sizes(folder / "out")
+    found = 0
+    for split in ("train", "val"):
+        file = out / f"annotations/instances_{split}.json"
+        loaded = supervision.DetectionDataset.from_coco(str(out), str(file))
+        assert len(loaded) == said[split]["images"]
+        assert sum(map(len, loaded.annotations.values())) == said[split]["objects"] > 0
+        for path, image, _ in loaded:
+            found += 1
+            assert (image.shape[1], image.shape[0]) == shown[Path(path).stem]
+    assert found == len(shown)
+
+
+def test_the_recipe_from_a_title_to_a_data_set_runs(tmp_path: Path) -> None:
+    """The three commands of docs/media.md, as they stand there: frames of videos and images load 1:1."""
+    page = (Path(__file__).parents[2] / "docs/media.md").read_text()
+    recipe = page.split("From a project's title to a data set that a trainer loads")[1]
+    commands = recipe.split("```sh\n")[1].split("```")[0].splitlines()
+    assert len(commands) == 3
+    spec = WorldSpec(rows=12, mix=("image", "video"), video_frames=8, branches=(), unlabelled=0.0)
+    with Simulator(spec) as simulator:
+        command = command_for(simulator)
+        for line in commands:
+            done = command.installed(*shlex.split(line)[1:], cwd=tmp_path)
+            assert done.returncode == 0, done.stderr
+        assert simulator.stats()["mutations"] == 0
+    images = 0
+    for split in ("train", "val"):
+        loaded = supervision.DetectionDataset.from_yolo(
+            str(tmp_path / "yolo/images" / split),
+            str(tmp_path / "yolo/labels" / split),
+            str(tmp_path / "yolo/data.yaml"),
+        )
+        for path, image, _ in loaded:
+            images += 1
+            assert image.size
+            label = Path(path.replace("/yolo/images/", "/yolo/labels/")).with_suffix(".txt")
+            assert label.is_file()
+    frames = len(list((tmp_path / "out/media/videos").rglob("*.jpg")))
+    assert 0 < frames < images
 
 
 def test_masks_have_the_size_of_their_images(command: Command, folder: Path, tmp_path: Path) -> None:
@@ -90,7 +147,7 @@ def test_wrong_options_end_with_one_line_and_exit_2(
     command: Command, folder: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     """And nothing is written."""
-    done = command("convert", folder / "out", "-o", tmp_path / "set", "--to", "yolo", *arguments)
+    done = command("convert", folder / "out", "-o", tmp_path / "set", "--to", "yolo", "--quiet", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -77,6 +77,7 @@ class MediaPlatform:
 
     def ended(self, done: "subprocess.CompletedProcess[str]", folder: Path) -> Fetched:
         assert "Traceback" not in done.stderr
+        assert self.simulator.stats()["mutations"] == 0
         summary = json.loads(done.stdout) if done.stdout else {}
         return Fetched(done.returncode, done.stdout + done.stderr, summary, folder)
 

@@ -6,6 +6,7 @@ import json
 import struct
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -139,6 +140,21 @@ def test_a_project_may_have_videos_of_a_variable_frame_rate() -> None:
     assert [number for number, _ in shown] == list(range(row.number_of_frames))
     steps = {round((later - time) * 2 * (item.fps or 0)) for (_, time), (_, later) in pairwise(shown)}
     assert steps == {1, 2, 3}
+
+
+def test_other_requests_are_answered_while_a_video_is_encoded() -> None:
+    """Asking for an item tells the size of its file, which has to be made for that."""
+    with Simulator(WorldSpec(rows=1, mix="video", unlabelled=0, video_frames=60), tls=False) as running:
+        user = EncordUserClient.create_with_ssh_private_key(
+            ssh_private_key_path=str(running.ssh_key_file), domain=running.url
+        )
+        row = user.get_project(running.project_hash).list_label_rows_v2()[0]
+        with ThreadPoolExecutor(1) as other:
+            asked = other.submit(user.get_storage_items, [row.backing_item_uuid or ""])
+            while not (stats := running.stats())["by_kind"].get("POST storage/items/get-bulk"):
+                pass
+            assert stats["in_flight"] == 1
+            assert asked.result()[0].frame_count == 60
 
 
 def test_slices_are_dicom_files_and_volumes_nifti(items: list[StorageItem], web: Files) -> None:

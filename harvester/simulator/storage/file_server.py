@@ -61,6 +61,8 @@ class FileServer:
         )
         if faults.media_latency and not await delivery.patience(faults.media_latency):
             return
+        if (found := self._site.world.store.find_file(scope["path"])) is not None:
+            await self._site.world.store.make([found[1]])
         answer, struck = self._answer(scope)
         counts.struck += struck
         await delivery.send(answer)

@@ -41,11 +41,12 @@ FORMATS = {
 
 
 @lru_cache(maxsize=KEPT)
-def _shared(format: str, arguments: tuple[Any, ...]) -> Shared:
+def shared(format: str, arguments: tuple[Any, ...]) -> Shared:
+    """Return the bytes that all files of that format and these arguments begin with."""
     return Shared(FORMATS[format].make(*arguments))
 
 
 def blob(format: str, arguments: tuple[Any, ...], name: str) -> Blob:
     """Return the file of that format and arguments that carries the name; the first of a kind is slow."""
     padded = name.encode().ljust(NAME)[:NAME]
-    return Blob(_shared(format, arguments), FORMATS[format].end(padded))
+    return Blob(shared(format, arguments), FORMATS[format].end(padded))

@@ -1,8 +1,9 @@
 """The object store: finds items by their uuid and files by their path, and signs links to them."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from harvester.simulator.identity import DATA, ITEM
 from harvester.simulator.listing import LINK
@@ -40,6 +41,18 @@ class Store:
         self.base = LINK.decode().removesuffix(FOLDER_PATH)
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self.life = DAY
+        self._made: set[tuple[str, tuple[Any, ...]]] = set()
+        self._making = asyncio.Lock()
+
+    async def make(self, files: Iterable[StoredFile]) -> None:
+        """Draw and encode what is not made yet of these files, in a thread: a video takes seconds."""
+        new = {(file.format, file.arguments) for file in files} - self._made
+        if new:
+            from harvester.simulator.storage.formats import shared
+
+            async with self._making:  # what somebody else has just made is not made again
+                await asyncio.to_thread(lambda: [shared(*each) for each in new])
+            self._made |= new
 
     def sign(self, row: RowFacts, suffix: str) -> bytes:
         """Return a signed URL of the row's file of that suffix."""
