@@ -132,6 +132,8 @@ def _translated(path: Path, *, users_to_mend: bool = False) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         number = error.errno if isinstance(error, OSError) else errno.EINVAL
+        if number == errno.ENOTDIR and path.parent.is_file():
+            raise BadInput(one_line(f"{path.parent} is a file: name a directory")) from error
         reason = os.strerror(number) if number else str(error)
         kind = BadInput if users_to_mend and number in _USERS_TO_MEND else CannotFinishNow
         raise kind(one_line(f"{path}: {reason}")) from error

@@ -354,7 +354,7 @@ def test_what_is_no_finished_export_is_not_converted(tmp_path: Path) -> None:
 def test_a_file_is_no_export(tmp_path: Path) -> None:
     """Nor will it be one later."""
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="file is a file: name the directory of an export"):
+    with pytest.raises(BadInput, match="file is a file: name a directory"):
         convert(tmp_path / "file", tmp_path / "set", to="parquet")
 
 
