@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Set
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -357,10 +358,20 @@ def check_kinds(kinds: Iterable[str]) -> None:
 
 def _make_tuples(settings: msgspec.Struct) -> None:
     """Convert the fields of `settings` that are declared as tuples to tuples."""
-    for field, declared in get_type_hints(type(settings)).items():
-        given, types = getattr(settings, field), (declared, *get_args(declared))
-        if any(get_origin(type_) is tuple for type_ in types) and not (given is None and type(None) in types):
+    for field, may_be_none in _tuples(type(settings)).items():
+        if (given := getattr(settings, field)) is not None or not may_be_none:
             msgspec.structs.force_setattr(settings, field, strings(field, given))
+
+
+@cache  # as it takes longer than all else that is done for new settings
+def _tuples(kind: type[msgspec.Struct]) -> dict[str, bool]:
+    """Return the fields that are declared as tuples, and whether each may be None."""
+    declared = {field: (hint, *get_args(hint)) for field, hint in get_type_hints(kind).items()}
+    return {
+        field: type(None) in types
+        for field, types in declared.items()
+        if any(get_origin(one) is tuple for one in types)
+    }
 
 
 def check_one_of(what: str, values: Iterable[str], allowed: tuple[str, ...]) -> None:

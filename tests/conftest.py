@@ -9,7 +9,7 @@ settings.register_profile("any machine", deadline=None, suppress_health_check=[H
 settings.load_profile("any machine")
 
 # The rooms whose files take longest. They begin first, so that none is left for the end alone.
-LONGEST = ("bench", "e2e", "security", "sync")
+LONGEST = ("bench", "crash", "docs", "e2e", "security", "sync")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

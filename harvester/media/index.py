@@ -229,8 +229,8 @@ class IndexPieces:
         self._folder.put(name, b"".join(msgspec.json.encode(file) + b"\n" for file in files))
 
     def delete(self) -> None:
-        """Delete all pieces: the index has what is in them."""
-        for name in self._names():
+        """Delete all pieces, as the index has what is in them, and what killed runs have left of some."""
+        for name in [*self._names(), *self._folder.drafts(_PIECES)]:
             self._folder.delete(name)
 
     def _names(self) -> list[str]:

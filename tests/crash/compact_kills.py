@@ -5,6 +5,7 @@ leave no file behind.
 """
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -16,7 +17,8 @@ from pathlib import Path
 
 import anyio
 
-from tests.forked import HARVESTER
+from tests.forked import ForkedCommand, run_forked
+from tests.patience import LONG
 from tests.sync.worlds import LiveWorld, contents, empty_folders
 
 ROWS, SYNCS = 600, 6
@@ -44,9 +46,8 @@ class Killer:
         self.compactions = 0
         self.wrong: list[str] = []
         undisturbed = self._copy("undisturbed")
-        done = subprocess.run(
-            [HARVESTER, "compact", str(undisturbed), "--quiet", "--json"], capture_output=True, check=True
-        )
+        done = run_forked("compact", undisturbed, "--quiet", "--json", environment=os.environ)
+        assert done.returncode == 0, done.stderr
         self.seconds: float = json.loads(done.stdout)["seconds"]
         self.expected = self._files(undisturbed)
 
@@ -79,7 +80,7 @@ class Killer:
                 if running.wait() == -signal.SIGKILL:
                     self.moments[self._found_at(out)] += 1
                     continue
-            assert running.wait(120) == 0, "a compaction that nobody killed did not end well"
+            assert running.wait(LONG) == 0, "a compaction that nobody killed did not end well"
             return
 
     def _found_at(self, out: Path) -> str:
@@ -95,11 +96,11 @@ class Killer:
         shutil.copytree(self.start, out)
         return out
 
-    def _run(self, out: Path) -> "subprocess.Popen[bytes]":
+    def _run(self, out: Path) -> ForkedCommand:
         (out / ".harvester" / "lock").unlink(missing_ok=True)
-        return subprocess.Popen([HARVESTER, "compact", str(out), "--quiet"])
+        return ForkedCommand("compact", out, "--quiet", environment=os.environ)
 
-    def _wait_for_lock(self, out: Path, running: "subprocess.Popen[bytes]") -> None:
+    def _wait_for_lock(self, out: Path, running: ForkedCommand) -> None:
         while not (out / ".harvester" / "lock").exists():
             with suppress(subprocess.TimeoutExpired):
                 running.wait(LOOK)

@@ -1,4 +1,4 @@
-"""SIGKILL at random moments of the installed command, again and again: `python -m tests.crash.crashtest`.
+"""SIGKILL at random moments of the command, again and again: `python -m tests.crash.crashtest`.
 
 Exports are killed and gone on with until enough kills are done, by one process and by two. Each must end
 with the bytes of an export that was never killed, leave no file of its own behind, and not have fetched
@@ -27,6 +27,8 @@ from tests.crash.compact_kills import Killer
 from tests.crash.verbs import VERBS, Killed
 from tests.crash.verbs import run as kill_verb
 from tests.e2e.conftest import Command, command_for
+from tests.forked import ForkedCommand
+from tests.patience import LONG
 
 ROWS, ROWS_PER_PART, CONCURRENCY, BUNDLE = 3000, 100, 4, 20
 PARTS = ROWS // ROWS_PER_PART
@@ -122,7 +124,7 @@ class Lane:
             tally.wrong.append(f"left behind: {', '.join(left)}")
         return tally
 
-    def start(self, command: Command, target: Path) -> "subprocess.Popen[bytes]":
+    def start(self, command: Command, target: Path) -> ForkedCommand:
         return command.start("export", PROJECT, "-o", target, *FLAGS, "--processes", str(self.processes))
 
     def export(self, command: Command, target: Path, at_most: int, tally: Tally) -> int:
@@ -137,7 +139,7 @@ class Lane:
                 hit = found_at(target)
                 tally.moments[hit] = tally.moments.get(hit, 0) + 1
                 continue
-            assert running.wait(120) == 0, "an export that nobody killed did not end well"
+            assert running.wait(LONG) == 0, "an export that nobody killed did not end well"
             return killed
 
     def choose(self, target: Path) -> tuple[int, float]:
@@ -151,7 +153,7 @@ class Lane:
         return min(ENDING, there + self.random.randrange(1, 11)), delay
 
 
-def strike(running: "subprocess.Popen[bytes]", target: Path, moment: int, delay: float) -> bool:
+def strike(running: ForkedCommand, target: Path, moment: int, delay: float) -> bool:
     """Waits for `moment` and `delay` seconds more, and kills; False where it has ended by itself before."""
     for seconds in waits(target, moment, delay):
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -21,6 +21,7 @@ from timeit import default_timer
 from harvester.live import live_records
 from harvester.simulator import Faults, Simulator, WorldSpec
 from tests.e2e.conftest import Command, command_for
+from tests.forked import ForkedCommand
 from tests.output.stores import BUCKET, S3, s3_server
 
 PROJECT = "Demo street scenes"
@@ -203,12 +204,12 @@ class Killing:
         assert code == 0, f"a command that nobody killed ended with {code}"
         return None
 
-    def _until_taken_up(self, running: "subprocess.Popen[bytes]", number: int, lock: object) -> None:
+    def _until_taken_up(self, running: ForkedCommand, number: int, lock: object) -> None:
         while running.poll() is None and self._place.lock(number) == lock:
             with suppress(subprocess.TimeoutExpired):
                 running.wait(LOOK)
 
-    def _run(self, number: int) -> "subprocess.Popen[bytes]":
+    def _run(self, number: int) -> ForkedCommand:
         return self._command.start(*self._verb.arguments, *self._verb.flag, self._place.name(number))
 
 

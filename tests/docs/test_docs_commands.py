@@ -18,6 +18,7 @@ from tests.e2e.conftest import Command, command_for
 from tests.engines.cluster import Cluster
 from tests.output.stores import s3_server
 from tests.patience import LONG
+from tests.stand_in import stand_in
 
 # What the pages say that a reader has: `mine.py` of the chapters about functions of one's own.
 MINE = """
@@ -58,12 +59,12 @@ def test_commands_and_code_of_a_page_run_word_for_word(
             (tmp_path / "cluster").mkdir()
             cluster = running.enter_context(Cluster(tmp_path / "cluster", environment))
             environment = environment | {"SCHEDULER": cluster.address}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        path = [running.enter_context(stand_in()), Path(sys.executable).parent, os.environ["PATH"]]
         said = running.enter_context((tmp_path / "said").open("w+"))
         shell = subprocess.Popen(
             ["sh", "-ec", script],
             cwd=tmp_path,
-            env=environment | {"PATH": path},
+            env=environment | {"PATH": os.pathsep.join(map(str, path))},
             stdout=said,
             stderr=said,
             start_new_session=True,

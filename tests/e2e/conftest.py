@@ -13,14 +13,14 @@ import pytest
 
 from harvester.simulator import Simulator
 from harvester.simulator.world import WorldSpec
-from tests.forked import HARVESTER, run_forked
+from tests.forked import HARVESTER, ForkedCommand, run_forked
 from tests.output.stores import S3, s3_server
 from tests.patience import LONG
 
 
 @dataclass(frozen=True)
 class Command:
-    """The command, as a user of one simulator runs it: forked, installed, or installed and under way."""
+    """The command, as a user of one simulator runs it: forked or installed, to its end or under way."""
 
     environment: dict[str, str]
 
@@ -42,7 +42,12 @@ class Command:
             check=False,
         )
 
-    def start(self, *arguments: str | Path, **options: Any) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str | Path, **options: Any) -> ForkedCommand:
+        """Start it forked; options are those of `ForkedCommand`."""
+        return ForkedCommand(*arguments, environment=self.environment, **options)
+
+    def start_installed(self, *arguments: str | Path, **options: Any) -> "subprocess.Popen[bytes]":
+        """Start the installed one; options are those of `subprocess.Popen`."""
         return subprocess.Popen([HARVESTER, *map(str, arguments)], env=self.environment, **options)
 
     def export(self, target: Path, *arguments: str) -> dict[str, Any]:
@@ -68,8 +73,8 @@ def command_for(simulator: Simulator) -> Command:
 
 @pytest.fixture(scope="session")
 def simulator() -> Iterator[Simulator]:
-    """5,000 data units of all types, served over TLS by another process."""
-    with Simulator(WorldSpec(rows=5000)) as running:
+    """3,000 data units of all types, served over TLS by another process."""
+    with Simulator(WorldSpec(rows=3000)) as running:
         yield running
 
 
@@ -84,7 +89,7 @@ def s3() -> Iterator[S3]:
         yield running
 
 
-def wait_for(running: "subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:
+def wait_for(running: "ForkedCommand | subprocess.Popen[bytes]", condition: Callable[[], bool]) -> None:
     """Waits until `condition` holds of what `running` is doing."""
     while not condition():
         with suppress(subprocess.TimeoutExpired):

@@ -9,6 +9,7 @@ from typing import Any
 
 from harvester.simulator import Faults, Simulator
 from tests.e2e.conftest import command_for, parts, wait_for
+from tests.forked import ForkedCommand
 
 PROJECT = "Demo street scenes"
 SMALL = ("--bundle-size", "4", "--concurrency", "8", "--rows-per-part", "20")
@@ -64,7 +65,7 @@ class Platform:
             since(before, self.simulator.stats()),
         )
 
-    def start(self, target: Path, *flags: str) -> "subprocess.Popen[bytes]":
+    def start(self, target: Path, *flags: str) -> ForkedCommand:
         """An export under way: a part is committed, and other answers wait until other faults are set."""
         # Three parts of twenty rows are open: after 57 rows one of them is complete.
         self.simulator.set_faults(hold_after=70)

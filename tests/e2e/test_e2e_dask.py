@@ -15,6 +15,7 @@ from harvester.simulator import Faults, Simulator
 from harvester.simulator.world import WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
 from tests.engines.cluster import Cluster
+from tests.forked import ForkedCommand
 from tests.output.stores import BUCKET, S3
 from tests.patience import LONG
 
@@ -66,7 +67,7 @@ def alone(harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return target
 
 
-def start(harvester: Command, cluster: Cluster, target: Path, *more: str) -> "subprocess.Popen[bytes]":
+def start(harvester: Command, cluster: Cluster, target: Path, *more: str) -> ForkedCommand:
     """The export under way, with a part there already."""
     running = harvester.start(
         "export", PROJECT, "-o", target, *FLAGS, "--engine", "dask", "--scheduler", cluster.address, *more,
@@ -251,7 +252,7 @@ def test_workers_that_slept_while_their_lease_was_taken_over_write_nothing(
     command = ("export", PROJECT, "--data-title-like", "%00000%", "--rows-per-part", "10", "-o", target)
 
     def committed() -> bool:
-        return any("/commits/" in name for name in s3.contents("slept"))
+        return s3.has("slept/.harvester/commits")
 
     with Cluster(tmp_path, command_for(slow).environment | s3.environment) as cluster:
         for _ in range(2):
@@ -262,7 +263,7 @@ def test_workers_that_slept_while_their_lease_was_taken_over_write_nothing(
         asleep = [running, *cluster.workers]
         for process in asleep:
             process.send_signal(signal.SIGSTOP)
-        assert not any(name == "manifest.json" for name in s3.contents("slept"))
+        assert not s3.has("slept/manifest.json")
         # As if the lease had ended, and somebody had taken it and given it back since.
         s3.put(lock, b'{"token":"another","beat":7,"owner":null}')
         slow.set_faults()

@@ -13,6 +13,7 @@ import pytest
 
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import Command, command_for, parts, wait_for
+from tests.forked import ForkedCommand
 from tests.patience import LONG, patience
 
 Ended = subprocess.CompletedProcess[str]
@@ -49,13 +50,15 @@ def halted(server: Simulator) -> Iterator[Simulator]:
     server.set_faults()
 
 
-def start(command: Command, target: Path, *flags: str) -> "subprocess.Popen[bytes]":
+def start(command: Command, target: Path, *flags: str) -> ForkedCommand:
     """An export under way: two of its parts are committed."""
-    running = command.start(
-        "export", PROJECT, "-o", target, *SMALL_PARTS, *flags, stderr=subprocess.PIPE, start_new_session=True
-    )
-    wait_for(running, lambda: len(list(target.glob(".harvester/commits/*.json"))) >= 2)
+    running = command.start("export", PROJECT, "-o", target, *SMALL_PARTS, *flags, stderr=subprocess.PIPE)
+    wait_for(running, lambda: two_parts(target))
     return running
+
+
+def two_parts(target: Path) -> bool:
+    return len(list(target.glob(".harvester/commits/*.json"))) >= 2
 
 
 @pytest.mark.parametrize(
@@ -71,7 +74,11 @@ def test_fault_16_a_signal_keeps_what_is_done(
     processes: str,
 ) -> None:
     """Open parts are committed, the command to go on is printed, and it leads to the same bytes."""
-    running = start(command, tmp_path / "out", "--processes", processes)
+    flags = (*SMALL_PARTS, "--processes", processes)
+    running = command.start_installed(
+        "export", PROJECT, "-o", tmp_path / "out", *flags, stderr=subprocess.PIPE, start_new_session=True
+    )
+    wait_for(running, lambda: two_parts(tmp_path / "out"))
     os.killpg(running.pid, number)  # as a terminal does
     halted.set_faults()
     _, told = running.communicate(timeout=LONG)

@@ -34,7 +34,7 @@ def manifest(target: Path) -> dict:
 def test_every_listed_row_ends_as_exactly_one_of_four(exported: Path) -> None:
     """listed = harvested + unlabelled + filtered + failed, as the simulator's seed says."""
     counts = manifest(exported)["counts"]
-    truth = truth_of(World(WorldSpec(rows=5000)))
+    truth = truth_of(World(WorldSpec(rows=3000)))
     assert counts["listed"] == truth.listed
     assert counts["unlabelled"] == truth.unlabelled
     assert counts["harvested"] == truth.labelled
@@ -43,7 +43,7 @@ def test_every_listed_row_ends_as_exactly_one_of_four(exported: Path) -> None:
 
 def test_records_are_as_many_as_the_seed_says(exported: Path) -> None:
     """Objects by shape and classifications equal the ground truth, which shares no code with us."""
-    truth = truth_of(World(WorldSpec(rows=5000)))
+    truth = truth_of(World(WorldSpec(rows=3000)))
     shapes, kinds = Counter[str](), Counter[str]()
     for name, lines in parts(exported).items():
         for line in lines.splitlines():
@@ -160,7 +160,7 @@ def test_status_asks_for_no_label_row(simulator: Simulator, harvester: Command) 
     served = simulator.stats()["rows_served"]
     done = harvester("status", PROJECT, "--json")
     counts = json.loads(done.stdout)
-    truth = truth_of(World(WorldSpec(rows=5000)))
+    truth = truth_of(World(WorldSpec(rows=3000)))
     assert (counts["rows"], counts["labelled"]) == (truth.listed, truth.labelled)
     assert sum(counts["by_data_type"].values()) == truth.listed
     assert simulator.stats()["rows_served"] == served

@@ -47,10 +47,10 @@ def test_fault_17_a_full_or_failing_disk(command: Command, whole: Path, tmp_path
         number, error = case
         target = tmp_path / str(number)
         arguments = ("export", PROJECT, "-o", target, *FLAGS)
-        stopped = command.installed(*arguments, PYTHONPATH=SHIM, FAULTY_AT=str(number), FAULTY_ERRNO=error)
+        stopped = command(*arguments, PYTHONPATH=SHIM, FAULTY_AT=str(number), FAULTY_ERRNO=error)
         assert stopped.returncode == 5, stopped.stderr
         left = list(target.rglob("*.tmp"))
-        assert command.installed(*arguments).returncode == 0
+        assert command(*arguments).returncode == 0
         return stopped.stderr, parts(target), left
 
     with ThreadPoolExecutor(2) as pool:

@@ -108,7 +108,7 @@ def test_fault_16_a_second_signal_gives_the_terminal_back(platform: Platform, tm
         while wanted not in shown:
             shown += os.read(ours, 4096)
         running.send_signal(signal.SIGINT)
-    assert running.wait(WITHOUT_GRACE) == 130
+    assert running.wait(patience(WITHOUT_GRACE)) == 130
     with suppress(OSError):  # which the end of a terminal is
         while more := os.read(ours, 4096):
             shown += more
@@ -127,7 +127,7 @@ def test_fault_16_the_grace_of_sigterm_is_short_and_ends_in_good_order(
     running = platform.start(tmp_path / "out", *SMALL, "--processes", processes)
     del platform.command.environment["PYTHONPATH"]
     running.send_signal(signal.SIGTERM)
-    _, said = running.communicate(timeout=WITHOUT_GRACE)
+    _, said = running.communicate(timeout=patience(WITHOUT_GRACE))
     assert running.returncode == 143
     assert b"; to go on: harvester export" in said
     assert not list((tmp_path / "out").rglob("*.tmp"))

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import Command, command_for
+from tests.patience import LONG
 
 LOCKED = "is locked with a passphrase, and none was given: set HARVESTER_SSH_KEY_PASSPHRASE to it"
 # Runs the command in this process, and says at the end whether it has imported the SDK.
@@ -89,7 +90,7 @@ def test_a_user_at_a_terminal_is_asked(
 ) -> None:
     """Nothing of what is typed is shown, and standard output stays for data."""
     ours, theirs = pty.openpty()
-    running = locked.start(
+    running = locked.start_installed(
         *words, "--quiet", stdin=theirs, stdout=subprocess.PIPE, stderr=theirs, start_new_session=True
     )
     os.close(theirs)
@@ -97,7 +98,7 @@ def test_a_user_at_a_terminal_is_asked(
     while not shown.endswith(b"Passphrase of the key: "):
         shown += os.read(ours, 1024)
     os.write(ours, typed)
-    data, _ = running.communicate(timeout=60)
+    data, _ = running.communicate(timeout=LONG)
     assert running.returncode == code
     answer = os.read(ours, 4096).decode()
     os.close(ours)

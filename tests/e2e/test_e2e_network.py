@@ -11,6 +11,7 @@ from harvester.simulator import Simulator, WorldSpec
 from tests.e2e.conftest import Command
 from tests.e2e.platform import SMALL, Platform
 from tests.encord.recording import Recording, Tunnel, envelope
+from tests.patience import LONG
 
 LITTLE_GRACE = Path(__file__).with_name("shim")
 PASSWORD = "me:CANARY/p@ss"
@@ -106,7 +107,7 @@ def test_a_proxy_that_dies_in_mid_run_is_an_outage(
         assert running.stderr
         assert any(f"nobody answers at the proxy {proxy.url}".encode() in line for line in running.stderr)
     with Tunnel(port=proxy.port) as again:
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=LONG)
         assert running.returncode == 0, said
         assert again.opened
     ended = platform.export(tmp_path / "out", *SMALL)
@@ -121,7 +122,7 @@ def test_a_proxy_that_stays_dead_ends_it_resumable(
         proxied = by_way_of(platform, proxy.url, PYTHONPATH=str(LITTLE_GRACE))
         running = proxied.start(tmp_path / "out", *SMALL, "--max-duration", "4s")
         proxy.die()
-        _, said = running.communicate(timeout=60)
+        _, said = running.communicate(timeout=LONG)
     assert running.returncode == 5, said
     assert b"to go on: harvester export" in said
     assert platform.export(tmp_path / "out", *SMALL).parts == whole

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import wait
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,7 +16,7 @@ import zstandard
 
 from harvester.simulator import Simulator
 from tests.e2e.conftest import Command, command_for, wait_for
-from tests.forked import HARVESTER
+from tests.forked import ForkedCommand
 from tests.output.stores import BUCKET, S3, answering, serving
 from tests.patience import LONG, patience
 
@@ -76,17 +77,17 @@ def test_a_killed_export_goes_on_elsewhere_with_nothing_but_the_target(
     """SIGKILL between parts, then the command in another directory: the bytes of a local export."""
     target = f"s3://{BUCKET}/killed"
     running = harvester.start(
-        "export", PROJECT, *FLAGS, *ONE_BY_ONE, "-o", target, cwd=tmp_path, stderr=subprocess.DEVNULL
+        "export", PROJECT, *FLAGS, *ONE_BY_ONE, "-o", target, folder=tmp_path, stderr=subprocess.DEVNULL
     )
-    wait_for(running, lambda: has(s3, "killed/.harvester/commits/00000.json"))
+    wait_for(running, lambda: s3.has("killed/.harvester/commits/00000.json"))
     running.kill()
     assert running.wait() == -signal.SIGKILL
-    assert not has(s3, "killed/manifest.json")
+    assert not s3.has("killed/manifest.json")
     halted.set_faults()
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     resumed = harvester.start(
-        "export", PROJECT, *FLAGS, "-o", target, "--json", cwd=elsewhere, stdout=-1, stderr=-1
+        "export", PROJECT, *FLAGS, "-o", target, "--json", folder=elsewhere, stdout=-1, stderr=-1
     )
     out, said = resumed.communicate()
     assert resumed.returncode == 0, said
@@ -107,13 +108,12 @@ def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(
         harvester.start(*command, stderr=subprocess.PIPE) as one,
         harvester.start(*command, stderr=subprocess.PIPE) as other,
     ):
-        while one.poll() is None and other.poll() is None:
-            has(s3, "raced")  # a request: time passes
+        wait([one.sentinel, other.sentinel], LONG)
         lost, won = (one, other) if one.poll() is not None else (other, one)
         _, said = lost.communicate()
         assert lost.returncode == 6, said
         assert f"harvester: {target} is in use by process {won.pid} on ".encode() in said.splitlines()[-1]
-        wait_for(won, lambda: has(s3, "raced/.harvester/commits/00000.json"))
+        wait_for(won, lambda: s3.has("raced/.harvester/commits/00000.json"))
         won.terminate()
         halted.set_faults()
         _, said = won.communicate(timeout=LONG)
@@ -121,7 +121,7 @@ def test_of_two_exports_at_once_one_wins_and_a_signal_ends_it_resumable(
     assert f"-o {target}".encode() in said, "the command to go on"
     assert json.loads(s3.contents("raced")[".harvester/lock"])["owner"] is None
     assert s3.uploads() == []
-    assert not has(s3, "raced/manifest.json")
+    assert not s3.has("raced/manifest.json")
 
 
 def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
@@ -131,7 +131,7 @@ def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
     target = f"s3://{BUCKET}/taken"
     flags = (*FLAGS, *ONE_BY_ONE, "--processes", "2")
     with harvester.start("export", PROJECT, *flags, "-o", target, stderr=subprocess.PIPE) as running:
-        wait_for(running, lambda: has(s3, "taken/.harvester/commits/00000.json"))
+        wait_for(running, lambda: s3.has("taken/.harvester/commits/00000.json"))
         lock = json.loads(s3.contents("taken")[".harvester/lock"])
         lock |= {"token": "another", "owner": lock["owner"] | {"pid": 7, "host": "elsewhere"}}
         s3.put("taken/.harvester/lock", json.dumps(lock).encode())
@@ -139,24 +139,24 @@ def test_an_export_whose_target_was_taken_over_ends_with_its_workers(
     assert running.returncode == 6, said
     assert f"harvester: {target} was taken over by process 7 on elsewhere" in said.decode()
     assert json.loads(s3.contents("taken")[".harvester/lock"]) == lock
-    assert not has(s3, "taken/manifest.json")
+    assert not s3.has("taken/manifest.json")
 
 
 # -- a store that is away for a while --------------------------------------------------------------
 
 
-def told(running: "subprocess.Popen[bytes]", event: bytes) -> bytes:
+def told(running: ForkedCommand, event: bytes) -> bytes:
     """Reads what a command says until it tells of `event`; that line."""
     assert running.stderr is not None
     return next(line for line in running.stderr if event in line)
 
 
-def begun(harvester: Command, s3: S3, prefix: str, *flags: str) -> "subprocess.Popen[bytes]":
+def begun(harvester: Command, s3: S3, prefix: str, *flags: str) -> ForkedCommand:
     """An export that has committed a part, and whose server holds back the others."""
     target = f"s3://{BUCKET}/{prefix}"
     command = ("export", PROJECT, *FLAGS, *ONE_BY_ONE, *flags, "-o", target)
     running = harvester.start(*command, stderr=subprocess.PIPE)
-    wait_for(running, lambda: has(s3, f"{prefix}/.harvester/commits/00000.json"))
+    wait_for(running, lambda: s3.has(f"{prefix}/.harvester/commits/00000.json"))
     return running
 
 
@@ -218,10 +218,10 @@ def test_a_compressed_stream_is_the_plain_one_compressed(harvester: Command, loc
 
     def streamed(compression: str) -> bytes:
         flags = [*FLAGS, "--emit", "objects", "--quiet", "--compress", compression]
-        command = [HARVESTER, "export", PROJECT, *flags, "-o", "-"]
-        return subprocess.run(
-            command, env=harvester.environment, capture_output=True, timeout=LONG, check=True
-        ).stdout
+        with harvester.start("export", PROJECT, *flags, "-o", "-", stdout=subprocess.PIPE) as running:
+            data, _ = running.communicate(timeout=LONG)
+        assert running.returncode == 0
+        return data
 
     plain = b"".join(data for name, data in sorted(local.items()) if name.startswith("objects-"))
     with ThreadPoolExecutor(2) as pool:
@@ -282,7 +282,3 @@ def test_verify_waits_for_a_store(harvester: Command, s3: S3) -> None:
         _, said = running.communicate(timeout=LONG)
     assert running.returncode == 0
     assert b"sound" in said
-
-
-def has(s3: S3, key: str) -> bool:
-    return "Contents" in s3.client.list_objects_v2(Bucket=BUCKET, Prefix=key)

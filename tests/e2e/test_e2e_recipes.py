@@ -20,6 +20,7 @@ from tests.engines.cluster import Cluster
 from tests.forked import HARVESTER
 from tests.output.stores import S3
 from tests.patience import LONG
+from tests.stand_in import stand_in
 
 TESTS = Path(__file__).parents[1]
 
@@ -51,12 +52,17 @@ def exported(harvester: Command, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def run(title: str, folder: Path, harvester: Command) -> str:
     """What the blocks of a recipe print, run one after the other in `folder`."""
+    with stand_in() as first:
+        path = os.pathsep.join([str(first), str(HARVESTER.parent), os.environ["PATH"]])
+        return _run(title, folder, harvester.environment | {"PATH": path})
+
+
+def _run(title: str, folder: Path, environment: dict[str, str]) -> str:
     said = ""
-    path = f"{HARVESTER.parent}{os.pathsep}{os.environ['PATH']}"
     for language, code in re.findall(r"```(python|sh)\n(.*?)```", RECIPES[title], re.S):
         command = [sys.executable, "-c", code] if language == "python" else ["sh", "-ec", code]
         done = subprocess.run(
-            command, cwd=folder, env=harvester.environment | {"PATH": path},
+            command, cwd=folder, env=environment,
             capture_output=True, text=True, timeout=LONG, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr

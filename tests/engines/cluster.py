@@ -1,13 +1,11 @@
 """A Dask cluster on loopback: `dask scheduler` and `dask worker`, each a process of its own."""
 
 import json
-import signal
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-DASK = Path(sys.executable).with_name("dask")
+from tests.forked import ForkedCommand
 
 
 class Cluster:
@@ -17,7 +15,7 @@ class Cluster:
         self._folder = folder
         self._environment = {**environment, "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "false"}
         self._file = folder / "scheduler.json"
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[ForkedCommand] = []
 
     def __enter__(self) -> "Cluster":
         self.scheduler = self._start(
@@ -27,7 +25,7 @@ class Cluster:
 
     def __exit__(self, *_: object) -> None:
         for process in [*self.workers, self.scheduler]:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.wait()
 
     @property
@@ -58,12 +56,15 @@ class Cluster:
 
     def _start(
         self, what: str, *options: str | Path, name: str | None = None, **environment: str
-    ) -> "subprocess.Popen[bytes]":
+    ) -> ForkedCommand:
         with (self._folder / f"{name or what}.log").open("wb") as log:
-            return subprocess.Popen(
-                [DASK, what, *options, "--no-dashboard"],
+            return ForkedCommand(
+                what,
+                *options,
+                "--no-dashboard",
+                environment={**self._environment, **environment},
+                folder=self._folder,
                 stdout=log,
                 stderr=log,
-                env={**self._environment, **environment},
-                cwd=self._folder,
+                main="dask.__main__:main",
             )

@@ -9,6 +9,19 @@ from tests.crash.media_kills import Killed
 from tests.media.conftest import MediaPlatform
 
 
+def test_what_a_kill_leaves_of_a_piece_of_the_index_is_deleted(
+    platform: MediaPlatform, exported: Path, tmp_path: Path
+) -> None:
+    """Between the piece's draft and its name, whatever its number."""
+    target = Path(shutil.copytree(exported, tmp_path / "out"))
+    left = target / "media" / ".harvester" / "index" / ".000003.ndjson.336aa2fc51aa9b21.tmp"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"{")
+    done = platform.media(target)
+    assert done.code == 0, done.said
+    assert not left.exists()
+
+
 def test_killed_runs_leave_whole_files_only(platform: MediaPlatform, exported: Path, tmp_path: Path) -> None:
     """What has its final name after a kill never changes; in the end everything is there and right."""
     target = Path(shutil.copytree(exported, tmp_path / "out"))

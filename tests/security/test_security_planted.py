@@ -246,7 +246,7 @@ def _replace(fields: dict[str, Any], rng: random.Random) -> None:
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=100)
+@settings(max_examples=60)
 def test_whatever_is_planted_no_verb_breaks(
     scene: Scene, tmp_path_factory: pytest.TempPathFactory, seed: int
 ) -> None:

@@ -32,7 +32,7 @@ import pytest
 from harvester.simulator import Faults, Simulator, WorldSpec
 from tests.e2e.conftest import command_for
 from tests.encord.recording import Asked, Recording, Reply, key_file, private_key_text
-from tests.forked import HARVESTER
+from tests.forked import HARVESTER, ForkedCommand
 from tests.patience import LONG
 
 PROJECT = "Demo street scenes"
@@ -44,7 +44,7 @@ NAME = re.compile(
 
 
 class Watched:
-    """The installed command; all that it says, leaves behind, or gives its children as arguments is kept."""
+    """The command; all that it says, leaves behind, or gives its children as arguments is kept."""
 
     def __init__(self, environment: dict[str, str], folder: Path) -> None:
         self.folder = folder
@@ -55,18 +55,20 @@ class Watched:
         self._arguments: set[bytes] = set()
 
     def __call__(self, *arguments: str | Path, umask: int = -1, **variables: str) -> int:
-        process = subprocess.Popen(
-            [HARVESTER, *map(str, arguments)],
-            env=self._environment | variables,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, umask=umask,
-        )  # fmt: skip
+        process = ForkedCommand(
+            *arguments,
+            environment=self._environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            umask=umask,
+        )
         ended = threading.Event()
         watching = threading.Thread(target=self._watch, args=(ended,))
         watching.start()
-        self.said += process.communicate(timeout=LONG)
+        self.said += map(bytes.decode, process.communicate(timeout=LONG))
         ended.set()
         watching.join()
-        return process.returncode
+        return process.wait()
 
     def _watch(self, ended: threading.Event) -> None:
         while not ended.wait(0.1):

@@ -113,7 +113,7 @@ ANEW = {"names": Selection(where="name in ['Car', 'Weather']")}
 
 
 @pytest.mark.parametrize("way", WAYS)
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(rounds=ROUNDS, archived=st.booleans())
 def test_live_records_are_those_of_a_new_export_whatever_is_edited(
     way: str, rounds: list[tuple[list[dict[str, Any]], list[int]]], archived: bool
