@@ -67,7 +67,8 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
 
 def write_conversion(place: Target, conversion: Conversion) -> Conversion:
     """Write ``conversion.json`` into `place`. Return it with its digest."""
-    sealed = msgspec.structs.replace(conversion, digest=_digest(msgspec.to_builtins(conversion)))
+    fields = {name: getattr(conversion, name) for name in conversion.__struct_fields__}
+    sealed = msgspec.structs.replace(conversion, digest=_digest(fields))
     place.put(CONVERSION, indented(sealed))
     return sealed
 

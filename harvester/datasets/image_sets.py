@@ -8,6 +8,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable
+from sqlite3 import Connection
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
@@ -19,6 +20,7 @@ from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.pictures import Picture, Pictures, listed_picture, read_unit
 from harvester.labels.wire import PlanRow
 from harvester.live_rows import LiveRow
+from harvester.plan.sorting import scratch
 from harvester.schema import Kind
 from harvester.splitting.division import Division
 
@@ -90,14 +92,15 @@ def write_images(
     Raises:
         BadInput: a split is empty.
     """
-    writer = _Writer(format, export, options, counts)
-    for row in choice.rows(kinds):
-        writer.add_row(row)
-    if options.include_unlabelled:
-        format.begin(None)
-        for line in export.listing():
-            writer.add_unlabelled(line)
-    writer.finish(export.name)
+    with scratch("images (name PRIMARY KEY) WITHOUT ROWID") as written:
+        writer = _Writer(format, export, options, counts, written)
+        for row in choice.rows(kinds):
+            writer.add_row(row)
+        if options.include_unlabelled:
+            format.begin(None)
+            for line in export.listing():
+                writer.add_unlabelled(line)
+        writer.finish(export.name)
     return writer.division
 
 
@@ -105,14 +108,20 @@ class _Writer:
     """Takes label rows one after the other."""
 
     def __init__(
-        self, format: ImageFormat[Any], export: FinishedExport, options: ConvertOptions, counts: Counts
+        self,
+        format: ImageFormat[Any],
+        export: FinishedExport,
+        options: ConvertOptions,
+        counts: Counts,
+        written: Connection,
     ) -> None:
+        """`written` has the table `images` with the names of images, shortened to hashes."""
         self.division = Division(options.split, options.split_by, options.split_seed)
         self._format = format
         self._options = options
         self._counts = counts
         self._branches = len(export.branches)
-        self._seen: set[tuple[str, str]] = set()  # folder and name of each image
+        self._written = written
 
     def add_row(self, row: LiveRow) -> None:
         """Write the images of a harvested row."""
@@ -171,12 +180,13 @@ class _Writer:
 
     def _made(self, picture: Picture, folder: str) -> Any:
         """Return what an image becomes; None if it has no objects, and is left out for that."""
-        if (folder, picture.name) in self._seen:
+        name = hashlib.blake2b(f"{folder}{picture.name}".encode(), digest_size=16).digest()
+        if self._written.execute("SELECT 1 FROM images WHERE name = ?", (name,)).fetchone():
             raise NoPicture("image_twice")
         made = self._format.make(picture)
         if self._options.no_empty and not made.objects:
             return None
-        self._seen.add((folder, picture.name))
+        self._written.execute("INSERT INTO images VALUES (?)", (name,))
         return made
 
     def _put(self, made: Any, picture: Picture, place: ImagePlace) -> None:
