@@ -11,6 +11,8 @@ from harvester.errors import HarvesterError, RateLimited, SkipRow, Unavailable
 _RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII)
 _LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 _HTML = re.compile(rb"\s*(?:<!doctype\s+html|<html[\s>])", re.IGNORECASE)
+# Not compressed: some stores send an empty value, and some keep the "aws-chunked" of the upload.
+_AS_IT_IS = ("", "identity", "aws-chunked")
 # What a store answers to a URL that has expired: 403, and 400 where that is Google's ("ExpiredToken").
 _LINK_REFUSED = (400, 401, 403)
 
@@ -41,8 +43,7 @@ def start_of(status: int, headers: Mapping[str, str], *, asked_from: int) -> Fil
     """
     if status not in (200, 206):
         raise _error_of(status, headers)
-    if headers.get("Content-Encoding", "identity").lower() != "identity":
-        encoding = headers["Content-Encoding"][:20]
+    if (encoding := headers.get("Content-Encoding", "").strip()[:20]).lower() not in _AS_IT_IS:
         raise SkipRow(f"the store sends the file compressed ({encoding}), though asked not to")
     validator = _validator(headers)
     if status == 200:

@@ -39,7 +39,7 @@ def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
     if manifest is not None:
         for listed in (manifest.index, manifest.failed, manifest.removed):
             if listed is not None and (
-                wrong := _wrong_with(folder, listed.name, listed.bytes, listed.sha256, folder.size_of)
+                wrong := wrong_with(folder, listed.name, listed.bytes, listed.sha256, folder.size_of)
             ):
                 yield problem(listed.name, wrong)
     if folder.size_of(MEDIA_INDEX) is None:
@@ -47,13 +47,14 @@ def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
     try:
         with stored_sizes(folder) as size_of:
             for line in read_index(folder):
-                if wrong := _wrong_with(folder, line.path, line.bytes, line.sha256, size_of):
+                if wrong := wrong_with(folder, line.path, line.bytes, line.sha256, size_of):
                     yield problem(line.path, wrong)
     except CannotFinishNow as error:
         yield problem(MEDIA_INDEX, error.message)
 
 
-def _wrong_with(folder: Target, name: str, size: int, digest: str, size_of: SizeOf) -> str | None:
+def wrong_with(folder: Target, name: str, size: int, digest: str, size_of: SizeOf) -> str | None:
+    """Return what is wrong with a file, or None. `digest` is the sha256 that it should have. Blocking."""
     try:
         there = size_of(name)
         if there is None:

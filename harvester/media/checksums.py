@@ -51,7 +51,7 @@ def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
     Their names are compared in any case.
     """
     found: dict[str, str | None] = {}
-    for item in headers.get("x-goog-hash", "").split(","):
+    for item in "" if is_unpacked(headers) else headers.get("x-goog-hash", "").split(","):
         name, _, value = item.strip().partition("=")
         if name in _GOOGLE:
             found[name] = _from_base64(value, name)
@@ -63,6 +63,15 @@ def checksums_of(headers: Mapping[str, str]) -> dict[str, str]:
     if (tag := _MD5_TAG.fullmatch(headers.get("ETag", ""))) and _tag_is_md5(headers):
         found["md5"] = found["md5"] or tag[1]
     return {name: value for name, value in found.items() if value}
+
+
+def is_unpacked(headers: Mapping[str, str]) -> bool:
+    """Return whether Google has unpacked the object: its checksums and size are those of the packed one.
+
+    Google Cloud Storage, "Transcoding of gzip-compressed files": an object stored with gzip is unpacked for
+    whoever does not accept gzip.
+    """
+    return headers.get("x-goog-stored-content-encoding", "identity").lower() != "identity"
 
 
 class Hashes:

@@ -17,6 +17,7 @@ from anyio.to_thread import run_sync as in_thread
 from harvester.encord.project import ProjectInfo
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import one_line
+from harvester.media.checking import wrong_with
 from harvester.media.dry_run import Foreseen, foresee
 from harvester.media.extracting import extract_frames
 from harvester.media.fetching import Fetching
@@ -24,11 +25,14 @@ from harvester.media.index import (
     MEDIA_FAILED,
     MEDIA_FORMAT,
     MEDIA_INDEX,
+    MEDIA_MANIFEST,
     MEDIA_REMOVED,
+    FailedMedia,
     IndexPieces,
     ListFile,
     MediaManifest,
     StoredMedia,
+    is_foreign,
     read_index,
     read_media_manifest,
     read_removed,
@@ -37,9 +41,10 @@ from harvester.media.index import (
     write_media_manifest,
 )
 from harvester.media.media_job import MediaJob, MediaObserver, MediaSummary
-from harvester.media.stored_sizes import SizeOf, stored_sizes
+from harvester.media.stored_sizes import stored_sizes
 from harvester.media.wanted import WantedMedia, wanted_media
 from harvester.media.which_units import find_units
+from harvester.output.layout import MANIFEST, PLAN
 from harvester.output.manifest import Manifest, read_manifest
 from harvester.output.target import LocalTarget, Target
 from harvester.stopping import Stopping, held, stopping_when
@@ -130,11 +135,7 @@ async def _filled(job: MediaJob) -> AsyncIterator[tuple[Manifest, WantedMedia]]:
     manifest = await in_thread(read_manifest, job.target)
     if manifest is None:
         raise BadInput(f"{one_line(job.target.name)} holds no finished export")
-    before = await in_thread(_media_before, job)
-    if before is not None and before.project.hash != manifest.project.hash:
-        raise TargetRefused(
-            one_line(f"{job.folder.name} has the media of another project: {before.project.title!r}")
-        )
+    await in_thread(_check_folder, job, manifest)
     opened = wanted_media()
     wanted = await in_thread(opened.__enter__)
     try:
@@ -145,10 +146,29 @@ async def _filled(job: MediaJob) -> AsyncIterator[tuple[Manifest, WantedMedia]]:
             await in_thread(opened.__exit__, None, None, None)
 
 
+def _check_folder(job: MediaJob, manifest: Manifest) -> None:
+    """Raise TargetRefused if the folder is an export, or has other files under the names of ours."""
+    folder, before = job.folder, _media_before(job)
+    wrong = None
+    if any(folder.size_of(name) is not None for name in (MANIFEST, PLAN)):
+        wrong = "is an export"
+    elif before is not None and before.project.hash != manifest.project.hash:
+        wrong = f"has the media of another project: {before.project.title!r}"
+    elif before is None:
+        lists = ((MEDIA_FAILED, FailedMedia), (MEDIA_REMOVED, StoredMedia))
+        wrong = next(
+            (f"has a {name} of something else" for name, kind in lists if is_foreign(folder, name, kind)),
+            None,
+        )
+    if wrong:
+        raise TargetRefused(one_line(f"{folder.name} {wrong}: name another directory"))
+
+
 def _media_before(job: MediaJob) -> MediaManifest | None:
     try:
         return read_media_manifest(job.folder)
-    except Unsound:
+    except (Unsound, BadInput):
+        job.folder.size_of(MEDIA_MANIFEST)  # raises BadInput if it is no regular file
         return None  # it is written anew
 
 
@@ -156,6 +176,7 @@ def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None
     """Find out which files are there: by the index, its pieces, and their names."""
     folder = job.folder
     folder.sweep()
+    recheck = job.options.recheck or _index_is_damaged(job)
     if folder.size_of(MEDIA_INDEX) is not None:
         try:
             for line in read_index(folder):
@@ -166,26 +187,33 @@ def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None
         wanted.store(stored)
     with stored_sizes(folder) as size_of:
         for path in chain(wanted.frames(), wanted.paths()):
-            _look_at(job, wanted, path, size_of)
+            _look_at(job, wanted, path, size_of(path), recheck=recheck)
 
 
-def _look_at(job: MediaJob, wanted: WantedMedia, path: str, size_of: SizeOf) -> None:
+def _index_is_damaged(job: MediaJob) -> bool:
+    """Return whether the index is not as it was written, so that what it says has to be checked."""
+    before, size_of = _media_before(job), job.folder.size_of
+    if before is None or size_of(MEDIA_INDEX) is None:
+        return False
+    return wrong_with(job.folder, MEDIA_INDEX, before.index.bytes, before.index.sha256, size_of) is not None
+
+
+def _look_at(job: MediaJob, wanted: WantedMedia, path: str, size: int | None, *, recheck: bool) -> None:
     """Compare a file with its line of the index. Index it if a killed run left it without a line.
 
-    A damaged file is deleted, but not in a dry run.
+    `recheck`: hash it, too. A damaged file is deleted, but not in a dry run.
     """
-    folder, options, size, stored = job.folder, job.options, size_of(path), wanted.stored(path)
+    folder, stored = job.folder, wanted.stored(path)
     if size is None:
         if stored is not None:
             wanted.lose(path)
         return
-    if stored is not None and stored.bytes == size and not options.recheck:
+    if stored is not None and stored.bytes == size and not recheck:
         return
-    found = _hashed(folder, path, size)
     if stored is None:
-        wanted.store(found)
-    elif (stored.bytes, stored.sha256) != (found.bytes, found.sha256):
-        if not options.dry_run:
+        wanted.store(_hashed(folder, path, size))
+    elif stored.bytes != size or _hashed(folder, path, size).sha256 != stored.sha256:
+        if not job.options.dry_run:
             folder.delete(path)
         wanted.lose(path)
 
@@ -208,6 +236,9 @@ def _finish(job: MediaJob, manifest: Manifest, wanted: WantedMedia, pieces: Inde
     index = write_list(folder, MEDIA_INDEX, wanted.index_lines())
     failed = _list_or_nothing(folder, MEDIA_FAILED, wanted.failed_lines(), wanted.failed())
     gone = wanted.gone()
+    if gone:  # some may have been deleted by hand
+        with stored_sizes(folder) as size_of:
+            gone = [each for each in gone if size_of(each.path) is not None]
     if job.options.prune:
         for each in gone:
             folder.delete(each.path)

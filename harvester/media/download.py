@@ -8,7 +8,7 @@ from anyio.to_thread import run_sync as in_thread
 
 from harvester.errors import DamagedAnswer, Unavailable
 from harvester.media.answers_of_stores import FileStart, check_content, is_complete, start_of
-from harvester.media.checksums import Hashes, checksums_of
+from harvester.media.checksums import Hashes, checksums_of, is_unpacked
 from harvester.media.hosts import MediaHosts, Response
 from harvester.output.drafts import Partial
 from harvester.output.target import Target
@@ -79,10 +79,12 @@ class Download:
             headers = {"Range": f"bytes={self._hashes.bytes}-", "If-Range": self._facts.validator}
         async with hosts.get(url, headers) as exchange:
             response = exchange.response
-            if response.status == 416 and is_complete(response.headers, self._hashes.bytes):
+            if headers and response.status == 416 and is_complete(response.headers, self._hashes.bytes):
                 return await self._finish(FileStart(self._hashes.bytes, self._hashes.bytes, None))
             try:
                 start = start_of(response.status, response.headers, asked_from=self._hashes.bytes)
+                if start.first and self._facts and start.validator not in (None, self._facts.validator):
+                    raise Unavailable("the file has changed since its beginning was fetched")
             except Unavailable:
                 if response.status in (206, 416):  # what is there is no beginning of the file
                     await self._discard()
@@ -137,6 +139,8 @@ class Download:
         if start.first == 0:
             self._hashes, self._facts = Hashes(), None
             self._hashes.expect(checksums_of(response.headers))
+            if is_unpacked(response.headers):
+                self._known_size = None
         async for piece, is_last in _pieces(response, self._deadline):
             self._on_bytes(sum(map(len, piece)))
             if self._hashes.bytes == 0:

@@ -63,10 +63,19 @@ async def extract_frames(
             if video.last is None:  # it was decoded to its end
                 await _keep([msgspec.structs.replace(video.stored, decoded_frames=decoded)], wanted, pieces)
             elif count < len(video.missing or ()):
-                raise SkipRow("the video has fewer frames than are labelled", failure="left_out")
+                raise _beyond_the_end(video, decoded)
         except SkipRow as error:
             wanted.fail_frames(video, error)
             counters.failed += 1
+
+
+def _beyond_the_end(video: VideoToDecode, decoded: int) -> SkipRow:
+    beyond = [number for number in video.missing or () if number >= decoded]
+    return SkipRow(
+        f"the video has {decoded:,} frames: {len(beyond):,} of those that are labelled are beyond its end,"
+        f" the first is frame {min(beyond, default=decoded):,}",
+        failure="left_out",
+    )
 
 
 async def _keep(some: list[StoredMedia], wanted: WantedMedia, pieces: IndexPieces) -> None:

@@ -30,6 +30,11 @@ _OF_MIME_TYPE = {
     "video/quicktime": "mov",
 }
 
+# Without the tables of the machine, so that a file has the same name on each.
+_TYPES = mimetypes.MimeTypes()
+for _type, _extension in _OF_MIME_TYPE.items():
+    _TYPES.add_type(_type, f".{_extension}")
+
 
 def extension(title: str | None, mime_type: str | None) -> str:
     """Return the extension of a file, without the dot: of its title if that has one, else by MIME type."""
@@ -40,7 +45,14 @@ def extension(title: str | None, mime_type: str | None) -> str:
             return f"{before}.{last}"
         return last
     mime = (mime_type or "").partition(";")[0].strip().lower()
-    return _OF_MIME_TYPE.get(mime) or (mimetypes.guess_extension(mime) or ".bin")[1:]
+    ending = _OF_MIME_TYPE.get(mime) or (_TYPES.guess_extension(mime) or "")[1:]
+    return ending if re.fullmatch("[a-z0-9]{1,8}", ending) else "bin"
+
+
+def may_be_video(path: str) -> bool:
+    """Return whether the extension of a file is that of a video, or of nothing that is known."""
+    kind, _ = _TYPES.guess_type(path)
+    return kind in (None, "application/octet-stream") or str(kind).startswith("video/")
 
 
 def stem_of(unit_hash: str, space_id: str | None) -> str:

@@ -204,6 +204,17 @@ def read_removed(folder: Target) -> Iterator[StoredMedia]:
             return
 
 
+def is_foreign(folder: Target, name: str, kind: type[FailedMedia | StoredMedia]) -> bool:
+    """Return whether there is a file of that name, but not one with such lines: it is the user's own."""
+    if not folder.size_of(name):
+        return False
+    try:
+        msgspec.json.decode(next(iter(read_lines(folder, name)), b""), type=kind)
+    except (ValueError, RecursionError, CannotFinishNow):
+        return True
+    return False
+
+
 class IndexPieces:
     """The pieces of the index that a run writes while files arrive."""
 

@@ -6,6 +6,7 @@ spelling of an address, gets past it.
 
 import ipaddress
 import re
+import socket
 from collections.abc import Collection
 from functools import lru_cache
 from typing import NamedTuple
@@ -80,7 +81,13 @@ def _inner(address: _Ip) -> _Ip:
 
 @lru_cache(maxsize=64)  # a run meets few hosts, and each again and again
 def _literal(host: str) -> str | None:
+    """Return the address that a host is, in any spelling. Names are resolved later, or by a proxy."""
+    host = host.partition("%")[0].rstrip(".")
     try:
-        return str(ipaddress.ip_address(host.partition("%")[0]))
+        return str(ipaddress.ip_address(host))
     except ValueError:
+        pass
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))  # 2130706433, 0x7f.1
+    except OSError:
         return None

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from harvester.media.file_names import extension, folder_of_frames, slice_name, stem_of
+from harvester.media.file_names import extension, folder_of_frames, may_be_video, slice_name, stem_of
 
 _MIME_TYPES = {"jpg": "image/jpeg", "png": "image/png"}  # of pictures of frames
 # Data that is made of other data: it has no file of its own unless the platform gives a URL of it.
@@ -91,7 +91,9 @@ class UnitFacts(msgspec.Struct, frozen=True, dict=True):
     @property
     def is_video(self) -> bool:
         """Whether its file may be a video: of the data itself, or of a member of a group."""
-        return self.data_type == "video" or (self.space_id is not None and (self.number_of_frames or 0) > 1)
+        if self.data_type == "video" or self.space_id is None or (self.number_of_frames or 0) <= 1:
+            return self.data_type == "video"
+        return may_be_video(self.only_file().path)  # pages and slices are counted as frames, too
 
     @property
     def frames_folder(self) -> str:

@@ -45,7 +45,8 @@ def decode_frames(
 
 
 def picture_of(frame: av.VideoFrame, ending: str) -> bytes:
-    """Return a frame as the bytes of a picture: ``jpg`` or ``png``. Blocking."""
+    """Return a frame as the bytes of a picture: ``jpg`` or ``png``; turned as players turn it. Blocking."""
     picture, made = frame.to_image(), io.BytesIO()  # type: ignore[no-untyped-call]  # PyAV's own
+    picture = picture.rotate(frame.rotation, expand=True)  # both counterclockwise, in degrees
     picture.save(made, FRAME_FORMATS[ending], **({"quality": _QUALITY} if ending == "jpg" else {}))
     return made.getvalue()

@@ -147,7 +147,7 @@ def test_wrong_options_end_with_one_line_and_exit_2(
     command: Command, folder: Path, tmp_path: Path, arguments: tuple[str, ...], says: str
 ) -> None:
     """And nothing is written."""
-    done = command("convert", folder / "out", "-o", tmp_path / "set", "--to", "yolo", *arguments)
+    done = command("convert", folder / "out", "-o", tmp_path / "set", "--to", "yolo", "--quiet", *arguments)
     assert done.returncode == 2
     assert says in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

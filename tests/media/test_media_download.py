@@ -30,13 +30,14 @@ class Server:
         self.data = DATA
         self.headers: dict[str, str] = {}
         self.ranges: list[str | None] = []
+        self.heeds_if_range = True
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         asked = request.headers.get("Range")
         self.ranges.append(asked)
         first = 0
         headers = {"ETag": self.tag, **self.headers}
-        if asked and request.headers.get("If-Range") == self.tag:
+        if asked and (request.headers.get("If-Range") == self.tag or not self.heeds_if_range):
             first = int(asked.removeprefix("bytes=").removesuffix("-"))
             if first >= len(self.data):
                 return web.Response(status=416, headers={"Content-Range": f"bytes */{len(self.data)}"})
@@ -127,6 +128,17 @@ def test_a_part_of_another_version_is_no_beginning(tmp_path: Path) -> None:
     server = Server([], tag='"two"')
     server.data = DATA[::-1]
     assert download(server, tmp_path).sha256 == sha256(DATA[::-1]).hexdigest()
+    assert (tmp_path / "file.bin").read_bytes() == DATA[::-1]
+
+
+def test_parts_of_two_versions_are_not_joined(tmp_path: Path) -> None:
+    """Not even if the server ignores If-Range: its ETag tells (RFC 9110, 15.3.7.3)."""
+    with pytest.raises(Unavailable):
+        download(Server([2 * PIECE + 100]), tmp_path)
+    server = Server([], tag='"two"')
+    server.data, server.heeds_if_range = DATA[::-1], False
+    assert download(server, tmp_path, attempts=2).sha256 == sha256(DATA[::-1]).hexdigest()
+    assert server.ranges[1] is None
     assert (tmp_path / "file.bin").read_bytes() == DATA[::-1]
 
 

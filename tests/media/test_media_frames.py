@@ -1,17 +1,21 @@
 """Pictures of frames: the number that is drawn in the picture is the number of the frame."""
 
+import io
 import json
 import random
+import struct
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from harvester import live_records
-from harvester.media.video_frames import decode_frames
+from harvester.media.video_frames import decode_frames, picture_of
 from harvester.simulator import Simulator
 from harvester.simulator.storage.pictures import read_number
+from harvester.simulator.storage.videos import mp4
 from harvester.simulator.world import WorldSpec
 from tests.media.conftest import MediaPlatform
 
@@ -121,8 +125,6 @@ def test_what_is_no_video_is_listed_as_failed(filmed: Filmed, tmp_path: Path) ->
     data = random.Random(1).randbytes(video.stat().st_size)
     video.write_bytes(data)
     lines = [json.loads(line) for line in (folder / "media.ndjson").read_text().splitlines()]
-    from hashlib import sha256
-
     lines[0]["sha256"] = sha256(data).hexdigest()
     (folder / "media.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = platform.media(target, "-o", folder, "--frames", "all", folder=folder)
@@ -140,3 +142,36 @@ def test_only_wanted_frames_are_decoded(filmed: Filmed, tmp_path: Path) -> None:
     with video.open("rb") as file:
         found = [number for number, _ in decode_frames(file, lambda number: number in (3, 5), 5)]
     assert found == [3, 5]
+
+
+def test_a_picture_is_turned_as_players_turn_the_video() -> None:
+    """A phone held upright films on its side, and says so in the file (ISO 14496-12, 8.3.2: the matrix)."""
+    width, height = 96, 64
+    video = mp4(3, 10, width, height)
+    at = video.index(b"tkhd") + 44
+    clockwise = struct.pack(">9i", 0, 1 << 16, 0, -1 << 16, 0, 0, height << 16, 0, 1 << 30)
+    turned = video[:at] + clockwise + video[at + len(clockwise) :]
+    for number, frame in decode_frames(io.BytesIO(turned), lambda number: True, None):
+        with Image.open(io.BytesIO(picture_of(frame, "png"))) as picture:
+            assert picture.size == (height, width)
+            assert read_number(picture.transpose(Image.Transpose.ROTATE_90)) == number
+
+
+def test_labels_beyond_the_end_of_a_video_are_counted_and_named(filmed: Filmed, tmp_path: Path) -> None:
+    """The frames that are there have pictures; exit 3 says how many have none, and which is the first."""
+    platform, target = filmed
+    folder = tmp_path / "files"
+    platform.media(target, "-o", folder, folder=folder)
+    (video,) = folder.glob("*.mp4")
+    labelled = {one["frame"] for one in live_records(target, kinds=["objects"]) if one["kind"] == "object"}
+    end = sorted(labelled)[-2]
+    short = mp4(end, 10, 96, 64)
+    video.write_bytes(short)
+    lines = [json.loads(line) for line in (folder / "media.ndjson").read_text().splitlines()]
+    lines[0] |= {"sha256": sha256(short).hexdigest(), "bytes": len(short)}
+    (folder / "media.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    done = platform.media(target, "-o", folder, "--frames", "labelled", folder=folder)
+    assert done.code == 3
+    assert done.summary["run"]["frames"] == len(labelled) - 2
+    assert f"the video has {end} frames: 2 of those that are labelled" in done.failed[0]["message"]
+    assert done.failed[0]["message"].endswith(f"the first is frame {end}")

@@ -1,6 +1,7 @@
 """Media after the run: checked by `verify`, mended, kept up with syncs."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def first(folder: Path) -> Path:
     [
         (lambda path: path.unlink(), "missing"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1]), "bytes, not"),
+        (lambda path: os.truncate(path, 2**40), "bytes, not"),  # sparse; reading it would take hours
         (lambda path: path.write_bytes(b"x" + path.read_bytes()[1:]), "not those that were fetched"),
     ],
 )
@@ -66,6 +68,8 @@ def test_a_damaged_index_is_made_anew(
         path.unlink()
     else:
         path.write_bytes(content)
+        if name == "media.json" and content == b"{":
+            os.truncate(path, 2**40)  # sparse, and more than is read at once
     code, problems, _ = verified(platform, target)
     assert code == 3
     assert any(name in problem for problem in problems)
@@ -90,3 +94,51 @@ def test_other_units_stay_in_the_index(platform: MediaPlatform, target: Path) ->
     done = platform.media(target, "--data-type", "audio")
     done.check()
     assert {line["data_type"] for line in done.index} == {"pdf", "audio"}
+
+
+def test_an_index_with_another_digest_is_not_believed(platform: MediaPlatform, target: Path) -> None:
+    """A sha256 in it is wrong: the next run hashes the files, and leaves nothing for verify to name."""
+    index = target / "media/media.ndjson"
+    assert platform.media(target, *PDFS).code == 0
+    before = index.read_text()
+    line = json.loads(before.splitlines()[0])
+    index.write_text(before.replace(line["sha256"], "0" * 64, 1))
+    assert verified(platform, target)[0] == 3
+    again = platform.media(target, *PDFS)
+    assert (again.code, again.summary["run"]["fetched"]) == (0, 1)
+    again.check()
+    assert verified(platform, target)[:2] == (0, [])
+
+
+def test_files_of_others_are_not_touched(platform: MediaPlatform, target: Path, tmp_path: Path) -> None:
+    """An export, this one or another, is no place for media; lists of the user's own are not deleted."""
+    other = Path(shutil.copytree(target, tmp_path / "other"))
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "failed.ndjson").write_text('{"mine": 1}\n')
+    for folder, why in ((target, "is an export"), (other, "is an export"), (mine, "has a failed.ndjson of")):
+        done = platform.media(target, *PDFS, "-o", folder, folder=folder)
+        assert done.code == 6
+        assert f"{folder.name} {why}" in done.said
+        assert not (folder / "media.json").exists()
+    assert (mine / "failed.ndjson").read_text() == '{"mine": 1}\n'
+    for folder in (target, other):
+        assert verified(platform, folder)[:2] == (0, [])
+
+
+def test_what_was_deleted_by_hand_is_not_named_as_removed(platform: MediaPlatform, target: Path) -> None:
+    """A file of a unit that has left the export: only while it is there."""
+    platform.media(target, *PDFS)
+    path = first(target / "media")
+    lines = (target / "media/media.ndjson").read_text().splitlines()
+    stored = next(line for line in map(json.loads, lines) if line["path"] == path.name)
+    left = [
+        stored | {"path": path.name.replace(path.name[:8], digits)} for digits in ("00000000", "11111111")
+    ]
+    (target / "media/removed.ndjson").write_text("".join(json.dumps(line) + "\n" for line in left))
+    shutil.copy(path, target / "media" / left[0]["path"])
+    done = platform.media(target, *PDFS)
+    assert done.summary["counts"]["removed"] == 1
+    named = (target / "media/removed.ndjson").read_text()
+    assert left[0]["path"] in named
+    assert left[1]["path"] not in named

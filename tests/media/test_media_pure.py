@@ -34,6 +34,9 @@ MD5 = hashlib.md5(b"file").digest()
         ("x.jp\u202eg", None, "bin"),
         (None, None, "bin"),
         (None, "text/plain; charset=utf-8", "txt"),
+        (None, "text/x-c++src", "bin"),
+        (None, "application/manifest+json", "bin"),
+        ("x.c++", "text/x-c++src", "bin"),
     ],
 )
 def test_an_extension_comes_from_the_title_or_the_mime_type(
@@ -68,6 +71,14 @@ def test_a_unit_with_slices_has_a_folder_and_one_without_has_a_file() -> None:
     assert root.only_file().path == f"{UNIT}.png"
 
 
+def test_pages_and_slices_are_no_frames_of_a_video() -> None:
+    """A member of a group has a number of frames, whatever it is: its name says if it may be a video."""
+    for name, expected in (("a.mp4", True), ("a.mkv", True), ("a", True), ("a.pdf", False), ("a.dcm", False),
+                           ("a.nii.gz", False), ("a.gif", False)):  # fmt: skip
+        member = UnitFacts("l", "main", UNIT, "group", UNIT, name, space_id="s", number_of_frames=3)
+        assert member.is_video is expected, name
+
+
 def test_checksums_are_found_where_stores_write_them() -> None:
     """Google, Azure and Amazon; a part's Content-MD5 is not asked for, since only whole answers are read."""
     text = base64.b64encode(MD5).decode()
@@ -85,6 +96,9 @@ def test_checksums_are_found_where_stores_write_them() -> None:
     assert checksums_of({"x-amz-checksum-sha256": sha256}) == {"sha256": hashlib.sha256(b"file").hexdigest()}
     assert checksums_of({"x-amz-checksum-crc32": crc32}) == {"crc32": f"{zlib.crc32(b'file'):08x}"}
     assert checksums_of({"x-amz-checksum-crc32": crc32, "x-amz-checksum-type": "COMPOSITE"}) == {}
+    packed = {"x-goog-hash": f"md5={text}", "x-goog-stored-content-encoding": "gzip"}
+    assert checksums_of(packed) == {}  # Google has unpacked it: they are those of the packed one
+    assert checksums_of(packed | {"x-goog-stored-content-encoding": "identity"}) == {"md5": MD5.hex()}
 
 
 @pytest.mark.parametrize(
@@ -170,6 +184,10 @@ LOCAL = UrlRules.of("https://127.0.0.1:8443")
         "https://[fd00::1]/a",
         "https://0.0.0.0/a",
         "https://224.0.0.1/a",
+        "https://2130706433/a",
+        "https://0x7f.1/a",
+        "https://0251.0376.0251.0376/a",
+        "https://127.0.0.1./a",
     ],
 )
 def test_a_url_that_is_not_https_to_a_public_address_is_refused(url: str) -> None:
@@ -257,3 +275,5 @@ def test_a_compressed_answer_is_no_file() -> None:
     """It was asked for as it is."""
     with pytest.raises(SkipRow, match="compressed"):
         start_of(200, {"Content-Encoding": "gzip"}, asked_from=0)
+    for encoding in ("", "Identity", "aws-chunked"):  # names of no compression
+        assert start_of(200, {"Content-Encoding": encoding, "Content-Length": "3"}, asked_from=0).total == 3

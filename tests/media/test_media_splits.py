@@ -56,7 +56,7 @@ def test_a_split_that_cannot_be_meant_is_refused(
     platform: MediaPlatform, exported: Path, flags: tuple[str, ...], said: str
 ) -> None:
     """Exit code 2, one line, nothing fetched."""
-    done = platform.command("media", exported, *IMAGES, *flags)
+    done = platform.command("media", exported, *IMAGES, *flags, "--quiet")
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("\n") == 1
