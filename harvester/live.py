@@ -1,7 +1,6 @@
 """The live records of an export that is kept fresh: those that a new export would have."""
 
 import json
-import os
 import sqlite3
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
@@ -64,8 +63,6 @@ def finished(target: Path | str) -> tuple[Target, Manifest]:
         Unsound: its manifest is damaged.
     """
     store = open_target(target)
-    if os.path.isfile(store.name):
-        raise BadInput(f"{one_line(store.name)} is a file: name the directory of an export")
     return store, finished_manifest(store)
 
 

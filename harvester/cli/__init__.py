@@ -155,6 +155,8 @@ def _explain(error: BaseException, argv: list[str]) -> int:
             return _say(
                 CannotFinishNow.exit_code, "out of memory: try a smaller --max-memory" + to_go_on(argv)
             )
+        case RuntimeError() if "can't start new thread" in str(found):
+            return _say(CannotFinishNow.exit_code, "no thread can be started (ulimit -u)" + to_go_on(argv))
         case OSError() if found.errno in _NO_ROOM:
             return _say(CannotFinishNow.exit_code, _of_system(found) + to_go_on(argv))
         case OSError() if found.errno in _WRONG_PATH and found.filename is not None:

@@ -136,7 +136,7 @@ def _wrong_with(target: Target, file: WrittenFile) -> str | None:
     size, sha256 = 0, hashlib.sha256()
     try:
         with target.open(file.name) as stream:
-            while piece := stream.read(_PIECE):
+            while size <= file.bytes and (piece := stream.read(_PIECE)):
                 size += len(piece)
                 sha256.update(piece)
     except StoreAway:

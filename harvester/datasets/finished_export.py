@@ -66,15 +66,21 @@ class FinishedExport:
 
     @contextmanager
     def damage_named(self) -> Iterator[None]:
-        """On Unsound, read all files of records, and raise Unsound with the name of the damaged one."""
+        """On a line that cannot be read, read all files, and raise Unsound with the name of the damaged one.
+
+        If the bytes of all files are those that the manifest names, it was not harvester that wrote the line.
+        """
         try:
             yield
-        except Unsound:
+        except (Unsound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
             for number in self.manifest.numbers:
                 folder = folder_of(self._target, number)
                 for file in own_manifest(folder, self.manifest, number).parts:
                     deque(checked_lines(folder, file), maxlen=0)
-            raise
+            if isinstance(error, Unsound):
+                raise
+            why = f"a line is not as harvester writes it ({error}); a new export is needed"
+            raise Unsound(one_line(f"{self.name}: {why}")) from error
 
     def check_is_outside(self, place: str) -> None:
         """Raise BadInput if a place is in a folder that the export itself makes.

@@ -23,11 +23,12 @@ from harvester.output.folders import FileSystem, Folders, open_file
 from harvester.output.lines import read_as
 from harvester.output.target import LocalTarget
 from harvester.plan.sorting import scratch
+from harvester.schema import Count
 
 _INDEX = "media.ndjson"
 # A file below the index, without a leading dot in any part of its path. The index is not trusted.
 _PATH = re.compile(r"[0-9A-Za-z][\w.-]*(/[0-9A-Za-z][\w.-]*)*", re.ASCII)
-_TABLE = "files (unit, space, frame, path, sha256, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID"
+_TABLE = "files (unit, space, frame, path, sha256, bytes, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID"
 _WHOLE = -1  # stands for the frame of a file that is all of its unit
 
 
@@ -38,14 +39,16 @@ class IndexedFile(msgspec.Struct):
     space_id: str | None
     path: str
     sha256: str | None = None
-    frame: int | None = None
+    frame: Count | None = None
+    bytes: Count | None = None
 
 
 class ImageFile(NamedTuple):
-    """A file in the directory. `sha256` is None if there is no index."""
+    """A file in the directory. `sha256` and `bytes` are None if there is no index."""
 
     path: str
-    sha256: str | None
+    sha256: str | None = None
+    bytes: int | None = None
 
     @property
     def ending(self) -> str:
@@ -81,13 +84,16 @@ class MediaFiles:
         """
         folder, _, last = file.path.rpartition("/")
         path = self._folders.root / file.path
+        changed = Unsound(f"{self.name}: {file.path} is not what the index says: see harvester verify")
         try:
             with self._folders.opened(folder) as opened, open(open_file(path, opened), "rb") as source:
+                if file.bytes not in (None, os.fstat(source.fileno()).st_size):
+                    raise changed  # not read: it may be without end
                 written = output.link_or_copy(name, source, last, opened)
         except FileNotFoundError:
             raise Unsound(f"{self.name}: {file.path} is gone: see harvester verify") from None
         if file.sha256 not in (None, written.sha256):
-            raise Unsound(f"{self.name}: {file.path} is not what the index says: see harvester verify")
+            raise changed
 
     def check_found(self) -> None:
         """Raise BadInput if there were images, and a file of none of them."""
@@ -109,11 +115,11 @@ class MediaFiles:
             for name in names:
                 with suppress(FileNotFoundError):
                     if stat.S_ISREG(os.stat(name, dir_fd=opened, follow_symlinks=False).st_mode):
-                        return ImageFile(f"{folder}/{name}", None)
+                        return ImageFile(f"{folder}/{name}")
         return None
 
 
-_SELECT = "SELECT path, sha256 FROM files WHERE unit = ? AND space = ? AND frame = ?"
+_SELECT = "SELECT path, sha256, bytes FROM files WHERE unit = ? AND space = ? AND frame = ?"
 
 
 def _frame(frame: int | None) -> int:
@@ -141,7 +147,7 @@ def media_files(directory: Path) -> Iterator[MediaFiles]:
                     raise Unsound(
                         one_line(f"{directory}: {_INDEX} names {line.path!r}, which is no file of it")
                     )
-                table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?)", _row(line))
+                table.execute("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", _row(line))
         except CannotFinishNow as error:
             raise Unsound(one_line(f"{directory}: {error.message}")) from error
         yield MediaFiles(directory, table)
@@ -163,5 +169,5 @@ def check_media(directory: Path | None) -> None:
         pass
 
 
-def _row(line: IndexedFile) -> tuple[str, str, int, str, str | None]:
-    return line.unit_hash, line.space_id or "", _frame(line.frame), line.path, line.sha256
+def _row(line: IndexedFile) -> tuple[str, str, int, str, str | None, int | None]:
+    return line.unit_hash, line.space_id or "", _frame(line.frame), line.path, line.sha256, line.bytes

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from harvester.datasets.conversion import (
     CONVERSION,
     Conversion,
+    is_data_set,
     other_purpose,
     read_conversion,
     write_conversion,
@@ -50,8 +51,11 @@ def replaced(out: Path | str, begun: Conversion) -> Iterator[Replacement]:
     directory = place_of(out)
     work = directory.with_name(f".{directory.name}.converting")
     new, old = work / "new", work / "old"
+    name, of_unknown_files = one_line(str(directory)), False
 
     def finish(done: Conversion) -> Conversion:
+        if of_unknown_files:
+            check_replaceable(name, _files_below(directory), [done], begun)
         sealed = write_conversion(LocalTarget(new), done)
         os.sync()  # all files of it at once: each by itself would take too long
         if directory.exists():
@@ -70,7 +74,10 @@ def replaced(out: Path | str, begun: Conversion) -> Iterator[Replacement]:
                 _clear(new, old)
                 new.mkdir(0o700)
                 held = conversions_in(LocalTarget(directory))
-                check_replaceable(one_line(str(directory)), _files_below(directory), held, begun)
+                # Where `conversion.json` is damaged, files are replaced that the new data set has, too.
+                of_unknown_files = not held and is_data_set(str(directory))
+                if not of_unknown_files:
+                    check_replaceable(name, _files_below(directory), held, begun)
                 yield Replacement(output_in(new), finish)
         finally:
             _give_back(old, directory)
@@ -121,7 +128,7 @@ def place_of(out: Path | str) -> Path:
         if os.path.ismount(directory):
             raise BadInput(one_line(f"{out} is where a disk is mounted: name a directory below it"))
     except (OSError, ValueError) as error:
-        raise BadInput(one_line(f"{out}: {error}")) from error
+        raise BadInput(one_line(f"{out}: {getattr(error, 'strerror', None) or error}")) from error
     return directory
 
 

@@ -73,9 +73,16 @@ class _StoredDataSet:
         self._begun = begun
         self._is_complete = False  # below `NEW`
 
-    def check(self) -> None:
-        """Raise TargetRefused if there is anything but an earlier conversion of the same."""
+    def check(self, done: Conversion | None = None) -> None:
+        """Raise TargetRefused if there is anything but an earlier conversion of the same.
+
+        If that one's ``conversion.json`` is damaged, only files that `done` has, too, may be there then.
+        """
         held = conversions_in(self._new, self._target, self._old)  # in this order there is always one
+        if not held and self._target.size_of(CONVERSION) is not None:
+            if done is None:
+                return
+            held = [done]
         check_replaceable(self._target.name, self._names(), held, self._begun)
 
     def _names(self) -> Iterator[str]:
@@ -92,7 +99,7 @@ class _StoredDataSet:
     def finish(self, sending: AtOnce, done: Conversion) -> Conversion:
         """Let the files that were written take the place of the earlier ones."""
         sending.finish()
-        self.check()
+        self.check(done)
         self._is_complete = True
         sealed = write_conversion(self._new, done)
         self._put_in_place(sealed)

@@ -5,6 +5,9 @@ from typing import Any
 
 import msgspec
 
+from harvester.errors import Unsound
+from harvester.schema import OUTCOMES
+
 
 class WorkflowStage(msgspec.Struct, frozen=True):
     """The workflow stage of a row's task."""
@@ -92,15 +95,17 @@ def split_outcome(line: bytes) -> tuple[bytes, str | None]:
     in a text the quotes would be escaped.
 
     Raises:
-        ValueError: `line` is not the JSON of a `PlanRow`.
+        Unsound: `line` is not the JSON of a `PlanRow`.
     """
     if line.endswith(_USUAL_END):
         return line[: -len(_USUAL_END)], None
-    end = line.index(_OUTCOME)
-    start = end + len(_OUTCOME)
-    if line.startswith(b"null", start):
-        return line[:end], None
-    return line[:end], line[start + 1 : line.index(b'"', start + 1)].decode()
+    start, _, rest = line.partition(_OUTCOME)
+    if rest.startswith(b"null"):
+        return start, None
+    outcome = rest[1:].partition(b'"')[0].decode(errors="replace")
+    if outcome not in OUTCOMES:
+        raise Unsound("a row of the plan is not as it was written")
+    return start, outcome
 
 
 # A label row's JSON as sent.

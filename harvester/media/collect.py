@@ -25,6 +25,7 @@ from harvester.media.index import (
     MEDIA_FAILED,
     MEDIA_FORMAT,
     MEDIA_INDEX,
+    MEDIA_MANIFEST,
     MEDIA_REMOVED,
     FailedMedia,
     IndexPieces,
@@ -169,7 +170,8 @@ def _check_folder(job: MediaJob, manifest: Manifest) -> None:
 def _media_before(job: MediaJob) -> MediaManifest | None:
     try:
         return read_media_manifest(job.folder)
-    except Unsound:
+    except (Unsound, BadInput):
+        job.folder.size_of(MEDIA_MANIFEST)  # raises BadInput if it is no regular file
         return None  # it is written anew
 
 
@@ -212,10 +214,9 @@ def _look_at(job: MediaJob, wanted: WantedMedia, path: str, size: int | None, *,
         return
     if stored is not None and stored.bytes == size and not recheck:
         return
-    found = _hashed(folder, path, size)
     if stored is None:
-        wanted.store(found)
-    elif (stored.bytes, stored.sha256) != (found.bytes, found.sha256):
+        wanted.store(_hashed(folder, path, size))
+    elif stored.bytes != size or _hashed(folder, path, size).sha256 != stored.sha256:
         if not job.options.dry_run:
             folder.delete(path)
         wanted.lose(path)

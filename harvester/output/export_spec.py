@@ -7,7 +7,15 @@ import msgspec
 from harvester.errors import TargetRefused
 from harvester.events import one_line
 from harvester.output.canonical import canonical
-from harvester.output.layout import MANIFEST, ONTOLOGY, PLAN_ROWS, PLAN_ROWS_SETTLED, STATE, parse_part
+from harvester.output.layout import (
+    MANIFEST,
+    OF_OTHERS,
+    ONTOLOGY,
+    PLAN_ROWS,
+    PLAN_ROWS_SETTLED,
+    STATE,
+    parse_part,
+)
 from harvester.output.target import Target
 from harvester.settings import Format, Selection
 
@@ -58,7 +66,7 @@ def check_unclaimed(target: Target) -> None:
     """
     begun = any(name in (PLAN_ROWS, PLAN_ROWS_SETTLED) for name, _ in target.names(STATE))
     for name, _ in target.names():
-        if parse_part(name) or name == MANIFEST or (name == ONTOLOGY and not begun):
+        if parse_part(name) or name in (MANIFEST, *OF_OTHERS) or (name == ONTOLOGY and not begun):
             raise TargetRefused(
                 f"{one_line(target.name)} holds {name} but no plan that it belongs to; "
                 "choose another directory"

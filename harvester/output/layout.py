@@ -22,6 +22,8 @@ COMMITS = f"{STATE}/commits"
 LISTED = f"{STATE}/listed.json"  # in a generation: the header of the listing that the sync compared
 LISTED_ROWS = f"{STATE}/listed.ndjson.zst"
 BASE = f"{STATE}/base.json"  # names the generation at which readers begin, if one is compacted
+# Files of data sets and of media: the folder is theirs, so that no export begins in it.
+OF_OTHERS = ("conversion.json", "media.json", "media.ndjson")
 CHANGED = f"{STATE}/changed.json"  # in a generation: a summary of its changes
 CHANGES = "changes"
 FAILED = "failed"

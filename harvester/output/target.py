@@ -122,7 +122,7 @@ _MANGLED_ADDRESS = re.compile(r"(s3|gs|az):/")  # pathlib.Path turns "s3://bucke
 # Errors that mean that the user gave a wrong path. Running again later would not help.
 _USERS_TO_MEND = {
     errno.EACCES, errno.EEXIST, errno.EINVAL, errno.EISDIR, errno.ELOOP,
-    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM,
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ENOTDIR, errno.EPERM, errno.EROFS,
 }  # fmt: skip
 
 
@@ -132,6 +132,8 @@ def _translated(path: Path, *, users_to_mend: bool = False) -> Iterator[None]:
         yield
     except (OSError, ValueError) as error:  # ValueError: a null byte in the path
         number = error.errno if isinstance(error, OSError) else errno.EINVAL
+        if number == errno.ENOTDIR and path.parent.is_file():
+            raise BadInput(one_line(f"{path.parent} is a file: name a directory")) from error
         reason = os.strerror(number) if number else str(error)
         kind = BadInput if users_to_mend and number in _USERS_TO_MEND else CannotFinishNow
         raise kind(one_line(f"{path}: {reason}")) from error

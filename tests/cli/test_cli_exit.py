@@ -38,6 +38,7 @@ ENDS: dict[str, tuple[BaseException, int, str]] = {
     "disk full": (OSError(errno.ENOSPC, "No space left", "/out/x"), 5, "/out/x: No space left"),
     "no such file": (FileNotFoundError(errno.ENOENT, "No such file", "/x"), 2, "/x: No such file"),
     "out of memory": (MemoryError(), 5, "--max-memory"),
+    "no thread left": (RuntimeError("can't start new thread"), 5, TO_GO_ON),
     "interrupted": (Interrupted(2), 130, TO_GO_ON),
     "terminated": (
         Interrupted(15, "stopped: 3 of 9 parts are kept"),

@@ -48,10 +48,8 @@ def make_media(target: Path, media: Path, *, index: bool = False) -> dict[str, P
         unit = picture.unit
         line: dict[str, Any] = {"label_hash": unit.label_hash, "branch_name": unit.branch_name}
         line |= {"unit_hash": unit.unit_hash, "space_id": unit.space_id, "frame": picture.frame}
-        lines.append(
-            line
-            | {"path": path.relative_to(media).as_posix(), "sha256": sha256(path.read_bytes()).hexdigest()}
-        )
+        line |= {"path": path.relative_to(media).as_posix(), "bytes": path.stat().st_size}
+        lines.append(line | {"sha256": sha256(path.read_bytes()).hexdigest()})
     if index:
         (media / "media.ndjson").write_text("".join(json.dumps(line) + "\n" for line in lines))
     return found

@@ -1,13 +1,14 @@
 """COCO data sets with their images, beside the annotations, where the file names point."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import supervision
 
 from harvester.datasets.convert import convert
-from harvester.errors import BadInput
+from harvester.errors import BadInput, Unsound
 from tests.datasets.exports import exported
 from tests.datasets.image_exports import make_media, pictures_of
 from tests.sync.worlds import LiveWorld
@@ -33,6 +34,19 @@ def test_images_stand_where_file_names_point(export: Path, tmp_path: Path, index
     there = {path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.*g")}
     assert there == {image["file_name"] for image in named} - {image["file_name"] for image in missing}
     assert {file.name for file in done.files} >= there
+
+
+@pytest.mark.parametrize("forged", ["size", "frame"])
+def test_the_index_is_not_trusted(export: Path, tmp_path: Path, forged: str) -> None:
+    """A file of another size is not read to its end, and a number that no table holds is damage."""
+    first = next(iter(make_media(export, tmp_path / "media", index=True).values()))
+    index = tmp_path / "media" / "media.ndjson"
+    if forged == "size":
+        os.truncate(first, 2**40)  # sparse; reading it would take hours
+    else:
+        index.write_text(index.read_text().replace('"frame": null', f'"frame": {2**64}'))
+    with pytest.raises(Unsound, match="index says" if forged == "size" else r"media\.ndjson is damaged"):
+        convert(export, tmp_path / "set", to="coco", media=tmp_path / "media")
 
 
 def test_frames_that_are_png_are_called_so(tmp_path: Path) -> None:

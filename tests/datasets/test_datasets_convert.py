@@ -1,5 +1,6 @@
 """A conversion is whole or not there, says what it holds, and replaces nothing but itself."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from harvester.dataset_options import ConvertOptions
-from harvester.datasets.conversion import read_conversion, verify_conversion
+from harvester.datasets.conversion import CONVERSION, read_conversion, verify_conversion
 from harvester.datasets.convert import convert, convert_export
 from harvester.errors import BadInput, TargetRefused, Unsound
 from harvester.events import Counters
+from harvester.media.index import MEDIA_INDEX, MEDIA_MANIFEST
+from harvester.output.manifest import manifest_digest
 from harvester.output.target import LocalTarget
 from harvester.settings import Format, Selection
 from tests.datasets.exports import exported, files_in, records_of, synced
@@ -129,10 +132,53 @@ def test_what_is_no_earlier_conversion_of_the_same_is_never_overwritten(export: 
     (out / "objects" / "mine.txt").write_text("mine")
     with pytest.raises(TargetRefused, match=r"objects/mine\.txt, which is not of its data set"):
         convert(export, out, to="parquet")
-    (out / "objects" / "mine.txt").unlink()
-    (out / "conversion.json").write_text("{}")
-    with pytest.raises(TargetRefused, match="no data set of ours"):
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b'{"a":' * 10_000, None])
+def test_a_damaged_manifest_is_mended_by_the_same_conversion(
+    export: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    """`verify` says to convert again. A file that the new data set does not have is still never deleted."""
+    out = tmp_path / "set"
+    convert(export, out, to="parquet")
+    before = files_in(out)
+    (out / "conversion.json").write_bytes(before["conversion.json"][:-9] if content is None else content)
+    assert [problem.name for problem in verify_conversion(out).problems] == ["conversion.json"]
+    (out / "objects" / "mine.txt").write_text("mine")
+    with pytest.raises(TargetRefused, match=r"objects/mine\.txt, which is not of its data set"):
         convert(export, out, to="parquet")
+    (out / "objects" / "mine.txt").unlink()
+    convert(export, out, to="parquet")
+    assert files_in(out) == before
+
+
+@pytest.mark.parametrize("name", [CONVERSION, MEDIA_MANIFEST, MEDIA_INDEX])
+def test_no_export_begins_among_files_of_a_data_set_or_media(tmp_path: Path, name: str) -> None:
+    """`verify` and `convert` would take the one for the other."""
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(TargetRefused, match=f"holds {name} but no plan"):
+        exported(tmp_path, LiveWorld(rows=2))
+    assert [path.name for path in tmp_path.glob("[!.]*")] == [name]
+
+
+def test_no_answer_is_known_by_its_checksum_alone(export: Path, tmp_path: Path) -> None:
+    """A record that fits the manifest, but was never written by harvester, is one line, and no bug."""
+    out = Path(shutil.copytree(export, tmp_path / "out"))
+    path = out / "objects-00000.ndjson"
+    before = path.read_bytes()
+    lines = before.splitlines(keepends=True)
+    place = next(place for place, line in enumerate(lines) if json.loads(line)["attributes"])
+    record = json.loads(lines[place])
+    record["attributes"][0]["name"] = 0
+    lines[place] = json.dumps(record).encode() + b"\n"
+    path.write_bytes(b"".join(lines))
+    fields = json.loads((out / "manifest.json").read_bytes())
+    file = next(file for file in fields["parts"] if file["name"] == path.name)
+    file |= {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    (out / "manifest.json").write_text(json.dumps(fields | {"digest": manifest_digest(fields)}))
+    with pytest.raises(Unsound, match="a new export is needed"):
+        convert(out, tmp_path / "set", to="coco")
+    assert not (tmp_path / "set").exists()
 
 
 def test_an_export_is_never_overwritten(export: Path) -> None:
@@ -308,7 +354,7 @@ def test_what_is_no_finished_export_is_not_converted(tmp_path: Path) -> None:
 def test_a_file_is_no_export(tmp_path: Path) -> None:
     """Nor will it be one later."""
     (tmp_path / "file").touch()
-    with pytest.raises(BadInput, match="file is a file: name the directory of an export"):
+    with pytest.raises(BadInput, match="file is a file: name a directory"):
         convert(tmp_path / "file", tmp_path / "set", to="parquet")
 
 

@@ -193,7 +193,6 @@ OTHER = msgspec.structs.replace(BEGUN, options={"task": "segment"})
     [
         ({"notes.txt": b"mine"}, BEGUN, "holds files that are no data set of ours"),
         ({"manifest.json": b"{}", ".harvester/plan.json": b"{}"}, BEGUN, "no data set of ours"),
-        ({CONVERSION: b"{}"}, BEGUN, "no data set of ours"),
         (EARLIER, OTHER, "holds a data set with another option task"),
         (EARLIER | {FOREIGN: b"mine"}, BEGUN, f"holds {FOREIGN}, which is not of its data set"),
     ],
@@ -209,6 +208,18 @@ def test_what_is_no_earlier_conversion_of_the_same_is_never_overwritten(
     with pytest.raises(TargetRefused, match=said):
         write(target_of(objects), LATER, begun)
     assert objects.writes == 0
+
+
+def test_a_damaged_manifest_is_mended_by_the_same_conversion() -> None:
+    """`verify` says to convert again. A file that the new data set does not have is still never deleted."""
+    store = with_earlier()
+    store.put(CONVERSION, b"{}")
+    before = objects_in(store)
+    with pytest.raises(TargetRefused, match=r"holds labels/old\.txt, which is not of its data set"):
+        write(target_of(Objects(parse_address(NAME), store)), LATER)
+    assert objects_in(store) == before
+    write(target_of(Objects(parse_address(NAME), store)), EARLIER)
+    assert data_set_in(store) == EARLIER
 
 
 def test_a_file_that_somebody_adds_meanwhile_is_not_overwritten() -> None:

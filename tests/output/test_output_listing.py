@@ -10,6 +10,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.errors import Unsound
 from harvester.labels.wire import PlanRow, split_outcome
 from harvester.output.export_spec import Project
 from harvester.output.listing_file import listing_lines
@@ -62,6 +63,15 @@ def test_a_line_is_what_the_plan_says_and_the_outcome(rows: list[PlanRow]) -> No
     ]
     assert found == expected
     assert [tuple(line) for line in found] == [LISTING_KEYS] * len(rows)
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{}", b'{"a":1,"outcome":"stolen"}', b'{"a":1,"outcome":[]}', b'{"a":1,"outcome":"\xff"}']
+)
+def test_a_row_that_is_none_of_a_plan_is_damage(line: bytes) -> None:
+    """The plan may have been written by anybody, with the right checksums."""
+    with pytest.raises(Unsound, match="not as it was written"):
+        list(listing_lines(LocalTarget("nowhere"), [line], []))
 
 
 def test_every_row_stands_in_it_with_what_became_of_it(out: Path) -> None:

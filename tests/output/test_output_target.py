@@ -57,7 +57,7 @@ def test_the_lock_holds_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     ("path", "reason"),
     [
         ("file", "is a file: name a directory"),
-        ("file/below", "Not a directory"),
+        ("file/below", "file is a file: name a directory"),
         ("nul\0byte", "Invalid argument"),
         ("x" * 300, "File name too long"),
         ("loop", "Not a directory"),
@@ -73,6 +73,15 @@ def test_what_cannot_be_a_directory_is_bad_input(tmp_path: Path, path: str, reas
     assert refused.value.exit_code == 2
 
 
+def test_what_is_read_from_a_file_as_if_it_were_a_directory_is_bad_input(tmp_path: Path) -> None:
+    """Running again would not help, whichever command it is."""
+    (tmp_path / "file").touch()
+    target = LocalTarget(tmp_path / "file")
+    for ask in (target.read, target.size_of, target.open):
+        with pytest.raises(BadInput, match="file is a file: name a directory"):
+            ask("manifest.json")
+
+
 def test_a_directory_that_may_not_be_written_is_bad_input(tmp_path: Path) -> None:
     """Permission denied, before anything is asked of the server."""
     tmp_path.chmod(0o500)
@@ -85,6 +94,20 @@ def test_a_directory_that_may_not_be_written_is_bad_input(tmp_path: Path) -> Non
     finally:
         os.seteuid(user)
         tmp_path.chmod(0o700)
+
+
+def test_a_file_system_that_is_read_only_is_bad_input(tmp_path: Path) -> None:
+    """Another run would not help: no command to go on is printed."""
+
+    def read_only(_: int, operation: Operation) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    target = LocalTarget(tmp_path / "out", files=Recording(read_only))
+    with pytest.raises(BadInput, match="Read-only file system"):
+        target.ensure()
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BadInput, match="Read-only file system"), target.lock():
+        pass
 
 
 def test_other_files_in_the_directory_are_left_alone(tmp_path: Path) -> None:
