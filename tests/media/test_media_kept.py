@@ -88,6 +88,17 @@ def test_a_folder_of_its_own_is_verified_too(platform: MediaPlatform, target: Pa
     assert verified(platform, folder)[0] == 3
 
 
+def test_a_dry_run_makes_nothing(platform: MediaPlatform, target: Path, tmp_path: Path) -> None:
+    """It names what a run would fetch, and the directory that is given to -o is not made."""
+    folder = tmp_path / "files"
+    foreseen = platform.media(target, *PDFS, "-o", folder, "--dry-run", folder=folder)
+    assert foreseen.code == 0
+    assert not folder.exists()
+    done = platform.media(target, *PDFS, "-o", folder, folder=folder)
+    assert foreseen.summary["counts"]["files"] == done.summary["counts"]["fetched"]
+    assert foreseen.summary["bytes"] == done.summary["bytes"]
+
+
 def test_other_units_stay_in_the_index(platform: MediaPlatform, target: Path) -> None:
     """A run for one data type keeps what another has fetched, in the index and on disk."""
     platform.media(target, *PDFS)
