@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.media.conftest import MediaPlatform
+from tests.media.conftest import PROJECT, MediaPlatform
 
 PDFS = ("--data-type", "pdf")
 
@@ -135,6 +135,18 @@ def test_files_of_others_are_not_touched(platform: MediaPlatform, target: Path, 
     assert (mine / "failed.ndjson").read_text() == '{"mine": 1}\n'
     for folder in (target, other):
         assert verified(platform, folder)[:2] == (0, [])
+
+
+def test_an_empty_name_is_not_the_current_directory(platform: MediaPlatform, target: Path) -> None:
+    """As from `-o "$UNSET"`: exit code 2, one line, for media and for exports."""
+    before = sorted(Path().iterdir())
+    for verb in (("media", target), ("export", PROJECT)):
+        done = platform.command(*verb, "-o", "", "--quiet")
+        assert done.returncode == 2
+        assert (
+            done.stderr == "harvester: the name of a directory is empty: name one, or . for the current one\n"
+        )
+    assert sorted(Path().iterdir()) == before
 
 
 def test_what_was_deleted_by_hand_is_not_named_as_removed(platform: MediaPlatform, target: Path) -> None:
