@@ -212,7 +212,8 @@ def _follow(scenario: ScenarioResult) -> Panel:
         handles = axis.get_lines()
         axis.legend(
             handles, ("limit", "admitted a second", "refused a second"),
-            loc="upper right", ncols=3, frameon=False, labelcolor=_FAINT, fontsize=8,
+            loc="upper right", ncols=3, facecolor="white", edgecolor="white", framealpha=1,
+            labelcolor=_FAINT, fontsize=8,
         )  # fmt: skip
 
     return panel

@@ -66,14 +66,12 @@ def media_picture(counters: MediaCounters, speed: FileSpeed, width: int) -> Rend
     head = f"{done:,} of {values.show_count(total, 'file')}" if total else "reading the export"
     left = f"{values.show_duration(speed.left)} left" if speed.left is not None and total else ""
     tail = f"{done / total:.0%}" if total else ""
-    room = max(10, min(40, width - len(head) - len(left) - len(tail) - 4))
+    room = min(40, width - len(head) - len(left) - len(tail) - 4)
+    drawn = ProgressBar(total=total or None, completed=done, width=room, pulse=not total)
     bar = Table.grid(padding=(0, 1), expand=False)
-    bar.add_row(
-        ProgressBar(total=total or None, completed=done, width=room, pulse=not total),
-        Text(tail, style="bold"),
-        head,
-        Text(left, style="dim"),
-    )
+    if room < 10 and total:  # on a narrow terminal, the numbers take the room of the bar
+        head = head.rpartition(" ")[0]
+    bar.add_row(*[drawn] * (room >= 10), Text(tail, style="bold"), head, Text(left, style="dim"))
     facts = joined(
         [
             values.show_bytes(counters.received),

@@ -147,7 +147,7 @@ def picture(counters: Counters, speed: Speed, width: int) -> RenderableType:
         total, head = 0, "listing the rows" + (f": {counters.listed:,} so far" if counters.listed else "")
     else:
         unit = " rows" if width >= NARROW else ""
-        head = f"{counters.done:,} of {total:,}{unit}" if total else "listing the rows"
+        head = f"{counters.done:,} of {total:,}{unit}" if total else "starting"
     left = f"{values.show_duration(speed.left)} left" if speed.left is not None and total else ""
     tail = f"{counters.done / total:.0%}" if total else ""
     room = max(10, min(40, width - len(head) - len(left) - len(tail) - 4))

@@ -118,8 +118,11 @@ def _foreseen(job: MediaJob, project: str, found: Foreseen, seconds: float) -> M
 
 @asynccontextmanager
 async def _locked(job: MediaJob, stopping: Stopping) -> AsyncIterator[None]:
-    """Hold the lock that covers the folder: the export's own, or that of another directory."""
-    owner = job.target if _is_inside(job) else job.folder
+    """Hold the lock that covers the folder: the export's own, or that of another directory.
+
+    A dry run makes no directory, so it holds that of the export.
+    """
+    owner = job.target if job.options.dry_run or _is_inside(job) else job.folder
     await in_thread(owner.ensure)
     async with held(owner, stopping):
         yield
@@ -175,7 +178,8 @@ def _media_before(job: MediaJob) -> MediaManifest | None:
 def _take_stock(job: MediaJob, wanted: WantedMedia, pieces: IndexPieces) -> None:
     """Find out which files are there: by the index, its pieces, and their names."""
     folder = job.folder
-    folder.sweep()
+    if not job.options.dry_run:
+        folder.sweep()
     recheck = job.options.recheck or _index_is_damaged(job)
     if folder.size_of(MEDIA_INDEX) is not None:
         try:

@@ -43,6 +43,7 @@ async def foresee(session: "Session", wanted: WantedMedia) -> Foreseen:
 def _uuids(wanted: WantedMedia, found: Foreseen) -> Iterator[str]:
     """Count the files, and yield the ids of the items that one file each is of."""
     for row in wanted.missing():
-        found.files += sum(len(unit.files()) for unit in row.units if not unit.is_composite)
-        if source_of(row) == "storage" and row.row.backing_item_uuid:
+        new = wanted.count_new("missing", row.units)
+        found.files += new
+        if new and source_of(row) == "storage" and row.row.backing_item_uuid:
             yield row.row.backing_item_uuid

@@ -202,6 +202,10 @@ class MediaHosts:
             self._rules.check_url(url, redirected=redirected)
         except UrlRefused as error:
             raise SkipRow(str(error), failure="forbidden") from None
+        try:
+            _ = URL(url, encoded=True).host  # as aiohttp reads it: the name must be one, also as IDNA
+        except ValueError:
+            raise SkipRow("the URL of the file names no host", failure="forbidden") from None
         parts = urlsplit(url)
         origin = f"{parts.scheme}://{parts.netloc}"
         if origin not in self._hosts:

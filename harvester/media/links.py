@@ -54,8 +54,8 @@ class Link(msgspec.Struct, frozen=True):
 
     def is_fresh(self) -> bool:
         """Return whether the URL can still be used for a while."""
-        if self.expires is None:
-            return True
+        if self.expires is None or self.expires <= self.asked_at:
+            return True  # the end is not known, or the clocks of the two machines differ: the store will tell
         life = (self.expires - self.asked_at).total_seconds()
         left = (self.expires - datetime.now(UTC)).total_seconds()
         return left > min(_MARGIN, _MARGIN_SHARE * life)

@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 from harvester.addresses import LOOPBACK
 
 _OF_URLS = re.compile(r"[!-~]*")  # the characters of a URL (RFC 3986): visible ASCII
+_HOST = re.compile(
+    r"[0-9a-z._-]+|[0-9a-f]*:[0-9a-f:.]+(?:%[0-9a-z._-]+)?", re.ASCII
+)  # a name, or an IPv6 address
+# Inside a cloud, though not private by any standard: metadata at Oracle (and IANA's own), services of Azure.
+_OF_CLOUDS = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("168.63.129.16/32"))
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
 
 
@@ -47,7 +52,7 @@ class UrlRules(NamedTuple):
             host, _ = parts.hostname, parts.port
         except ValueError:
             raise UrlRefused("the URL of the file cannot be parsed") from None
-        if not host or parts.username is not None or parts.password is not None:
+        if not host or not _HOST.fullmatch(host) or parts.username is not None or parts.password is not None:
             raise UrlRefused("the URL of the file names no host, or a user")
         loopback = self.api_on_loopback and host in LOOPBACK and not redirected
         if parts.scheme != "https" and not (parts.scheme == "http" and loopback):
@@ -59,6 +64,9 @@ class UrlRules(NamedTuple):
         """Raise UrlRefused if `host` leads to an `address` that is not public, and that is not allowed."""
         found = _inner(ipaddress.ip_address(address.partition("%")[0]))
         public = found.is_global and not (found.is_multicast or found.is_reserved or found.is_unspecified)
+        public = public and not any(found in network for network in _OF_CLOUDS)
+        if isinstance(found, ipaddress.IPv6Address):
+            public = public and not found.is_site_local
         if public or host.lower() in self.private_hosts or (found.is_loopback and self.api_on_loopback):
             return
         raise UrlRefused(

@@ -21,6 +21,7 @@ _TABLES = (
     "failed (path PRIMARY KEY, number, line) WITHOUT ROWID",
     "labelled (unit, space, frame, PRIMARY KEY (unit, space, frame)) WITHOUT ROWID",
     "without (path PRIMARY KEY, kind) WITHOUT ROWID",
+    "counted (what, path, PRIMARY KEY (what, path)) WITHOUT ROWID",
 )
 # A file that several rows have is chosen if one of them is.
 _ADD_LIVE = """
@@ -65,13 +66,21 @@ class WantedMedia:
 
     def add(self, row: PlanRow, units: list[UnitFacts], chosen: list[UnitFacts]) -> None:
         """Add a row with all its units, and those of them whose files are wanted."""
-        self.files += sum(len(unit.files()) for unit in chosen if not unit.is_composite)
+        self.files += self.count_new("wanted", chosen)
         values = (_encode(row), _encode(units), _encode(chosen))
         self._database.execute("INSERT INTO rows (plan, units, chosen) VALUES (?, ?, ?)", values)
         paths = dict.fromkeys((file.path for unit in units for file in _candidates(unit)), False)
         paths |= dict.fromkeys((unit.frames_folder for unit in units if unit.is_video), False)
         paths |= dict.fromkeys((file.path for unit in chosen for file in _candidates(unit)), True)
         self._database.executemany(_ADD_LIVE, paths.items())
+
+    def count_new(self, what: str, units: Iterable[UnitFacts]) -> int:
+        """Return the number of files of these units that were not counted before as `what`.
+
+        Rows on several branches have the same files. Data that is made of other data counts as its members.
+        """
+        files = ((what, file.path) for unit in units if not unit.is_composite for file in unit.files())
+        return self._database.executemany("INSERT OR IGNORE INTO counted VALUES (?, ?)", files).rowcount
 
     def note_labelled(self, frames: Iterable[tuple[str, str, int]]) -> None:
         """Note frames that have objects: unit, space and number of each."""

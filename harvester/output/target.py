@@ -106,8 +106,10 @@ def open_target(name: Path | str, token: str = "") -> Target:
     A process that works for the owner of the lock opens it with the owner's `token`, see `Target.opened_as`.
 
     Raises:
-        BadInput: `name` is an address, but not of an object store that is supported here.
+        BadInput: `name` is empty, or an address, but not of an object store that is supported here.
     """
+    if not str(name):  # as from an unset variable of a shell: it would stand for the current directory
+        raise BadInput("the name of a directory is empty: name one, or . for the current one")
     if _MANGLED_ADDRESS.match(str(name)) and isinstance(name, Path):
         raise BadInput("a path is no address: give the address of an object store as text")
     if is_address(str(name)):

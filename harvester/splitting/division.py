@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from harvester.errors import BadInput
 from harvester.labels.wire import PlanRow
 from harvester.splitting.split_keys import SplitKeys
 from harvester.splitting.splits import Splits
@@ -21,6 +22,8 @@ class Division:
         """
         self._splits = None if split is None else Splits(split, split_seed)
         self._keys = SplitKeys(split_by)
+        if split is None and (split_by, split_seed) != ("data", 0):
+            raise BadInput("--split-by and --split-seed need --split, such as train=0.8,val=0.2")
         self._by = split_by
 
     @property

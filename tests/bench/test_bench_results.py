@@ -18,6 +18,7 @@ from harvester.cli.screen import show
 from harvester.errors import CannotFinishNow
 from harvester.simulator import Faults, Simulator, WorldSpec
 
+ROOT = Path(__file__).parents[2]
 MACHINE: dict[str, Any] = {
     "cpu": "A CPU",
     "cores": 2,
@@ -177,3 +178,35 @@ def test_a_peer_that_fails_is_left_out_and_named() -> None:
     assert [run.failed for run in runs] == [None, None, "it gave up"]
     with pytest.raises(CannotFinishNow):
         run_scenario(scenario, 2, {}, quiet, failing(OURS))
+
+
+def test_the_page_names_every_scenario() -> None:
+    """As `--scenario` takes it."""
+    page = (ROOT / "docs" / "benchmarks.md").read_text()
+    assert [one.name for one in SCENARIOS if f"`{one.name}`" not in page] == []
+
+
+def test_the_readme_says_what_was_measured() -> None:
+    """Its lines are those of the results that its picture is drawn of."""
+    results = msgspec.json.decode((ROOT / "benchmarks/results/bench.json").read_bytes(), type=SuiteReport)
+    by_name = {scenario.name: scenario for scenario in results.scenarios}
+
+    def line(what: str, name: str, figure: str, unit: str) -> str:
+        ours, *peers = (round_to_two(getattr(run, figure).median) for run in by_name[name].runs)
+        low, high = min(peers), max(peers)
+        there = f"{low:,g} to {high:,g}" if low < high else f"{low:,g}"
+        return f"| {what} | {ours:,g}{unit} | {there}{unit} |"
+
+    said = (ROOT / "README.md").read_text()
+    for expected in (
+        line("CPU for a label row, one a request", "singles", "cpu_ms_per_row", " ms"),
+        line("CPU for a label row, a hundred a request", "bundles", "cpu_ms_per_row", " ms"),
+        line("label rows a second, one a request, 150 ms latency", "latency", "rows_per_s", ""),
+        line("peak memory, one row of 200 MB", "giant", "peak_mb", " MB"),
+    ):
+        assert expected in said
+
+
+def round_to_two(value: float) -> float:
+    """Round to two significant digits."""
+    return float(f"{value:.2g}")

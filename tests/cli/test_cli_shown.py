@@ -134,7 +134,7 @@ def test_the_bar_keeps_to_its_line_in_a_narrow_terminal() -> None:
 
 def test_the_bar_before_the_listing_has_come() -> None:
     """Nothing is known yet, and nothing is made up."""
-    assert "listing the rows" in text(picture(Counters(), Speed(), 80))
+    assert "starting" in text(picture(Counters(), Speed(), 80))
 
 
 def test_a_log_line_says_the_same() -> None:

@@ -53,6 +53,13 @@ def test_another_seed_is_another_division() -> None:
     assert [Splits(SHARES, 1).of(key) for key in keys] != [Splits(SHARES, 2).of(key) for key in keys]
 
 
+@pytest.mark.parametrize("options", [("dataset", 0), ("data", 7)])
+def test_how_to_split_without_splits_is_refused(options: tuple[str, int]) -> None:
+    """Both flags say how, and not whether."""
+    with pytest.raises(BadInput, match="need --split, such as"):
+        Division(None, *options)
+
+
 def test_every_position_has_a_split() -> None:
     """Also where shares are no binary fractions, and with a single split."""
     splits = Splits("a=0.1,b=0.2,c=0.3,d=0.4")

@@ -182,6 +182,19 @@ def test_a_part_that_is_another_name_of_a_file_is_not_written_to(tmp_path: Path)
     assert mine.read_bytes() == b"mine"
 
 
+@pytest.mark.parametrize("host", ["xn--zzzz", "good\\evil", "%31%32%37.0.0.1"])
+def test_a_host_that_is_none_fails_its_file_alone(tmp_path: Path, host: str) -> None:
+    """What the library that sends cannot parse is refused before, in one line."""
+
+    async def run() -> None:
+        hosts = MediaHosts(Connection(), Limits(), UrlRules(), lambda batch, error, wait: None)
+        await Download(LocalTarget(tmp_path), "file.bin").attempt(hosts, f"https://{host}/a?sig=secret")
+
+    with pytest.raises(SkipRow, match="names no host") as raised:
+        anyio.run(run)
+    assert raised.value.failure == "forbidden"
+
+
 def test_an_address_is_checked_where_the_connection_is_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

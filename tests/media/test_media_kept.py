@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.media.conftest import MediaPlatform
+from tests.media.conftest import PROJECT, MediaPlatform
 
 PDFS = ("--data-type", "pdf")
 
@@ -88,6 +88,17 @@ def test_a_folder_of_its_own_is_verified_too(platform: MediaPlatform, target: Pa
     assert verified(platform, folder)[0] == 3
 
 
+def test_a_dry_run_makes_nothing(platform: MediaPlatform, target: Path, tmp_path: Path) -> None:
+    """It names what a run would fetch, and the directory that is given to -o is not made."""
+    folder = tmp_path / "files"
+    foreseen = platform.media(target, *PDFS, "-o", folder, "--dry-run", folder=folder)
+    assert foreseen.code == 0
+    assert not folder.exists()
+    done = platform.media(target, *PDFS, "-o", folder, folder=folder)
+    assert foreseen.summary["counts"]["files"] == done.summary["counts"]["fetched"]
+    assert foreseen.summary["bytes"] == done.summary["bytes"]
+
+
 def test_other_units_stay_in_the_index(platform: MediaPlatform, target: Path) -> None:
     """A run for one data type keeps what another has fetched, in the index and on disk."""
     platform.media(target, *PDFS)
@@ -124,6 +135,18 @@ def test_files_of_others_are_not_touched(platform: MediaPlatform, target: Path, 
     assert (mine / "failed.ndjson").read_text() == '{"mine": 1}\n'
     for folder in (target, other):
         assert verified(platform, folder)[:2] == (0, [])
+
+
+def test_an_empty_name_is_not_the_current_directory(platform: MediaPlatform, target: Path) -> None:
+    """As from `-o "$UNSET"`: exit code 2, one line, for media and for exports."""
+    before = sorted(Path().iterdir())
+    for verb in (("media", target), ("export", PROJECT)):
+        done = platform.command(*verb, "-o", "", "--quiet")
+        assert done.returncode == 2
+        assert (
+            done.stderr == "harvester: the name of a directory is empty: name one, or . for the current one\n"
+        )
+    assert sorted(Path().iterdir()) == before
 
 
 def test_what_was_deleted_by_hand_is_not_named_as_removed(platform: MediaPlatform, target: Path) -> None:

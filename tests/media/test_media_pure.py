@@ -2,19 +2,25 @@
 
 import base64
 import hashlib
+import io
 import re
 import zlib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
+from harvester.cli.media_progress import FileSpeed, media_picture
 from harvester.errors import RateLimited, SkipRow, Unavailable
+from harvester.labels.wire import PlanRow
 from harvester.media.answers_of_stores import LinkRefused, check_content, is_complete, start_of
 from harvester.media.checksums import Hashes, checksums_of
+from harvester.media.counters import MediaCounters
 from harvester.media.file_names import PATH_PATTERN, extension, stem_of
 from harvester.media.links import Link, expiry_of
 from harvester.media.safe_urls import UrlRefused, UrlRules
 from harvester.media.unit_files import SliceFacts, UnitFacts
+from harvester.media.wanted import wanted_media
 
 UNIT = "0a7cfa86-1100-47d3-9e76-271eecab2a9d"
 MD5 = hashlib.md5(b"file").digest()
@@ -156,6 +162,37 @@ def test_the_end_of_a_url_is_read_from_its_query(query: str, expected: datetime 
     assert expiry_of(f"https://store.example/a?{query}") == expected
 
 
+def test_a_url_that_had_expired_when_it_arrived_is_tried() -> None:
+    """The clock of this machine is ahead: to ask for another URL would not help."""
+    now = datetime.now(UTC)
+    assert Link("https://h/a", now, now - timedelta(hours=1)).is_fresh()
+    assert not Link("https://h/a", now - timedelta(hours=2), now - timedelta(hours=1)).is_fresh()
+
+
+def test_rows_on_two_branches_have_one_file() -> None:
+    """It is counted once, as wanted and as missing."""
+    unit = UnitFacts("l", "main", UNIT, "pdf", UNIT, "a.pdf")
+    with wanted_media() as wanted:
+        for number in range(3):
+            wanted.add(PlanRow(f"l{number}", f"branch {number}", UNIT, "d"), [unit], [unit])
+        assert wanted.files == 1
+        assert [wanted.count_new("missing", row.units) for row in wanted.missing()] == [1, 0, 0]
+
+
+def test_progress_fits_into_a_narrow_terminal() -> None:
+    """Files and time left are one line at 40 columns: there is no bar then, only numbers."""
+    counters, speed = MediaCounters(files=5000, fetched=1234), FileSpeed(120, 33e6, 754)
+    shown = {}
+    for width in (40, 100):
+        console = Console(width=width, file=io.StringIO(), force_terminal=False)
+        with console.capture() as captured:
+            console.print(media_picture(counters, speed, width))
+        shown[width] = captured.get().splitlines()[0].rstrip()
+    assert shown[40] == "25% 1,234 of 5,000 12 min 34 s left"
+    assert shown[100].endswith("25% 1,234 of 5,000 files 12 min 34 s left")
+    assert shown[100].startswith("━")
+
+
 def test_a_link_shows_nothing_of_its_url() -> None:
     """Not in a traceback, not in a log."""
     assert "secret" not in repr(Link.of("https://h/secret?sig=secret"))
@@ -184,6 +221,12 @@ LOCAL = UrlRules.of("https://127.0.0.1:8443")
         "https://[fd00::1]/a",
         "https://0.0.0.0/a",
         "https://224.0.0.1/a",
+        "https://192.0.0.192/a",
+        "https://168.63.129.16/a",
+        "https://[fec0::1]/a",
+        "https://good\\evil/a",
+        "https://%31%32%37.0.0.1/a",
+        "https://a%00b/a",
         "https://2130706433/a",
         "https://0x7f.1/a",
         "https://0251.0376.0251.0376/a",
