@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _ROWS = 8192  # of a batch, at most
 _ARROW_TYPES = {"VARCHAR": pyarrow.string(), "BIGINT": pyarrow.int64()}  # of the head's columns
 _ENCODED = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
+_BROKEN = "not_an_integer"
 _INTEGERS = range(-(2**63), 2**63)
 
 
@@ -71,7 +72,7 @@ class TypedTable:
         try:
             for batch in self._reader(pyarrow.RecordBatchReader.from_batches(INPUT, given())):
                 number, *columns, remarks = batch.columns
-                self._note(remarks)
+                self._note(remarks, batch)
                 heads = self._heads(cutter, number) if self._head else []
                 made = pyarrow.RecordBatch.from_arrays([*heads, *columns], schema=self.schema)
                 yield self._with_masks(made) if self._table == "objects" else made
@@ -122,15 +123,33 @@ class TypedTable:
             self._remark("extent_unknown", unknown)
         return batch.set_column(batch.schema.get_field_index("bbox"), batch.schema.field("bbox"), boxes)
 
-    def _note(self, remarks: pyarrow.Array) -> None:
+    def _note(self, remarks: pyarrow.Array, batch: pyarrow.RecordBatch) -> None:
+        """Count the remarks of a batch."""
         for found in remarks.value_counts().to_pylist():
             for bit, reason in enumerate(REMARKS):
                 if found["values"] >> bit & 1:
                     self._remark(reason, found["counts"])
+        counted = 1 << REMARKS.index(_BROKEN)
+        if broken := [row for row in _broken_ranges(batch) if not remarks[row].as_py() & counted]:
+            self._remark(_BROKEN, len(broken))
 
     def _remark(self, reason: str, number: int) -> None:
         if self._counts is not None:
             self._counts.remark(reason, number)
+
+
+def _broken_ranges(batch: pyarrow.RecordBatch) -> set[int]:
+    """Return the rows that have a range with a number that is no integer, which is null."""
+    broken = set[int]()
+    for name in set(batch.schema.names) & {"ranges", "attributes", "dynamic_attributes", "answers"}:
+        column = batch.column(name)
+        ranges = column if name == "ranges" else column.values.field("ranges")
+        if any(ranges.values.field(side).null_count for side in ("first", "last")):
+            for row, found in enumerate(column.to_pylist()):
+                of_row = [found] if name == "ranges" else [answer["ranges"] for answer in found or ()]
+                if any(None in pair.values() for some in of_row for pair in some or ()):
+                    broken.add(row)
+    return broken
 
 
 def _is_integer(value: Any) -> bool:

@@ -235,6 +235,19 @@ def test_what_is_no_64_bit_integer_is_counted_and_not_rounded(record: dict[str, 
     assert remarks == {"not_an_integer": 1}
 
 
+def test_a_record_with_several_such_numbers_is_counted_once() -> None:
+    """Wherever they are: also in ranges of answers, beside a record without any."""
+    answer = {"name": "a", "ranges": [[0, 1], [2, 2.5]]}
+    rows, remarks = typed(
+        line("{}", until=1.5, ranges=[[1.5, 2]], attributes=[answer]),
+        line("{}", attributes=[answer], dynamic_attributes=[answer]),
+        line("{}", ranges=[[0, 1]], attributes=[answer | {"ranges": None}]),
+    )
+    assert rows[0]["ranges"] == [{"first": None, "last": 2}]
+    assert rows[1]["attributes"][0]["ranges"] == [{"first": 0, "last": 1}, {"first": 2, "last": None}]
+    assert remarks == {"not_an_integer": 2}
+
+
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**53 + 1, 0])
 def test_every_64_bit_integer_is_exact(number: int) -> None:
     """In frames, moments and ranges."""
