@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from functools import partial
 from io import BytesIO
-from itertools import chain, groupby, pairwise
+from itertools import chain, groupby, islice, pairwise
 
 import msgspec
 
@@ -25,12 +25,13 @@ from harvester.live import own_manifest, void_rows
 from harvester.output import planfile
 from harvester.output.commit import PartFile
 from harvester.output.generations import folder_of
-from harvester.output.lines import checked_lines, label_hash_reader
+from harvester.output.lines import checked_lines, checked_pieces, label_hash_reader
 from harvester.output.manifest import Manifest
 from harvester.output.target import Target
 from harvester.plan.order import plan_order, rows_of, sorted_lines
 from harvester.plan.sorting import Sorter, sorter
 
+_AT_ONCE = 256  # lines
 _CHUNK = 64 * 1024  # bytes of lines that are sorted as one item, or a little more
 _LONGEST_CHUNK = 16 * 1024**2  # bytes: a longer line is cut, since SQLite takes at most 1 GB as one value
 
@@ -111,13 +112,23 @@ def live_rows(
                 raise _damaged(target, f"{stream.kind} of {left} are not where the listing has that row")
 
 
-def live_lines(target: Target, manifest: Manifest, kind: str) -> Iterator[bytes]:
-    """Yield the lines of one kind of all rows, as `live_rows` does."""
+def live_pieces(target: Target, manifest: Manifest, kind: str) -> Iterator[list[bytes]]:
+    """Yield the lines of one kind of all rows, as `live_rows` does, many at once."""
     if manifest.generations or not is_in_order(target, manifest):
-        for row in live_rows(target, manifest, [kind]):
-            yield from row.lines[kind]
+        rows = live_rows(target, manifest, [kind])
+        yield from in_pieces(chain.from_iterable(row.lines[kind] for row in rows))
     else:
-        yield from _lines(folder_of(target, manifest.base.generation), manifest.parts, kind)
+        folder = folder_of(target, manifest.base.generation)
+        for file in manifest.parts:
+            if file.kind == kind:
+                yield from checked_pieces(folder, file)
+
+
+def in_pieces(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Divide lines into lists of a few hundred: a label row may have millions."""
+    lines = iter(lines)
+    while piece := list(islice(lines, _AT_ONCE)):
+        yield piece
 
 
 def is_in_order(target: Target, manifest: Manifest) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from harvester.datasets.columns import TABLES
 from harvester.datasets.finished_export import FinishedExport
 from harvester.errors import BadInput, how_to_install
+from harvester.live_rows import in_pieces
 from harvester.schema import Kind
 
 if TYPE_CHECKING:
@@ -40,12 +41,12 @@ def arrow(target: Path | str, table: str = "objects") -> "pyarrow.RecordBatchRea
         raise BadInput(f"harvester.arrow needs {error.name}: {how_to_install('datasets')}") from error
     export = FinishedExport(target)
 
-    def lines() -> Iterator[bytes]:
+    def pieces() -> Iterator[list[bytes]]:
         if table == "listing":
-            return export.listing()
+            return in_pieces(export.listing())
         if table == "ontology":
-            return ontology_lines(export.ontology())
-        return export.lines(_KINDS[table])
+            return in_pieces(ontology_lines(export.ontology()))
+        return export.pieces(_KINDS[table])
 
     typed = TypedTable(table)
-    return pyarrow.RecordBatchReader.from_batches(typed.schema, typed.batches(chunks_of(lines())))
+    return pyarrow.RecordBatchReader.from_batches(typed.schema, typed.batches(chunks_of(pieces())))

@@ -29,9 +29,12 @@ def numbers(values: Sequence[int | float | None], type: pyarrow.DataType) -> pya
     return pyarrow.Array.from_buffers(type, len(values), [_validity(values), pyarrow.py_buffer(filled)])
 
 
-def integers(values: npt.NDArray[np.int64]) -> pyarrow.Array:
-    """Return an array of 64-bit integers, none of which is null."""
-    return pyarrow.Array.from_buffers(pyarrow.int64(), len(values), [None, pyarrow.py_buffer(values)])
+def integers(
+    values: npt.NDArray[np.int64] | npt.NDArray[np.int32], present: npt.NDArray[np.bool_] | None = None
+) -> pyarrow.Array:
+    """Return an array of integers of the same width, null where they are not `present`."""
+    type = pyarrow.from_numpy_dtype(values.dtype)
+    return pyarrow.Array.from_buffers(type, len(values), [_bits(present), pyarrow.py_buffer(values)])
 
 
 def doubles(values: npt.NDArray[np.float64]) -> pyarrow.Array:
@@ -64,5 +67,10 @@ def booleans_in(array: pyarrow.Array) -> npt.NDArray[np.bool_]:
 
 
 def _validity(values: Sequence[Any]) -> pyarrow.Buffer | None:
-    there = np.fromiter((value is not None for value in values), bool, len(values))
-    return None if there.all() else pyarrow.py_buffer(np.packbits(there, bitorder="little"))
+    return _bits(np.fromiter((value is not None for value in values), bool, len(values)))
+
+
+def _bits(present: npt.NDArray[np.bool_] | None) -> pyarrow.Buffer | None:
+    if present is None or present.all():
+        return None
+    return pyarrow.py_buffer(np.packbits(present, bitorder="little"))

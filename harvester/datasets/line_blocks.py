@@ -6,6 +6,7 @@ for all objects of a frame: each different head is decoded once, here, and DuckD
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -32,25 +33,34 @@ INPUT = pyarrow.schema(
         ("rest", pyarrow.string_view()),
     ]
 )
-FULL_CHUNK = 2048  # lines: the number of rows that DuckDB works on at once
-_CHUNK_BYTES = 16 * 1024**2  # of long lines there are fewer in a chunk
+FULL_CHUNK = 1024  # lines: DuckDB parses them at once; more take more memory, and no less time
+_CHUNK_BYTES = 4 * 1024**2  # of long lines there are fewer in a chunk
 _INLINE = 12  # bytes of a text that an Arrow view holds itself
 _BEGINNING = 4  # bytes at the beginning of a longer text that its view repeats
 _VIEW = np.dtype([("size", "<i4"), ("start", f"S{_BEGINNING}"), ("buffer", "<i4"), ("offset", "<i4")])
 _OPENING = ord("{")
 
 
-def chunks_of(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Divide lines into lists of as many as DuckDB works on at once, or fewer if they are long."""
-    chunk, size = list[bytes](), 0
-    for line in lines:
-        chunk.append(line)
-        size += len(line)
-        if len(chunk) >= FULL_CHUNK or size >= _CHUNK_BYTES:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+def chunks_of(pieces: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+    """Divide lines into lists of as many as DuckDB works on at once, or fewer if they are long.
+
+    Where a list ends depends on the lines only, not on how they are divided into `pieces`.
+    """
+    waiting = list[bytes]()
+    for piece in pieces:
+        waiting += piece
+        while end := _end_of_chunk(waiting):
+            yield waiting[:end]
+            del waiting[:end]
+    if waiting:
+        yield waiting
+
+
+def _end_of_chunk(lines: list[bytes]) -> int | None:
+    """Return how many lines are a chunk, None if they are too few for one."""
+    if sum(map(len, lines[:FULL_CHUNK])) < _CHUNK_BYTES:
+        return FULL_CHUNK if len(lines) >= FULL_CHUNK else None
+    return next(number for number, size in enumerate(accumulate(map(len, lines)), 1) if size >= _CHUNK_BYTES)
 
 
 class BlockCutter:
@@ -76,8 +86,7 @@ class BlockCutter:
         labels = pyarrow.nulls(len(ends), pyarrow.string_view())
         aspects = pyarrow.nulls(len(ends), pyarrow.float64())
         if self._around is not None:
-            heads, label_starts, label_ends, found = self._positions(lines)
-            aspects = numbers(found, pyarrow.float64())
+            heads, label_starts, label_ends, aspects = self._positions(lines)
             labels = _views(buffer, starts + label_starts, starts + label_ends)
             starts = starts + label_ends
             text[starts] = _OPENING  # in place of the comma before the rest of the line
@@ -90,27 +99,28 @@ class BlockCutter:
         self._forgotten = first
         return self._heads[: last - first + 1]
 
-    def _positions(self, lines: list[bytes]) -> tuple[Positions, Positions, Positions, list[float | None]]:
+    def _positions(self, lines: list[bytes]) -> tuple[Positions, Positions, Positions, pyarrow.Array]:
         """Return for each line: the number of its head, begin and end of its label, height over width."""
         assert self._around is not None
         before, after = self._around
-        heads, label_starts, label_ends, aspects = [], [], [], list[float | None]()
-        head, size, number = b"\n", 0, self._forgotten + len(self._heads) - 1
-        aspect: float | None = None
-        for line in lines:
+        firsts, sizes = list[int](), list[int]()  # of each head: its first line, and where labels begin
+        aspects = list[float | None]()
+        head, known = b"\n", self._forgotten + len(self._heads)
+        for number, line in enumerate(lines):
             if not line.startswith(head):
                 size = line.find(before) + len(before)
                 head = line[:size]
                 decoded = _decoded(head[: -len(before)])
                 self._heads.append(decoded)
-                aspect, number = _aspect(decoded), number + 1
-            aspects.append(aspect)
-            heads.append(number)
-            label_starts.append(size)
-            label_ends.append(line.rfind(after, size))
-        if -1 in label_ends:
+                aspects.append(_aspect(decoded))
+                firsts.append(number)
+                sizes.append(size)
+        places = np.repeat(np.arange(len(firsts)), np.diff([*firsts, len(lines)]))
+        starts = np.array(sizes)[places]
+        ends = np.fromiter((line.rfind(after) for line in lines), np.int64, len(lines))
+        if (ends < starts).any():
             raise _damaged()
-        return np.array(heads), np.array(label_starts), np.array(label_ends), aspects
+        return places + known, starts, ends, numbers(aspects, pyarrow.float64()).take(integers(places))
 
 
 def _decoded(head: bytes) -> dict[str, Any]:

@@ -18,11 +18,12 @@ from harvester.datasets.line_blocks import chunks_of
 from harvester.datasets.ontology_table import ontology_lines
 from harvester.datasets.typed_records import TypedTable
 from harvester.datasets.written import Output
+from harvester.live_rows import in_pieces
 from harvester.schema import Kind
 
 RECORDS_PER_FILE = 1_000_000  # at least: a file ends with the row group that reaches it
 # A row group is written once it has this number of records, or of bytes in memory. Chosen.
-RECORDS_PER_GROUP = 10_240
+RECORDS_PER_GROUP = 16_384
 BYTES_PER_GROUP = 32 * 1024**2
 
 
@@ -47,22 +48,22 @@ class Parquet:
     ) -> None:
         """Write all tables. Each gets at least one file, so that a reader finds its columns."""
         for kind in self.kinds:
-            _write(kind, _counted(choice.lines(kind), kind, counts), output, counts)
-        _write("listing", chunks_of(export.listing()), output, counts)
-        _write("ontology", chunks_of(ontology_lines(export.ontology())), output, counts)
+            _write(kind, _counted(choice.pieces(kind), kind, counts), output, counts)
+        _write("listing", in_pieces(export.listing()), output, counts)
+        _write("ontology", in_pieces(ontology_lines(export.ontology())), output, counts)
 
 
-def _counted(lines: Iterable[bytes], kind: Kind, counts: Counts) -> Iterator[list[bytes]]:
-    """Yield the lines of a kind in chunks, and count them as written."""
-    for chunk in chunks_of(lines):
-        counts.write(kind, len(chunk))
-        yield chunk
+def _counted(pieces: Iterable[list[bytes]], kind: Kind, counts: Counts) -> Iterator[list[bytes]]:
+    """Yield the lines of a kind, and count them as written."""
+    for piece in pieces:
+        counts.write(kind, len(piece))
+        yield piece
 
 
-def _write(table: str, chunks: Iterable[list[bytes]], output: Output, counts: Counts) -> None:
+def _write(table: str, pieces: Iterable[list[bytes]], output: Output, counts: Counts) -> None:
     """Write the files of a table: ``objects/00000.parquet``, ..."""
-    typed = TypedTable(table, counts)
-    groups = _groups(typed.batches(chunks))
+    typed = TypedTable(table, counts, dictionaries=True)
+    groups = _groups(typed.batches(chunks_of(pieces)))
     for number in range(10**9):
         with output.create(f"{table}/{number:05}.parquet") as file:
             if not _write_file(file, typed.schema, groups):
@@ -72,7 +73,12 @@ def _write(table: str, chunks: Iterable[list[bytes]], output: Output, counts: Co
 def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow.Table]) -> bool:
     """Write `RECORDS_PER_FILE` records, or all that are left. Return whether there may be more."""
     written = 0
-    settings = {"use_dictionary": _repeating(schema), "write_statistics": _searched(schema)}
+    settings = {
+        "use_dictionary": _repeating(schema),
+        "column_encoding": dict.fromkeys(_TIMES.intersection(schema.names), "DELTA_BINARY_PACKED"),
+        "write_statistics": _searched(schema),
+        "store_schema": False,  # readers shall not get dictionaries
+    }
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd", **settings) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
@@ -86,15 +92,14 @@ def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow
 _DISTINCT = frozenset(
     ("object", "object_hash", "classification", "classification_hash", "created_at", "last_edited_at", "sent")
 )
+_TIMES = frozenset(("created_at", "last_edited_at"))
 
 
 def _repeating(schema: pyarrow.Schema) -> list[str]:
-    """Return the columns that get a dictionary. Of nested ones, those are left out that hold doubles."""
-    return [path for field in schema for path, type in _leaves(field) if _repeats(path, type)]
-
-
-def _repeats(path: str, type: pyarrow.DataType) -> bool:
-    return path not in _DISTINCT and not pyarrow.types.is_floating(type)
+    """Return the columns that get a dictionary. Coordinates do: most have four decimals."""
+    return [
+        path for field in schema if field.name not in _DISTINCT for path in _leaves(field.name, field.type)
+    ]
 
 
 def _searched(schema: pyarrow.Schema) -> list[str]:
@@ -107,16 +112,15 @@ def _searched(schema: pyarrow.Schema) -> list[str]:
 _LONG = frozenset(("object", "classification", "reviews", "sent", "client_metadata"))
 
 
-def _leaves(field: pyarrow.Field) -> Iterator[tuple[str, pyarrow.DataType]]:
-    """Yield the paths of a column's leaves, as Parquet names them, with their types."""
-    if pyarrow.types.is_list(field.type):
-        element = pyarrow.field("list.element", field.type.value_type)
-        yield from ((f"{field.name}.{path}", type) for path, type in _leaves(element))
-    elif pyarrow.types.is_struct(field.type):
-        for inner in field.type:
-            yield from ((f"{field.name}.{path}", type) for path, type in _leaves(inner))
+def _leaves(path: str, type: pyarrow.DataType) -> Iterator[str]:
+    """Yield the paths of a column's leaves, as Parquet names them."""
+    if pyarrow.types.is_list(type):
+        yield from _leaves(f"{path}.list.element", type.value_type)
+    elif pyarrow.types.is_struct(type):
+        for inner in type:
+            yield from _leaves(f"{path}.{inner.name}", inner.type)
     else:
-        yield field.name, field.type
+        yield path
 
 
 def _groups(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:
@@ -128,7 +132,7 @@ def _groups(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:
         records += batch.num_rows
         size += batch.nbytes
         if records >= RECORDS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield pyarrow.Table.from_batches(group)
+            yield pyarrow.Table.from_batches(group).unify_dictionaries()
             group, records, size = [], 0, 0
     if group:
-        yield pyarrow.Table.from_batches(group)
+        yield pyarrow.Table.from_batches(group).unify_dictionaries()

@@ -64,25 +64,20 @@ _GEOMETRY = (
 
 MACROS = f"""
 CREATE TEMP MACRO whole(t) AS CASE WHEN try_cast(t AS BIGINT)::VARCHAR = t THEN try_cast(t AS BIGINT) END;
-CREATE TEMP MACRO decimal_number(t) AS
-    CASE WHEN isfinite(try_cast(t AS DOUBLE)) THEN try_cast(t AS DOUBLE) END;
+CREATE TEMP MACRO finite(n) AS CASE WHEN isfinite(n) THEN n END;
 CREATE TEMP MACRO truth(t) AS CASE t WHEN 'true' THEN true WHEN 'false' THEN false END;
 CREATE TEMP MACRO within_years(t) AS CASE WHEN year(t) BETWEEN 1 AND 9999 THEN t END;
 CREATE TEMP MACRO moment(t) AS CASE
     WHEN t IS NULL THEN NULL
-    WHEN t[1] BETWEEN '0' AND '9' THEN within_years(try_cast(t AS TIMESTAMPTZ))
-    WHEN t[4] = ',' THEN within_years(
-        try_strptime(t, ['%a, %d %b %Y %H:%M:%S UTC', '%a, %d %b %Y %H:%M:%S GMT'])::TIMESTAMPTZ) END;
+    WHEN t[1] BETWEEN '0' AND '9' THEN try_cast(t AS TIMESTAMPTZ)
+    WHEN t[4] = ',' THEN
+        try_strptime(t, ['%a, %d %b %Y %H:%M:%S UTC', '%a, %d %b %Y %H:%M:%S GMT'])::TIMESTAMPTZ END;
 CREATE TEMP MACRO pairs(r) AS CASE WHEN r IS NOT NULL THEN
     list_transform(r, lambda p: {{'first': whole(p[1]), 'last': whole(p[2])}}) END;
-CREATE TEMP MACRO broken_pairs(r) AS
-    r IS NOT NULL AND len(list_filter(r, lambda p: whole(p[1]) IS NULL OR whole(p[2]) IS NULL)) > 0;
 CREATE TEMP MACRO answers(a) AS CASE WHEN len(a) = 0 THEN []::{ANSWER}[] ELSE list_transform(a, lambda g: {{
     'name': g.name, 'value': g.value, 'feature_hash': g.feature_hash, 'parent': g.parent,
     'manual_annotation': g.manual_annotation, 'options': g.options, 'text': g.text, 'number': g.number,
     'ranges': pairs(g.ranges)}}) END;
-CREATE TEMP MACRO broken_answers(a) AS
-    len(a) > 0 AND len(list_filter(a, lambda g: broken_pairs(g.ranges))) > 0;
 CREATE TEMP MACRO vertices(j) AS CASE
     WHEN j IS NULL THEN NULL
     WHEN starts_with(j::VARCHAR, '[') THEN from_json(j, '[{_VERTEX}]')
@@ -159,23 +154,25 @@ def _parsed(fields: Mapping[str, str], label: str | None) -> str:
     rest = f"from_json(rest, '{_structure(fields)}') AS r"
     if label is None:
         return f"(SELECT head, label, {rest} FROM lines)"
-    return f"(SELECT head, aspect, label, {rest}, try(from_json(label, '{{{label}}}')) AS o FROM lines)"
+    # In steps, because a macro repeats its argument, and DuckDB would compute it again.
+    return f"""(SELECT *, within_years(begun) AS created, within_years(ended) AS edited,
+        finite(double) AS confidence
+        FROM (SELECT *, moment(o.createdAt) AS begun, moment(o.lastEditedAt) AS ended,
+            try_cast(o.confidence AS DOUBLE) AS double, truth(o.manualAnnotation) AS by_hand
+        FROM (SELECT head, aspect, label, {rest}, try(from_json(label, '{{{label}}}')) AS o FROM lines)))"""
 
 
 _MADE_OF = {
-    "created_at": "moment(o.createdAt)",
+    "created_at": "created",
     "created_by": "o.createdBy",
-    "last_edited_at": "moment(o.lastEditedAt)",
+    "last_edited_at": "edited",
     "last_edited_by": "o.lastEditedBy",
-    "confidence": "decimal_number(o.confidence)",
-    "manual_annotation": "truth(o.manualAnnotation)",
+    "confidence": "confidence",
+    "manual_annotation": "by_hand",
 }
-_NO_NUMBER = "o.confidence IS NOT NULL AND decimal_number(o.confidence) IS NULL"
-_NO_BOOLEAN = "o.manualAnnotation IS NOT NULL AND truth(o.manualAnnotation) IS NULL"
-_NO_DATE = (
-    "(o.createdAt IS NOT NULL AND moment(o.createdAt) IS NULL) "
-    "OR (o.lastEditedAt IS NOT NULL AND moment(o.lastEditedAt) IS NULL)"
-)
+_NO_NUMBER = "o.confidence IS NOT NULL AND confidence IS NULL"
+_NO_BOOLEAN = "o.manualAnnotation IS NOT NULL AND by_hand IS NULL"
+_NO_DATE = "(o.createdAt IS NOT NULL AND created IS NULL) OR (o.lastEditedAt IS NOT NULL AND edited IS NULL)"
 _HEAD_NUMBERS = ("width", "height", "frame")
 
 
@@ -185,12 +182,13 @@ def _fields(table: str, other: Mapping[str, str], *, without: Iterable[str]) -> 
 
 
 _MASK_BROKEN = (
-    'o.bitmask IS NOT NULL AND (coalesce(o.bitmask."left", \'0\') <> coalesce(mask."left", 0)::VARCHAR '
+    "CASE WHEN o.bitmask IS NOT NULL THEN "
+    'coalesce(o.bitmask."left", \'0\') <> coalesce(mask."left", 0)::VARCHAR '
     "OR coalesce(o.bitmask.top, '0') <> coalesce(mask.top, 0)::VARCHAR "
-    "OR mask.width IS NULL OR mask.height IS NULL)"
+    "OR mask.width IS NULL OR mask.height IS NULL END"
 )
 _MASK = (
-    f"CASE WHEN {_MASK_BROKEN} THEN NULL WHEN o.bitmask IS NOT NULL THEN mask "
+    "CASE WHEN mask_broken THEN NULL WHEN o.bitmask IS NOT NULL THEN mask "
     "WHEN o.segmentation IS NOT NULL THEN {'counts': o.segmentation, 'left': NULL, 'top': NULL, "
     "'width': NULL, 'height': NULL} END"
 )
@@ -200,8 +198,6 @@ def _objects() -> str:
     answers = {"attributes": _ANSWERS, "dynamic_attributes": _ANSWERS, "ranges": '[["VARCHAR"]]'}
     sent = ("object", *_MADE_OF, "bbox", "rotation", "polygons", "points", "rle", "cuboid")
     fields = _fields("objects", answers, without=sent)
-    numbers = ("object_number", "until")
-    # In steps, because a macro repeats its argument, and DuckDB would compute it again.
     geometry = f"""
         SELECT *, CASE
             WHEN polygons IS NOT NULL THEN flatten(flatten(polygons))
@@ -234,7 +230,9 @@ def _objects() -> str:
         "ranges": "pairs(r.ranges)",
         "attributes": "answers(r.attributes)",
         "dynamic_attributes": "answers(r.dynamic_attributes)",
-        "bbox": "known_box(box)",
+        "object_number": "object_number",
+        "until": "until",
+        "bbox": "extent",
         "rotation": "coalesce(o.rotatableBoundingBox.theta, o.ellipse.theta, o.circle.theta)",
         "polygons": "polygons",
         "points": "points",
@@ -243,15 +241,17 @@ def _objects() -> str:
         "'orientation': in_space(o.cuboid.orientation), 'size': in_space(o.cuboid.size)} END",
     }
     broken = (
-        f"{_not_whole(*numbers)} OR broken_pairs(r.ranges) OR broken_answers(r.attributes) "
-        f"OR broken_answers(r.dynamic_attributes) OR ({_MASK_BROKEN})"
+        "(r.object_number IS NOT NULL AND object_number IS NULL) OR (r.until IS NOT NULL AND until IS NULL) "
+        "OR mask_broken"
     )
     no_box = (
-        "known_box(box) IS NULL AND (len(outline) > 0 OR o.boundingBox IS NOT NULL "
+        "extent IS NULL AND (len(outline) > 0 OR o.boundingBox IS NOT NULL "
         "OR o.rotatableBoundingBox IS NOT NULL OR o.circle IS NOT NULL OR o.ellipse IS NOT NULL)"
     )
     remarks = _bits(broken, _NO_DATE, "o IS NULL", no_box, _NO_NUMBER, _NO_BOOLEAN)
-    return f"{_select('objects', made, remarks)} FROM (SELECT *, {box} AS box FROM ({geometry}))"
+    return f"""{_select("objects", made, remarks)} FROM (SELECT *, known_box(box) AS extent,
+        {_MASK_BROKEN} AS mask_broken, whole(r.object_number) AS object_number, whole(r.until) AS until
+        FROM (SELECT *, {box} AS box FROM ({geometry})))"""
 
 
 def _classifications() -> str:
@@ -262,8 +262,7 @@ def _classifications() -> str:
         "ranges": "pairs(r.ranges)",
         "answers": "answers(r.answers)",
     }
-    broken = "broken_pairs(r.ranges) OR broken_answers(r.answers)"
-    remarks = _bits(broken, _NO_DATE, "o IS NULL", "false", _NO_NUMBER, _NO_BOOLEAN)
+    remarks = _bits("false", _NO_DATE, "o IS NULL", "false", _NO_NUMBER, _NO_BOOLEAN)
     select = _select("classifications", made, remarks)
     return f"{select} FROM {_parsed(fields, _MADE)}"
 
@@ -289,8 +288,8 @@ def _units() -> str:
 
 def _listing() -> str:
     dates = ("created_at", "last_edited_at")
-    made = {name: f"moment(r.{name})" for name in dates}
-    no_date = " OR ".join(f"(r.{name} IS NOT NULL AND moment(r.{name}) IS NULL)" for name in dates)
+    made = {name: f"within_years(moment(r.{name}))" for name in dates}
+    no_date = " OR ".join(f"(r.{name} IS NOT NULL AND {time} IS NULL)" for name, time in made.items())
     bits = _bits(_not_whole("width", "height", "number_of_frames"), no_date)
     fields = _fields("listing", {}, without=())
     return f"{_select('listing', made, bits)} FROM {_parsed(fields, None)}"

@@ -5,6 +5,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, BinaryIO, TypeVar, cast
 
 import msgspec
@@ -53,7 +54,7 @@ def check_file(target: Files, file: PartFile, expected: Callable[[str], bool]) -
         with target.open(file.name) as stream:
             hashed = _Hashed(stream)
             try:
-                for line in _lines(hashed, file.name):
+                for line in chain.from_iterable(_pieces(hashed, file.name)):
                     records += 1
                     # Only the first bad line is reported. The rest is read for the checksum.
                     if problem is None and (wrong := check.wrong_with(line)):
@@ -85,6 +86,15 @@ def read_lines(target: Files, name: str) -> Iterator[bytes]:
 def checked_lines(target: Target, file: PartFile | PlainFile) -> Iterator[bytes]:
     """Yield the lines of a file, as `read_lines` does, and check its sha256 at the end.
 
+    Raises as `checked_pieces` does.
+    """
+    for piece in checked_pieces(target, file):
+        yield from piece
+
+
+def checked_pieces(target: Target, file: PartFile | PlainFile) -> Iterator[list[bytes]]:
+    """Yield the lines of a file in lists of about 1 MB, and check its sha256 at the end.
+
     Raises:
         Unsound: the file is missing or damaged.
         CannotFinishNow: it cannot be read.
@@ -99,7 +109,7 @@ def checked_lines(target: Target, file: PartFile | PlainFile) -> Iterator[bytes]
     with opened as stream:
         hashed = _Hashed(stream)
         try:
-            yield from _lines(hashed, file.name)
+            yield from _pieces(hashed, file.name)
             sha256 = hashed.of_all()
         except DAMAGE as error:
             raise damaged from error
@@ -258,8 +268,7 @@ class _Hashed(io.RawIOBase):
         return self._hash.hexdigest()
 
 
-def _lines(stream: io.RawIOBase, name: str) -> Iterator[bytes]:
-    buffered = cast(BinaryIO, io.BufferedReader(stream, _PIECE))
-    lines = decompressed(buffered, name)
-    while batch := lines.readlines(_PIECE):
-        yield from batch
+def _pieces(stream: io.RawIOBase, name: str) -> Iterator[list[bytes]]:
+    lines = decompressed(cast(BinaryIO, stream), name)
+    while piece := lines.readlines(_PIECE):
+        yield piece

@@ -235,6 +235,19 @@ def test_what_is_no_64_bit_integer_is_counted_and_not_rounded(record: dict[str, 
     assert remarks == {"not_an_integer": 1}
 
 
+def test_a_record_with_several_such_numbers_is_counted_once() -> None:
+    """Wherever they are: also in ranges of answers, beside a record without any."""
+    answer = {"name": "a", "ranges": [[0, 1], [2, 2.5]]}
+    rows, remarks = typed(
+        line("{}", until=1.5, ranges=[[1.5, 2]], attributes=[answer]),
+        line("{}", attributes=[answer], dynamic_attributes=[answer]),
+        line("{}", ranges=[[0, 1]], attributes=[answer | {"ranges": None}]),
+    )
+    assert rows[0]["ranges"] == [{"first": None, "last": 2}]
+    assert rows[1]["attributes"][0]["ranges"] == [{"first": 0, "last": 1}, {"first": 2, "last": None}]
+    assert remarks == {"not_an_integer": 2}
+
+
 @pytest.mark.parametrize("number", [2**63 - 1, -(2**63), 2**53 + 1, 0])
 def test_every_64_bit_integer_is_exact(number: int) -> None:
     """In frames, moments and ranges."""
@@ -280,7 +293,7 @@ def test_long_objects_are_few_in_a_batch() -> None:
     """So that memory stays flat; no record is lost between chunks of long and of short lines."""
     long = line('{"pad":"' + "x" * 6_000_000 + '"}')
     lines = [line("{}", frame=0)] * 3 + [long] * 7 + [line("{}", frame=1)] * 5000 + [long] * 4
-    batches = list(TypedTable("objects").batches(chunks_of(lines)))
+    batches = list(TypedTable("objects").batches(chunks_of([lines])))
     assert sum(batch.num_rows for batch in batches) == len(lines)
     assert max(batch.nbytes for batch in batches) < 40_000_000
     sizes = [len(text) for batch in batches for text in batch.column("object").to_pylist()]
@@ -455,6 +468,29 @@ def test_geometry_is_typed() -> None:
     assert rows[3]["rotation"] == 30.5
     assert rows[4]["cuboid"]["orientation"] == {"x": 0, "y": 0, "z": 1}
     assert rows[4]["cuboid"]["size"] == {"x": 4, "y": 5, "z": 6}
+
+
+@pytest.mark.parametrize("size", [1, 700, 5000])
+def test_chunks_do_not_depend_on_how_lines_are_read(size: int) -> None:
+    """So neither do the row groups of a file."""
+    lines = [b"x" * 100] * 3000 + [b"y" * 3_000_000] * 5 + [b"z" * 5000] * 3000
+    pieces = [lines[start : start + size] for start in range(0, len(lines), size)]
+    chunks = list(chunks_of(pieces))
+    assert chunks == list(chunks_of([lines]))
+    assert [one for chunk in chunks for one in chunk] == lines
+    assert max(sum(map(len, chunk)) for chunk in chunks) < 8_000_000
+
+
+def test_titles_that_come_and_go_stay_with_their_records() -> None:
+    """Texts that records of a frame share are written once: also if a part of them is null, or empty."""
+    titles = ["a", None, "", "b", "a", None]
+    lines = [line("{}", data_title=title, frame=at) for at, title in enumerate(titles) for _ in range(3)]
+    for dictionaries in (True, False):
+        batches = TypedTable("objects", dictionaries=dictionaries).batches([lines])
+        rows = [row for batch in batches for row in batch.to_pylist()]
+        assert [(row["data_title"], row["frame"], row["space_id"]) for row in rows] == [
+            (title, at, None) for at, title in enumerate(titles) for _ in range(3)
+        ]
 
 
 @pytest.mark.parametrize(

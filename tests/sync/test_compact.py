@@ -4,6 +4,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,7 +20,7 @@ from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import Counters
 from harvester.job import Observer
 from harvester.live import finished, live_records
-from harvester.live_rows import live_lines
+from harvester.live_rows import live_pieces
 from harvester.output.layout import parse_part
 from harvester.output.target import LocalTarget, open_target
 from harvester.output.verify import verify
@@ -140,10 +141,10 @@ async def test_failed_rows_and_notes_are_carried_over_and_failed_rows_asked_for_
     world.world.edit(rows=[bad[1]])
     world.broken = set(bad)
     await world.sync(out)
-    lines = b"".join(live_lines(*finished(out), "notes"))
+    lines = b"".join(chain.from_iterable(live_pieces(*finished(out), "notes")))
     done = await world.compact(out)
     assert (done.counts["failed"], done.counts["harvested"]) == (2, len(world.labels()) - 2)
-    assert b"".join(live_lines(*finished(out), "notes")) == lines
+    assert b"".join(chain.from_iterable(live_pieces(*finished(out), "notes"))) == lines
     failed = [json.loads(line) for path in out.rglob("failed-*") for line in path.read_bytes().splitlines()]
     assert {line["label_hash"] for line in failed} == set(bad)
     assert all("branch_name" in line for line in failed)

@@ -4,6 +4,7 @@ import json
 import os
 import random
 from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from harvester.errors import Unsound
 from harvester.live import finished
-from harvester.live_rows import live_lines, live_rows
+from harvester.live_rows import live_pieces, live_rows
 from harvester.output.compression import decompressed
 from harvester.settings import Compression, Format
 from tests.output.test_output_plan import spoil
@@ -60,7 +61,7 @@ def assert_as_new(target: Path, fresh: Path) -> None:
     assert labels == harvested(fresh)
     for kind in KINDS:
         assert found[kind] == in_files(fresh, kind)
-        assert b"".join(live_lines(*finished(target), kind)) == found[kind]
+        assert b"".join(chain.from_iterable(live_pieces(*finished(target), kind))) == found[kind]
 
 
 @pytest.mark.parametrize("compress", [None, "gzip", "zstd"])
