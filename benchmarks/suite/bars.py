@@ -72,7 +72,7 @@ def _listing(found: ScenarioResult) -> list[Bar]:
 
 
 def _giant(found: ScenarioResult) -> list[Bar]:
-    return [Bar("peak memory, one row of 200 MB", _median(found.ours.peak_mb), 2.5 * 200 + 150, "MB")]
+    return [Bar("peak memory, one row of 200 MB", _median(found.ours.peak_mb), 1.5 * 200 + 150, "MB")]
 
 
 def _processes(found: ScenarioResult) -> list[Bar]:

@@ -4,7 +4,7 @@ Most time of an extraction is spent here, so it works by columns (a few calls fo
 and caches the parts of lines that recur.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain as concatenated
 from itertools import compress, repeat
 from typing import Any
@@ -54,6 +54,9 @@ _NO_ANSWERS_END = _ON_FRAMES % b"[]" + _NO_DYNAMIC
 _CACHED_ENDS = 4096  # entries
 _CACHED_END_BYTES = 4096  # bytes of one entry
 
+# Objects of one frame whose fields are in memory together. A frame seldom has as many.
+_AT_ONCE = 4096
+
 _encode = msgspec.json.encode
 # `object_answers` is decoded in two ways. Objects on frames have only their answers in it; objects on ranges
 # are themselves in it, and are copied from there.
@@ -95,10 +98,10 @@ class ObjectReader:
         head = b'{"kind":"object",' + head
         decode = self._decode_event if data_type == "scene" else self._decode
         for location, frame, labels in locations.labels():
-            objects = labels.objects
-            if objects:
+            if labels.objects:
                 before = b'%b%b%b,"object":' % (head, location.head, whole(frame))
-                reading.add(before, objects, list(map(decode, objects)), frame, location)
+                for objects in _some_at_once(labels.objects):
+                    reading.add(before, objects, list(map(decode, objects)), frame, location)
         for location, raw, fields, ranges in self._on_ranges(row, answers, data_type, locations):
             before = b'%b%bnull,"object":' % (head, location.head)
             reading.add(before, [raw], [fields], None, location, ranges)
@@ -146,6 +149,13 @@ class ObjectReader:
             ):
                 html = bytes(entry.range_html) != NULL
                 yield locations.root, raw, fields, NULL if html else _ranges(entry.range)
+
+
+def _some_at_once(objects: list[msgspec.Raw]) -> Iterable[list[msgspec.Raw]]:
+    """Cut the objects of one frame, so that the fields of a million are not in memory together."""
+    if len(objects) <= _AT_ONCE:
+        return (objects,)
+    return (objects[start : start + _AT_ONCE] for start in range(0, len(objects), _AT_ONCE))
 
 
 class _LineEndCache(dict[bytes, bytes]):
