@@ -32,7 +32,7 @@ def numbers(values: Sequence[int | float | None], type: pyarrow.DataType) -> pya
 def integers(
     values: npt.NDArray[np.int64] | npt.NDArray[np.int32], present: npt.NDArray[np.bool_] | None = None
 ) -> pyarrow.Array:
-    """Return an array of integers of the same width, null where they are not `present`."""
+    """Return an array of these integers, null where they are not `present`."""
     type = pyarrow.from_numpy_dtype(values.dtype)
     return pyarrow.Array.from_buffers(type, len(values), [_bits(present), pyarrow.py_buffer(values)])
 

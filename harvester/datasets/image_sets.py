@@ -22,7 +22,7 @@ from harvester.labels.wire import PlanRow
 from harvester.live_rows import LiveRow
 from harvester.plan.sorting import scratch
 from harvester.schema import Kind
-from harvester.splitting.division import Division
+from harvester.splitting.division import Division, division_of
 
 # The options that all data sets of images take.
 IMAGE_OPTIONS = frozenset(
@@ -116,7 +116,7 @@ class _Writer:
         written: Connection,
     ) -> None:
         """`written` has the table `images` with the names of images, shortened to hashes."""
-        self.division = Division(options.split, options.split_by, options.split_seed)
+        self.division = division_of(options)
         self._format = format
         self._options = options
         self._counts = counts

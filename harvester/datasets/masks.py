@@ -24,7 +24,7 @@ from harvester.datasets.written import Output
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
-from harvester.splitting.division import Division
+from harvester.splitting.division import division_of
 
 TASKS = ("semantic", "instance")
 
@@ -41,7 +41,7 @@ class Masks:
         """Check task, splits and classes. Raises BadInput."""
         if options.task not in (None, *TASKS):
             raise BadInput(f"--to masks has the tasks {' and '.join(TASKS)}, not {options.task!r}")
-        Division(options.split, options.split_by, options.split_seed)
+        division_of(options)
         classes = ClassedObjects(export.ontology(), options.classes).classes
         if len(classes) > MOST_IDS:
             raise BadInput(f"masks have room for {MOST_IDS:,} classes, not for {len(classes):,}")

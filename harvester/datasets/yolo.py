@@ -32,7 +32,7 @@ from harvester.datasets.yolo_yaml import data_yaml, most_joints
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
-from harvester.splitting.division import Division
+from harvester.splitting.division import division_of
 
 TASKS = ("detect", "segment", "pose", "obb", "classify")
 _NEEDED = ("train", "val")  # splits without which Ultralytics refuses a data set
@@ -51,7 +51,7 @@ class Yolo:
         task = options.task or "detect"
         if task not in TASKS:
             raise BadInput(f"--to yolo has the tasks {', '.join(TASKS)}, not {task!r}")
-        splits = Division(options.split, options.split_by, options.split_seed).names
+        splits = division_of(options).names
         missing = [name for name in _NEEDED if splits and name not in splits]
         if missing:
             raise BadInput(f"--to yolo needs the splits train and val: {' and '.join(missing)} is not named")
@@ -97,7 +97,7 @@ class Yolo:
         self, choice: Choice, export: FinishedExport, options: ConvertOptions, output: Output, counts: Counts
     ) -> None:
         asked = question(export.ontology(), options.classification, options.classes)
-        splits = Division(options.split, options.split_by, options.split_seed).names
+        splits = division_of(options).names
         # Any frame may have an answer, and what has none is left out.
         options = msgspec.structs.replace(options, every_frame=True, no_empty=False)
         assert options.media is not None  # `check` has seen to it

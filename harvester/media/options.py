@@ -9,7 +9,7 @@ from harvester.errors import BadInput
 from harvester.expression import Where
 from harvester.schema import LISTING_KEYS, UNIT_KEYS
 from harvester.settings import DATA_TYPES, check_within, strings
-from harvester.splitting.division import Division
+from harvester.splitting.division import division_of
 
 _FRAMES = re.compile(r"labelled|all|every=[1-9][0-9]{0,8}", re.ASCII)
 
@@ -53,14 +53,6 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
         """
         return None if self.where is None else Where(self.where, _KEYS)
 
-    def division(self) -> Division:
-        """Return what divides rows into splits, new.
-
-        Raises:
-            BadInput: the options of splits cannot be used.
-        """
-        return Division(self.split, self.split_by, self.split_seed)
-
     @property
     def every(self) -> int:
         """Return N, if every N-th frame is wanted; 1 is all of them."""
@@ -83,7 +75,7 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def _check_splits(self) -> None:
         check_within("split seed", self.split_seed, 0, 2**32)
-        names = self.division().names
+        names = division_of(self).names
         if names and not self.only_splits:
             raise BadInput(f"--split divides; name what to fetch with --only-split: {', '.join(names)}")
         if self.only_splits and not names:

@@ -19,8 +19,9 @@ from harvester.output.lines import read_as
 from harvester.output.manifest import Manifest
 from harvester.output.target import Target
 from harvester.schema import LISTING_KEYS
+from harvester.splitting.division import division_of
 
-# Of a row: each record as it stands there, and what is read of it.
+# The units of a row: each record as decoded JSON, and the facts that are read of it.
 Units = Sequence[tuple[Mapping[str, Any], UnitFacts]]
 
 
@@ -52,7 +53,7 @@ class _UnitChoice:
     def __init__(self, options: MediaOptions) -> None:
         self._options = options
         self._where = options.chooses()
-        self._division = options.division()
+        self._division = division_of(options)
 
     def of(self, row: PlanRow, units: Units) -> list[UnitFacts]:
         """Return those of a row's units whose files are wanted. To be called once a row."""

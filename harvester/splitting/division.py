@@ -1,11 +1,23 @@
 """Assigns each label row to a split, as the options of `convert` and `media` say."""
 
 from collections.abc import Collection
+from typing import Protocol
 
 from harvester.errors import BadInput
 from harvester.labels.wire import PlanRow
 from harvester.splitting.split_keys import SplitKeys
 from harvester.splitting.splits import Splits
+
+
+class SplitOptions(Protocol):
+    """The options of `convert` and of `media` that divide data into splits."""
+
+    @property
+    def split(self) -> str | None: ...
+    @property
+    def split_by(self) -> str: ...
+    @property
+    def split_seed(self) -> int: ...
 
 
 class Division:
@@ -48,3 +60,8 @@ class Division:
         if self._splits is not None:
             self._keys.check_found(where)
             self._splits.check_filled(self._by, only)
+
+
+def division_of(options: SplitOptions) -> Division:
+    """Return the division that these options describe. Raises BadInput as `Division` does."""
+    return Division(options.split, options.split_by, options.split_seed)
