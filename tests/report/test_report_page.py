@@ -225,8 +225,5 @@ def test_a_page_in_a_deleted_working_directory_is_bad_input(
     monkeypatch.chdir(gone)
     gone.rmdir()
     assert cli.main(["report", str(out), "-o", "page.html"]) == 2
-    assert (
-        capsys.readouterr().err
-        == "harvester: page.html: the working directory is deleted\n"
-    )
+    assert capsys.readouterr().err == "harvester: page.html: the working directory is deleted\n"
     assert cli.main(["report", str(out), "-o", str(tmp_path / "page.html"), "--quiet"]) == 0
