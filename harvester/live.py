@@ -154,16 +154,26 @@ class Void:
 
 
 def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, int]]:
-    decode = msgspec.json.Decoder(Change).decode
     for generation in manifest.generations:
-        folder = folder_of(target, generation.number)
-        for file in generation.feed:
-            for line in checked_lines(folder, file):
-                try:
-                    change = decode(line)
-                except (ValueError, RecursionError) as error:
-                    raise Unsound(
-                        f"{one_line(folder.name)}: {file.name} is no feed: see harvester verify"
-                    ) from error
-                if change.change in _VOIDS:
-                    yield change.label_hash, generation.number
+        for change in read_feed(target, manifest, generation.number):
+            if change.change in _VOIDS:
+                yield change.label_hash, generation.number
+
+
+def read_feed(target: Target, manifest: Manifest, generation: int) -> Iterator[Change]:
+    """Yield what a generation changed; the base changed nothing. Blocking.
+
+    Raises:
+        Unsound: its change feed is missing or damaged.
+    """
+    decode = msgspec.json.Decoder(Change).decode
+    folder, entry = folder_of(target, generation), manifest.generation(generation)
+    for file in entry.feed if entry else ():
+        for line in checked_lines(folder, file):
+            try:
+                change = decode(line)
+            except (ValueError, RecursionError) as error:
+                raise Unsound(
+                    f"{one_line(folder.name)}: {file.name} is no feed: see harvester verify"
+                ) from error
+            yield change
