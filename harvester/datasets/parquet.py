@@ -23,7 +23,7 @@ from harvester.schema import Kind
 
 RECORDS_PER_FILE = 1_000_000  # at least: a file ends with the row group that reaches it
 # A row group is written once it has this number of records, or of bytes in memory. Chosen.
-RECORDS_PER_GROUP = 16_384
+RECORDS_PER_GROUP = 65_536
 BYTES_PER_GROUP = 32 * 1024**2
 
 
@@ -77,12 +77,14 @@ def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow
         "use_dictionary": _repeating(schema),
         "column_encoding": dict.fromkeys(_TIMES.intersection(schema.names), "DELTA_BINARY_PACKED"),
         "write_statistics": _searched(schema),
+        "compression_level": _levels(schema),
         "store_schema": False,  # readers shall not get dictionaries
     }
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd", **settings) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
             written += group.num_rows
+            del group  # before the next one is made
             if written >= RECORDS_PER_FILE:
                 return True
     return False
@@ -100,6 +102,13 @@ def _repeating(schema: pyarrow.Schema) -> list[str]:
     return [
         path for field in schema if field.name not in _DISTINCT for path in _leaves(field.name, field.type)
     ]
+
+
+def _levels(schema: pyarrow.Schema) -> dict[str, int]:
+    """Return zstd's level for each column: long texts take the time, and get little smaller with more."""
+    return {
+        path: 1 if field.name in _LONG else 7 for field in schema for path in _leaves(field.name, field.type)
+    }
 
 
 def _searched(schema: pyarrow.Schema) -> list[str]:
@@ -132,7 +141,14 @@ def _groups(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:
         records += batch.num_rows
         size += batch.nbytes
         if records >= RECORDS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield pyarrow.Table.from_batches(group).unify_dictionaries()
-            group, records, size = [], 0, 0
+            yield _joined(group)
+            records = size = 0
     if group:
-        yield pyarrow.Table.from_batches(group).unify_dictionaries()
+        yield _joined(group)
+
+
+def _joined(batches: list[pyarrow.RecordBatch]) -> pyarrow.Table:
+    """Return the batches as one table, and empty the list."""
+    table = pyarrow.Table.from_batches(batches).unify_dictionaries()
+    batches.clear()
+    return table
