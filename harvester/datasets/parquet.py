@@ -14,9 +14,10 @@ from harvester.datasets.choosing import Choice
 from harvester.datasets.columns import TABLES_VERSION
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
+from harvester.datasets.in_processes import mapped
 from harvester.datasets.line_blocks import chunks_of
 from harvester.datasets.ontology_table import ontology_lines
-from harvester.datasets.typed_records import TypedTable
+from harvester.datasets.typed_records import TypedTable, batch_maker
 from harvester.datasets.written import Output
 from harvester.live_rows import in_pieces
 from harvester.schema import Kind
@@ -47,10 +48,11 @@ class Parquet:
         counts: Counts,
     ) -> None:
         """Write all tables. Each gets at least one file, so that a reader finds its columns."""
+        processes = options.processes
         for kind in self.kinds:
-            _write(kind, _counted(choice.pieces(kind), kind, counts), output, counts)
-        _write("listing", in_pieces(export.listing()), output, counts)
-        _write("ontology", in_pieces(ontology_lines(export.ontology())), output, counts)
+            _write(kind, _counted(choice.pieces(kind), kind, counts), output, counts, processes)
+        _write("listing", in_pieces(export.listing()), output, counts, processes)
+        _write("ontology", in_pieces(ontology_lines(export.ontology())), output, counts, processes=1)
 
 
 def _counted(pieces: Iterable[list[bytes]], kind: Kind, counts: Counts) -> Iterator[list[bytes]]:
@@ -60,14 +62,24 @@ def _counted(pieces: Iterable[list[bytes]], kind: Kind, counts: Counts) -> Itera
         yield piece
 
 
-def _write(table: str, pieces: Iterable[list[bytes]], output: Output, counts: Counts) -> None:
+def _write(table: str, pieces: Iterable[list[bytes]], output: Output, counts: Counts, processes: int) -> None:
     """Write the files of a table: ``objects/00000.parquet``, ..."""
-    typed = TypedTable(table, counts, dictionaries=True)
-    groups = _groups(typed.batches(chunks_of(pieces)))
+    schema = TypedTable(table, dictionaries=True).schema
+    groups = _groups(_batches(table, pieces, counts, processes))
     for number in range(10**9):
         with output.create(f"{table}/{number:05}.parquet") as file:
-            if not _write_file(file, typed.schema, groups):
+            if not _write_file(file, schema, groups):
                 return
+
+
+def _batches(
+    table: str, pieces: Iterable[list[bytes]], counts: Counts, processes: int
+) -> Iterator[pyarrow.RecordBatch]:
+    """Yield batches of records, made in so many processes."""
+    for batch, remarks in mapped(batch_maker, (table,), chunks_of(pieces), processes):
+        for reason, number in remarks.items():
+            counts.remark(reason, number)
+        yield batch
 
 
 def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow.Table]) -> bool:

@@ -1,21 +1,19 @@
 """Turns lines of records into Arrow batches with typed columns, in constant memory."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow
 
 from harvester.datasets.arrow_arrays import Doubles, Places, array_of, fixed, repeated, texts
 from harvester.datasets.columns import HEAD, MADE, TABLES, TAILS, TIME
+from harvester.datasets.counts import Counts
 from harvester.datasets.geometry_columns import GeometryColumns
 from harvester.datasets.line_blocks import cut, no_record
 from harvester.datasets.record_types import RecordType
 from harvester.datasets.sent_labels import NO_DATE, NO_EXTENT, LabelDecoder, Moments, SentMade, SentObject
-
-if TYPE_CHECKING:
-    from harvester.datasets.counts import Counts
 
 _TEXT = pyarrow.string()
 _DATES = ("created_at", "last_edited_at")
@@ -32,7 +30,7 @@ _Columns = dict[str, pyarrow.Array]
 class TypedTable:
     """One table of `harvester.datasets.columns`: makes its batches. Not thread-safe."""
 
-    def __init__(self, table: str, counts: "Counts | None" = None, *, dictionaries: bool = False) -> None:
+    def __init__(self, table: str, counts: Counts | None = None, *, dictionaries: bool = False) -> None:
         """`counts` gets the remarks on values that could not be written.
 
         With `dictionaries`, texts that many records share are dictionary-encoded.
@@ -51,16 +49,15 @@ class TypedTable:
         encoded = dict.fromkeys(texts, pyarrow.dictionary(pyarrow.int32(), _TEXT)) if dictionaries else {}
         self.schema = pyarrow.schema({**columns, **encoded})
 
-    def batches(self, chunks: Iterable[list[bytes]]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield a batch of the records of each chunk of lines, while `chunks` are read.
+    def batch(self, lines: list[bytes]) -> pyarrow.RecordBatch:
+        """Return a batch of the records in these lines.
 
         Raises:
             Unsound: a line is no record of this table.
         """
-        for lines in chunks:
-            made = self._cut(lines) if self._table in _LABELS else self._whole_lines(lines)
-            columns = [made[name] for name in self.schema.names]
-            yield pyarrow.RecordBatch.from_arrays(columns, schema=self.schema)
+        made = self._cut(lines) if self._table in _LABELS else self._whole_lines(lines)
+        columns = [made[name] for name in self.schema.names]
+        return pyarrow.RecordBatch.from_arrays(columns, schema=self.schema)
 
     def _cut(self, lines: list[bytes]) -> _Columns:
         """Return the columns of lines with labels."""
@@ -153,6 +150,18 @@ class TypedTable:
     def _remark(self, reason: str, number: int) -> None:
         if self._counts is not None and number:
             self._counts.remark(reason, number)
+
+
+def batch_maker(table: str) -> Callable[[list[bytes]], tuple[pyarrow.RecordBatch, dict[str, int]]]:
+    """Return a function that makes a batch of lines, with dictionaries, and the remarks on it."""
+    counts = Counts()
+    typed = TypedTable(table, counts, dictionaries=True)
+
+    def make(lines: list[bytes]) -> tuple[pyarrow.RecordBatch, dict[str, int]]:
+        counts.remarks = {}
+        return typed.batch(lines), counts.remarks
+
+    return make
 
 
 def _checked(labels: pyarrow.Array) -> pyarrow.Array:

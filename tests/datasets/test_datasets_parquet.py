@@ -214,7 +214,7 @@ def typed(*lines: bytes) -> tuple[Rows, dict[str, int]]:
     from harvester.datasets.counts import Counts
 
     counts = Counts()
-    batches = list(TypedTable("objects", counts).batches([list(lines)]))
+    batches = [TypedTable("objects", counts).batch(list(lines))]
     return [row for batch in batches for row in batch.to_pylist()], counts.remarks
 
 
@@ -293,7 +293,7 @@ def test_long_objects_are_few_in_a_batch() -> None:
     """So that memory stays flat; no record is lost between chunks of long and of short lines."""
     long = line('{"pad":"' + "x" * 6_000_000 + '"}')
     lines = [line("{}", frame=0)] * 3 + [long] * 7 + [line("{}", frame=1)] * 5000 + [long] * 4
-    batches = list(TypedTable("objects").batches(chunks_of([lines])))
+    batches = list(map(TypedTable("objects").batch, chunks_of([lines])))
     assert sum(batch.num_rows for batch in batches) == len(lines)
     assert max(batch.nbytes for batch in batches) < 40_000_000
     sizes = [len(text) for batch in batches for text in batch.column("object").to_pylist()]
@@ -486,7 +486,7 @@ def test_titles_that_come_and_go_stay_with_their_records() -> None:
     titles = ["a", None, "", "b", "a", None]
     lines = [line("{}", data_title=title, frame=at) for at, title in enumerate(titles) for _ in range(3)]
     for dictionaries in (True, False):
-        batches = TypedTable("objects", dictionaries=dictionaries).batches([lines])
+        batches = [TypedTable("objects", dictionaries=dictionaries).batch(lines)]
         rows = [row for batch in batches for row in batch.to_pylist()]
         assert [(row["data_title"], row["frame"], row["space_id"]) for row in rows] == [
             (title, at, None) for at, title in enumerate(titles) for _ in range(3)
