@@ -66,7 +66,8 @@ class GeometryColumns:
         self.unknown[list(unreadable)] = True
         self.broken_masks: set[int] = set()
         sent = dict(zip(_SHAPES, zip(*map(_shapes_of, objects), strict=True), strict=True))
-        self.columns = self._made(sent)
+        with np.errstate(all="ignore"):  # what is not finite is unknown
+            self.columns = self._made(sent)
 
     def _made(self, sent: Mapping[str, _Column]) -> dict[str, pyarrow.Array]:
         """Return the columns. Of an object with several shapes, the last one here gives the extent."""

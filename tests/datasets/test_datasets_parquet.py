@@ -428,6 +428,40 @@ def test_no_number_is_made_up_for_a_box_that_lacks_one() -> None:
     assert remarks == {"extent_unknown": 3, "not_an_integer": 1}
 
 
+@pytest.mark.parametrize(
+    ("geometry", "column"),
+    [
+        ({"boundingBox": "x"}, "bbox"),
+        ({"polygon": {"0": {"x": 0.1, "y": 0.2}, "1": {"x": "0.5", "y": 0.3}}}, "polygons"),
+        ({"polygon": {"first": {"x": 0.1, "y": 0.2}}}, "bbox"),
+        ({"polygons": [[[0.1, None, 0.3, 0.4]]]}, "polygons"),
+        ({"polyline": [{"x": 0.1}, {"x": 0.2, "y": 0.3}]}, "points"),
+        ({"skeleton": {"0": {"x": 0.1, "y": []}}}, "points"),
+        ({"ellipse": {"x": 0.1, "y": 0.2, "rx": True, "ry": 0.1, "theta": 3}}, "rotation"),
+        ({"ellipse": {"x": 0.1, "y": 0.2, "rx": 1e308, "ry": 1e308, "theta": 3}}, "bbox"),
+        ({"cuboid": {"position": [1, 2], "orientation": [0, 0, 1], "size": [4, 5, 6]}}, "cuboid"),
+        ({"segmentation": {}}, "rle"),
+    ],
+)
+def test_a_shape_that_cannot_be_read_is_null_and_counted(geometry: Any, column: str) -> None:
+    """Nothing is guessed of it; all else of the object is typed."""
+    sent = {"createdBy": "ann@example.com", "confidence": 0.5} | geometry
+    rows, remarks = typed(line(dumps(sent)), line(dumps({"boundingBox": BOX})))
+    assert rows[0][column] is rows[0]["bbox"] is None
+    assert (rows[0]["created_by"], rows[0]["confidence"]) == ("ann@example.com", 0.5)
+    assert rows[1]["bbox"] == BOX
+    assert remarks == {"extent_unknown": 1}
+
+
+def test_who_made_a_label_is_a_text_or_null() -> None:
+    """Of two keys of one name the last one counts, as in the other formats."""
+    rows, remarks = typed(
+        line('{"createdBy":7,"lastEditedBy":"bob"}'), line('{"createdBy":"ann","createdBy":"bob"}')
+    )
+    assert [(row["created_by"], row["last_edited_by"]) for row in rows] == [(None, "bob"), ("bob", None)]
+    assert remarks == {"not_a_text": 1}
+
+
 def test_an_empty_list_of_polygons_hides_no_polygon() -> None:
     """Other formats take the other form, too."""
     (row,), remarks = typed(line(dumps({"polygons": [], "polygon": NUMBERED})))
