@@ -7,7 +7,7 @@ from functools import cache
 
 import msgspec
 
-from harvester.live import Void, generation_lines, void_rows
+from harvester.live import Void, generation_lines, own_manifest, read_feed, void_rows
 from harvester.ontology_reach import Reach
 from harvester.outdated import Outdated
 from harvester.output.generations import folder_of, read_failed
@@ -93,7 +93,7 @@ def asked_again(
 ) -> Iterator[AskedAgain]:
     """What a sync of the export in `target` asks for again. Blocking, flat in memory.
 
-    These are rows that failed when they were asked for last; rows that the export noted as stale, once; rows
+    These are rows that failed when they were asked for last; rows that were noted as stale, once; rows
     that hold what has changed in the `ontology`; and those that `options` name.
 
     Args:
@@ -121,7 +121,7 @@ def asked_again(
                     again.ontology and again.ontology.rows is None and not again.kept_names
                 )
             again.hashes.add_all(_failed(target, manifest, void))
-            again.hashes.add_all(_noted_stale(target, manifest, void))
+            again.hashes.add_all(_noted_stale(target, manifest))
         yield again
 
 
@@ -148,16 +148,24 @@ class _Note(msgspec.Struct):
     note: str
 
 
-def _noted_stale(target: Target, manifest: Manifest, void: Callable[[], Void]) -> Iterator[str]:
-    """The label rows that the export itself noted as stale, and that no sync has fetched since.
+def _noted_stale(target: Target, manifest: Manifest) -> Iterator[str]:
+    """The label rows that were noted as stale last, by the export or by a sync.
 
-    A note that a sync wrote ends it: the row is fetched again once its listing changes.
+    A sync that asked again although the listing said nothing new ends it: the row is fetched again once its
+    listing changes.
     """
-    if not manifest.notes.get("stale"):
+    last = manifest.last
+    folder = folder_of(target, last)
+    if not own_manifest(folder, manifest, last).notes.get("stale"):
         return
     decode = msgspec.json.Decoder(_Note).decode
-    base = manifest.base.generation
-    for _, line in generation_lines(target, manifest, base, {NOTES}):
-        noted = decode(line)
-        if noted.note == "stale" and not void().holds_any(noted.label_hash, base):
-            yield noted.label_hash
+    with hashes_on_disk() as ended:
+        ended.add_all(
+            change.label_hash
+            for change in read_feed(target, manifest, last)
+            if change.change == "edited" and change.from_last_edited_at == change.to_last_edited_at
+        )
+        for _, line in generation_lines(target, manifest, last, {NOTES}):
+            noted = decode(line)
+            if noted.note == "stale" and noted.label_hash not in ended:
+                yield noted.label_hash

@@ -10,6 +10,9 @@ from harvester.settings import check_one_of, check_within
 # The formats that `convert` writes.
 DATASET_FORMATS = ("parquet", "coco", "yolo", "masks")
 
+# How the columns begin, in the tables of a format, that count by reason what was left out.
+LEFT_OUT = "left_out_"
+
 
 class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Into which format an export is converted, and how. Each format takes some of these options.
@@ -19,7 +22,8 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     ``train=0.8,val=0.2``, `split_by` is what stays together in one split, and another `split_seed` gives
     another division. `task` is what a model is to learn, `media` the directory with the files that labels
     are of. `every_frame` adds the frames and slices without objects, `boxes` treats boxes as areas,
-    `classification` names the classification whose answers are the classes.
+    `classification` names the classification whose answers are the classes. `processes` is how many processes
+    work on it, where the format has work for them; the files are the same with any number.
     """
 
     to: str = ""
@@ -34,9 +38,11 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     every_frame: bool = False
     boxes: bool = False
     classification: str | None = None
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if not self.to:
             raise BadInput(f"name the format with --to: {', '.join(DATASET_FORMATS)}")
         check_one_of("format", [self.to], DATASET_FORMATS)
         check_within("split seed", self.split_seed, 0, 2**32)
+        check_within("processes", self.processes, 1, 256)

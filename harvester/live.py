@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -106,6 +107,25 @@ def own_manifest(folder: Target, manifest: Manifest, generation: int) -> Manifes
     return own
 
 
+@contextmanager
+def damage_named(target: Target, manifest: Manifest) -> Iterator[None]:
+    """On a line that cannot be read, read all files, and raise Unsound with the name of the damaged one.
+
+    If the bytes of all files are those that the manifest names, it was not harvester that wrote the line.
+    """
+    try:
+        yield
+    except (Unsound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        for number in manifest.numbers:
+            folder = folder_of(target, number)
+            for file in own_manifest(folder, manifest, number).parts:
+                deque(checked_lines(folder, file), maxlen=0)
+        if isinstance(error, Unsound):
+            raise
+        why = f"a line is not as harvester writes it ({error}); a new export is needed"
+        raise Unsound(one_line(f"{target.name}: {why}")) from error
+
+
 def _label_row(record: dict[str, Any]) -> tuple[str, str]:
     """Label hash and branch of the row that a record is of."""
     if record["kind"] == "row":
@@ -154,16 +174,26 @@ class Void:
 
 
 def _voided(target: Target, manifest: Manifest) -> Iterator[tuple[str, int]]:
-    decode = msgspec.json.Decoder(Change).decode
     for generation in manifest.generations:
-        folder = folder_of(target, generation.number)
-        for file in generation.feed:
-            for line in checked_lines(folder, file):
-                try:
-                    change = decode(line)
-                except (ValueError, RecursionError) as error:
-                    raise Unsound(
-                        f"{one_line(folder.name)}: {file.name} is no feed: see harvester verify"
-                    ) from error
-                if change.change in _VOIDS:
-                    yield change.label_hash, generation.number
+        for change in read_feed(target, manifest, generation.number):
+            if change.change in _VOIDS:
+                yield change.label_hash, generation.number
+
+
+def read_feed(target: Target, manifest: Manifest, generation: int) -> Iterator[Change]:
+    """Yield what a generation changed; the base changed nothing. Blocking.
+
+    Raises:
+        Unsound: its change feed is missing or damaged.
+    """
+    decode = msgspec.json.Decoder(Change).decode
+    folder, entry = folder_of(target, generation), manifest.generation(generation)
+    for file in entry.feed if entry else ():
+        for line in checked_lines(folder, file):
+            try:
+                change = decode(line)
+            except (ValueError, RecursionError) as error:
+                raise Unsound(
+                    f"{one_line(folder.name)}: {file.name} is no feed: see harvester verify"
+                ) from error
+            yield change

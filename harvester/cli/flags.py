@@ -181,6 +181,14 @@ SPLIT_FLAGS = (
     Flag("split_seed", "--split-seed", "Another number gives another division.", "NUMBER"),
 )
 
+PROCESSES = Flag(
+    "processes",
+    "--processes",
+    "Worker processes, or auto: as many as cores.",
+    "N|auto",
+    values.processes,
+)
+
 CONVERT = Group(
     "options",
     "Data set",
@@ -198,6 +206,7 @@ CONVERT = Group(
             "classification", "--classification", "With --task classify: whose answers are classes.", "NAME"
         ),
         Flag("boxes", "--boxes", "Take boxes for areas, in masks and segments."),
+        PROCESSES,
     ),
     ConvertOptions,
 )
@@ -241,13 +250,7 @@ LIMITS = Group(
             values.duration,
         ),
         Flag("max_attempts", "--max-attempts", "Attempts for a row before it counts as failed.", "NUMBER"),
-        Flag(
-            "processes",
-            "--processes",
-            "Worker processes, or auto: as many as cores.",
-            "N|auto",
-            values.processes,
-        ),
+        PROCESSES,
         Flag(
             "engine", "--engine", "local: on this machine; dask: on a cluster.", "local|dask", words="lower"
         ),

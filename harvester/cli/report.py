@@ -40,6 +40,11 @@ def report(directory: Directory, *, output: Page = None, screen: Screen) -> None
         raise BadInput(one_line(f"{output} is a directory: name a file"))
     if output is not None and Path(output).is_symlink():
         raise BadInput(one_line(f"{output} is a symbolic link: name a file"))
+    if output not in (None, "-"):
+        try:
+            Path(output).absolute()
+        except FileNotFoundError:
+            raise BadInput(one_line(f"{output}: the working directory is deleted")) from None
     numbers = measure(open_target(directory))
     if output is not None:
         _write(numbers, output)

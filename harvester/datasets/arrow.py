@@ -49,4 +49,4 @@ def arrow(target: Path | str, table: str = "objects") -> "pyarrow.RecordBatchRea
         return export.pieces(_KINDS[table])
 
     typed = TypedTable(table)
-    return pyarrow.RecordBatchReader.from_batches(typed.schema, typed.batches(chunks_of(pieces())))
+    return pyarrow.RecordBatchReader.from_batches(typed.schema, map(typed.batch, chunks_of(pieces())))

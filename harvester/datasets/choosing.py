@@ -138,13 +138,19 @@ class _KindFilter:
         self._kind = kind
         self._chain = chain
         self._counts = counts
+        self._decode_record = _decode_object if kind == "objects" else _decode_classification
         self._decode_fields = fields_decoder(chain.needs).decode
 
     def kept(self, lines: list[bytes], label_hash: str) -> list[bytes]:
         """Return the lines that every filter keeps, and count the others."""
         dropped = dict.fromkeys(self._chain.names, 0)
         if self._chain.looks_at_fields:
-            lines, _ = self._chain.filter(lines, [self._fields(line) for line in lines], dropped)
+            fields = [self._fields(line) for line in lines]
+            if unreadable := fields.count(None):
+                self._counts.leave_out(self._kind, "unreadable", unreadable)
+                lines = [line for line, found in zip(lines, fields, strict=True) if found is not None]
+                fields = [found for found in fields if found is not None]
+            lines, _ = self._chain.filter(lines, fields, dropped)
         if self._chain.looks_at_records:
             lines = [line for line in lines if self._keeps(line, label_hash, dropped)]
         for name, number in dropped.items():
@@ -159,16 +165,22 @@ class _KindFilter:
         return name is None
 
     def _fields(self, line: bytes) -> Any:
-        """Decode what the filters read of a record. The class of a classification is that of its record."""
+        """Decode what the filters read of a record, None if it is of another type.
+
+        The class of a classification is that of its record.
+        """
         try:
-            if self._kind == "objects":
-                return self._decode_fields(_decode_object(line).object)
-            record = _decode_classification(line)
+            record = self._decode_record(line)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise Unsound(f"the export holds a line that no filter can read: {error}") from error
+        try:
+            if isinstance(record, _ObjectLine):
+                return self._decode_fields(record.object)
             fields = self._decode_fields(record.classification)
             for field in self._chain.needs & {"feature_hash", "name"}:
                 setattr(fields, field, getattr(record, field))
             if "reviews" in self._chain.needs:
                 fields.reviews = _decode_reviews(record.reviews)
             return fields
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise Unsound(f"the export holds a line that no filter can read: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None

@@ -77,6 +77,8 @@ def class_list(known: Iterable[KnownClass], file: Path | None) -> ClassList:
 
 def _text_of(file: Path) -> str:
     try:
+        if file.exists() and not (file.is_file() or file.is_dir()):
+            raise BadInput(one_line(f"{file} is no regular file, and it is read more than once"))
         with file.open("rb") as opened:
             data = opened.read(_LARGEST + 1)
         if len(data) > _LARGEST:

@@ -1,6 +1,7 @@
 """Writes COCO data sets. Conventions, and where they differ from the SDK's exporter: docs/datasets.md."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from sqlite3 import Connection
 
@@ -11,22 +12,25 @@ from harvester.datasets.choosing import Choice
 from harvester.datasets.coco_annotations import Annotator, CocoAnnotation
 from harvester.datasets.coco_attributes import AttributeKeys
 from harvester.datasets.coco_categories import Categories
-from harvester.datasets.coco_files import CocoFile, CocoFiles, coco_files
+from harvester.datasets.coco_files import CocoFile, CocoFiles, coco_files, file_name
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.image_sets import (
     IMAGE_OPTIONS,
     ImagePlace,
     NoPicture,
+    branch_folder,
     write_images,
 )
 from harvester.datasets.media_files import ImageFile, MediaFiles, check_media, given_media
 from harvester.datasets.ontology_classes import ontology_classes
 from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
+from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.plan.sorting import scratch
 from harvester.schema import Kind
+from harvester.splitting.division import division_of
 
 _encode = msgspec.json.Encoder().encode
 
@@ -69,6 +73,7 @@ class Coco:
         """Read the ontology and the classes file. Raises BadInput."""
         Categories(ontology_classes(export.ontology()), options.classes)
         check_media(options.media)
+        _check_names(division_of(options).names, export)
 
     def write(
         self,
@@ -97,6 +102,15 @@ class Coco:
             annotator.count()
             if media is not None:
                 media.check_found()
+
+
+def _check_names(splits: Iterable[str], export: FinishedExport) -> None:
+    """Raise BadInput if a split has the name of another one's file of a branch: `train.NAME` of `train`."""
+    folders = set(map(branch_folder, export.branches))
+    names = Counter(file_name(split, folder).lower() for split in splits for folder in folders)
+    for name, number in names.items():
+        if number > 1:
+            raise BadInput(f"two splits would have the file {name}: one of them ends like a branch is called")
 
 
 class CocoIds:

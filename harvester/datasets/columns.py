@@ -1,32 +1,53 @@
 """The tables of the Parquet format: each column with its type. They are the same for every project.
 
-Types are written as DuckDB writes them. Times are in UTC. The page docs/datasets.md describes each column,
-and a test holds it to this module.
+Times are in UTC. The page docs/datasets.md describes each column, and a test holds it to this module.
 """
 
 from collections.abc import Mapping
 
+import pyarrow
+from pyarrow import bool_, float64, int64, list_, string, struct
+
 TABLES_VERSION = 1  # raised when a column is added, removed, or changes its type or meaning
 
-RANGE = 'STRUCT("first" BIGINT, "last" BIGINT)'
-OPTION = "STRUCT(name VARCHAR, value VARCHAR, feature_hash VARCHAR)"
-ANSWER = (
-    "STRUCT(name VARCHAR, value VARCHAR, feature_hash VARCHAR, parent VARCHAR, manual_annotation BOOLEAN, "
-    f"options {OPTION}[], text VARCHAR, number DOUBLE, ranges {RANGE}[])"
-)
-BOX = "STRUCT(x DOUBLE, y DOUBLE, w DOUBLE, h DOUBLE)"
-VERTEX = "STRUCT(x DOUBLE, y DOUBLE)"
-NAMED_POINT = "STRUCT(x DOUBLE, y DOUBLE, z DOUBLE, name VARCHAR, visibility VARCHAR)"
-MASK = 'STRUCT(counts VARCHAR, "left" BIGINT, top BIGINT, width BIGINT, height BIGINT)'
-IN_SPACE = "STRUCT(x DOUBLE, y DOUBLE, z DOUBLE)"
-CUBOID = f'STRUCT("position" {IN_SPACE}, orientation {IN_SPACE}, size {IN_SPACE})'
-SLICE = (
-    "STRUCT(frame BIGINT, data_hash VARCHAR, file_name VARCHAR, instance_uid VARCHAR, file_uri VARCHAR, "
-    "url VARCHAR, width BIGINT, height BIGINT)"
-)
-TIME = "TIMESTAMPTZ"
 
-Columns = Mapping[str, str]
+def _list_of(type: pyarrow.DataType) -> pyarrow.DataType:
+    return list_(pyarrow.field("element", type))  # Parquet's name
+
+
+TIME = pyarrow.timestamp("us", "UTC")
+# Stands in records as a list of two numbers.
+RANGE = struct({"first": int64(), "last": int64()})
+OPTION = struct({"name": string(), "value": string(), "feature_hash": string()})
+ANSWER = struct(
+    {
+        "name": string(),
+        "value": string(),
+        "feature_hash": string(),
+        "parent": string(),
+        "manual_annotation": bool_(),
+        "options": _list_of(OPTION),
+        "text": string(),
+        "number": float64(),
+        "ranges": _list_of(RANGE),
+    }
+)
+BOX = struct(dict.fromkeys("xywh", float64()))
+VERTEX = struct(dict.fromkeys("xy", float64()))
+IN_SPACE = struct(dict.fromkeys("xyz", float64()))
+NAMED_POINT = struct([*IN_SPACE, pyarrow.field("name", string()), pyarrow.field("visibility", string())])
+MASK = struct({"counts": string(), **dict.fromkeys(("left", "top", "width", "height"), int64())})
+CUBOID = struct(dict.fromkeys(("position", "orientation", "size"), IN_SPACE))
+SLICE = struct(
+    {
+        "frame": int64(),
+        **dict.fromkeys(("data_hash", "file_name", "instance_uid", "file_uri", "url"), string()),
+        "width": int64(),
+        "height": int64(),
+    }
+)
+
+Columns = Mapping[str, pyarrow.DataType]
 
 # What the first keys of a record say: where it is.
 HEAD: Columns = {
@@ -35,66 +56,81 @@ HEAD: Columns = {
             "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
             "data_type", "unit_hash", "file_name", "data_url", "space_id",
         ),
-        "VARCHAR",
+        string(),
     ),
-    "width": "BIGINT",
-    "height": "BIGINT",
-    "frame": "BIGINT",
+    "width": int64(),
+    "height": int64(),
+    "frame": int64(),
 }  # fmt: skip
 
 # What the server's own JSON says of who made a label, and when.
-_MADE: Columns = {
+MADE: Columns = {
     "created_at": TIME,
-    "created_by": "VARCHAR",
+    "created_by": string(),
     "last_edited_at": TIME,
-    "last_edited_by": "VARCHAR",
-    "confidence": "DOUBLE",
-    "manual_annotation": "BOOLEAN",
+    "last_edited_by": string(),
+    "confidence": float64(),
+    "manual_annotation": bool_(),
+}
+
+# What the last keys of a record say, those after the hash of a label: its class and answers.
+TAILS: Mapping[str, Columns] = {
+    "objects": {
+        "feature_hash": string(),
+        "name": string(),
+        "shape": string(),
+        "object_number": int64(),
+        "until": int64(),
+        "ranges": _list_of(RANGE),
+        "attributes": _list_of(ANSWER),
+        "dynamic_attributes": _list_of(ANSWER),
+    },
+    "classifications": {
+        "feature_hash": string(),
+        "name": string(),
+        "ranges": _list_of(RANGE),
+        "answers": _list_of(ANSWER),
+        "reviews": string(),
+    },
+}
+
+# What is made of the coordinates of an object as sent.
+GEOMETRY: Columns = {
+    "bbox": BOX,
+    "rotation": float64(),
+    "polygons": _list_of(_list_of(_list_of(VERTEX))),
+    "points": _list_of(NAMED_POINT),
+    "rle": MASK,
+    "cuboid": CUBOID,
 }
 
 TABLES: Mapping[str, Columns] = {
     "objects": {
         **HEAD,
-        "object": "VARCHAR",
-        "object_hash": "VARCHAR",
-        "feature_hash": "VARCHAR",
-        "name": "VARCHAR",
-        "shape": "VARCHAR",
-        "object_number": "BIGINT",
-        "until": "BIGINT",
-        "ranges": f"{RANGE}[]",
-        "attributes": f"{ANSWER}[]",
-        "dynamic_attributes": f"{ANSWER}[]",
-        **_MADE,
-        "bbox": BOX,
-        "rotation": "DOUBLE",
-        "polygons": f"{VERTEX}[][][]",
-        "points": f"{NAMED_POINT}[]",
-        "rle": MASK,
-        "cuboid": CUBOID,
+        "object": string(),
+        "object_hash": string(),
+        **TAILS["objects"],
+        **MADE,
+        **GEOMETRY,
     },
     "classifications": {
         **HEAD,
-        "classification": "VARCHAR",
-        "classification_hash": "VARCHAR",
-        "feature_hash": "VARCHAR",
-        "name": "VARCHAR",
-        "ranges": f"{RANGE}[]",
-        "answers": f"{ANSWER}[]",
-        "reviews": "VARCHAR",
-        **_MADE,
+        "classification": string(),
+        "classification_hash": string(),
+        **TAILS["classifications"],
+        **MADE,
     },
     "units": {
         **HEAD,
-        "mime_type": "VARCHAR",
-        "fps": "DOUBLE",
-        "duration": "DOUBLE",
-        "number_of_frames": "BIGINT",
-        "sequence": "BIGINT",
-        "slices": f"{SLICE}[]",
-        "objects": "BIGINT",
-        "classifications": "BIGINT",
-        "dropped": "STRUCT(objects BIGINT, classifications BIGINT)",
+        "mime_type": string(),
+        "fps": float64(),
+        "duration": float64(),
+        "number_of_frames": int64(),
+        "sequence": int64(),
+        "slices": _list_of(SLICE),
+        "objects": int64(),
+        "classifications": int64(),
+        "dropped": struct({"objects": int64(), "classifications": int64()}),
     },
     "listing": {
         **dict.fromkeys(
@@ -102,29 +138,29 @@ TABLES: Mapping[str, Columns] = {
                 "label_hash", "branch_name", "data_hash", "dataset_hash", "dataset_title", "data_title",
                 "data_type", "task_status", "label_status", "stage",
             ),
-            "VARCHAR",
+            string(),
         ),
         "created_at": TIME,
         "last_edited_at": TIME,
-        "width": "BIGINT",
-        "height": "BIGINT",
-        "number_of_frames": "BIGINT",
-        "backing_item_uuid": "VARCHAR",
-        "client_metadata": "VARCHAR",
-        "outcome": "VARCHAR",
+        "width": int64(),
+        "height": int64(),
+        "number_of_frames": int64(),
+        "backing_item_uuid": string(),
+        "client_metadata": string(),
+        "outcome": string(),
     },
     "ontology": {
-        "position": "BIGINT",
-        "kind": "VARCHAR",
-        "feature_hash": "VARCHAR",
-        "parent": "VARCHAR",
-        "name": "VARCHAR",
-        "value": "VARCHAR",
-        "shape": "VARCHAR",
-        "type": "VARCHAR",
-        "color": "VARCHAR",
-        "dynamic": "BOOLEAN",
-        "archived": "BOOLEAN",
-        "sent": "VARCHAR",
+        "position": int64(),
+        "kind": string(),
+        "feature_hash": string(),
+        "parent": string(),
+        "name": string(),
+        "value": string(),
+        "shape": string(),
+        "type": string(),
+        "color": string(),
+        "dynamic": bool_(),
+        "archived": bool_(),
+        "sent": string(),
     },
 }  # fmt: skip

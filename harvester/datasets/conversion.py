@@ -79,10 +79,9 @@ def read_conversion(place: Target) -> Conversion | None:
     Raises:
         Unsound: it is damaged.
     """
-    data = place.read(CONVERSION)
-    if data is None:
-        return None
     try:
+        if (data := place.read(CONVERSION)) is None:
+            return None
         fields = parse_object(data)
         conversion = convert(fields, Conversion)
     except (ValueError, BadInput) as error:

@@ -138,7 +138,7 @@ def _replacement(
 
 
 def _check_options(format: DatasetFormat, options: ConvertOptions, export: FinishedExport) -> None:
-    default = ConvertOptions(to=options.to)
+    default = ConvertOptions(to=options.to, processes=options.processes)
     for field in options.__struct_fields__:
         if getattr(options, field) != getattr(default, field) and field not in format.options:
             raise BadInput(f"--to {options.to} does not take --{field.replace('_', '-')}")
@@ -162,6 +162,7 @@ def _describe(
     """Return the conversion as it is known before anything is read."""
     given = _given(options)
     given.pop("to")
+    given.pop("processes", None)
     if options.classes is not None:
         given["classes"] = _sha256(options.classes)
     if options.media is not None:

@@ -27,6 +27,9 @@ from harvester.datasets.geometry import (
 from harvester.datasets.sent_shapes import SentBitmask, SentGeometry, SentRotated, Vertex, Vertices
 
 T = TypeVar("T")
+V = TypeVar("V")
+
+_NUMBERS = list(map(str, range(1000)))
 
 # Vertices of the polygon that stands for a circle or an ellipse. Its area is 0.2 % below that of the curve.
 CURVE_POINTS = 64
@@ -147,7 +150,7 @@ def _polygon(sent: SentGeometry, width: int, height: int) -> Figure | None:
     """`polygons` counts where both forms are there."""
     if sent.polygons:
         rings_of_parts = sent.polygons
-    elif (vertices := _vertices(decoded(_decode_vertices, sent.polygon))) is not None:
+    elif (vertices := vertices_in_order(decoded(_decode_vertices, sent.polygon))) is not None:
         rings_of_parts = [[[number for vertex in vertices for number in (vertex.x, vertex.y)]]]
     else:
         return None
@@ -202,11 +205,14 @@ def _scaled(ring: Sequence[float], width: int, height: int) -> Ring:
     return list(map(mul, ring, cycle((width, height))))
 
 
-def _vertices(sent: Mapping[str, Vertex] | Sequence[Vertex] | None) -> Sequence[Vertex] | None:
+def vertices_in_order(sent: Mapping[str, V] | Sequence[V] | None) -> Sequence[V] | None:
     """Return vertices in their order, which is that of their numbers as numbers. Raises NoGeometry."""
     if isinstance(sent, Mapping):
+        keys = list(sent)
+        if keys == _NUMBERS[: len(keys)]:  # as they come
+            return list(sent.values())
         try:
-            return [sent[key] for key in sorted(sent, key=int)]
+            return [sent[key] for key in sorted(keys, key=int)]
         except ValueError:
             raise NoGeometry("malformed") from None
     return sent
@@ -219,7 +225,7 @@ def _flat(vertices: Sequence[Vertex], width: int, height: int) -> Ring:
 
 
 def _polyline(sent: SentGeometry, width: int, height: int) -> Figure | None:
-    if (vertices := _vertices(sent.polyline)) is None:
+    if (vertices := vertices_in_order(sent.polyline)) is None:
         return None
     if len(vertices) < 2:
         raise NoGeometry("too_few_points" if vertices else "no_geometry")
@@ -228,7 +234,7 @@ def _polyline(sent: SentGeometry, width: int, height: int) -> Figure | None:
 
 
 def _point(sent: SentGeometry, width: int, height: int) -> Figure | None:
-    if (vertices := _vertices(sent.point)) is None:
+    if (vertices := vertices_in_order(sent.point)) is None:
         return None
     if not vertices:
         raise NoGeometry("no_geometry")
@@ -238,7 +244,7 @@ def _point(sent: SentGeometry, width: int, height: int) -> Figure | None:
 
 def _skeleton(sent: SentGeometry, width: int, height: int) -> Figure | None:
     """The extent is that of the joints that are on the image."""
-    if (vertices := _vertices(sent.skeleton)) is None:
+    if (vertices := vertices_in_order(sent.skeleton)) is None:
         return None
     joints = []
     for vertex in vertices:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from harvester.dataset_options import ConvertOptions
+from harvester.dataset_options import LEFT_OUT, ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
@@ -205,7 +205,7 @@ class _Writer:
 def leave_out(counts: Counts, shape: str | None, reason: str, number: int = 1) -> None:
     """Count objects of a shape that the data set does not hold."""
     counts.leave_out("objects", reason, number)
-    counts.tally("shapes", shape or "unknown", f"left_out_{reason}", number)
+    counts.tally("shapes", shape or "unknown", LEFT_OUT + reason, number)
 
 
 def branch_folder(branch: str | None) -> str:

@@ -135,7 +135,7 @@ class _Painter:
         except NoGeometry as error:
             return error.reason
         if spans is None:
-            return "shape"
+            return "other_shape"
         if not spans.area:
             return "no_pixels"
         if covered := made.painting.paint(spans, number):

@@ -14,16 +14,17 @@ from harvester.datasets.choosing import Choice
 from harvester.datasets.columns import TABLES_VERSION
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
+from harvester.datasets.in_processes import mapped
 from harvester.datasets.line_blocks import chunks_of
 from harvester.datasets.ontology_table import ontology_lines
-from harvester.datasets.typed_records import TypedTable
+from harvester.datasets.typed_records import TypedTable, batch_maker
 from harvester.datasets.written import Output
 from harvester.live_rows import in_pieces
 from harvester.schema import Kind
 
 RECORDS_PER_FILE = 1_000_000  # at least: a file ends with the row group that reaches it
 # A row group is written once it has this number of records, or of bytes in memory. Chosen.
-RECORDS_PER_GROUP = 16_384
+RECORDS_PER_GROUP = 65_536
 BYTES_PER_GROUP = 32 * 1024**2
 
 
@@ -47,10 +48,11 @@ class Parquet:
         counts: Counts,
     ) -> None:
         """Write all tables. Each gets at least one file, so that a reader finds its columns."""
+        processes = options.processes
         for kind in self.kinds:
-            _write(kind, _counted(choice.pieces(kind), kind, counts), output, counts)
-        _write("listing", in_pieces(export.listing()), output, counts)
-        _write("ontology", in_pieces(ontology_lines(export.ontology())), output, counts)
+            _write(kind, _counted(choice.pieces(kind), kind, counts), output, counts, processes)
+        _write("listing", in_pieces(export.listing()), output, counts, processes)
+        _write("ontology", in_pieces(ontology_lines(export.ontology())), output, counts, processes=1)
 
 
 def _counted(pieces: Iterable[list[bytes]], kind: Kind, counts: Counts) -> Iterator[list[bytes]]:
@@ -60,14 +62,24 @@ def _counted(pieces: Iterable[list[bytes]], kind: Kind, counts: Counts) -> Itera
         yield piece
 
 
-def _write(table: str, pieces: Iterable[list[bytes]], output: Output, counts: Counts) -> None:
+def _write(table: str, pieces: Iterable[list[bytes]], output: Output, counts: Counts, processes: int) -> None:
     """Write the files of a table: ``objects/00000.parquet``, ..."""
-    typed = TypedTable(table, counts, dictionaries=True)
-    groups = _groups(typed.batches(chunks_of(pieces)))
+    schema = TypedTable(table, dictionaries=True).schema
+    groups = _groups(_batches(table, pieces, counts, processes))
     for number in range(10**9):
         with output.create(f"{table}/{number:05}.parquet") as file:
-            if not _write_file(file, typed.schema, groups):
+            if not _write_file(file, schema, groups):
                 return
+
+
+def _batches(
+    table: str, pieces: Iterable[list[bytes]], counts: Counts, processes: int
+) -> Iterator[pyarrow.RecordBatch]:
+    """Yield batches of records, made in so many processes."""
+    for batch, remarks in mapped(batch_maker, (table,), chunks_of(pieces), processes):
+        for reason, number in remarks.items():
+            counts.remark(reason, number)
+        yield batch
 
 
 def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow.Table]) -> bool:
@@ -77,12 +89,14 @@ def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow
         "use_dictionary": _repeating(schema),
         "column_encoding": dict.fromkeys(_TIMES.intersection(schema.names), "DELTA_BINARY_PACKED"),
         "write_statistics": _searched(schema),
+        "compression_level": _levels(schema),
         "store_schema": False,  # readers shall not get dictionaries
     }
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd", **settings) as writer:
         for group in groups:
             writer.write_table(group, row_group_size=group.num_rows)
             written += group.num_rows
+            del group  # before the next one is made
             if written >= RECORDS_PER_FILE:
                 return True
     return False
@@ -100,6 +114,13 @@ def _repeating(schema: pyarrow.Schema) -> list[str]:
     return [
         path for field in schema if field.name not in _DISTINCT for path in _leaves(field.name, field.type)
     ]
+
+
+def _levels(schema: pyarrow.Schema) -> dict[str, int]:
+    """Return zstd's level for each column: long texts take the time, and get little smaller with more."""
+    return {
+        path: 1 if field.name in _LONG else 7 for field in schema for path in _leaves(field.name, field.type)
+    }
 
 
 def _searched(schema: pyarrow.Schema) -> list[str]:
@@ -132,7 +153,14 @@ def _groups(batches: Iterable[pyarrow.RecordBatch]) -> Iterator[pyarrow.Table]:
         records += batch.num_rows
         size += batch.nbytes
         if records >= RECORDS_PER_GROUP or size >= BYTES_PER_GROUP:
-            yield pyarrow.Table.from_batches(group).unify_dictionaries()
-            group, records, size = [], 0, 0
+            yield _joined(group)
+            records = size = 0
     if group:
-        yield pyarrow.Table.from_batches(group).unify_dictionaries()
+        yield _joined(group)
+
+
+def _joined(batches: list[pyarrow.RecordBatch]) -> pyarrow.Table:
+    """Return the batches as one table, and empty the list."""
+    table = pyarrow.Table.from_batches(batches).unify_dictionaries()
+    batches.clear()
+    return table

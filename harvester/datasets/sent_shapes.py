@@ -37,6 +37,21 @@ class Vertex(msgspec.Struct, rename="camel"):
     self_occluded: bool | None = None
 
 
+class Corner(msgspec.Struct, gc=False):
+    """A vertex of a polygon."""
+
+    x: float
+    y: float
+
+
+class LineVertex(msgspec.Struct, gc=False):
+    """A vertex of a polyline; in scenes it has three coordinates."""
+
+    x: float
+    y: float
+    z: float | None = None
+
+
 class SentBitmask(msgspec.Struct, rename="camel"):
     """`bitmask`: COCO's compressed run lengths, but row by row; its corner is at `left` and `top`."""
 
@@ -54,6 +69,22 @@ class SentCuboid2D(msgspec.Struct, rename="camel"):
     vanishing_point: Vertex | None = None
     scale_ratio: float | None = None
     offset: Vertex | None = None
+
+
+class InSpace(msgspec.Struct, array_like=True):
+    """Three coordinates, as a list."""
+
+    x: float
+    y: float
+    z: float
+
+
+class SentCuboid(msgspec.Struct):
+    """`cuboid`, in units of a scene."""
+
+    position: InSpace
+    orientation: InSpace
+    size: InSpace
 
 
 class SentCircle(msgspec.Struct):

@@ -1,174 +1,173 @@
-"""Turns lines of records into Arrow batches with typed columns, through DuckDB, in constant memory."""
+"""Turns lines of records into Arrow batches with typed columns, in constant memory."""
 
-from collections.abc import Iterable, Iterator
-from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
+from typing import Any
 
-import duckdb
 import numpy as np
 import pyarrow
 
-from harvester.datasets.arrow_arrays import integers, integers_in, texts
-from harvester.datasets.columns import HEAD, TABLES
-from harvester.datasets.line_blocks import FULL_CHUNK, INPUT, LABELLED, BlockCutter, Positions
-from harvester.datasets.mask_extents import with_extents
-from harvester.datasets.queries import MACROS, REMARKS, query
-from harvester.errors import Unsound
+from harvester.datasets.arrow_arrays import Doubles, Places, array_of, fixed, repeated, texts
+from harvester.datasets.columns import HEAD, MADE, TABLES, TAILS, TIME
+from harvester.datasets.counts import Counts
+from harvester.datasets.geometry_columns import GeometryColumns
+from harvester.datasets.line_blocks import cut, no_record
+from harvester.datasets.record_types import RecordType
+from harvester.datasets.sent_labels import NO_DATE, NO_EXTENT, LabelDecoder, Moments, SentMade, SentObject
 
-if TYPE_CHECKING:
-    from harvester.datasets.counts import Counts
-
-_ROWS = 8192  # of a batch, at most
-_ARROW_TYPES = {"VARCHAR": pyarrow.string(), "BIGINT": pyarrow.int64()}  # of the head's columns
-_ENCODED = pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-_BROKEN = "not_an_integer"
-_INTEGERS = range(-(2**63), 2**63)
+_TEXT = pyarrow.string()
+_DATES = ("created_at", "last_edited_at")
+# What is decoded of the label as sent, by table: its column, and its type.
+_LABELS: Mapping[str, tuple[str, type[SentMade]]] = {
+    "objects": ("object", SentObject),
+    "classifications": ("classification", SentMade),
+}
+_AS_JSON = frozenset(("reviews",))
+_made_of = attrgetter(*MADE)
+_Columns = dict[str, pyarrow.Array]
 
 
 class TypedTable:
     """One table of `harvester.datasets.columns`: makes its batches. Not thread-safe."""
 
-    def __init__(self, table: str, counts: "Counts | None" = None, *, dictionaries: bool = False) -> None:
+    def __init__(self, table: str, counts: Counts | None = None, *, dictionaries: bool = False) -> None:
         """`counts` gets the remarks on values that could not be written.
 
-        With `dictionaries`, texts that the records of a frame share are dictionary-encoded.
+        With `dictionaries`, texts that many records share are dictionary-encoded.
         """
-        self._table = table
-        self._counts = counts
-        self._connection = _connect()
-        self._head = HEAD if table in LABELLED else {}
-        made = self._reader(pyarrow.RecordBatchReader.from_batches(INPUT, [])).schema
-        self._dictionaries = dictionaries
-        types = _ARROW_TYPES | {"VARCHAR": _ENCODED} if dictionaries else _ARROW_TYPES
-        heads = [(name, types[type_]) for name, type_ in self._head.items()]
-        fields = [pyarrow.field(*head) for head in heads] + [made.field(n) for n in range(1, len(made) - 1)]
-        self.schema = pyarrow.schema(fields)
-        assert self.schema.names == list(TABLES[table])
+        self._table, self._counts, self._dictionaries = table, counts, dictionaries
+        self._moments = Moments()
+        columns, texts = TABLES[table], list[str]()
+        if table in _LABELS:
+            self._label, type = _LABELS[table]
+            self._head, self._tail = RecordType(HEAD), RecordType(TAILS[table], _AS_JSON & columns.keys())
+            self._labels = LabelDecoder(type)
+            texts = [n for n in (*HEAD, *TAILS[table], *MADE) if columns[n] == _TEXT and n not in _AS_JSON]
+        else:
+            self._whole = RecordType(columns)
+        self._repeating = frozenset[str](texts)
+        encoded = dict.fromkeys(texts, pyarrow.dictionary(pyarrow.int32(), _TEXT)) if dictionaries else {}
+        self.schema = pyarrow.schema({**columns, **encoded})
 
-    def batches(self, chunks: Iterable[list[bytes]]) -> Iterator[pyarrow.RecordBatch]:
-        """Yield batches of the records in `chunks` of lines, in their order, while `chunks` are read.
+    def batch(self, lines: list[bytes]) -> pyarrow.RecordBatch:
+        """Return a batch of the records in these lines.
 
         Raises:
             Unsound: a line is no record of this table.
         """
-        cutter = BlockCutter(self._table)
-        # DuckDB collects `_ROWS` for a batch, however large they are: chunks of long lines are given to it
-        # one by one.
-        for full, some in groupby(chunks, key=lambda chunk: len(chunk) >= FULL_CHUNK):
-            for part in [some] if full else ([chunk] for chunk in some):
-                yield from self._made(cutter, part)
+        made = self._cut(lines) if self._table in _LABELS else self._whole_lines(lines)
+        columns = [made[name] for name in self.schema.names]
+        return pyarrow.RecordBatch.from_arrays(columns, schema=self.schema)
 
-    def _made(self, cutter: BlockCutter, chunks: Iterable[list[bytes]]) -> Iterator[pyarrow.RecordBatch]:
-        raised = list[BaseException]()
-
-        def given() -> Iterator[pyarrow.RecordBatch]:
-            try:
-                for chunk in chunks:
-                    yield cutter.cut(chunk)
-            except BaseException as error:  # DuckDB would raise another one in its place
-                raised.append(error)
-                raise
-
-        try:
-            for batch in self._reader(pyarrow.RecordBatchReader.from_batches(INPUT, given())):
-                number, *columns, remarks = batch.columns
-                self._note(remarks, batch)
-                heads = self._heads(cutter, number) if self._head else []
-                made = pyarrow.RecordBatch.from_arrays([*heads, *columns], schema=self.schema)
-                yield self._with_masks(made) if self._table == "objects" else made
-        except (duckdb.Error, pyarrow.ArrowException, OSError) as error:
-            if raised:
-                raise raised[0] from None
-            raise Unsound(f"the export holds a line that is no record: {error}") from error
-
-    def _reader(self, lines: pyarrow.RecordBatchReader) -> pyarrow.RecordBatchReader:
-        self._connection.register("lines", lines)
-        return self._connection.sql(query(self._table)).to_arrow_reader(_ROWS)
-
-    def _heads(self, cutter: BlockCutter, found: pyarrow.Array) -> list[pyarrow.Array]:
-        """Return the columns of the heads with the numbers `found`, which ascend."""
-        all_numbers = integers_in(found)
-        first = int(all_numbers[0])
-        places = all_numbers - first
-        heads, columns = cutter.heads(first, int(all_numbers[-1])), []
-        for name, type_ in self._head.items():
-            fits = _is_integer if type_ == "BIGINT" else _is_text
-            values = [head.get(name) for head in heads]
-            for place, value in enumerate(values):
-                if value is not None and not fits(value):
-                    values[place] = None
-                    reason = "not_an_integer" if type_ == "BIGINT" else "not_a_text"
-                    self._remark(reason, int((places == place).sum()))
-            columns.append(self._repeated(values, places, type_))
+    def _cut(self, lines: list[bytes]) -> _Columns:
+        """Return the columns of lines with labels."""
+        found = cut(self._table, lines)
+        heads = self._records(self._head, found.heads, np.bincount(found.head_of))
+        tails = self._records(self._tail, found.tails, np.bincount(found.tail_of))
+        sent = self._labels.decode(found.labels)
+        columns = {
+            **self._columns(self._head, heads, found.head_of),
+            self._label: _checked(texts(found.labels)),
+            f"{self._label}_hash": array_of(_TEXT, found.hashes),
+            **self._columns(self._tail, tails, found.tail_of),
+            **self._made(sent),
+        }
+        if self._table == "objects":
+            sizes = np.array([(head.width, head.height) for head in heads], np.float64)[found.head_of]
+            columns |= self._geometry(sent, *sizes.T)
         return columns
 
-    def _repeated(self, values: list[Any], places: Positions, type: str) -> pyarrow.Array:
-        """Return the values at these places."""
-        present = None if None not in values else np.array([value is not None for value in values])[places]
-        if type == "BIGINT":
-            return integers(np.array([value or 0 for value in values], np.int64)[places], present)
-        known = dict.fromkeys(value for value in values if value is not None)
-        codes = {value: number for number, value in enumerate(known)}
-        indices = integers(np.array([codes.get(value, 0) for value in values], np.int32)[places], present)
-        encoded = pyarrow.DictionaryArray.from_arrays(indices, texts(list(known)), safe=False)
-        return encoded if self._dictionaries else encoded.dictionary_decode()
+    def _whole_lines(self, lines: list[bytes]) -> _Columns:
+        """Return the columns of lines without labels."""
+        records = self._records(self._whole, lines, np.ones(len(lines), np.int64))
+        columns = self._columns(self._whole, records, np.arange(len(lines)))
+        dates = {name: [getattr(r, name) for r in records] for name in _DATES if name in self.schema.names}
+        return columns | self._times(dates, set())
 
-    def _with_masks(self, batch: pyarrow.RecordBatch) -> pyarrow.RecordBatch:
-        """Return a batch of objects with the extents of bitmasks, which DuckDB cannot read."""
-        masks = batch.column("rle")
-        if masks.null_count == len(masks):
-            return batch
-        boxes, unknown = with_extents(batch)
-        if unknown:
-            self._remark("extent_unknown", unknown)
-        return batch.set_column(batch.schema.get_field_index("bbox"), batch.schema.field("bbox"), boxes)
+    def _records(self, type: RecordType, lines: Sequence[bytes], times: Places) -> list[Any]:
+        """Decode records, or parts of them, which occur so many `times`."""
+        records = list[Any]()
+        for line, number in zip(lines, times.tolist(), strict=True):
+            record, reasons = type.decode(line)
+            records.append(record)
+            for reason in reasons:
+                self._remark(reason, number)
+        return records
 
-    def _note(self, remarks: pyarrow.Array, batch: pyarrow.RecordBatch) -> None:
-        """Count the remarks of a batch."""
-        for found in remarks.value_counts().to_pylist():
-            for bit, reason in enumerate(REMARKS):
-                if found["values"] >> bit & 1:
-                    self._remark(reason, found["counts"])
-        counted = 1 << REMARKS.index(_BROKEN)
-        if broken := [row for row in _broken_ranges(batch) if not remarks[row].as_py() & counted]:
-            self._remark(_BROKEN, len(broken))
+    def _columns(self, type: RecordType, records: Sequence[Any], places: Places) -> _Columns:
+        """Return the columns, but those of times, of the records at these places."""
+        columns, at = _Columns(), fixed(places)
+        for name, column in type.columns.items():
+            values = [getattr(record, name) for record in records]
+            if name in self._repeating:
+                columns[name] = self._repeated(values, places)
+            elif column != TIME:
+                columns[name] = array_of(column, values).take(at)
+        return columns
+
+    def _repeated(self, values: Sequence[str | None], places: Places) -> pyarrow.Array:
+        found = repeated(values, places)
+        return found if self._dictionaries else found.dictionary_decode()
+
+    def _made(self, sent: Sequence[SentMade]) -> _Columns:
+        """Return who made labels, and when, and count what of labels could not be read."""
+        no_dates = set[int]()
+        for row, reasons in self._labels.reasons.items():
+            for reason in reasons - {NO_EXTENT}:
+                if reason == NO_DATE:
+                    no_dates.add(row)
+                else:
+                    self._remark(reason, 1)
+        values = dict(zip(MADE, zip(*map(_made_of, sent), strict=True), strict=True))
+        columns = self._times({name: values.pop(name) for name in _DATES}, no_dates)
+        for name, found in values.items():
+            if name in self._repeating:
+                columns[name] = self._repeated(found, np.arange(len(found)))
+            else:
+                columns[name] = array_of(MADE[name], found)
+        return columns
+
+    def _times(self, texts: Mapping[str, Sequence[str | None]], no_dates: set[int]) -> _Columns:
+        """Return columns of times, and count the rows without a date that they should have."""
+        columns = _Columns()
+        for name, some in texts.items():
+            found = self._moments.of(some)
+            columns[name] = array_of(TIME, found)
+            if found.count(None) != some.count(None):
+                no_dates |= {
+                    row for row, moment in enumerate(found) if moment is None and some[row] is not None
+                }
+        self._remark(NO_DATE, len(no_dates))
+        return columns
+
+    def _geometry(self, sent: Sequence[SentObject], width: Doubles, height: Doubles) -> _Columns:
+        unreadable = [row for row, reasons in self._labels.reasons.items() if NO_EXTENT in reasons]
+        made = GeometryColumns(sent, width, height, unreadable)
+        self._remark(NO_EXTENT, int(made.unknown.sum()))
+        self._remark("not_an_integer", len(made.broken_masks))
+        return made.columns
 
     def _remark(self, reason: str, number: int) -> None:
-        if self._counts is not None:
+        if self._counts is not None and number:
             self._counts.remark(reason, number)
 
 
-def _broken_ranges(batch: pyarrow.RecordBatch) -> set[int]:
-    """Return the rows that have a range with a number that is no integer, which is null."""
-    broken = set[int]()
-    for name in set(batch.schema.names) & {"ranges", "attributes", "dynamic_attributes", "answers"}:
-        column = batch.column(name)
-        ranges = column if name == "ranges" else column.values.field("ranges")
-        if any(ranges.values.field(side).null_count for side in ("first", "last")):
-            for row, found in enumerate(column.to_pylist()):
-                of_row = [found] if name == "ranges" else [answer["ranges"] for answer in found or ()]
-                if any(None in pair.values() for some in of_row for pair in some or ()):
-                    broken.add(row)
-    return broken
+def batch_maker(table: str) -> Callable[[list[bytes]], tuple[pyarrow.RecordBatch, dict[str, int]]]:
+    """Return a function that makes a batch of lines, with dictionaries, and the remarks on it."""
+    counts = Counts()
+    typed = TypedTable(table, counts, dictionaries=True)
+
+    def make(lines: list[bytes]) -> tuple[pyarrow.RecordBatch, dict[str, int]]:
+        counts.remarks = {}
+        return typed.batch(lines), counts.remarks
+
+    return make
 
 
-def _is_integer(value: Any) -> bool:
-    return type(value) is int and value in _INTEGERS
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str
-
-
-def _connect() -> duckdb.DuckDBPyConnection:
-    """Return a connection that gives equal results on every machine, and asks no network."""
-    connection = duckdb.connect(
-        config={
-            "threads": 1,
-            "autoinstall_known_extensions": False,
-            "autoload_known_extensions": False,
-        }
-    )
-    connection.execute("SET TimeZone = 'UTC'")
-    connection.execute(MACROS)
-    return connection
+def _checked(labels: pyarrow.Array) -> pyarrow.Array:
+    """Return texts. Raises Unsound unless they are UTF-8."""
+    try:
+        labels.validate(full=True)
+    except pyarrow.ArrowInvalid as error:
+        raise no_record() from error
+    return labels

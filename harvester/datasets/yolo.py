@@ -28,7 +28,7 @@ from harvester.datasets.pictures import Picture
 from harvester.datasets.written import Output
 from harvester.datasets.yolo_classify import Classifier, question
 from harvester.datasets.yolo_labels import NoLabel, YoloShape
-from harvester.datasets.yolo_yaml import data_yaml, most_joints
+from harvester.datasets.yolo_yaml import NOT_SPLITS, data_yaml, most_joints
 from harvester.errors import BadInput
 from harvester.live_rows import LiveRow
 from harvester.schema import Kind
@@ -55,6 +55,8 @@ class Yolo:
         missing = [name for name in _NEEDED if splits and name not in splits]
         if missing:
             raise BadInput(f"--to yolo needs the splits train and val: {' and '.join(missing)} is not named")
+        if wrong := NOT_SPLITS & set(splits):
+            raise BadInput(f"{min(wrong)!r} means something else in data.yaml: call the split otherwise")
         if options.boxes and task != "segment":
             raise BadInput("--boxes is for --task segment: the other tasks have boxes or take none")
         if task == "classify":

@@ -76,7 +76,7 @@ def segment(figure: Figure, width: int, height: int, *, boxes: bool = False) -> 
         whole = (clip_ring(ring, width, height) for part in figure.parts for ring in part)
         rings = [np.array(ring).reshape(-1, 2) for ring in whole if _has_area(ring)]
     else:
-        raise NoLabel("shape")
+        raise NoLabel("other_shape")
     if not rings:
         raise NoLabel("no_area")
     shares = (joined(rings) / (width, height)).clip(0, 1)
@@ -99,7 +99,7 @@ def _has_area(ring: Ring) -> bool:
 def obb(figure: Figure, width: int, height: int) -> YoloShape:
     """Return the corners of a box, rotated or not. Raises NoLabel for other shapes, and as `detect` does."""
     if figure.form not in BOXES:
-        raise NoLabel("shape")
+        raise NoLabel("other_shape")
     ring = figure.parts[0][0]
     if not _has_area(clip_ring(ring, width, height)):
         raise NoLabel("no_area")
@@ -122,7 +122,7 @@ def pose(
         NoLabel: it is no skeleton; or as `detect` does.
     """
     if figure.form != "skeleton":
-        raise NoLabel("shape")
+        raise NoLabel("other_shape")
     shares = _box(figure.extent, width, height)
     clipped = not is_on_image(figure.extent, width, height)
     ordered = _in_order(figure.joints, template)

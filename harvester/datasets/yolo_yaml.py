@@ -8,6 +8,10 @@ from harvester.datasets.classed_objects import ImageClass
 
 # Characters that JSON allows in a text and YAML does not, or not on one line.
 _NOT_IN_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+# Keys of the file that are no splits, to Ultralytics.
+NOT_SPLITS = frozenset(
+    ("path", "names", "nc", "channels", "download", "yaml_file", "kpt_shape", "kpt_names", "flip_idx")
+)
 _SIDE = re.compile(r"left|right", re.IGNORECASE)
 _OTHER = {"left": "right", "right": "left"}
 

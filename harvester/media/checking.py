@@ -14,9 +14,12 @@ _PIECE = 1024**2
 
 def has_media(folder: Target) -> bool:
     """Return whether media were fetched into this folder, or are being fetched."""
-    return any(folder.size_of(name) is not None for name in (MEDIA_MANIFEST, MEDIA_INDEX)) or bool(
-        folder.names(".harvester/index")
-    )
+    try:
+        return any(folder.size_of(name) is not None for name in (MEDIA_MANIFEST, MEDIA_INDEX)) or bool(
+            folder.names(".harvester/index")
+        )
+    except BadInput:
+        return True  # no regular file in the place of one
 
 
 def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
@@ -30,8 +33,11 @@ def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
 
     try:
         manifest = read_media_manifest(folder)
-    except (Unsound, BadInput) as error:
+    except Unsound as error:
         yield problem(MEDIA_MANIFEST, error.message)
+        manifest = None
+    except BadInput as error:
+        yield problem(MEDIA_MANIFEST, f"{error.message}: move it away")
         manifest = None
     else:
         if manifest is None:
@@ -42,15 +48,17 @@ def media_problems(folder: Target, prefix: str = "") -> Iterator[Problem]:
                 wrong := wrong_with(folder, listed.name, listed.bytes, listed.sha256, folder.size_of)
             ):
                 yield problem(listed.name, wrong)
-    if folder.size_of(MEDIA_INDEX) is None:
-        return
     try:
+        if folder.size_of(MEDIA_INDEX) is None:
+            return
         with stored_sizes(folder) as size_of:
             for line in read_index(folder):
                 if wrong := wrong_with(folder, line.path, line.bytes, line.sha256, size_of):
                     yield problem(line.path, wrong)
     except CannotFinishNow as error:
         yield problem(MEDIA_INDEX, error.message)
+    except BadInput as error:
+        yield problem(MEDIA_INDEX, f"{error.message}: move it away")
 
 
 def wrong_with(folder: Target, name: str, size: int, digest: str, size_of: SizeOf) -> str | None:

@@ -14,8 +14,10 @@ from typing import NamedTuple
 
 from harvester.errors import BadInput
 
-# A split names a folder or a file, also on disks that ignore case.
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+# A split names a folder or a file, also on disks that ignore case. On Windows, devices have some names.
+_NAME = re.compile(
+    r"(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[A-Z0-9][A-Z0-9._-]{0,63}", re.IGNORECASE | re.ASCII
+)
 _SHARE = re.compile(r"-?\d{0,9}\.?\d{0,18}")  # a decimal of a size that can be computed with
 _POSITIONS = 2**64
 
@@ -104,7 +106,10 @@ def _read_shares(text: str) -> list[_Share]:
         if not equals:
             raise BadInput(f"a split is written as name=share, such as train=0.8, not {pair!r}")
         if not _NAME.fullmatch(name) or name.endswith("."):
-            raise BadInput(f"a split cannot be called {name!r}: it takes letters, digits, '.', '_' and '-'")
+            raise BadInput(
+                f"a split cannot be called {name!r}: it takes letters (a to z), digits, '.', '_' and '-', "
+                "and is no device of Windows"
+            )
         if name.casefold() in (known.name.casefold() for known in shares):
             raise BadInput(f"the split {name!r} is named twice")
         value = _number(share)

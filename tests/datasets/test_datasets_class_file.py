@@ -1,5 +1,6 @@
 """The classes file: order, names, merging, what is left out, and what is refused."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,13 @@ def test_a_file_that_cannot_be_read_is_refused_in_one_line(tmp_path: Path, name:
     """With the system's reason."""
     with pytest.raises(BadInput, match=says):
         class_list(KNOWN, tmp_path / name)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    """Nobody may ever write into it, and what came through it could not be read again."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(BadInput, match="is no regular file"):
+        class_list(KNOWN, tmp_path / "pipe")
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1, unique=True))

@@ -192,6 +192,16 @@ def test_ids_run_from_one(converted: Path) -> None:
     assert numbers == list(range(1, len(numbers) + 1))
 
 
+def test_a_split_that_would_have_the_file_of_a_branch_is_refused(export: Path, tmp_path: Path) -> None:
+    """Both would be in one file, with images twice; without such a branch the name is a good one."""
+    names = "train=0.5,train.Model-Predictions=0.5"
+    with pytest.raises(BadInput, match=r"two splits would have the file .*train\.model-predictions\.json"):
+        convert(export, tmp_path / "set", to="coco", split=names)
+    plain = exported(tmp_path / "plain", LiveWorld(rows=20, branches=()))
+    done = convert(plain, tmp_path / "set", to="coco", split=names)
+    assert done.files.number == 2
+
+
 def test_branches_have_a_file_each_with_the_same_ids(converted: Path) -> None:
     """So that annotations of two branches can be laid side by side."""
     names = sorted(path.name for path in converted.glob("annotations/*.json"))

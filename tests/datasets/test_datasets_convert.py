@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -265,6 +266,20 @@ def test_damage_is_found(export: Path, tmp_path: Path, damage: str) -> None:
     report = verify_conversion(out)
     assert [problem.name for problem in report.problems] == [name]
     assert report.advice == "convert its export again"
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("name", ["conversion.json", "objects/00000.parquet"])
+def test_what_is_no_file_is_found_and_replaced(export: Path, tmp_path: Path, name: str, make: Any) -> None:
+    """A directory, a FIFO or a link: named, never read, and gone after the next conversion."""
+    out = tmp_path / "set"
+    convert(export, out, to="parquet")
+    before = files_in(out)
+    (out / name).unlink()
+    make(out / name)
+    assert [problem.name for problem in verify_conversion(out).problems] == [name]
+    convert(export, out, to="parquet")
+    assert files_in(out) == before
 
 
 def test_a_damaged_export_is_not_converted(tmp_path: Path) -> None:

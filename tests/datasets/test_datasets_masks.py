@@ -131,7 +131,7 @@ def test_what_is_no_area_is_counted_by_shape(export: Path, tmp_path: Path) -> No
     shapes = Counter(one["shape"] for one in records_of(export, "objects"))
     for shape in ("polyline", "point", "skeleton", "cuboid_2d", *BOXES):
         cells = done.tables["shapes"][shape]
-        assert cells["left_out_shape"] + cells.get("left_out_no_image", 0) == shapes[shape]
+        assert cells["left_out_other_shape"] + cells.get("left_out_no_image", 0) == shapes[shape]
     assert done.records["units"].left_out["no_image"] > 0
 
 

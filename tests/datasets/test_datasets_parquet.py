@@ -79,13 +79,13 @@ def test_the_page_has_every_column_with_its_type(parquet: Path) -> None:
     for table, columns in TABLES.items():
         body = text.split(f"<!-- columns of {table} -->")[1].split("<!-- /columns -->")[0]
         described = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", body, re.M))
-        assert described == {name: shown(type_) for name, type_ in columns.items()}
+        assert described == {name: shown(str(type_)) for name, type_ in columns.items()}
 
 
 def shown(type_: str) -> str:
     """A type as the page writes it: names of struct types, see `NAMED_TYPES` there."""
     text = PAGE.read_text(encoding="utf-8").split("### Types")[1].split("\n### ")[0]
-    named = dict(re.findall(r"^\| `(\w+)` \| `(STRUCT[^`]+)` \|", text, re.M))
+    named = dict(re.findall(r"^\| `(\w+)` \| `(struct<[^`]+)` \|", text, re.M))
     for name, structure in sorted(named.items(), key=lambda item: -len(item[1])):
         type_ = type_.replace(expanded(structure, named), name)
     return type_
@@ -214,7 +214,7 @@ def typed(*lines: bytes) -> tuple[Rows, dict[str, int]]:
     from harvester.datasets.counts import Counts
 
     counts = Counts()
-    batches = list(TypedTable("objects", counts).batches([list(lines)]))
+    batches = [TypedTable("objects", counts).batch(list(lines))]
     return [row for batch in batches for row in batch.to_pylist()], counts.remarks
 
 
@@ -282,7 +282,7 @@ def test_ranges_of_broken_numbers_are_counted() -> None:
     ],
 )
 def test_any_object_stays_as_it_is_and_loses_no_record(text: str) -> None:
-    """Byte for byte, also where DuckDB cannot read it: then it is counted."""
+    """Byte for byte, also where it is no JSON: then it is counted."""
     rows, remarks = typed(line("{}"), line(text, name="Car"), line("{}"))
     assert [row["object"] for row in rows] == ["{}", text, "{}"]
     assert (rows[1]["label_hash"], rows[1]["object_hash"], rows[1]["name"]) == ("label", "hash", "Car")
@@ -293,7 +293,7 @@ def test_long_objects_are_few_in_a_batch() -> None:
     """So that memory stays flat; no record is lost between chunks of long and of short lines."""
     long = line('{"pad":"' + "x" * 6_000_000 + '"}')
     lines = [line("{}", frame=0)] * 3 + [long] * 7 + [line("{}", frame=1)] * 5000 + [long] * 4
-    batches = list(TypedTable("objects").batches(chunks_of([lines])))
+    batches = list(map(TypedTable("objects").batch, chunks_of([lines])))
     assert sum(batch.num_rows for batch in batches) == len(lines)
     assert max(batch.nbytes for batch in batches) < 40_000_000
     sizes = [len(text) for batch in batches for text in batch.column("object").to_pylist()]
@@ -428,6 +428,40 @@ def test_no_number_is_made_up_for_a_box_that_lacks_one() -> None:
     assert remarks == {"extent_unknown": 3, "not_an_integer": 1}
 
 
+@pytest.mark.parametrize(
+    ("geometry", "column"),
+    [
+        ({"boundingBox": "x"}, "bbox"),
+        ({"polygon": {"0": {"x": 0.1, "y": 0.2}, "1": {"x": "0.5", "y": 0.3}}}, "polygons"),
+        ({"polygon": {"first": {"x": 0.1, "y": 0.2}}}, "bbox"),
+        ({"polygons": [[[0.1, None, 0.3, 0.4]]]}, "polygons"),
+        ({"polyline": [{"x": 0.1}, {"x": 0.2, "y": 0.3}]}, "points"),
+        ({"skeleton": {"0": {"x": 0.1, "y": []}}}, "points"),
+        ({"ellipse": {"x": 0.1, "y": 0.2, "rx": True, "ry": 0.1, "theta": 3}}, "rotation"),
+        ({"ellipse": {"x": 0.1, "y": 0.2, "rx": 1e308, "ry": 1e308, "theta": 3}}, "bbox"),
+        ({"cuboid": {"position": [1, 2], "orientation": [0, 0, 1], "size": [4, 5, 6]}}, "cuboid"),
+        ({"segmentation": {}}, "rle"),
+    ],
+)
+def test_a_shape_that_cannot_be_read_is_null_and_counted(geometry: Any, column: str) -> None:
+    """Nothing is guessed of it; all else of the object is typed."""
+    sent = {"createdBy": "ann@example.com", "confidence": 0.5} | geometry
+    rows, remarks = typed(line(dumps(sent)), line(dumps({"boundingBox": BOX})))
+    assert rows[0][column] is rows[0]["bbox"] is None
+    assert (rows[0]["created_by"], rows[0]["confidence"]) == ("ann@example.com", 0.5)
+    assert rows[1]["bbox"] == BOX
+    assert remarks == {"extent_unknown": 1}
+
+
+def test_who_made_a_label_is_a_text_or_null() -> None:
+    """Of two keys of one name the last one counts, as in the other formats."""
+    rows, remarks = typed(
+        line('{"createdBy":7,"lastEditedBy":"bob"}'), line('{"createdBy":"ann","createdBy":"bob"}')
+    )
+    assert [(row["created_by"], row["last_edited_by"]) for row in rows] == [(None, "bob"), ("bob", None)]
+    assert remarks == {"not_a_text": 1}
+
+
 def test_an_empty_list_of_polygons_hides_no_polygon() -> None:
     """Other formats take the other form, too."""
     (row,), remarks = typed(line(dumps({"polygons": [], "polygon": NUMBERED})))
@@ -486,7 +520,7 @@ def test_titles_that_come_and_go_stay_with_their_records() -> None:
     titles = ["a", None, "", "b", "a", None]
     lines = [line("{}", data_title=title, frame=at) for at, title in enumerate(titles) for _ in range(3)]
     for dictionaries in (True, False):
-        batches = TypedTable("objects", dictionaries=dictionaries).batches([lines])
+        batches = [TypedTable("objects", dictionaries=dictionaries).batch(lines)]
         rows = [row for batch in batches for row in batch.to_pylist()]
         assert [(row["data_title"], row["frame"], row["space_id"]) for row in rows] == [
             (title, at, None) for at, title in enumerate(titles) for _ in range(3)

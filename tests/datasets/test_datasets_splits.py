@@ -60,6 +60,11 @@ def test_how_to_split_without_splits_is_refused(options: tuple[str, int]) -> Non
         Division(None, *options)
 
 
+def test_names_that_only_begin_like_a_device_are_taken() -> None:
+    """What a device is called on Windows ends at the first dot."""
+    assert Splits("contrast=0.5,com=0.25,train.con=0.25").names == ("contrast", "com", "train.con")
+
+
 def test_every_position_has_a_split() -> None:
     """Also where shares are no binary fractions, and with a single split."""
     splits = Splits("a=0.1,b=0.2,c=0.3,d=0.4")
@@ -91,6 +96,10 @@ def test_every_position_has_a_split() -> None:
         ("=1", "cannot be called ''"),
         ("a" * 65 + "=1", "cannot be called"),
         ("tr\nain=1", "cannot be called"),
+        ("tr\u00e4in=1", "cannot be called"),
+        ("\u0130=1", "cannot be called"),
+        ("Con=1", "cannot be called 'Con'"),
+        ("lpt1.x=1", "cannot be called 'lpt1.x'"),
     ],
 )
 def test_what_is_no_split_is_refused_in_one_line(text: str, says: str) -> None:

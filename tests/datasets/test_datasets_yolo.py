@@ -365,6 +365,8 @@ def test_media_that_cannot_be_right_are_refused_in_one_line(export: Path, tmp_pa
     ("options", "says"),
     [
         ({"task": "semantic"}, "tasks detect, segment, pose, obb, classify, not 'semantic'"),
+        ({"split": "train=0.5,val=0.3,names=0.2"}, "'names' means something else in data.yaml"),
+        ({"split": "train=0.5,val=0.3,path=0.2"}, "'path' means something else in data.yaml"),
         ({"split": "train=0.8,test=0.2"}, "needs the splits train and val: val is not named"),
         ({"split": "train=0.8,val=0.1"}, "add up to 0.9"),
         ({"split": "train=0.999999999999,val=0.000000000001"}, "val would be empty: give it a larger share"),

@@ -66,7 +66,7 @@ def test_segment_has_the_vertices_of_the_outline() -> None:
     shape = segment(_figure("polygon", polygons=[[[0.1, 0.1, 0.5, 0.1, 0.1, 0.7]]]), WIDTH, HEIGHT)
     assert shape.shares == pytest.approx([0.1, 0.1, 0.5, 0.1, 0.1, 0.7])
     assert (shape.clipped, shape.joined) == (False, 1)
-    with pytest.raises(NoLabel, match="shape"):
+    with pytest.raises(NoLabel, match="other_shape"):
         segment(_box(0.1, 0.2, 0.4, 0.2), WIDTH, HEIGHT)
     drawn = segment(_box(0.1, 0.2, 0.4, 0.2), WIDTH, HEIGHT, boxes=True)
     assert drawn.shares == pytest.approx([0.1, 0.2, 0.5, 0.2, 0.5, 0.4, 0.1, 0.4])
@@ -114,7 +114,7 @@ def test_obb_has_four_corners_that_are_turned_in_pixels() -> None:
     assert corners.tolist() == [
         pytest.approx(pair) for pair in [(0.55, 0.3), (0.55, 0.7), (0.45, 0.7), (0.45, 0.3)]
     ]
-    with pytest.raises(NoLabel, match="shape"):
+    with pytest.raises(NoLabel, match="other_shape"):
         obb(_figure("polygon", polygons=[[[0.1, 0.1, 0.5, 0.1, 0.1, 0.7]]]), WIDTH, HEIGHT)
 
 
@@ -158,12 +158,12 @@ def test_what_a_task_has_no_label_for_is_named() -> None:
         (obb, outside, "no_area"),
         (segment, _mask(np.zeros((3, 3), bool)), "no_area"),
         (detect, _mask(np.zeros((3, 3), bool)), "no_area"),
-        (segment, line_, "shape"),
+        (segment, line_, "other_shape"),
     ]:
         with pytest.raises(NoLabel) as found:
             task(shape, WIDTH, HEIGHT)
         assert found.value.reason == reason
-    for shape, reason in [(point, "shape"), (four, "too_many_joints")]:
+    for shape, reason in [(point, "other_shape"), (four, "too_many_joints")]:
         with pytest.raises(NoLabel, match=reason):
             _pose(shape)
     with pytest.raises(NoGeometry, match="bad_mask"):

@@ -156,7 +156,7 @@ def begun(command: Command, s3: S3, images: Path, prefix: str) -> Iterator["subp
     with command.start(*arguments, stderr=subprocess.PIPE) as running:
         try:
             told(running, b"store.away")
-            assert {name.split("/")[2] for name in data_set_in(s3, prefix)} <= {"labels"}
+            assert {name.split("/")[2] for name in data_set_in(s3, prefix)} <= {"labels", FILES}
             yield running
         finally:
             s3.is_slow = False

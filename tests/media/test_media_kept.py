@@ -57,6 +57,24 @@ def test_what_verify_finds_damaged_is_fetched_again(
 
 
 @pytest.mark.parametrize("name", ["media.ndjson", "media.json"])
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_what_is_no_file_is_named_and_goes_before_it_is_made_anew(
+    platform: MediaPlatform, target: Path, name: str, make: object
+) -> None:
+    """A directory, a FIFO or a link in the place of index or summary: moved away, and all is as before."""
+    platform.media(target, *PDFS)
+    path = target / "media" / name
+    path.unlink()
+    make(path)  # type: ignore[operator]  # one of the above
+    code, problems, _ = verified(platform, target)
+    assert code == 3
+    assert any(problem.startswith(f"media/{name}: ") and "move it away" in problem for problem in problems)
+    path.rename(target.parent / name)
+    platform.media(target, *PDFS)
+    assert verified(platform, target)[:2] == (0, [])
+
+
+@pytest.mark.parametrize("name", ["media.ndjson", "media.json"])
 @pytest.mark.parametrize("content", [b"", b"{", None])
 def test_a_damaged_index_is_made_anew(
     platform: MediaPlatform, target: Path, name: str, content: bytes | None

@@ -214,3 +214,16 @@ def test_numbers_are_for_machines(tmp_path: Path, capsys: pytest.CaptureFixture[
         "the export is not finished; run it again, then report",
     ]
     assert cli.main(["report", str(out), "-o", str(tmp_path)]) == 2
+
+
+def test_a_page_in_a_deleted_working_directory_is_bad_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Running it again would not help."""
+    out, gone = hostile_export(tmp_path / "out"), tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert cli.main(["report", str(out), "-o", "page.html"]) == 2
+    assert capsys.readouterr().err == "harvester: page.html: the working directory is deleted\n"
+    assert cli.main(["report", str(out), "-o", str(tmp_path / "page.html"), "--quiet"]) == 0

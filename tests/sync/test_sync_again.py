@@ -106,6 +106,27 @@ async def test_a_row_that_the_export_noted_as_stale_is_asked_for_again_once(out:
     assert live(out) == live(out.with_name("anew"))
 
 
+async def test_a_row_that_a_sync_noted_as_stale_is_asked_for_again_once(out: Path) -> None:
+    """By the sync after it; an edit that came late is there then, and no row is asked for in every sync."""
+    world = LiveWorld(40, branches=(), mix="image")
+    fresh, stale, old = world.labels()[:3]
+    world.stale = {old}
+    await world.export(out)
+    world.world.edit(rows=[fresh, stale])
+    world.stale |= {fresh, stale}
+    await world.sync(out)
+    assert noted_stale(out, "generations/00001") == {fresh, stale, old}
+    world.stale, world.asked = {stale, old}, []
+    await world.sync(out)
+    assert set(world.asked) == {fresh, stale}
+    assert noted_stale(out, "generations/00002") == {stale}
+    world.asked = []
+    assert (await world.sync(out)).is_unchanged
+    assert world.asked == []
+    await world.export(out.with_name("anew"))
+    assert live(out) == live(out.with_name("anew"))
+
+
 async def test_a_row_that_was_edited_after_it_was_noted_as_stale_is_asked_for_once(out: Path) -> None:
     """Its listing says that it has changed: the note has nothing to add."""
     world = LiveWorld(30, branches=(), mix="image")
