@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import deque
 from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,6 +105,25 @@ def own_manifest(folder: Target, manifest: Manifest, generation: int) -> Manifes
     if own is None or own.digest != entry.manifest:
         raise Unsound(f"{one_line(folder.name)} is not what the manifest names: see harvester verify")
     return own
+
+
+@contextmanager
+def damage_named(target: Target, manifest: Manifest) -> Iterator[None]:
+    """On a line that cannot be read, read all files, and raise Unsound with the name of the damaged one.
+
+    If the bytes of all files are those that the manifest names, it was not harvester that wrote the line.
+    """
+    try:
+        yield
+    except (Unsound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        for number in manifest.numbers:
+            folder = folder_of(target, number)
+            for file in own_manifest(folder, manifest, number).parts:
+                deque(checked_lines(folder, file), maxlen=0)
+        if isinstance(error, Unsound):
+            raise
+        why = f"a line is not as harvester writes it ({error}); a new export is needed"
+        raise Unsound(one_line(f"{target.name}: {why}")) from error
 
 
 def _label_row(record: dict[str, Any]) -> tuple[str, str]:

@@ -95,7 +95,7 @@ def _run(
 
 def _as_json(done: "Conversion") -> dict[str, object]:
     facts = {name: getattr(done, name) for name in done.__struct_fields__ if name != "files"}
-    return facts | {"files": len(done.files), "bytes": sum(file.bytes for file in done.files)}
+    return facts | {"files": done.files.number, "bytes": done.files.bytes}
 
 
 def _summary(output: str, done: "Conversion") -> RenderableType:
@@ -113,8 +113,8 @@ def _summary(output: str, done: "Conversion") -> RenderableType:
     if done.remarks:
         said = ", ".join(f"{number:,} {_words(why)}" for why, number in done.remarks.items())
         facts.add_row("noted", Text(said, style="yellow"))
-    size = values.show_bytes(sum(file.bytes for file in done.files))
-    facts.add_row("files", f"{values.show_count(len(done.files), 'file')}, {size}")
+    size = values.show_bytes(done.files.bytes)
+    facts.add_row("files", f"{values.show_count(done.files.number, 'file')}, {size}")
     mark = Text.assemble((f"✓ {done.to}", "bold green"), "  ", on.title(output, "bold"))
     return Group(mark, facts)
 

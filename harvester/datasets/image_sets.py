@@ -20,7 +20,7 @@ from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.pictures import Picture, Pictures, listed_picture, read_unit
 from harvester.labels.wire import PlanRow
 from harvester.live_rows import LiveRow
-from harvester.plan.sorting import scratch
+from harvester.plan.sorting import SMALL_PAGE, scratch
 from harvester.schema import Kind
 from harvester.splitting.division import Division, division_of
 
@@ -92,7 +92,7 @@ def write_images(
     Raises:
         BadInput: a split is empty.
     """
-    with scratch("images (name PRIMARY KEY) WITHOUT ROWID") as written:
+    with scratch("images (name PRIMARY KEY) WITHOUT ROWID", page_size=SMALL_PAGE) as written:
         writer = _Writer(format, export, options, counts, written)
         for row in choice.rows(kinds):
             writer.add_row(row)

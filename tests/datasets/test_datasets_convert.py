@@ -12,6 +12,7 @@ import pytest
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets.conversion import CONVERSION, read_conversion, verify_conversion
 from harvester.datasets.convert import convert, convert_export
+from harvester.datasets.file_list import FILES
 from harvester.errors import BadInput, TargetRefused, Unsound
 from harvester.events import Counters
 from harvester.media.index import MEDIA_INDEX, MEDIA_MANIFEST
@@ -47,7 +48,12 @@ def test_a_conversion_says_what_it_is_of_and_what_is_in_it(export: Path, tmp_pat
     assert done.records["units"].written == len(records_of(export, "units"))
     files = files_in(tmp_path / "set")
     del files["conversion.json"]
-    assert {file.name: file.bytes for file in done.files} == {name: len(data) for name, data in files.items()}
+    listed = files.pop(FILES).splitlines()
+    assert [json.loads(line) for line in listed] == [
+        {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in sorted(files.items())
+    ]
+    assert (done.files.number, done.files.bytes) == (len(files), sum(map(len, files.values())))
     assert verify_conversion(tmp_path / "set").ok
 
 
@@ -312,7 +318,7 @@ def test_no_data_set_goes_where_the_export_has_its_own_files(tmp_path: Path, pla
     target = exported(tmp_path / "out", LiveWorld(rows=10))
     with pytest.raises(BadInput, match="is of the export itself"):
         convert(target, target / place, to="parquet")
-    assert convert(target, target / "set", to="parquet").files
+    assert convert(target, target / "set", to="parquet").files.number
 
 
 def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:
