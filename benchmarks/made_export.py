@@ -1,4 +1,4 @@
-"""A finished export of simulated images with 20 objects each, made without a server: to convert and merge.
+"""A finished export of simulated images, made without a server: to convert and merge.
 
 The simulator makes few label rows and repeats them under other hashes. Parquet and zstd would make little of
 that, so coordinates, dates and hashes of objects are replaced by random ones, the same in each run.
@@ -6,7 +6,7 @@ that, so coordinates, dates and hashes of objects are replaced by random ones, t
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import msgspec
 
 from harvester.errors import SkipRow
 from harvester.labels.extract import Extractor
-from harvester.labels.wire import PlanRow, Row
+from harvester.labels.wire import PlanRow
 from harvester.output import planfile
 from harvester.output.commit import Commit, IdDigest, KindCounts, write_commit
 from harvester.output.export_spec import ExportSpec
@@ -23,8 +23,10 @@ from harvester.output.manifest import build_manifest, list_files, write_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.target import LocalTarget
 from harvester.plan.order import plan_order
+from harvester.schema import Kind
 from harvester.settings import Compression, Format, Selection
 from harvester.simulator import WorldSpec
+from harvester.simulator.shapes import HEIGHT, WIDTH
 from harvester.simulator.world import World
 
 OBJECTS_PER_ROW = 20
@@ -32,16 +34,28 @@ SHAPES = ("bounding_box", "rotatable_bounding_box", "polygon", "polyline")
 _HASH = re.compile(rb'"objectHash": ?"([^"]{8})"')
 _TIME = re.compile(rb"(?<=[ T])\d\d:\d\d:\d\d")
 _SHARE = re.compile(rb"\b0\.\d{1,4}\b")
+_SIZE = re.compile(rb'"width":\d+,"height":\d+')
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _AT_ONCE = 100  # label rows that are extracted together
 
 
-def make_export(path: Path, rows: int, *, compress: Compression | None = None) -> Path:
-    """Make an export of `rows` label rows in the directory `path`. Equal arguments give equal bytes."""
+def make_export(
+    path: Path,
+    rows: int,
+    *,
+    compress: Compression | None = None,
+    kinds: tuple[Kind, ...] = ("objects",),
+    objects_per_row: int = OBJECTS_PER_ROW,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Path:
+    """Make an export of `rows` label rows in the directory `path`. Equal arguments give equal bytes.
+
+    `size` is the width and the height of each image, in pixels.
+    """
     world = World(
         WorldSpec(
             rows=rows,
-            objects_per_row=OBJECTS_PER_ROW,
+            objects_per_row=objects_per_row,
             mix=("image",),
             shapes=SHAPES,
             unlabelled=0.0,
@@ -49,15 +63,21 @@ def make_export(path: Path, rows: int, *, compress: Compression | None = None) -
         )
     )
     ontology = msgspec.json.encode(world.ontology())
-    format = Format(emit=("objects",), compress=compress)
+    format = Format(emit=kinds, compress=compress)
     target = LocalTarget(path)
     target.ensure()
     planned = sorted((_planned(item) for item in map(msgspec.json.decode, world.listing())), key=plan_order)
     spec = ExportSpec.of(world.project_hash, "Images", Selection(), format)
     header = planfile.freeze(target, map(msgspec.json.encode, planned), spec, ontology)
     extractor = Extractor(Selection(), format, ontology)
+
+    def sent(planned: PlanRow) -> bytes:
+        row = world.label_row(planned.label_hash or "")
+        assert row is not None
+        return _SIZE.sub(b'"width":%d,"height":%d' % size, _varied(row, random.Random(planned.label_hash)))
+
     commits = {
-        part: _harvest(target, extractor, world, header, part, own)
+        part: _harvest(target, extractor, sent, header, part, own)
         for part, own in planfile.slices(target, header, range(header.parts))
     }
     files = list_files(commits[part] for part in range(header.parts))
@@ -82,14 +102,14 @@ def _planned(item: dict[str, str]) -> PlanRow:
 def _harvest(
     target: LocalTarget,
     extractor: Extractor,
-    world: World,
+    sent: Callable[[PlanRow], bytes],
     header: planfile.PlanHeader,
     part: int,
     planned: list[PlanRow],
 ) -> Commit:
     writer, ids = PartWriter(target, part, header.format.compress), IdDigest()
     records: dict[str, KindCounts] = {kind: KindCounts() for kind in header.format.kinds}
-    found = _rows(world, planned)
+    found = ((memoryview(sent(row)), row) for row in planned)
     while some := list(islice(found, _AT_ONCE)):
         for _, extracted in extractor.extract_all(some):
             assert not isinstance(extracted, SkipRow)
@@ -109,13 +129,6 @@ def _harvest(
     )
     write_commit(target, commit)
     return commit
-
-
-def _rows(world: World, planned: list[PlanRow]) -> Iterator[tuple[Row, PlanRow]]:
-    for row in planned:
-        sent = world.label_row(row.label_hash or "")
-        assert sent is not None
-        yield memoryview(_varied(sent, random.Random(row.label_hash))), row
 
 
 def _varied(row: bytes, rng: random.Random) -> bytes:

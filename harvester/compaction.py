@@ -26,7 +26,7 @@ from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.job import Observer
 from harvester.labels.wire import PlanRow
-from harvester.live import finished_manifest, own_manifest
+from harvester.live import damage_named, finished_manifest, own_manifest
 from harvester.live_rows import LiveRow, is_in_order, live_rows
 from harvester.outdated import baselines, has_mixed_names, ontology_file
 from harvester.output import planfile
@@ -181,7 +181,10 @@ class _Compaction:
         """Write one part after the other."""
         kinds = (*self._plan.format.kinds, NOTES, FAILED)
         check = anyio.from_thread.check_cancelled
-        with closing(live_rows(self._target, self._before, kinds, check=check)) as rows:
+        with (
+            damage_named(self._target, self._before),
+            closing(live_rows(self._target, self._before, kinds, check=check)) as rows,
+        ):
             for part, planned in planfile.slices(self._folder, self._plan, range(self._plan.parts)):
                 self._commits[part] = self._write_part(part, planned, rows)
                 yield self._commits[part]

@@ -11,6 +11,9 @@ from harvester.settings import check_one_of, check_within
 # The formats that `convert` writes.
 DATASET_FORMATS = ("parquet", "coco", "yolo", "masks")
 
+# How the columns begin, in the tables of a format, that count by reason what was left out.
+LEFT_OUT = "left_out_"
+
 
 class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Into which format an export is converted, and how. Each format takes some of these options.

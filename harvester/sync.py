@@ -14,6 +14,7 @@ from harvester.filters.naming import is_digest
 from harvester.filters.own import OwnFilter
 from harvester.job import Job, Observer, OnEvent, RunContext
 from harvester.labels.extract import Extractor
+from harvester.live import finished_manifest
 from harvester.outdated import mend_ontologies
 from harvester.output import planfile
 from harvester.output.export_spec import ExportSpec, Project, check_spec
@@ -158,10 +159,7 @@ def project_of(target: Target) -> Project:
         BadInput: there is no finished export.
         Unsound: its manifest is damaged.
     """
-    manifest = read_manifest(target)
-    if manifest is None:
-        raise BadInput(f"{one_line(target.name)} holds no finished export")
-    return manifest.project
+    return finished_manifest(target).project
 
 
 def _plan_lost(target: Target) -> Unsound:

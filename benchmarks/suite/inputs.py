@@ -18,7 +18,7 @@ import anyio
 from benchmarks.made_export import make_export
 from harvester.settings import Format
 
-Input = Literal["export", "syncs", "files"]
+Input = Literal["export", "small_images", "syncs", "files"]
 
 PORT = 9180
 SMALL, LARGE = 200_000, 50_000_000  # bytes; a large file for every hundred small ones
@@ -47,6 +47,12 @@ def made_input(kind: Input, rows: int) -> Iterator[Path]:
 def _export(folder: Path, rows: int) -> AbstractContextManager[None]:
     """`rows` images with 20 objects each."""
     make_export(folder / "export", rows)
+    return nullcontext()
+
+
+def _small_images(folder: Path, rows: int) -> AbstractContextManager[None]:
+    """`rows` images of 64 x 48 pixels with one object each: what counts is the number of files."""
+    make_export(folder / "export", rows, kinds=("objects", "units"), objects_per_row=1, size=(64, 48))
     return nullcontext()
 
 
@@ -98,6 +104,7 @@ def _files(folder: Path, rows: int) -> Iterator[None]:
 
 _MAKE: Mapping[Input, Callable[[Path, int], AbstractContextManager[None]]] = {
     "export": _export,
+    "small_images": _small_images,
     "syncs": _syncs,
     "files": _files,
 }

@@ -293,6 +293,17 @@ _MADE_OF_EXPORTS = (
         most_repeats=2,
     ),
     Scenario(
+        name="many-images",
+        title="Memory by number of images: one object each, a file for each",
+        made_of="small_images",
+        runs=tuple(
+            ToolRun("convert", rows, note=f"{task}, {rows:,} images", converts=("--to", to))
+            for to, task in (("yolo", "detect"), ("masks", "semantic"))
+            for rows in (10_000, 100_000)
+        ),
+        most_repeats=1,
+    ),
+    Scenario(
         name="compaction",
         title="Compaction: 365 syncs of five rows each; live reading, 20 times",
         made_of="syncs",

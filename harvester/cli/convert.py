@@ -1,5 +1,6 @@
 """The verb that converts an export into a data set."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ from harvester.cli.imports import find_users_filters
 from harvester.cli.interrupt import interruptible
 from harvester.cli.progress import progress
 from harvester.cli.screen import Screen
-from harvester.dataset_options import ConvertOptions
+from harvester.dataset_options import LEFT_OUT, ConvertOptions
 from harvester.errors import CannotFinishNow
 from harvester.events import Counters
 from harvester.settings import Selection
@@ -94,7 +95,7 @@ def _run(
 
 def _as_json(done: "Conversion") -> dict[str, object]:
     facts = {name: getattr(done, name) for name in done.__struct_fields__ if name != "files"}
-    return facts | {"files": len(done.files), "bytes": sum(file.bytes for file in done.files)}
+    return facts | {"files": done.files.number, "bytes": done.files.bytes}
 
 
 def _summary(output: str, done: "Conversion") -> RenderableType:
@@ -103,24 +104,40 @@ def _summary(output: str, done: "Conversion") -> RenderableType:
     facts.add_column(style="dim")
     facts.add_column(overflow="fold")
     for kind, counts in done.records.items():
-        text = Text(f"{counts.written:,} written")
-        if counts.left_out:
-            reasons = ", ".join(f"{number:,} by {_words(why)}" for why, number in counts.left_out.items())
-            text.append(f" of {counts.read:,} (left out {reasons})", style="dim")
-        facts.add_row(kind, text)
+        all_of = f" of {counts.read:,}" if counts.left_out else ""
+        facts.add_row(kind, Text.assemble(f"{counts.written:,} written{all_of}", _left_out(counts.left_out)))
     for table, lines in done.tables.items():
-        for line, cells in lines.items():
-            shown = ", ".join(f"{number:,} {_words(column)}" for column, number in cells.items())
-            facts.add_row(_words(table), on.title(f"{line}: {shown}"))
+        facts.add_row(_words(table), _table(lines))
     if done.not_exported:
         facts.add_row("not exported", Text(", ".join(done.not_exported), style="yellow"))
     if done.remarks:
         said = ", ".join(f"{number:,} {_words(why)}" for why, number in done.remarks.items())
         facts.add_row("noted", Text(said, style="yellow"))
-    size = values.show_bytes(sum(file.bytes for file in done.files))
-    facts.add_row("files", f"{values.show_count(len(done.files), 'file')}, {size}")
+    size = values.show_bytes(done.files.bytes)
+    facts.add_row("files", f"{values.show_count(done.files.number, 'file')}, {size}")
     mark = Text.assemble((f"✓ {done.to}", "bold green"), "  ", on.title(output, "bold"))
     return Group(mark, facts)
+
+
+def _table(lines: Mapping[str, Mapping[str, int]]) -> RenderableType:
+    """Show each line of a format's own table: what became of its records, and what was left out."""
+    table = Table.grid(padding=(0, 2))
+    for line, cells in lines.items():
+        written = [f"{number:,} {_words(name)}" for name, number in cells.items() if not _why(name)]
+        left_out = {why: number for name, number in cells.items() if (why := _why(name))}
+        table.add_row(on.title(line), Text.assemble(", ".join(written) or "none", _left_out(left_out)))
+    return table
+
+
+def _left_out(reasons: Mapping[str, int]) -> tuple[str, str]:
+    """Say in brackets how many were left out for which reason."""
+    said = ", ".join(f"{number:,} by {_words(why)}" for why, number in reasons.items())
+    return (f" (left out {said})", "dim") if said else ("", "")
+
+
+def _why(column: str) -> str:
+    """Return the reason that a column counts what was left out for, or nothing."""
+    return column.removeprefix(LEFT_OUT) if column.startswith(LEFT_OUT) else ""
 
 
 def _words(name: str) -> str:

@@ -129,12 +129,14 @@ class CocoIds:
                 return int(found[0])
         return self._last + 1
 
-    def take(self, name: str, number: int) -> None:
-        """Note that it is written with the id that was looked up."""
-        if number > self._last:
-            self._last = number
-            if self._table is not None:
-                self._table.execute("INSERT INTO ids VALUES (?, ?)", (name, number))
+    def take(self, name: str, number: int) -> bool:
+        """Note that it is written with the id that was looked up. Return whether it is new."""
+        if number <= self._last:
+            return False
+        self._last = number
+        if self._table is not None:
+            self._table.execute("INSERT INTO ids VALUES (?, ?)", (name, number))
+        return True
 
 
 @contextmanager
@@ -172,11 +174,11 @@ class CocoMedia:
         """Return the file of an image, None if it is not there."""
         return self._media.of(picture)
 
-    def place(self, file: ImageFile | None, name: str) -> None:
+    def place(self, file: ImageFile | None, name: str, *, is_new: bool) -> None:
         """Give the data set a file. On a further branch it is there already."""
         if file is None:
             self._counts.remark("no_media")
-        elif name not in self._output:
+        elif is_new:
             self._media.place(file, self._output, name)
 
 
@@ -230,9 +232,9 @@ class CocoWriter:
         if picture.unit.medium == "video":
             image.frame_index = image.frame_id = picture.frame
             image.video_id = self._video(file, picture, image)
-        self._images.take(picture.name, image.id)
+        is_new = self._images.take(picture.name, image.id)
         if self._media is not None:
-            self._media.place(made.file, image.file_name)
+            self._media.place(made.file, image.file_name, is_new=is_new)
         file.add_image(_encode(image))
         file.add_annotations(made.annotations)
 

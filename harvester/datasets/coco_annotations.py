@@ -5,6 +5,7 @@ from collections import Counter
 import msgspec
 from msgspec import UnsetType
 
+from harvester.dataset_options import LEFT_OUT
 from harvester.datasets.coco_attributes import AttributeKeys, FlatAnswers
 from harvester.datasets.coco_categories import Categories
 from harvester.datasets.coco_quick import QUICK
@@ -128,7 +129,7 @@ class Annotator:
             self._counts.tally("shapes", shape or "unknown", form, number)
         for (shape, reason), number in self._left_out.items():
             self._counts.leave_out("objects", reason, number)
-            self._counts.tally("shapes", shape or "unknown", f"left_out_{reason}", number)
+            self._counts.tally("shapes", shape or "unknown", LEFT_OUT + reason, number)
         for remark, number in self._remarks.items():
             self._counts.remark(remark, number)
         self._became, self._left_out, self._remarks = Counter(), Counter(), Counter()

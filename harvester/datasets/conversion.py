@@ -10,7 +10,7 @@ import msgspec
 
 from harvester.datasets.at_once import at_once
 from harvester.datasets.counts import ConvertedCounts
-from harvester.datasets.written import WrittenFile
+from harvester.datasets.file_list import FILES, FileTotals, WrittenFile, check_list, listed_files
 from harvester.errors import BadInput, CannotFinishNow, StoreAway, Unsound
 from harvester.events import one_line
 from harvester.output.canonical import convert, digest, indented, parse_object
@@ -23,7 +23,7 @@ from harvester.schema import Count
 
 CONVERSION = "conversion.json"
 NEW = f"{STATE}/new"  # the folder of a data set that is being written into an object store
-CONVERSION_VERSION = 1  # raised when a field of `Conversion` changes its meaning
+CONVERSION_VERSION = 2  # raised when a field of `Conversion` changes its meaning
 _PIECE = 1024**2  # bytes that are read at once
 
 
@@ -46,8 +46,8 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     `to` is the format, `format_version` the version of the format's own schema. `options` and `selection` are
     the settings that are not at their defaults. `not_exported` are kinds of record that the format reads
     and that the export does not have. `records`, `remarks` and `tables` are as in
-    `harvester.datasets.counts.Counts`. `files` are all other files, by name. `digest` covers all other
-    fields.
+    `harvester.datasets.counts.Counts`. `files` sums up the list of the files, which is a file of its own, see
+    `harvester.datasets.file_list`. `digest` covers all other fields.
     """
 
     version: int
@@ -61,7 +61,7 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True):
     records: dict[str, ConvertedCounts]
     remarks: dict[str, Count]
     tables: dict[str, dict[str, dict[str, Count]]]
-    files: list[WrittenFile]
+    files: FileTotals
     digest: str = ""
 
 
@@ -88,15 +88,7 @@ def read_conversion(place: Target) -> Conversion | None:
         raise Unsound(one_line(f"cannot be read: {error}")) from error
     if conversion.digest != _digest(fields):
         raise Unsound("its digest does not fit what it says")
-    if wrong := next((file.name for file in conversion.files if not _is_below(file.name)), None):
-        raise Unsound(one_line(f"it names {wrong!r}, which can be no file of a data set"))
     return conversion
-
-
-def _is_below(name: str) -> bool:
-    """Return whether this can be the name of a file of a data set: `conversion.json` is data, not trusted."""
-    parts = name.split("/")
-    return parts[0] != STATE and not {"", ".", ".."} & set(parts)
 
 
 def is_data_set(name: str) -> bool:
@@ -119,16 +111,20 @@ def verify_conversion(name: Path | str) -> Report:
         return Report([_problem(CONVERSION, error.message)])
     if conversion is None:
         return Report([_problem(CONVERSION, "is missing: a conversion is replacing the data set, or was")])
-    wrong: dict[str, str | None] = {}
+    try:
+        check_list(target, conversion.files)
+    except Unsound:
+        return Report([_problem(FILES, "is missing or damaged")])
+    wrong: dict[str, str] = {}
 
     def check(file: WrittenFile) -> None:
-        wrong[file.name] = _wrong_with(target, file)
+        if what := _wrong_with(target, file):
+            wrong[file.name] = what
 
     with at_once() as checks:
-        for file in conversion.files:
+        for file in listed_files(target, conversion.files):
             checks.start(partial(check, file))
-    found = ((file.name, wrong[file.name]) for file in conversion.files)
-    return Report([_problem(name, what) for name, what in found if what])
+    return Report([_problem(name, what) for name, what in sorted(wrong.items())])
 
 
 def _wrong_with(target: Target, file: WrittenFile) -> str | None:

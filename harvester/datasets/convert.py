@@ -13,6 +13,7 @@ from harvester.dataset_options import ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.conversion import CONVERSION_VERSION, Conversion, ConvertedExport
 from harvester.datasets.counts import Counts
+from harvester.datasets.file_list import FileTotals
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.formats import DatasetFormat, load
 from harvester.datasets.replacing import Replacement, place_of, replaced
@@ -120,7 +121,7 @@ def convert_export(
             records=found.records,
             remarks=found.remarks,
             tables=found.tables,
-            files=output.files,
+            files=output.put_list(),
         )
         return finish(done)
 
@@ -183,7 +184,7 @@ def _describe(
         records={},
         remarks={},
         tables={},
-        files=[],
+        files=FileTotals(0, 0, ""),
     )
 
 

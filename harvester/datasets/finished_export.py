@@ -2,9 +2,8 @@
 
 import hashlib
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import msgspec
 
 from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
-from harvester.live import finished, own_manifest
+from harvester.live import damage_named, finished, own_manifest
 from harvester.live_rows import LiveRow, live_pieces, live_rows
 from harvester.output.generations import folder_of
 from harvester.output.layout import STATE
@@ -64,23 +63,9 @@ class FinishedExport:
         """
         return live_rows(self._target, self.manifest, kinds)
 
-    @contextmanager
-    def damage_named(self) -> Iterator[None]:
-        """On a line that cannot be read, read all files, and raise Unsound with the name of the damaged one.
-
-        If the bytes of all files are those that the manifest names, it was not harvester that wrote the line.
-        """
-        try:
-            yield
-        except (Unsound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
-            for number in self.manifest.numbers:
-                folder = folder_of(self._target, number)
-                for file in own_manifest(folder, self.manifest, number).parts:
-                    deque(checked_lines(folder, file), maxlen=0)
-            if isinstance(error, Unsound):
-                raise
-            why = f"a line is not as harvester writes it ({error}); a new export is needed"
-            raise Unsound(one_line(f"{self.name}: {why}")) from error
+    def damage_named(self) -> AbstractContextManager[None]:
+        """Name the file that is damaged in an error, see `harvester.live.damage_named`."""
+        return damage_named(self._target, self.manifest)
 
     def check_is_outside(self, place: str) -> None:
         """Raise BadInput if a place is in a folder that the export itself makes.

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from harvester.dataset_options import ConvertOptions
+from harvester.dataset_options import LEFT_OUT, ConvertOptions
 from harvester.datasets.choosing import Choice
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.pictures import Picture, Pictures, listed_picture, read_unit
 from harvester.labels.wire import PlanRow
 from harvester.live_rows import LiveRow
-from harvester.plan.sorting import scratch
+from harvester.plan.sorting import SMALL_PAGE, scratch
 from harvester.schema import Kind
 from harvester.splitting.division import Division, division_of
 
@@ -92,7 +92,7 @@ def write_images(
     Raises:
         BadInput: a split is empty.
     """
-    with scratch("images (name PRIMARY KEY) WITHOUT ROWID") as written:
+    with scratch("images (name PRIMARY KEY) WITHOUT ROWID", page_size=SMALL_PAGE) as written:
         writer = _Writer(format, export, options, counts, written)
         for row in choice.rows(kinds):
             writer.add_row(row)
@@ -180,7 +180,8 @@ class _Writer:
 
     def _made(self, picture: Picture, folder: str) -> Any:
         """Return what an image becomes; None if it has no objects, and is left out for that."""
-        name = hashlib.blake2b(f"{folder}{picture.name}".encode(), digest_size=16).digest()
+        stem = picture.name.removesuffix(picture.ending)  # its labels or its mask may have another ending
+        name = hashlib.blake2b(f"{folder}{stem}".encode(), digest_size=16).digest()
         if self._written.execute("SELECT 1 FROM images WHERE name = ?", (name,)).fetchone():
             raise NoPicture("image_twice")
         made = self._format.make(picture)
@@ -205,7 +206,7 @@ class _Writer:
 def leave_out(counts: Counts, shape: str | None, reason: str, number: int = 1) -> None:
     """Count objects of a shape that the data set does not hold."""
     counts.leave_out("objects", reason, number)
-    counts.tally("shapes", shape or "unknown", f"left_out_{reason}", number)
+    counts.tally("shapes", shape or "unknown", LEFT_OUT + reason, number)
 
 
 def branch_folder(branch: str | None) -> str:

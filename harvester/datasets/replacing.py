@@ -7,8 +7,9 @@ one, but for a directory that was moved away and not yet replaced: that one gets
 
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from harvester.datasets.conversion import (
     read_conversion,
     write_conversion,
 )
+from harvester.datasets.file_list import FILES, WrittenFile, check_list, compared, listed_files
 from harvester.datasets.written import Output, output_in
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import one_line
@@ -55,7 +57,7 @@ def replaced(out: Path | str, begun: Conversion) -> Iterator[Replacement]:
 
     def finish(done: Conversion) -> Conversion:
         if of_unknown_files:
-            check_replaceable(name, _files_below(directory), [done], begun)
+            check_replaceable(name, _files_below(directory), [HeldDataSet(LocalTarget(new), done)], begun)
         sealed = write_conversion(LocalTarget(new), done)
         os.sync()  # all files of it at once: each by itself would take too long
         if directory.exists():
@@ -73,50 +75,76 @@ def replaced(out: Path | str, begun: Conversion) -> Iterator[Replacement]:
                 _give_back(old, directory)
                 _clear(new, old)
                 new.mkdir(0o700)
-                held = conversions_in(LocalTarget(directory))
+                held = data_sets_in(LocalTarget(directory))
                 # Where `conversion.json` is damaged, files are replaced that the new data set has, too.
                 of_unknown_files = not held and is_data_set(str(directory))
                 if not of_unknown_files:
                     check_replaceable(name, _files_below(directory), held, begun)
-                yield Replacement(output_in(new), finish)
+                with output_in(new) as output:
+                    yield Replacement(output, finish)
         finally:
             _give_back(old, directory)
-            shutil.rmtree(work, ignore_errors=True)
+            with suppress(OSError):
+                _clear(work)
 
 
-def conversions_in(*places: Target) -> list[Conversion]:
-    """Return the conversions in these places, as far as there are any that are sound."""
+class HeldDataSet(NamedTuple):
+    """A data set, and where it is."""
+
+    place: Target
+    conversion: Conversion
+
+    def files(self) -> Iterator[WrittenFile]:
+        """Yield its files, without those that describe it. Raises Unsound."""
+        return listed_files(self.place, self.conversion.files)
+
+    def names(self) -> Iterator[str]:
+        """Yield their names."""
+        return (file.name for file in self.files())
+
+
+def data_sets_in(*places: Target) -> list[HeldDataSet]:
+    """Return the data sets in these places, as far as there are any whose description is sound."""
     found = []
     for place in places:
         with suppress(Unsound):
             if (conversion := read_conversion(place)) is not None:
-                found.append(conversion)
+                check_list(place, conversion.files)
+                found.append(HeldDataSet(place, conversion))
     return found
 
 
-def check_replaceable(name: str, there: Iterable[str], held: list[Conversion], wanted: Conversion) -> None:
+def check_replaceable(
+    name: str, there: Iterable[str], held: Sequence[HeldDataSet], wanted: Conversion
+) -> None:
     """Raise TargetRefused if there are files that are not of an earlier conversion of the same.
 
     Args:
         name: of the place, in messages.
         there: the names of its files.
-        held: the conversions in it.
+        held: the data sets in it.
     """
     if not held:
         for _ in there:
             raise TargetRefused(f"{name} holds files that are no data set of ours; choose another directory")
     for each in held:
-        if difference := other_purpose(each, wanted):
+        if difference := other_purpose(each.conversion, wanted):
             raise TargetRefused(f"{name} holds a data set {one_line(difference)}; choose another directory")
-    known = {file.name for each in held for file in each.files} | {CONVERSION}
-    if other := min((file for file in there if file not in known), default=None):
+    known = chain((CONVERSION, FILES), *(each.names() for each in held))
+    for other in compared(_OTHERS, there=there, known=known):
         raise TargetRefused(f"{name} holds {one_line(other)}, which is not of its data set: move it away")
 
 
-def _files_below(directory: Path) -> Iterator[str]:
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            yield os.path.relpath(os.path.join(folder, name), directory)
+_OTHERS = "SELECT name FROM there EXCEPT SELECT name FROM known ORDER BY name LIMIT 1"
+
+
+def _files_below(directory: Path, below: str = "") -> Iterator[str]:
+    with suppress(FileNotFoundError), os.scandir(directory / below) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _files_below(directory, f"{below}{entry.name}/")
+            else:
+                yield below + entry.name
 
 
 def place_of(out: Path | str) -> Path:
@@ -141,7 +169,29 @@ def _give_back(old: Path, directory: Path) -> None:
 def _clear(*directories: Path) -> None:
     for directory in directories:
         if directory.exists():
+            folder = os.open(directory, _FOLDER)
+            try:
+                _delete_files(folder)
+            finally:
+                os.close(folder)
             shutil.rmtree(directory)
+
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def _delete_files(folder: int) -> None:
+    """Delete the files below an open folder. `shutil.rmtree` would hold the names of all in a folder."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                os.unlink(entry.name, dir_fd=folder)
+                continue
+            below = os.open(entry.name, _FOLDER, dir_fd=folder)
+            try:
+                _delete_files(below)
+            finally:
+                os.close(below)
 
 
 @contextmanager

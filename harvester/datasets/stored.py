@@ -5,7 +5,7 @@ A store has no rename, so files are written below ``.harvester/new`` and copied 
 | step | readers see |
 |---|---|
 | the files, then ``conversion.json``, are written below ``.harvester/new`` | the earlier data set |
-| the earlier ``conversion.json`` is moved to ``.harvester/old`` | none |
+| the earlier list of files is copied, ``conversion.json`` moved to ``.harvester/old`` | none |
 | the files are copied to their places | none |
 | ``conversion.json`` is copied to its place | the new data set |
 | files that only the earlier one had are deleted, and what is below ``.harvester`` | the new data set |
@@ -22,8 +22,15 @@ from typing import BinaryIO
 
 from harvester.datasets.at_once import AtOnce, at_once
 from harvester.datasets.conversion import CONVERSION, NEW, Conversion, write_conversion
-from harvester.datasets.replacing import Replacement, check_replaceable, conversions_in, translated
-from harvester.datasets.written import Output, WrittenFile
+from harvester.datasets.file_list import FILES, compared
+from harvester.datasets.replacing import (
+    HeldDataSet,
+    Replacement,
+    check_replaceable,
+    data_sets_in,
+    translated,
+)
+from harvester.datasets.written import output_in
 from harvester.errors import HarvesterError, Unsound
 from harvester.output.drafts import Draft
 from harvester.output.layout import STATE
@@ -60,8 +67,12 @@ def replaced_in_store(
         place.check()
         place.resume()
         try:
-            with translated(target.name), at_once(keep_on, target.hurry) as sending:
-                yield Replacement(Output(_Sent(target.within(NEW), sending)), partial(place.finish, sending))
+            with (
+                translated(target.name),
+                at_once(keep_on, target.hurry) as sending,
+                output_in(_Sent(target.within(NEW), sending)) as output,
+            ):
+                yield Replacement(output, partial(place.finish, sending))
         finally:
             place.end()
 
@@ -78,11 +89,11 @@ class _StoredDataSet:
 
         If that one's ``conversion.json`` is damaged, only files that `done` has, too, may be there then.
         """
-        held = conversions_in(self._new, self._target, self._old)  # in this order there is always one
+        held = data_sets_in(self._new, self._target, self._old)  # in this order there is always one
         if not held and self._target.size_of(CONVERSION) is not None:
             if done is None:
                 return
-            held = [done]
+            held = [HeldDataSet(self._new, done)]
         check_replaceable(self._target.name, self._names(), held, self._begun)
 
     def _names(self) -> Iterator[str]:
@@ -91,7 +102,7 @@ class _StoredDataSet:
 
     def resume(self) -> None:
         """End what a killed run has begun."""
-        for complete in conversions_in(self._new):
+        for complete in data_sets_in(self._new):
             self._is_complete = True
             self._put_in_place(complete)
         self._clear()
@@ -102,7 +113,7 @@ class _StoredDataSet:
         self.check(done)
         self._is_complete = True
         sealed = write_conversion(self._new, done)
-        self._put_in_place(sealed)
+        self._put_in_place(HeldDataSet(self._new, sealed))
         return sealed
 
     def end(self) -> None:
@@ -111,32 +122,35 @@ class _StoredDataSet:
             with suppress(HarvesterError):
                 self._clear()
 
-    def _put_in_place(self, new: Conversion) -> None:
+    def _put_in_place(self, new: HeldDataSet) -> None:
         if (earlier := self._target.read(CONVERSION)) is not None and self._old.read(CONVERSION) is None:
+            with suppress(FileNotFoundError):
+                self._target.copy(FILES, f"{OLD}/{FILES}")
             self._old.put(CONVERSION, earlier)
         self._target.delete(CONVERSION)
         with at_once(hurry=self._target.hurry) as copies:
-            for file in new.files:
-                copies.start(partial(self._copy, file))
+            copies.start(partial(self._copy, FILES, self._new.size_of(FILES) or 0))
+            for file in new.files():
+                copies.start(partial(self._copy, file.name, file.bytes))
         complete = self._new.read(CONVERSION)
         assert complete is not None
         self._target.put(CONVERSION, complete)
-        kept = {file.name for file in new.files}
-        gone = {file.name for each in conversions_in(self._old) for file in each.files} - kept
-        self._target.delete_all([name for name, _ in self._target.all_names() if name in gone])
+        for old in data_sets_in(self._old):
+            there = (name for name, _ in self._target.all_names())
+            self._target.delete_all(compared(_GONE, there=there, old=old.names(), new=new.names()))
         self._new.delete(CONVERSION)
         self._is_complete = False
         self._clear()
 
-    def _copy(self, file: WrittenFile) -> None:
+    def _copy(self, name: str, size: int) -> None:
         try:
-            if file.bytes <= COPIED_AT_ONCE:
-                self._target.copy(f"{NEW}/{file.name}", file.name)
+            if size <= COPIED_AT_ONCE:
+                self._target.copy(f"{NEW}/{name}", name)
             else:
-                self._copy_through_here(file.name)
+                self._copy_through_here(name)
         except FileNotFoundError:
             raise Unsound(
-                f"{self._new.name} has lost {file.name}: delete all below {self._target.name}, convert again"
+                f"{self._new.name} has lost {name}: delete all below {self._target.name}, convert again"
             ) from None
 
     def _copy_through_here(self, name: str) -> None:
@@ -151,7 +165,10 @@ class _StoredDataSet:
 
     def _clear(self) -> None:
         for place in (self._new, self._old):
-            place.delete_all([name for name, _ in place.all_names()])
+            place.delete_all(name for name, _ in place.all_names())
+
+
+_GONE = "SELECT name FROM there INTERSECT SELECT name FROM old EXCEPT SELECT name FROM new"
 
 
 class _Sent:

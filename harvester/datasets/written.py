@@ -11,37 +11,34 @@ from typing import Any, BinaryIO, cast
 
 import msgspec
 
+from harvester.datasets.file_list import FILES, FileList, FileTotals, WrittenFile, file_list
 from harvester.output.drafts import Draft, Files
 from harvester.output.folders import FileSystem
 from harvester.output.target import LocalTarget
-from harvester.schema import Count
 
 _PIECE = 1024**2  # bytes that are buffered for a file
 
 
-class WrittenFile(msgspec.Struct, frozen=True):
-    """A file of a data set. `name` is relative to the place of the data set, with slashes."""
-
-    name: str
-    bytes: Count
-    sha256: str
-
-
 class Output:
-    """What a format writes into.
+    """What a format writes into. Made by `output_in`.
 
     `directory` is where its files are, None if they are not on this machine.
     """
 
-    def __init__(self, place: Files, directory: Path | None = None) -> None:
+    def __init__(self, place: Files, files: FileList, directory: Path | None) -> None:
         self.directory = directory
-        self._files: dict[str, WrittenFile] = {}
+        self._files = files
         self._place = place
 
-    @property
-    def files(self) -> list[WrittenFile]:
-        """All files so far, by name."""
-        return [file for _, file in sorted(self._files.items())]
+    def put_list(self) -> FileTotals:
+        """Write the list of all files, once all are written. Return what it says in all."""
+        number = size = 0
+        with self._hashed(FILES) as (stream, hashed):
+            for file in self._files:
+                stream.write(msgspec.json.encode(file) + b"\n")
+                number += 1
+                size += file.bytes
+        return FileTotals(number, size, hashed.sha256())
 
     @contextmanager
     def create(self, name: str) -> Iterator[BinaryIO]:
@@ -49,15 +46,20 @@ class Output:
 
         Raises CannotFinishNow if it cannot be written.
         """
+        with self._hashed(name) as (file, hashed):
+            yield file
+        self._files.add(WrittenFile(name, hashed.bytes, hashed.sha256()))
+
+    @contextmanager
+    def _hashed(self, name: str) -> Iterator[tuple[BinaryIO, "_HashedDraft"]]:
         draft = self._place.create(name)
         hashed = _HashedDraft(draft)
         try:
             with io.BufferedWriter(cast(io.RawIOBase, hashed), _PIECE) as file:
-                yield cast(BinaryIO, file)
+                yield cast(BinaryIO, file), hashed
             draft.commit()
         finally:
             draft.discard()
-        self._files[name] = WrittenFile(name, hashed.bytes, hashed.sha256())
 
     def put(self, name: str, data: bytes) -> None:
         """Make a file at once."""
@@ -70,14 +72,15 @@ class Output:
         `file` is its name in the open `folder`.
         """
         if not self._link(name, file, folder):
-            with self.create(name) as copy:
+            with self._hashed(name) as (copy, hashed):
                 shutil.copyfileobj(source, copy, _PIECE)
-            return self._files[name]
-        with self._place.open(name) as made:
-            found = hashlib.file_digest(cast(Any, made), "sha256")
-            size = os.fstat(made.fileno()).st_size
-        self._files[name] = WrittenFile(name, size, found.hexdigest())
-        return self._files[name]
+            written = WrittenFile(name, hashed.bytes, hashed.sha256())
+        else:
+            with self._place.open(name) as made:
+                found = hashlib.file_digest(cast(Any, made), "sha256")
+                written = WrittenFile(name, os.fstat(made.fileno()).st_size, found.hexdigest())
+        self._files.add(written)
+        return written
 
     def _link(self, name: str, file: str, folder: int) -> bool:
         if self.directory is None:
@@ -95,13 +98,15 @@ class Output:
         if self.directory is not None:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._files
 
-
-def output_in(directory: Path) -> Output:
-    """Return the output into a directory."""
-    return Output(LocalTarget(directory, files=_SyncedAtTheEnd()), directory)
+@contextmanager
+def output_in(place: Path | Files) -> Iterator[Output]:
+    """Open the output into a directory, or into another place."""
+    with file_list() as files:
+        if isinstance(place, Path):
+            yield Output(LocalTarget(place, files=_SyncedAtTheEnd()), files, place)
+        else:
+            yield Output(place, files, None)
 
 
 class _SyncedAtTheEnd(FileSystem):

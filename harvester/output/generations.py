@@ -32,7 +32,7 @@ from harvester.output.layout import (
     is_own,
 )
 from harvester.output.lines import FailedLabel, read_as
-from harvester.output.manifest import Base, Generation, Manifest, read_manifest
+from harvester.output.manifest import Base, Generation, Manifest, named_manifest, read_manifest
 from harvester.output.ndjson import PartWriter
 from harvester.output.planfile import PlanHeader, intact, read_header
 from harvester.output.target import Target
@@ -152,7 +152,7 @@ def feed_is_there(folder: Target, changed: Changed) -> bool:
 
 def read_failed(folder: Target) -> Generator[str, None, None]:
     """Yield the label hashes of the failed rows of a generation, sorted."""
-    manifest = read_manifest(folder)
+    manifest = named_manifest(folder)
     with sorter() as failed:
         for file in manifest.parts if manifest else ():
             if file.kind == FAILED:

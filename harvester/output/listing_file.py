@@ -21,7 +21,7 @@ from harvester.output.lines import FailedLabel, read_as, read_lines
 from harvester.output.manifest import (
     ListingFile,
     Manifest,
-    read_manifest,
+    named_manifest,
     with_generations,
     with_listing,
     write_manifest,
@@ -147,7 +147,7 @@ def mend_listing(target: Target, manifest: Manifest, frozen: PlanHeader | None) 
 def mend_listings(target: Target, manifest: Manifest) -> Manifest:
     """Do as `mend_listing` does for the base and the last generation. Return the export's manifest."""
     folder = folder_of(target, manifest.base.generation)
-    own = manifest if folder is target else read_manifest(folder)
+    own = manifest if folder is target else named_manifest(folder)
     if own is not None:
         own = mend_listing(folder, own, planfile.read_header(folder))
         if own.listing != manifest.listing:
@@ -155,7 +155,7 @@ def mend_listings(target: Target, manifest: Manifest) -> Manifest:
             write_manifest(target, manifest)
     if manifest.generations:
         folder = folder_of(target, manifest.last)
-        if own := read_manifest(folder):
+        if own := named_manifest(folder):
             mend_listing(folder, own, planfile.read_header(folder, LISTED))
     return manifest
 

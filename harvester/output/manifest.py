@@ -6,6 +6,7 @@ from typing import Annotated, Any, TypedDict, cast
 import msgspec
 
 from harvester.errors import Unsound
+from harvester.events import one_line
 from harvester.output.canonical import check_keys, convert, digest, indented, parse_object
 from harvester.output.commit import Commit, KindCounts, PartFile
 from harvester.output.export_spec import Project
@@ -261,3 +262,12 @@ def read_manifest(target: Target) -> Manifest | None:
     if manifest.digest != manifest_digest(fields):
         raise Unsound("its digest does not fit what it says")
     return manifest
+
+
+def named_manifest(target: Target) -> Manifest | None:
+    """Return the manifest, as `read_manifest` does. Raises Unsound with its name and what to do."""
+    try:
+        return read_manifest(target)
+    except Unsound as error:
+        what = f"{target.name}: {MANIFEST} is damaged, and {error.message}: see harvester verify"
+        raise Unsound(one_line(what)) from error

@@ -219,7 +219,8 @@ def _of_generation(folder: Target, whole: Manifest, number: int) -> Iterator[Pro
             yield Problem(file.name, wrong, remedy="new export")
     if last and read_listing(folder) is None:
         remedy: Remedy = "export" if frozen_in_listing(folder, spec_in(whole)) else "new export"
-        yield Problem(LISTED, "missing or damaged", remedy=remedy)
+        header = read_header(folder, LISTED)
+        yield Problem(header.rows_file if header else LISTED, "missing or damaged", remedy=remedy)
 
 
 def _problems(target: Target) -> Iterator[Problem]:

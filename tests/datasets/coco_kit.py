@@ -79,7 +79,7 @@ def written(
     counts, structure = Counts(), json.dumps(ontology).encode()
     categories = Categories(ontology_classes(structure), None)
     annotator = Annotator(categories, AttributeKeys(structure), counts)
-    with coco_files(output_in(directory), "project", categories.categories) as files:
+    with output_in(directory) as output, coco_files(output, "project", categories.categories) as files:
         writer = CocoWriter(annotator, CocoIds(None), CocoIds(None), files)
         for units, objects in rows:
             writer.begin(None)

@@ -199,7 +199,7 @@ def test_a_split_that_would_have_the_file_of_a_branch_is_refused(export: Path, t
         convert(export, tmp_path / "set", to="coco", split=names)
     plain = exported(tmp_path / "plain", LiveWorld(rows=20, branches=()))
     done = convert(plain, tmp_path / "set", to="coco", split=names)
-    assert len(done.files) == 2
+    assert done.files.number == 2
 
 
 def test_branches_have_a_file_each_with_the_same_ids(converted: Path) -> None:

@@ -8,7 +8,9 @@ import pytest
 import supervision
 
 from harvester.datasets.convert import convert
+from harvester.datasets.file_list import listed_files
 from harvester.errors import BadInput, Unsound
+from harvester.output.target import LocalTarget
 from tests.datasets.exports import exported
 from tests.datasets.image_exports import make_media, pictures_of
 from tests.sync.worlds import LiveWorld
@@ -33,7 +35,7 @@ def test_images_stand_where_file_names_point(export: Path, tmp_path: Path, index
     assert done.remarks["no_media"] == len(missing) > 0
     there = {path.relative_to(tmp_path / "set").as_posix() for path in (tmp_path / "set").rglob("*.*g")}
     assert there == {image["file_name"] for image in named} - {image["file_name"] for image in missing}
-    assert {file.name for file in done.files} >= there
+    assert {file.name for file in listed_files(LocalTarget(tmp_path / "set"), done.files)} >= there
 
 
 @pytest.mark.parametrize("forged", ["size", "frame"])

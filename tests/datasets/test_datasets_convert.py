@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+import harvester
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets.conversion import CONVERSION, read_conversion, verify_conversion
 from harvester.datasets.convert import convert, convert_export
-from harvester.errors import BadInput, TargetRefused, Unsound
+from harvester.datasets.file_list import FILES
+from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import Counters
 from harvester.media.index import MEDIA_INDEX, MEDIA_MANIFEST
 from harvester.output.manifest import manifest_digest
@@ -47,7 +49,12 @@ def test_a_conversion_says_what_it_is_of_and_what_is_in_it(export: Path, tmp_pat
     assert done.records["units"].written == len(records_of(export, "units"))
     files = files_in(tmp_path / "set")
     del files["conversion.json"]
-    assert {file.name: file.bytes for file in done.files} == {name: len(data) for name, data in files.items()}
+    listed = files.pop(FILES).splitlines()
+    assert [json.loads(line) for line in listed] == [
+        {"name": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        for name, data in sorted(files.items())
+    ]
+    assert (done.files.number, done.files.bytes) == (len(files), sum(map(len, files.values())))
     assert verify_conversion(tmp_path / "set").ok
 
 
@@ -298,6 +305,23 @@ def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path, key: byt
         convert(target, tmp_path / "set", to="coco")
 
 
+def test_an_export_that_is_compacted_while_it_is_read_is_not_called_damaged(tmp_path: Path) -> None:
+    """Its files go: the same command reads the new ones."""
+    world, target = LiveWorld(rows=30), tmp_path / "out"
+    exported(target, world)
+    world.world.edit(rows=world.labels()[:5])
+    synced(target, world)
+    options, rows = ConvertOptions(to="coco", include_unlabelled=True), iter(range(100))
+
+    def keep_on() -> None:
+        if next(rows) == 1:
+            harvester.compact(target)
+
+    with pytest.raises(CannotFinishNow, match="has been synced, compacted or mended meanwhile: run it again"):
+        convert_export(target, tmp_path / "set", options, keep_on=keep_on)
+    assert convert_export(target, tmp_path / "set", options).files
+
+
 def test_a_damaged_plan_is_unsound(tmp_path: Path) -> None:
     """Running again would not help."""
     target = exported(tmp_path / "out", LiveWorld(rows=20))
@@ -312,7 +336,7 @@ def test_no_data_set_goes_where_the_export_has_its_own_files(tmp_path: Path, pla
     target = exported(tmp_path / "out", LiveWorld(rows=10))
     with pytest.raises(BadInput, match="is of the export itself"):
         convert(target, target / place, to="parquet")
-    assert convert(target, target / "set", to="parquet").files
+    assert convert(target, target / "set", to="parquet").files.number
 
 
 def test_kinds_that_were_not_exported_are_named(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """A data set in an object store is whole or not there, whenever a run is killed. A store in memory."""
 
 from collections.abc import Callable, Iterable
+from hashlib import sha256
 from itertools import groupby
 from typing import Any
 
@@ -10,6 +11,7 @@ from obstore.store import MemoryStore
 
 from harvester.datasets import stored
 from harvester.datasets.conversion import CONVERSION, NEW, Conversion, ConvertedExport, write_conversion
+from harvester.datasets.file_list import FILES, FileTotals, WrittenFile
 from harvester.datasets.stored import replaced_in_store
 from harvester.errors import StoreAway, TargetRefused, Unsound
 from harvester.output.export_spec import Project
@@ -32,7 +34,7 @@ BEGUN = Conversion(
     records={},
     remarks={},
     tables={},
-    files=[],
+    files=FileTotals(0, 0, ""),
 )
 EARLIER = {"data.yaml": b"1", "labels/a.txt": b"a1", "labels/b.txt": b"b1", "labels/old.txt": b"o"}
 LATER = {"data.yaml": b"2", "labels/a.txt": b"a2", "labels/b.txt": b"b1", "labels/new.txt": bytes(300_000)}
@@ -97,11 +99,11 @@ def data_set_in(store: MemoryStore) -> dict[str, bytes] | None:
     there = objects_in(store)
     if CONVERSION not in there:
         return None
-    return {file["name"]: there.get(file["name"], b"") for file in files_named(there[CONVERSION])}
-
-
-def files_named(conversion: bytes) -> list[dict[str, Any]]:
-    return msgspec.json.decode(conversion)["files"]  # type: ignore[no-any-return]
+    listed = there.get(FILES, b"")
+    said = msgspec.json.decode(there[CONVERSION])["files"]["sha256"]
+    assert sha256(listed).hexdigest() == said, "the list is another one than conversion.json says"
+    names = [msgspec.json.decode(line)["name"] for line in listed.splitlines()]
+    return {name: there.get(name, b"") for name in names}
 
 
 def target_of(objects: Objects, clock: Clock | None = None) -> ObjectStoreTarget:
@@ -121,7 +123,15 @@ def write(
         for name, data in files.items():
             output.put(name, data)
         meanwhile()
-        finish(msgspec.structs.replace(begun, files=output.files))
+        finish(msgspec.structs.replace(begun, files=output.put_list()))
+
+
+def complete(place: ObjectStoreTarget, name: str) -> None:
+    """Describe a data set of one file, which is not there."""
+    listed = msgspec.json.encode(WrittenFile(name, 1, "")) + b"\n"
+    place.put(FILES, listed)
+    totals = FileTotals(1, 1, sha256(listed).hexdigest())
+    write_conversion(place, msgspec.structs.replace(BEGUN, files=totals))
 
 
 def with_earlier() -> MemoryStore:
@@ -135,7 +145,7 @@ def test_readers_see_the_earlier_one_or_none_or_the_new_one() -> None:
     objects = Mortal(with_earlier())
     write(target_of(objects), LATER)
     assert [seen for seen, _ in groupby(objects.seen)] == [EARLIER, None, LATER]
-    assert objects_in(objects.kept).keys() == LATER.keys() | {CONVERSION}
+    assert objects_in(objects.kept).keys() == LATER.keys() | {CONVERSION, FILES}
 
 
 @pytest.mark.parametrize("copied_at_once", [stored.COPIED_AT_ONCE, 100_000])
@@ -148,7 +158,7 @@ def test_a_kill_at_any_write_leaves_one_whole_and_the_next_run_ends_it(
     write(target_of(undisturbed), LATER)
     for number in range(1, undisturbed.writes + 1):
         store = with_earlier()
-        for dies_at in (number, 12, 0):
+        for dies_at in (number, 14, 0):
             objects = Mortal(store, dies_at)
             try:
                 write(target_of(objects), LATER)
@@ -235,7 +245,7 @@ def test_a_file_that_somebody_adds_meanwhile_is_not_overwritten() -> None:
 def test_another_conversion_does_not_take_the_place_of_one_that_was_killed() -> None:
     """It is refused, and the first one can be ended."""
     store = with_earlier()
-    objects = Mortal(store, dies_at=9)
+    objects = Mortal(store, dies_at=11)
     with pytest.raises(Killed):
         write(target_of(objects), LATER)
     store.delete(LOCK)
@@ -251,8 +261,7 @@ def test_a_name_that_is_of_no_data_set_is_never_used(name: str) -> None:
     """`conversion.json` is data, and whoever can write there may have made it."""
     store = MemoryStore()
     target = target_of(Objects(parse_address(NAME), store))
-    file: Any = {"name": name, "bytes": 1, "sha256": ""}
-    write_conversion(target.within(NEW), msgspec.structs.replace(BEGUN, files=[file]))
+    complete(target.within(NEW), name)
     write(target, LATER)
     assert data_set_in(store) == LATER
 
@@ -261,8 +270,7 @@ def test_files_that_are_gone_before_they_got_their_places_are_named() -> None:
     """In one line, with what to do."""
     store = MemoryStore()
     target = target_of(Objects(parse_address(NAME), store))
-    file: Any = {"name": "labels/a.txt", "bytes": 1, "sha256": ""}
-    write_conversion(target.within(NEW), msgspec.structs.replace(BEGUN, files=[file]))
+    complete(target.within(NEW), "labels/a.txt")
     with pytest.raises(Unsound, match=r"\.harvester/new has lost labels/a\.txt: delete all below"):
         write(target, LATER)
 

@@ -14,6 +14,7 @@ import yaml
 
 from harvester.datasets.conversion import Conversion
 from harvester.datasets.convert import convert
+from harvester.datasets.file_list import FILES
 from harvester.errors import BadInput, Unsound
 from harvester.settings import Selection
 from harvester.splitting.splits import Splits
@@ -253,6 +254,7 @@ def test_other_branches_have_data_sets_of_their_own(tmp_path: Path) -> None:
     alone = exported(tmp_path / "alone", OneBranch(**spec))
     convert(alone, tmp_path / "one", to="yolo")
     assert sorted(path.name for path in (tmp_path / "one").iterdir()) == [
+        FILES,
         "conversion.json",
         "data.yaml",
         "labels",

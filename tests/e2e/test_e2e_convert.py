@@ -1,6 +1,7 @@
 """`harvester convert` as a user runs it: what it prints, how it ends, and `verify` after it."""
 
 import json
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_filters_count_what_they_leave_out(command: Command, export: Path, tmp_p
     assert done.returncode == 0, done.stderr
     assert "0 written of" in done.stderr
     assert "by name" in done.stderr
+
+
+def test_what_became_of_each_shape_stands_in_a_table(command: Command, export: Path, tmp_path: Path) -> None:
+    """With what was left out in brackets; the columns begin below each other."""
+    done = command("convert", export, "-o", tmp_path / "set", "--to", "coco")
+    found = json.loads((tmp_path / "set" / "conversion.json").read_bytes())["tables"]["shapes"]
+    shown = done.stderr[done.stderr.index("shapes ") : done.stderr.index("splits ")]
+    lines = dict(re.findall(r"^(?:shapes)? +(\w+) {2,}(\S.*?) *$", shown, re.M))
+    assert lines.keys() == found.keys()
+    for shape, cells in found.items():
+        reasons = {name[9:].replace("_", " "): cells[name] for name in cells if "left_out" in name}
+        said = ", ".join(f"{number:,} by {reason}" for reason, number in reasons.items())
+        assert lines[shape].partition(" (left out ")[2] == (f"{said})" if said else "")
+    assert lines["audio"].startswith("none (left out ")
 
 
 def test_damage_is_named(command: Command, export: Path, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from benchmarks.made_export import make_export
+from harvester.datasets.file_list import FILES
 from harvester.output.lock_owner import LockOwner
 from tests.datasets.exports import exported, files_in, synced
 from tests.datasets.image_exports import make_media
@@ -110,7 +111,7 @@ def test_a_data_set_in_a_bucket_is_that_in_a_directory(
     found = data_set_in(s3, f"set-{flags[1]}")
     assert found == files_in(tmp_path / "set")
     assert command("verify", place).returncode == 0
-    largest = max(found.keys() - {"conversion.json"}, key=lambda name: len(found[name]))
+    largest = max(found.keys() - {"conversion.json", FILES}, key=lambda name: len(found[name]))
     for damage, said in ((found[largest][:-1], "is cut off"), (found[largest][:-1] + b"?", "bytes are not")):
         s3.put(f"set-{flags[1]}/{largest}", damage)
         done = command("verify", place)
@@ -173,7 +174,7 @@ def begun(command: Command, s3: S3, images: Path, prefix: str) -> Iterator["subp
     with command.start(*arguments, stderr=subprocess.PIPE) as running:
         try:
             told(running, b"store.away")
-            assert {name.split("/")[2] for name in data_set_in(s3, prefix)} <= {"labels"}
+            assert {name.split("/")[2] for name in data_set_in(s3, prefix)} <= {"labels", FILES}
             yield running
         finally:
             s3.is_slow = False

@@ -191,13 +191,19 @@ async def test_what_cannot_be_compacted_is_said_in_a_line(tmp_path: Path) -> Non
     assert (tmp_path / "begun/manifest.json").read_bytes() == before
 
 
-@pytest.mark.parametrize("name", ["objects-00001.ndjson", "generations/00001/units-00000.ndjson"])
-async def test_damage_is_not_sealed_as_sound(tmp_path: Path, name: str) -> None:
-    """The input's sha256 is checked; an export mends it, and then it is compacted."""
+@pytest.mark.parametrize("at", [0, 0.5])
+@pytest.mark.parametrize(
+    "name",
+    ["objects-00001.ndjson", "generations/00001/units-00000.ndjson", "generations/00002/manifest.json"],
+)
+async def test_damage_is_not_sealed_as_sound(tmp_path: Path, name: str, at: float) -> None:
+    """The input's sha256 is checked, and the file named; an export mends it, and then it is compacted."""
     out = tmp_path / "out"
     world = await synced(out)
-    spoil(out / name, "flipped")
-    with pytest.raises(Unsound, match="see harvester verify"):
+    data = bytearray((out / name).read_bytes())
+    data[int(at * len(data))] ^= 1
+    (out / name).write_bytes(data)
+    with pytest.raises(Unsound, match=f"{Path(name).name} is .*damaged.*: see harvester verify"):
         await world.compact(out)
     assert manifest(out)["base"]["generation"] == 0
     await world.export(out)
