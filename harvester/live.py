@@ -4,13 +4,13 @@ import json
 import sqlite3
 from collections import deque
 from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from harvester.errors import BadInput, Unsound
+from harvester.errors import BadInput, CannotFinishNow, Unsound
 from harvester.events import one_line
 from harvester.output.generations import folder_of
 from harvester.output.lines import checked_lines
@@ -112,10 +112,17 @@ def damage_named(target: Target, manifest: Manifest) -> Iterator[None]:
     """On a line that cannot be read, read all files, and raise Unsound with the name of the damaged one.
 
     If the bytes of all files are those that the manifest names, it was not harvester that wrote the line.
+
+    Raises:
+        CannotFinishNow: what was read is no longer there, because a sync or a compaction has replaced it.
     """
     try:
         yield
     except (Unsound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        with suppress(Unsound):
+            if read_manifest(target) != manifest:
+                what = "has been synced, compacted or mended meanwhile: run it again"
+                raise CannotFinishNow(f"{one_line(target.name)} {what}") from error
         for number in manifest.numbers:
             folder = folder_of(target, number)
             for file in own_manifest(folder, manifest, number).parts:

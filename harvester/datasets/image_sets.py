@@ -180,7 +180,8 @@ class _Writer:
 
     def _made(self, picture: Picture, folder: str) -> Any:
         """Return what an image becomes; None if it has no objects, and is left out for that."""
-        name = hashlib.blake2b(f"{folder}{picture.name}".encode(), digest_size=16).digest()
+        stem = picture.name.removesuffix(picture.ending)  # its labels or its mask may have another ending
+        name = hashlib.blake2b(f"{folder}{stem}".encode(), digest_size=16).digest()
         if self._written.execute("SELECT 1 FROM images WHERE name = ?", (name,)).fetchone():
             raise NoPicture("image_twice")
         made = self._format.make(picture)

@@ -181,6 +181,8 @@ class _Labeller:
             self._counts.remark("clipped")
         if shape.joined > 1:
             self._counts.remark("parts_and_holes_joined")
+        if shape.joints_left_out:
+            self._counts.remark("joint_left_out", shape.joints_left_out)
 
     def put(self, made: _Labelled, picture: Picture, place: ImagePlace) -> None:
         """Write the labels of an image, and the image."""

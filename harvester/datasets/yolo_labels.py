@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
+from harvester.datasets.coco_shapes import in_order
 from harvester.datasets.figures import Figure, Joint
 from harvester.datasets.geometry import Box, Ring, clip_box, clip_ring, extent_of, is_on_image
-from harvester.datasets.ontology_classes import SkeletonJoint, SkeletonTemplate
+from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.outlines import Points, joined, outlines
 from harvester.datasets.rle import Spans, draw_parts, is_cut, read_bitmask, read_coco
 
@@ -34,12 +35,14 @@ _DIGITS = 6  # decimals of a share: a hundredth of a pixel at 10,000 pixels
 class YoloShape(NamedTuple):
     """What stands on a line after the class.
 
-    `clipped`: a part of the object was beyond the image. `joined` is how many outlines were joined.
+    `clipped`: a part of the object was beyond the image. `joined` is how many outlines were joined,
+    `joints_left_out` how many joints its template does not have.
     """
 
     shares: list[float]
     clipped: bool
     joined: int = 1
+    joints_left_out: int = 0
 
 
 class NoLabel(Exception):
@@ -142,6 +145,7 @@ def pose(
     shares = _box(figure.extent, width, height)
     clipped = not is_on_image(figure.extent, width, height)
     ordered = _in_order(figure.joints, template)
+    left_out = sum(joint not in ordered for joint in figure.joints)
     if len(ordered) > joints:
         raise NoLabel("too_many_joints")
     for joint in (*ordered, *[None] * (joints - len(ordered))):
@@ -149,26 +153,13 @@ def pose(
             shares += (0.0, 0.0, 0.0)
         else:
             shares += (_within(joint.x, width), _within(joint.y, height), float(joint.visibility))
-    return YoloShape(shares, clipped)
+    return YoloShape(shares, clipped, joints_left_out=left_out)
 
 
-def _in_order(found: Sequence[Joint], template: SkeletonTemplate | None) -> list[Joint | None]:
-    """Order joints as the template has them: by feature hash, or by name, or else as they come."""
-    if template is None:
-        return list(found)
-    for key in (_feature_hash, _name):
-        by_key = {key(joint): joint for joint in found}
-        if None not in by_key and by_key.keys() <= {key(joint) for joint in template.joints}:
-            return [by_key.get(key(joint)) for joint in template.joints]
-    return list(found)
-
-
-def _feature_hash(joint: Joint | SkeletonJoint) -> str | None:
-    return joint.feature_hash
-
-
-def _name(joint: Joint | SkeletonJoint) -> str | None:
-    return joint.name
+def _in_order(found: Sequence[Joint], template: SkeletonTemplate | None) -> Sequence[Joint]:
+    """Order joints as the template has them. If it knows none of them, they stay as they come."""
+    ordered = [] if template is None else in_order(found, template)
+    return ordered if any(joint in found for joint in ordered) else found
 
 
 def _box(extent: Box, width: int, height: int) -> list[float]:

@@ -51,3 +51,25 @@ def test_a_shape_that_is_not_asked_for_and_one_that_a_task_does_not_have_are_cou
     shapes = Counter(record["shape"] for record in records_of(target, "objects"))
     others = shapes.total() - shapes["polygon"] - shapes["bounding_box"]
     assert done.records["objects"].left_out == {"shape": others, "other_shape": shapes["polygon"]}
+
+
+class TwiceWorld(LiveWorld):
+    """Two label rows are of the same image, whose title ends otherwise in the second one."""
+
+    def row(self, label_hash: str) -> bytes | None:
+        """A row as the server sends it."""
+        row = super().row(label_hash)
+        first, second = self.items()
+        if row is None or label_hash == first["label_hash"]:
+            return row
+        row = row.replace(second["data_hash"].encode(), first["data_hash"].encode())
+        return row.replace(second["data_title"].encode(), f"{first['data_title']}.tiff".encode())
+
+
+@pytest.mark.parametrize("to", ["coco", "yolo", "masks"])
+def test_an_image_with_two_titles_is_one_image(tmp_path: Path, to: str) -> None:
+    """Its labels or its mask would have the same name: the second one is left out with its objects."""
+    target = exported(tmp_path / "out", TwiceWorld(2, mix="image", odd=False, branches=(), unlabelled=0))
+    done = convert(target, tmp_path / "set", to=to)
+    assert (done.records["units"].written, done.records["units"].left_out) == (1, {"image_twice": 1})
+    assert done.tables["splits"]["all"]["images"] == 1

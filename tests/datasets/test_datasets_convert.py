@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
+import harvester
 from harvester.dataset_options import ConvertOptions
 from harvester.datasets.conversion import CONVERSION, read_conversion, verify_conversion
 from harvester.datasets.convert import convert, convert_export
 from harvester.datasets.file_list import FILES
-from harvester.errors import BadInput, TargetRefused, Unsound
+from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
 from harvester.events import Counters
 from harvester.media.index import MEDIA_INDEX, MEDIA_MANIFEST
 from harvester.output.manifest import manifest_digest
@@ -302,6 +303,23 @@ def test_a_damaged_file_is_named_wherever_the_damage_is(tmp_path: Path, key: byt
     file.write_bytes(data)
     with pytest.raises(Unsound, match=r"objects-00001\.ndjson is missing or damaged"):
         convert(target, tmp_path / "set", to="coco")
+
+
+def test_an_export_that_is_compacted_while_it_is_read_is_not_called_damaged(tmp_path: Path) -> None:
+    """Its files go: the same command reads the new ones."""
+    world, target = LiveWorld(rows=30), tmp_path / "out"
+    exported(target, world)
+    world.world.edit(rows=world.labels()[:5])
+    synced(target, world)
+    options, rows = ConvertOptions(to="coco", include_unlabelled=True), iter(range(100))
+
+    def keep_on() -> None:
+        if next(rows) == 1:
+            harvester.compact(target)
+
+    with pytest.raises(CannotFinishNow, match="has been synced, compacted or mended meanwhile: run it again"):
+        convert_export(target, tmp_path / "set", options, keep_on=keep_on)
+    assert convert_export(target, tmp_path / "set", options).files
 
 
 def test_a_damaged_plan_is_unsound(tmp_path: Path) -> None:

@@ -181,6 +181,10 @@ def test_pose_has_the_extent_and_each_joint_in_the_order_of_the_template() -> No
     assert _pose(_figure("skeleton", skeleton=found), template).shares == pytest.approx(expected)
     named = [_joint(one.x, one.y, name=one.name, visibility=one.visibility) for one in found]
     assert _pose(_figure("skeleton", skeleton=named), template).shares == pytest.approx(expected)
+    odd = [*found, _joint(0.3, 0.5, name="tail", feature_hash="t")]
+    with_odd = _pose(_figure("skeleton", skeleton=odd), template)
+    assert with_odd.shares == pytest.approx(expected)
+    assert (with_odd.joints_left_out, _pose(_figure("skeleton", skeleton=found)).joints_left_out) == (1, 0)
     unnamed = [_joint(0.2, 0.8), _joint(0.6, 0.4)]
     in_order = [0.4, 0.6, 0.4, 0.4, 0.2, 0.8, 2, 0.6, 0.4, 2, 0, 0, 0]
     for ordered in (template, None):
