@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 
 from harvester.errors import BadInput
+from harvester.process import MOST_PROCESSES
 from harvester.settings import check_one_of, check_within
 
 # The formats that `convert` writes.
@@ -45,4 +46,4 @@ class ConvertOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
             raise BadInput(f"name the format with --to: {', '.join(DATASET_FORMATS)}")
         check_one_of("format", [self.to], DATASET_FORMATS)
         check_within("split seed", self.split_seed, 0, 2**32)
-        check_within("processes", self.processes, 1, 256)
+        check_within("processes", self.processes, 1, MOST_PROCESSES)

@@ -1,11 +1,15 @@
-"""What a process that harvests sets for itself: how it collects garbage, takes turns, shares memory."""
+"""What a process that harvests sets for itself: garbage collection, turns, memory; how it starts workers."""
 
 import ctypes
 import gc
 import os
+import signal
 import sys
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+MOST_PROCESSES = 256  # worker processes of one command; a guess, as each takes about 80 MB
 
 # The garbage collector's thresholds. Imports and label rows make many objects and hardly a cycle: with
 # Python's 700, 10, 10 they would be looked at again and again.
@@ -56,3 +60,36 @@ def importing(module: str) -> Iterator[None]:
         gc.freeze()
         gc.unfreeze()  # out of the youngest generation, into the oldest, without a look at any
         gc.enable()
+
+
+def worker_command(module: str) -> list[str]:
+    """Return the command of a worker process that calls `main` of this module.
+
+    It imports the same modules as this process, however that was started: with ``-m`` it would look into
+    the working directory first. The standard library comes before all else, because this process may have
+    imported it before somebody added a directory with a module of the same name, such as ``platform``.
+    """
+    standard = sysconfig.get_path("stdlib")
+    first = (standard, os.path.join(standard, "lib-dynload"))
+    path = sorted(sys.path, key=lambda entry: entry not in first)
+    return [
+        sys.executable or "",
+        "-c",
+        f"import sys; sys.path[:] = {path!r}; from {module} import main; main()",
+    ]
+
+
+def not_started(error: OSError) -> str:
+    """Return why a worker process cannot be started, as a sentence for the user.
+
+    There are too many processes, for example, or an update has removed this Python.
+    """
+    return f"a worker process cannot be started: {error.strerror}: {sys.executable or 'Python'}"
+
+
+def how_it_ended(returncode: int) -> str:
+    """Return the end of a worker process that should still be there, as a sentence for the user."""
+    if returncode < 0:
+        short = ": is there too little memory?" if returncode == -signal.SIGKILL else ""
+        return f"a worker process was killed by signal {-returncode} ({signal.strsignal(-returncode)}){short}"
+    return f"a worker process ended unexpectedly, with exit code {returncode}"

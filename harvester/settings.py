@@ -17,6 +17,7 @@ import msgspec
 
 from harvester.addresses import check_domain, check_scheduler, is_plain_http
 from harvester.errors import BadInput
+from harvester.process import MOST_PROCESSES
 from harvester.schema import FILE_KINDS, KINDS, STREAM_KINDS, Kind
 
 DEFAULT_DOMAIN = "https://api.encord.com"
@@ -237,7 +238,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         check_within("memory in bytes", self.max_memory, 16 * 1024**2, 1024**4)
         check_within("duration in seconds", self.max_duration, 0.001, 10 * 365 * 86_400)
         check_within("attempts", self.max_attempts, 1, 100)
-        check_within("processes", self.processes, 1, 256)
+        check_within("processes", self.processes, 1, MOST_PROCESSES)
         check_one_of("engine", [self.engine], get_args(Engine))
         if self.engine == "dask" and not self.scheduler:
             raise BadInput("the engine dask needs the address of a scheduler, e.g. tcp://host:8786")

@@ -2,8 +2,10 @@
 
 import os
 import sys
+from contextlib import suppress
 
 
 def find_users_filters() -> None:
     """Add the working directory to the end of the import path, so that it shadows nothing."""
-    sys.path.append(os.getcwd())
+    with suppress(FileNotFoundError):  # it was deleted, so there is nothing in it
+        sys.path.append(os.getcwd())

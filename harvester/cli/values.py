@@ -4,6 +4,7 @@ import os
 import re
 
 from harvester.errors import BadInput
+from harvester.process import MOST_PROCESSES
 
 _SIZES = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
 _SECONDS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -30,7 +31,8 @@ def duration(text: str) -> float:
 def processes(text: str) -> int:
     """Return a number of processes; ``auto`` is one for each core that this process may use."""
     if text.strip().lower() == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return min(cores, MOST_PROCESSES)
     if not re.fullmatch(r"\d{1,4}", text.strip(), re.A):
         raise BadInput(f"{text!r} is no number of processes: write a number, or auto")
     return int(text)

@@ -38,7 +38,9 @@ def arrow(target: Path | str, table: str = "objects") -> "pyarrow.RecordBatchRea
         from harvester.datasets.ontology_table import ontology_lines
         from harvester.datasets.typed_records import TypedTable
     except ImportError as error:
-        raise BadInput(f"harvester.arrow needs {error.name}: {how_to_install('datasets')}") from error
+        raise BadInput(
+            f"harvester.arrow needs {error.name or error}: {how_to_install('datasets')}"
+        ) from error
     export = FinishedExport(target)
 
     def pieces() -> Iterator[list[bytes]]:

@@ -86,4 +86,4 @@ def load(name: str) -> DatasetFormat:
     try:
         return cast(DatasetFormat, getattr(import_module(module), found)())
     except ImportError as error:
-        raise BadInput(f"--to {name} needs {error.name}: {how_to_install('datasets')}") from error
+        raise BadInput(f"--to {name} needs {error.name or error}: {how_to_install('datasets')}") from error

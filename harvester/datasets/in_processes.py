@@ -6,23 +6,23 @@ If this process dies, its standard input ends, and so does the worker.
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from importlib import import_module
 from itertools import chain, islice
 from typing import Any, BinaryIO, TypeVar
 
-from harvester.errors import CannotFinishNow
-from harvester.process import set_up
+from harvester.errors import CannotFinishNow, HarvesterError
+from harvester.events import one_line
+from harvester.process import how_it_ended, not_started, set_up, worker_command
 
 T = TypeVar("T")
 R = TypeVar("R")
-
-# The same modules as here, however this process was started.
-_START = "import sys; sys.path[:] = {!r}; from harvester.datasets.in_processes import serve; serve()"
 
 
 def mapped(
@@ -34,7 +34,7 @@ def mapped(
     function of its own, and has one item at a time; `make` can be imported.
 
     Raises:
-        CannotFinishNow: a worker was killed.
+        CannotFinishNow: a worker was killed, or cannot be started.
         Exception: as the function raises it.
     """
     items = iter(items)
@@ -58,27 +58,27 @@ def mapped(
 
 @contextmanager
 def _worker(make: Callable[..., Any], arguments: tuple[Any, ...]) -> Iterator["subprocess.Popen[bytes]"]:
-    # In a session of its own, so that Ctrl-C in a terminal reaches this process only.
-    with subprocess.Popen(
-        [sys.executable, "-c", _START.format(sys.path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        start_new_session=True,
-    ) as process:
-        try:
-            _send(process, (make.__module__, make.__qualname__, arguments))
-            yield process
-        finally:
-            process.kill()
+    """Start a worker process; kill it in the end."""
+    try:
+        # In a session of its own, so that Ctrl-C in a terminal reaches this process only.
+        process = subprocess.Popen(
+            worker_command(__name__), stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+        )
+    except OSError as error:
+        raise CannotFinishNow(one_line(not_started(error))) from error
+    try:
+        _send(process, (make.__module__, make.__qualname__, arguments))
+        yield process
+    finally:
+        process.kill()
+        process.communicate()  # closes its pipes, also one that is broken while something is in its buffer
 
 
 def _send(process: "subprocess.Popen[bytes]", item: Any) -> None:
     assert process.stdin is not None
-    try:
+    with suppress(BrokenPipeError):  # it has ended: `_result` finds out why
         pickle.dump(item, process.stdin, pickle.HIGHEST_PROTOCOL)
         process.stdin.flush()
-    except BrokenPipeError:
-        raise _killed(process) from None
 
 
 def _result(process: "subprocess.Popen[bytes]") -> Any:
@@ -86,33 +86,42 @@ def _result(process: "subprocess.Popen[bytes]") -> Any:
     try:
         result, error = pickle.load(process.stdout)
     except (EOFError, pickle.UnpicklingError):
-        raise _killed(process) from None
+        raise CannotFinishNow(how_it_ended(process.wait())) from None
     if error is not None:
         raise error
     return result
 
 
-def _killed(process: "subprocess.Popen[bytes]") -> CannotFinishNow:
-    return CannotFinishNow(f"a worker process ended unexpectedly, with exit code {process.wait()}")
-
-
-def serve() -> None:
+def main() -> None:
     """Run a worker process: call the function on each item that comes, until there are no more."""
     set_up()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(
+            number, signal.SIG_IGN
+        )  # what they mean is for the process to say that started this one
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what is printed stays out of the results
-    module, name, arguments = pickle.load(incoming)
-    call: Callable[[Any], Any] = getattr(import_module(module), name)(*arguments)
+    call = None
     for item in _items(incoming):
         try:
-            answer: tuple[Any, BaseException | None] = (call(item), None)
+            if call is None:
+                call = _function(*item)
+                continue
+            answer = pickle.dumps((call(item), None), pickle.HIGHEST_PROTOCOL)
         except BaseException as error:
-            answer = (None, error)
+            if not isinstance(error, HarvesterError):
+                error.add_note("".join(traceback.format_exception(error)))  # a bug: else it would be lost
+            answer = pickle.dumps((None, error))
         try:
-            pickle.dump(answer, outgoing, pickle.HIGHEST_PROTOCOL)
+            outgoing.write(answer)
             outgoing.flush()
         except BrokenPipeError:
             os._exit(1)  # nobody waits for it: quietly
+
+
+def _function(module: str, name: str, arguments: tuple[Any, ...]) -> Callable[[Any], Any]:
+    made: Callable[[Any], Any] = getattr(import_module(module), name)(*arguments)
+    return made
 
 
 def _items(incoming: BinaryIO) -> Iterator[Any]:

@@ -3,7 +3,8 @@
 The schema is the same for every project, so that the files of different exports can be read as one table.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from typing import BinaryIO
 
 import pyarrow
@@ -65,18 +66,20 @@ def _counted(pieces: Iterable[list[bytes]], kind: Kind, counts: Counts) -> Itera
 def _write(table: str, pieces: Iterable[list[bytes]], output: Output, counts: Counts, processes: int) -> None:
     """Write the files of a table: ``objects/00000.parquet``, ..."""
     schema = TypedTable(table, dictionaries=True).schema
-    groups = _groups(_batches(table, pieces, counts, processes))
-    for number in range(10**9):
-        with output.create(f"{table}/{number:05}.parquet") as file:
-            if not _write_file(file, schema, groups):
-                return
+    # Closed in any case: an error, as long as somebody holds it, would keep the worker processes.
+    with closing(mapped(batch_maker, (table,), chunks_of(pieces), processes)) as made:
+        groups = _groups(_batches(made, counts))
+        for number in range(10**9):
+            with output.create(f"{table}/{number:05}.parquet") as file:
+                if not _write_file(file, schema, groups):
+                    return
 
 
 def _batches(
-    table: str, pieces: Iterable[list[bytes]], counts: Counts, processes: int
+    made: Iterable[tuple[pyarrow.RecordBatch, Mapping[str, int]]], counts: Counts
 ) -> Iterator[pyarrow.RecordBatch]:
-    """Yield batches of records, made in so many processes."""
-    for batch, remarks in mapped(batch_maker, (table,), chunks_of(pieces), processes):
+    """Yield the batches, and count the remarks on them."""
+    for batch, remarks in made:
         for reason, number in remarks.items():
             counts.remark(reason, number)
         yield batch

@@ -19,10 +19,9 @@ PREFIX = 4  # bytes
 
 
 class Begin(msgspec.Struct, tag=True):
-    """To a worker, first: the work, the import path for modules of filters, and the grace in seconds."""
+    """To a worker, first: the work, and the grace in seconds."""
 
     work: Work
-    import_path: list[str]
     grace: float
 
 

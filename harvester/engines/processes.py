@@ -6,7 +6,6 @@ Limits that the user set are divided among them.
 """
 
 import subprocess
-import sys
 from collections.abc import AsyncIterator
 
 import anyio
@@ -32,8 +31,9 @@ from harvester.engines.messages import (
     raise_ended,
 )
 from harvester.errors import CannotFinishNow, unwrapped
-from harvester.events import once
+from harvester.events import once, one_line
 from harvester.part import Work
+from harvester.process import how_it_ended, not_started, worker_command
 from harvester.settings import Limits
 
 _TO_END = 3.0  # seconds that a stopped worker has after the grace period, to send `Ended`
@@ -115,18 +115,21 @@ class _Worker:
     async def run(self, stop: StopSignal) -> None:
         """Start the process, and serve it until it has ended. Kills it if this is cancelled."""
         # In a session of its own, so that Ctrl-C in a terminal reaches the parent only, which tells workers.
-        process = await anyio.open_process(
-            [sys.executable, "-m", __package__ + ".worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=None,
-            start_new_session=True,
-        )
+        try:
+            process = await anyio.open_process(
+                worker_command(f"{__package__}.worker"),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=None,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise CannotFinishNow(one_line(not_started(error))) from error
         async with process:
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(self._stop_in_time, process, stop)
-                    await self._send(process, Begin(self._work, sys.path, stop.grace))
+                    await self._send(process, Begin(self._work, stop.grace))
                     await self._listen(process)
                     tasks.cancel_scope.cancel()
             finally:
@@ -155,8 +158,7 @@ class _Worker:
                 size = int.from_bytes(await stream.receive_exactly(PREFIX), "big")
                 body = await stream.receive_exactly(size)
             except (anyio.IncompleteRead, anyio.EndOfStream, anyio.BrokenResourceError):
-                code = await process.wait()
-                raise CannotFinishNow(f"a worker process ended unexpectedly, with exit code {code}") from None
+                raise CannotFinishNow(how_it_ended(await process.wait())) from None
             match from_worker(body):
                 case Ask():
                     await self._send(process, await self._parts.next())

@@ -63,7 +63,6 @@ def main() -> None:
 async def _work(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     begin = await anyio.to_thread.run_sync(_read, incoming)
     assert isinstance(begin, Begin)
-    sys.path[:] = begin.import_path
     work = begin.work
     counters, stopping = Counters(), anyio.Event()
 
@@ -129,7 +128,3 @@ def _read(incoming: BinaryIO) -> ToWorker:
     if not body:
         os._exit(1)
     return to_worker(body)
-
-
-if __name__ == "__main__":
-    main()

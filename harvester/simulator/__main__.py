@@ -31,5 +31,10 @@ def run(source: BinaryIO, sink: BinaryIO) -> None:
     serve(msgspec.json.decode(source.readline(), type=Options), announce, until_input_ends)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Run a simulator from start to end."""
     run(sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

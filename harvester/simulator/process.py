@@ -1,7 +1,6 @@
 """Runs the simulator in a process of its own, for tests, benchmarks and the demo."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -10,6 +9,7 @@ from typing import Any, ClassVar, Protocol, Self
 import msgspec
 import urllib3
 
+from harvester.process import worker_command
 from harvester.simulator.faults import Faults
 from harvester.simulator.server import Listening, Options
 from harvester.simulator.spec import WorldSpec
@@ -39,7 +39,7 @@ class Interpreter:
 
     def __init__(self, options: bytes) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "harvester.simulator"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            worker_command("harvester.simulator.__main__"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         assert self._process.stdin is not None
         self._process.stdin.write(options)

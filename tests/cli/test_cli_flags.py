@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import harvester
 from harvester import cli
 from harvester.cli import values
 from harvester.cli.flags import CONNECTION, FORMAT, LIMITS, SELECTION, Group
@@ -126,6 +127,11 @@ def test_values_that_are_none_are_refused(read: Any, text: str) -> None:
 def test_auto_is_at_least_one_process() -> None:
     """One for each core that this process may use."""
     assert values.processes("auto") >= 1
+
+
+def test_auto_is_within_the_bounds_on_the_largest_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(384)))
+    assert harvester.Limits(processes=values.processes("auto")).processes == 256
 
 
 @pytest.mark.parametrize(

@@ -97,6 +97,14 @@ def wait_for(running: "ForkedCommand | subprocess.Popen[bytes]", condition: Call
             assert condition(), "it ended too soon"
 
 
+def children_of(process: int) -> list[int]:
+    """Return the processes that any thread of a process has started."""
+    found = list[int]()
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        found += map(int, (thread / "children").read_text().split())
+    return found
+
+
 def parts(target: Path) -> dict[str, bytes]:
     """The bytes of every part in `target` by name."""
     return {path.name: path.read_bytes() for path in sorted(target.glob("*-*.ndjson"))}

@@ -10,6 +10,7 @@ import pytest
 
 from tests.datasets.exports import exported, records_of
 from tests.e2e.conftest import Command, wait_for
+from tests.forked import HARVESTER
 from tests.patience import LONG
 from tests.sync.worlds import LiveWorld
 
@@ -96,6 +97,29 @@ def test_what_cannot_be_done_is_one_line(
     assert said in done.stderr
     assert done.stderr.strip().count("\n") == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_formats_without_work_for_processes_take_them_from_the_environment(
+    command: Command, export: Path, tmp_path: Path
+) -> None:
+    """It may be set for all commands; a number that is none is refused in any format."""
+    for number, code in (("2", 0), ("auto", 0), ("0", 2), ("257", 2), ("two", 2)):
+        for to in ("yolo", "parquet"):
+            done = command("convert", export, "-o", tmp_path / to, "--to", to, HARVESTER_PROCESSES=number)
+            assert done.returncode == code, done.stderr
+
+
+def test_a_filter_without_a_working_directory_is_not_found(export: Path, tmp_path: Path) -> None:
+    """It was deleted meanwhile."""
+    script = 'cd "$1" && rmdir "$1" && exec "$2" convert "$3" -o "$4" --to parquet --filter mine:large'
+    arguments = (tmp_path / "gone", HARVESTER, export, tmp_path / "set")
+    arguments[0].mkdir()
+    done = subprocess.run(
+        ["sh", "-c", script, "sh", *arguments], capture_output=True, text=True, check=False, timeout=LONG
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith("harvester: filter 'mine:large': mine does not import")
+    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

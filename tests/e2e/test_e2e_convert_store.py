@@ -11,11 +11,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from benchmarks.made_export import make_export
 from harvester.datasets.file_list import FILES
 from harvester.output.lock_owner import LockOwner
 from tests.datasets.exports import exported, files_in, synced
 from tests.datasets.image_exports import make_media
-from tests.e2e.conftest import Command
+from tests.e2e.conftest import Command, children_of, wait_for
 from tests.output.stores import BUCKET, S3
 from tests.patience import LONG, patience
 from tests.sync.worlds import LiveWorld
@@ -119,6 +120,23 @@ def test_a_data_set_in_a_bucket_is_that_in_a_directory(
         assert said in done.stderr
     assert command("convert", images, "-o", place, *flags).returncode == 0, "which mends it"
     assert data_set_in(s3, f"set-{flags[1]}") == found
+
+
+def test_processes_make_the_same_data_set_in_a_bucket(command: Command, s3: S3, tmp_path: Path) -> None:
+    """And if one of them is killed, there is none."""
+    export, place = make_export(tmp_path / "out", 700), f"s3://{BUCKET}/processes"
+    arguments = ("convert", export, "--to", "parquet", "--processes", "2", "-o", place)
+    with command.start(*arguments, stderr=subprocess.PIPE) as running:
+        wait_for(running, lambda: len(children_of(running.pid)) == 2)
+        os.kill(children_of(running.pid)[0], signal.SIGKILL)
+        _, told = running.communicate(timeout=LONG)
+    assert (running.returncode, told.count(b"\n")) == (5, 1)
+    assert b"killed by signal 9" in told
+    assert "conversion.json" not in s3.contents("processes")
+    for out in (place, tmp_path / "set"):
+        done = command(*arguments[:-1], out)
+        assert done.returncode == 0, done.stderr
+    assert data_set_in(s3, "processes") == files_in(tmp_path / "set")
 
 
 def test_nothing_foreign_is_touched(command: Command, s3: S3, images: Path) -> None:

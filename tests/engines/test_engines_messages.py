@@ -40,7 +40,7 @@ COMMIT = Commit(
 
 
 @pytest.mark.parametrize(
-    "message", [messages.Begin(WORK, ["/lib"], 15.0), messages.NoMore(), messages.StopWorker()], ids=type
+    "message", [messages.Begin(WORK, 15.0), messages.NoMore(), messages.StopWorker()], ids=type
 )
 def test_what_a_worker_is_told_arrives(message: messages.ToWorker) -> None:
     """Settings, credentials and all."""
