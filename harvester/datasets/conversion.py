@@ -92,10 +92,11 @@ def read_conversion(place: Target) -> Conversion | None:
 
 
 def is_data_set(name: str) -> bool:
-    """Return whether there is a ``conversion.json`` in a place, or one that is about to get there."""
+    """Return whether a place has a ``conversion.json`` or its list of files, or is about to have it."""
     if not is_address(name):
-        return os.path.lexists(os.path.join(name, CONVERSION))
-    return any(open_target(name).size_of(each) is not None for each in (CONVERSION, f"{NEW}/{CONVERSION}"))
+        return any(os.path.lexists(os.path.join(name, each)) for each in (CONVERSION, FILES))
+    there = open_target(name)
+    return any(there.size_of(each) is not None for each in (CONVERSION, FILES, f"{NEW}/{CONVERSION}"))
 
 
 def verify_conversion(name: Path | str) -> Report:

@@ -11,7 +11,7 @@ from sqlite3 import Connection
 
 import msgspec
 
-from harvester.errors import Unsound
+from harvester.errors import BadInput, Unsound
 from harvester.events import one_line
 from harvester.output.layout import STATE
 from harvester.output.lines import checked_lines
@@ -72,6 +72,10 @@ def listed_files(place: Target, totals: FileTotals) -> Iterator[WrittenFile]:
     Each name can be that of a file of a data set: the list is data, not trusted. Raises Unsound, at the end
     of the list or before, if it is missing or is not the one that was written.
     """
+    try:
+        place.size_of(FILES)
+    except BadInput as error:
+        raise Unsound(error.message) from error
     for line in checked_lines(place, PlainFile(name=FILES, bytes=0, sha256=totals.sha256)):
         try:
             file = _decode(line)

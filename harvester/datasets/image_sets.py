@@ -121,6 +121,7 @@ class _Writer:
         self._options = options
         self._counts = counts
         self._branches = len(export.branches)
+        self._has_main = not {None, _MAIN}.isdisjoint(export.branches)
         self._written = written
 
     def add_row(self, row: LiveRow) -> None:
@@ -140,7 +141,7 @@ class _Writer:
                 self._leave_out(Counter(one.shape for one in picture.objects), error.reason)
                 continue
             if made is not None:
-                place = place or ImagePlace(self.division.of(row.listed), folder)
+                place = place or self._place(row.listed, folder)
                 self._put(made, picture, place)
                 written.add(id(picture.unit))
         self._leave_out(pictures.no_image, "no_image")
@@ -168,7 +169,7 @@ class _Writer:
             self._counts.remark(f"unlabelled_{error.reason}")
             return
         if made is not None:
-            place = ImagePlace(self.division.of(row), folder)
+            place = self._place(row, folder)
             self._put(made, picture, place)
             self._tally(place, "unlabelled")
 
@@ -177,6 +178,10 @@ class _Writer:
         self.division.check(where)
         if self.division.missing:
             self._counts.remark(f"without_{self._options.split_by}", self.division.missing)
+
+    def _place(self, row: PlanRow, folder: str) -> ImagePlace:
+        """Return where the images of a row go. If there is a main branch, its splits must not be empty."""
+        return ImagePlace(self.division.of(row, fills=not (folder and self._has_main)), folder)
 
     def _made(self, picture: Picture, folder: str) -> Any:
         """Return what an image becomes; None if it has no objects, and is left out for that."""

@@ -12,13 +12,15 @@ Points = NDArray[np.float64]
 def outlines(mask: NDArray[np.bool_]) -> list[Points]:
     """Return the outlines of the pixels that are set in `mask`, of areas and of holes alike.
 
-    They run along the edges of pixels, so their coordinates are whole numbers. A pixel is set if its centre
-    is inside an odd number of outlines.
+    They run through the outermost pixels that are set, as those of OpenCV's `findContours` do, and have the
+    numbers of these pixels as coordinates. `fillPoly` sets a pixel that lies on an outline, or inside an odd
+    number of them: so it sets those of the mask, and no others.
 
-    A corner of an outline is a point where one or three of the four pixels around it are set. Where two are
-    set that touch in this point only, it is two corners. Along a row of corners, a piece of outline joins the
-    first to the second, the third to the fourth, and so on; likewise along a column. So sorting gives each
-    corner its neighbour in its row and in its column.
+    A corner is a point between pixels where one or three of the four around it are set. Where two are set
+    that touch in this point only, it is two corners, one for each pixel. Along a row of corners, a piece of
+    outline joins the first to the second, the third to the fourth, and so on; likewise along a column. So
+    sorting gives each corner its neighbour in its row and in its column. It stands for the pixel that is set
+    there, or, where three are, for the one in their middle.
     """
     padded = np.pad(mask, 1)
     left_above, above = padded[:-1, :-1], padded[:-1, 1:]
@@ -27,10 +29,19 @@ def outlines(mask: NDArray[np.bool_]) -> list[Points]:
     ys, xs = np.nonzero((left_above ^ above ^ left ^ here) | touching)
     twice = 1 + touching[ys, xs]
     ys, xs = np.repeat(ys, twice), np.repeat(xs, twice)
-    by_column = np.lexsort((np.arange(len(xs)), ys, xs))
+    numbers = np.arange(len(xs))
+    # Of two corners in one point, the first has the pixel on the left, and its neighbour in the row there.
+    # In the column, it comes first if that pixel is above.
+    is_pair = touching[ys, xs]
+    is_first = is_pair & np.append(is_pair[1:] & (ys[1:] == ys[:-1]) & (xs[1:] == xs[:-1]), False)
+    rises = is_pair & left[ys, xs]
+    by_column = np.lexsort((np.where(rises, -numbers, numbers), ys, xs))
     in_column = np.empty_like(by_column)
     in_column[by_column[::2]], in_column[by_column[1::2]] = by_column[1::2], by_column[::2]
-    partners, corners = in_column.tolist(), np.column_stack((xs, ys)).astype(np.float64)
+    on_left = np.where(is_pair, is_first, (left_above & left)[ys, xs] | ~(above | here)[ys, xs])
+    is_above = np.where(is_pair, is_first ^ rises, (left_above & above)[ys, xs] | ~(left | here)[ys, xs])
+    partners = in_column.tolist()
+    corners = np.column_stack((xs - on_left, ys - is_above)).astype(np.float64)
     seen = bytearray(len(partners))
     found = []
     for start in range(len(partners)):

@@ -49,6 +49,7 @@ class _Line(msgspec.Struct, gc=False):
     unit_hash: str | None
     space_id: str | None
     feature_hash: str | None
+    frame: int | None
     ranges: list[list[float]] | None
     answers: list[_Answer]
 
@@ -68,6 +69,8 @@ class _Standing(msgspec.Struct):
         number = picture.frame or 0
         if picture.frame is None and line.unit_hash is None:  # on positions in an image group
             number = unit.sequence or 0
+        if line.frame is not None and (picture.frame is not None or line.unit_hash is None):
+            return line.frame == number  # of an export with --per-frame
         return not line.ranges or any(first <= number <= last for first, last in line.ranges)
 
 

@@ -21,11 +21,14 @@ from harvester.datasets.figures import Figure, Joint
 from harvester.datasets.geometry import Box, Ring, clip_box, clip_ring, extent_of, is_on_image
 from harvester.datasets.ontology_classes import SkeletonTemplate
 from harvester.datasets.outlines import Points, joined, outlines
-from harvester.datasets.rle import Spans, is_cut, read_bitmask
+from harvester.datasets.rle import Spans, draw_parts, is_cut, read_bitmask, read_coco
 
 AREAS = ("polygon", "curve")  # forms of figures that are areas, beside bitmasks
 BOXES = ("box", "rotated_box")
 
+# How far from its upper left corner a pixel is named, in pixels: so rounded down, as Ultralytics does, and
+# rounded, as supervision does, it stays that pixel, whatever the last decimal of a share has become.
+_INTO_PIXEL = 0.25
 _DIGITS = 6  # decimals of a share: a hundredth of a pixel at 10,000 pixels
 
 
@@ -76,8 +79,7 @@ def segment(figure: Figure, width: int, height: int, *, boxes: bool = False) -> 
         rings = _outlines_of(read_bitmask(figure.bitmask, width, height))
         clipped = is_cut(figure.bitmask, width, height)
     elif figure.form in AREAS or (boxes and figure.form in BOXES):
-        whole = (clip_ring(ring, width, height) for part in figure.parts for ring in part)
-        rings = [np.array(ring).reshape(-1, 2) for ring in whole if _has_area(ring)]
+        rings = _rings_of(figure, width, height)
     else:
         raise NoLabel("other_shape")
     if not rings:
@@ -86,13 +88,27 @@ def segment(figure: Figure, width: int, height: int, *, boxes: bool = False) -> 
     return YoloShape(shares.ravel().tolist(), clipped, len(rings))
 
 
+def _rings_of(figure: Figure, width: int, height: int) -> list[Points]:
+    """Return a single ring as it was drawn, and of several the outlines of their pixels.
+
+    Trainers set the pixels on an outline, too, so that holes would become smaller; and by the even-odd rule
+    what lies in two parts would be outside, and what lies in a hole but in no part inside.
+    """
+    rings = [ring for part in figure.parts for ring in part]
+    if len(rings) > 1:
+        return _outlines_of(read_coco(draw_parts(figure.parts, width, height)))
+    ring = clip_ring(rings[0], width, height)
+    return [np.array(ring).reshape(-1, 2)] if _has_area(ring) else []
+
+
 def _outlines_of(spans: Spans) -> list[Points]:
     """Return the outlines of a mask. Only the piece of it that is set is drawn."""
     if spans.extent is None:
         return []
     left, top, width, height = map(int, spans.extent)
     piece = spans.placed(-left, -top, width, height).pixels()
-    return [ring + np.array((left, top)) for ring in outlines(piece.astype(bool))]
+    place = np.array((left, top)) + _INTO_PIXEL
+    return [ring + place for ring in outlines(piece.astype(bool))]
 
 
 def _has_area(ring: Ring) -> bool:

@@ -48,9 +48,15 @@ class Division:
         """The number of rows that lack what they are split by."""
         return self._keys.missing
 
-    def of(self, row: PlanRow) -> str | None:
-        """Return the split of a row of which something is written. To be called once a row."""
-        return None if self._splits is None else self._splits.fill(self._keys.of(row))
+    def of(self, row: PlanRow, *, fills: bool = True) -> str | None:
+        """Return the split of a row of which something is written. To be called once a row.
+
+        Unless it `fills` its split, that may still be empty.
+        """
+        if self._splits is None:
+            return None
+        key = self._keys.of(row)
+        return self._splits.fill(key) if fills else self._splits.of(key)
 
     def check(self, where: str, only: Collection[str] = ()) -> None:
         """Raise BadInput if no row has what they are split by, or if a split is empty.

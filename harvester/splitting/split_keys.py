@@ -46,7 +46,8 @@ class SplitKeys:
             raise BadInput(f"no label row of {where} has the {self._by} that it is of: split by data")
         if not self._words:
             raise BadInput(
-                f"{where} has no client metadata: export with --client-metadata to split by {self._by}"
+                f"{where} has no client metadata: export with --client-metadata to split by {self._by}, or "
+                "give the data some first"
             )
         guess = did_you_mean(self._by.removeprefix(_METADATA), self._words)
         raise BadInput(f"no label row of {where} has {self._by}" + (f": {guess}" if guess else ""))

@@ -11,7 +11,7 @@ import pytest
 
 import harvester
 from harvester.dataset_options import ConvertOptions
-from harvester.datasets.conversion import CONVERSION, read_conversion, verify_conversion
+from harvester.datasets.conversion import CONVERSION, is_data_set, read_conversion, verify_conversion
 from harvester.datasets.convert import convert, convert_export
 from harvester.datasets.file_list import FILES
 from harvester.errors import BadInput, CannotFinishNow, TargetRefused, Unsound
@@ -269,15 +269,20 @@ def test_damage_is_found(export: Path, tmp_path: Path, damage: str) -> None:
     assert report.advice == "convert its export again"
 
 
-@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
-@pytest.mark.parametrize("name", ["conversion.json", "objects/00000.parquet"])
+def nothing(path: Path) -> None:
+    """Makes nothing in its place."""
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/dev/zero"), nothing])
+@pytest.mark.parametrize("name", [CONVERSION, FILES, "objects/00000.parquet"])
 def test_what_is_no_file_is_found_and_replaced(export: Path, tmp_path: Path, name: str, make: Any) -> None:
-    """A directory, a FIFO or a link: named, never read, and gone after the next conversion."""
+    """A directory, a FIFO, a link, or nothing: named, never read, and gone after the next conversion."""
     out = tmp_path / "set"
     convert(export, out, to="parquet")
     before = files_in(out)
     (out / name).unlink()
     make(out / name)
+    assert is_data_set(str(out))
     assert [problem.name for problem in verify_conversion(out).problems] == [name]
     convert(export, out, to="parquet")
     assert files_in(out) == before

@@ -2,15 +2,20 @@
 
 import hashlib
 from collections import Counter
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harvester.datasets.convert import convert
 from harvester.errors import BadInput
 from harvester.labels.wire import PlanRow
 from harvester.splitting.division import Division
 from harvester.splitting.splits import Splits
+from tests.datasets.exports import exported
+from tests.sync.worlds import LiveWorld
 
 SHARES = "train=0.8,val=0.1,test=0.1"
 
@@ -180,3 +185,34 @@ def test_filled_splits_pass() -> None:
         splits.fill(key)
     splits.check_filled("data")
     assert splits.names == ("a", "b")
+
+
+class LateMain(LiveWorld):
+    """Most rows have a label on a branch only."""
+
+    def items(self) -> list[dict[str, Any]]:
+        """The listing: of the main branch, two rows are labelled."""
+        items = super().items()
+        labelled = [item["data_hash"] for item in items if item["branch_name"] == "main"][:2]
+        return [
+            item
+            | ({} if item["data_hash"] in labelled or item["branch_name"] != "main" else {"label_hash": None})
+            for item in items
+        ]
+
+
+def test_a_split_that_only_a_branch_fills_is_empty(tmp_path: Path) -> None:
+    """The main branch is the data set; the seed that is named fills its splits."""
+    target = exported(tmp_path / "out", LateMain(40, mix="image", branches=("model",)))
+    made, refused = 0, 0
+    for seed in range(6):
+        options: dict[str, Any] = {"to": "coco", "split": "a=0.5,b=0.5"}
+        try:
+            done = convert(target, tmp_path / str(seed), **options, split_seed=seed)
+        except BadInput as error:
+            better = int(error.message.split("--split-seed ")[1].split()[0])
+            done = convert(target, tmp_path / str(seed), **options, split_seed=better)
+            refused += 1
+        made += {"a", "b"} <= done.tables["splits"].keys()
+    assert made == 6
+    assert refused

@@ -177,3 +177,19 @@ def test_what_classify_cannot_do_without_is_named(export: Path, media: Path, tmp
         with pytest.raises(BadInput, match=says):
             convert(target, tmp_path / "set", to="yolo", **options)
     assert not (tmp_path / "set").exists()
+
+
+@pytest.mark.parametrize("classification", ["Weather", "Quality"])
+def test_answers_of_single_frames_stand_on_these(
+    export: Path, media: Path, tmp_path: Path, classification: str
+) -> None:
+    """An export with a line for each frame gives the images that one with ranges gives."""
+    world = LiveWorld(rows=120, branches=())
+    framed = exported(tmp_path / "framed", world, format=Format(per_frame=True).for_files())
+    found = []
+    for number, target in enumerate((export, framed)):
+        options: dict[str, Any] = {"task": "classify", "classification": classification, "media": media}
+        convert(target, tmp_path / str(number), to="yolo", **options)
+        found.append(files_in(tmp_path / str(number)).keys())
+    assert found[0] == found[1]
+    assert len(found[0]) > 5

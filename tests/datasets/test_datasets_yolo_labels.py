@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+import supervision
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_masks
 
@@ -13,6 +14,7 @@ from harvester.datasets import yolo_labels
 from harvester.datasets.figures import Figure, figure
 from harvester.datasets.geometry import NoGeometry
 from harvester.datasets.ontology_classes import SkeletonJoint, SkeletonTemplate
+from harvester.datasets.rle import draw_parts, read_coco
 from harvester.datasets.sent_shapes import (
     SentBitmask,
     SentBox,
@@ -72,36 +74,80 @@ def test_segment_has_the_vertices_of_the_outline() -> None:
     assert drawn.shares == pytest.approx([0.1, 0.2, 0.5, 0.2, 0.5, 0.4, 0.1, 0.4])
 
 
+def _filled(shape: YoloShape, width: int, height: int) -> np.ndarray:
+    """The pixels that trainers make of the line, by the fill of OpenCV."""
+    read = np.array(line(0, shape).split()[1:], np.float32).reshape(-1, 2) * (width, height)
+    return supervision.polygon_to_mask(read, (width, height)).astype(bool)
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one & other).sum() / (one | other).sum())
+
+
 def test_a_mask_becomes_the_outline_of_its_pixels() -> None:
-    """Also in the middle of an image."""
+    """Also in the middle of an image, rounded down or to the nearest pixel."""
     shape = segment(_mask(np.ones((10, 20), bool), 20, 30), WIDTH, HEIGHT)
-    corners = {tuple(pair) for pair in np.array(shape.shares).reshape(-1, 2).round(6).tolist()}
-    assert corners == {(0.1, 0.3), (0.2, 0.3), (0.2, 0.4), (0.1, 0.4)}
+    corners = {tuple(pair) for pair in (np.array(shape.shares).reshape(-1, 2) * (WIDTH, HEIGHT)).tolist()}
+    assert corners == {(20.25, 30.25), (39.25, 30.25), (39.25, 39.25), (20.25, 39.25)}
     ring = np.ones((10, 20), bool)
     ring[4:6, 8:12] = False
     assert segment(_mask(ring), WIDTH, HEIGHT).joined == 2
 
 
+@given(st.integers(0, 2**32))
+@settings(max_examples=30)
+def test_a_mask_is_filled_as_it_was(seed: int) -> None:
+    """Its holes, too. Between parts that touch nowhere there is a line of one pixel."""
+    rng = np.random.default_rng(seed)
+    pixels = np.kron(rng.random((6, 9)) < 0.8, np.ones((12, 12), bool))
+    pixels[:, 50:54] = True
+    assert (
+        _overlap(
+            _filled(segment(_mask(pixels, 7, 3), WIDTH, HEIGHT), WIDTH, HEIGHT),
+            np.pad(pixels, ((3, HEIGHT - 75), (7, WIDTH - 115))),
+        )
+        > 0.99
+    )
+
+
+def _blob(rng: np.random.Generator, x: float, y: float, radius: float) -> list[float]:
+    """A ring around a point, in shares."""
+    angles = np.sort(rng.uniform(0, 2 * np.pi, int(rng.integers(5, 20))))
+    radii = radius * rng.uniform(0.7, 1, len(angles))
+    ring = np.column_stack((x + radii * np.cos(angles), y + radii * np.sin(angles)))
+    return (ring / (1000, 800)).ravel().tolist()  # type: ignore[no-any-return]
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=30)
+def test_holes_and_parts_are_filled_as_they_are(seed: int) -> None:
+    """Parts that overlap, holes that overlap or reach beyond their part, and what is cut by the image."""
+    rng = np.random.default_rng(seed)
+    outer = _blob(rng, rng.uniform(0, 1000), 400, 300)
+    holes = [_blob(rng, rng.uniform(0, 1000), rng.uniform(200, 600), 80) for _ in range(3)]
+    other = _blob(rng, outer[0] * 1000, outer[1] * 800, 150)  # around a vertex of the first part
+    for parts in ([[outer, *holes]], [[outer], [other]], [[outer, *holes], [other]]):
+        shape = figure("polygon", SentGeometry(polygons=parts), 1000, 800)
+        truth = read_coco(draw_parts(shape.parts, 1000, 800)).pixels().astype(bool)
+        if truth.sum() > 20_000:
+            assert _overlap(_filled(segment(shape, 1000, 800), 1000, 800), truth) > 0.99
+
+
 def test_parts_and_holes_are_joined_and_counted() -> None:
-    """The area is that of the outline less the hole, plus the other part."""
+    """The area is that of the outline less the hole, plus the other part, and a line between them."""
     square = [0.1, 0.1, 0.5, 0.1, 0.5, 0.5, 0.1, 0.5]
     hole = [0.2, 0.2, 0.4, 0.2, 0.4, 0.4, 0.2, 0.4]
     other = [0.7, 0.7, 0.9, 0.7, 0.9, 0.9, 0.7, 0.9]
     shape = segment(_figure("polygon", polygons=[[square, hole], [other]]), WIDTH, HEIGHT)
     assert shape.joined == 3
-    points = np.random.default_rng(1).uniform(0, 1, (300, 2))
-    expected = ((np.abs(points - 0.3) < 0.2).all(axis=1) & ~(np.abs(points - 0.3) < 0.1).all(axis=1)) | (
-        np.abs(points - 0.8) < 0.1
-    ).all(axis=1)
-    assert (_inside(np.array(shape.shares).reshape(-1, 2), points) == expected).all()
-
-
-def _inside(ring: np.ndarray, points: np.ndarray) -> np.ndarray:
-    x, y = points[:, None, 0], points[:, None, 1]
-    x1, y1 = ring[:, 0], ring[:, 1]
-    x2, y2 = np.roll(x1, -1), np.roll(y1, -1)
-    rise = np.where(y1 == y2, 1, y2 - y1)
-    return (((y1 > y) != (y2 > y)) & (x < x1 + (y - y1) * (x2 - x1) / rise)).sum(axis=1) % 2 == 1
+    expected = np.zeros((HEIGHT, WIDTH), bool)
+    expected[10:50, 20:100] = expected[70:90, 140:180] = True
+    expected[20:40, 40:80] = False
+    found = _filled(shape, WIDTH, HEIGHT)
+    assert (found >= expected).all()
+    line_between = found & ~expected
+    assert 0 < line_between.sum() <= 50
+    assert not line_between[:50, :100].any()
 
 
 def test_obb_has_four_corners_that_are_turned_in_pixels() -> None:
