@@ -34,8 +34,8 @@ def arrow(target: Path | str, table: str = "objects") -> "pyarrow.RecordBatchRea
     try:
         import pyarrow
 
-        from harvester.datasets.line_blocks import chunks_of
         from harvester.datasets.ontology_table import ontology_lines
+        from harvester.datasets.record_lines import chunks_of
         from harvester.datasets.typed_records import TypedTable
     except ImportError as error:
         raise BadInput(

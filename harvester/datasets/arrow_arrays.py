@@ -1,6 +1,6 @@
-"""Arrow arrays out of Python values, without `pyarrow.array`: that imports pandas wherever it is installed.
+"""Makes Arrow arrays of Python values, without `pyarrow.array`.
 
-The import takes half a second and 50 MB.
+That imports pandas wherever it is installed, which takes half a second and 50 MB.
 """
 
 from collections.abc import Iterable, Sequence
@@ -46,7 +46,7 @@ def array_of(type: pyarrow.DataType, values: Sequence[Any]) -> pyarrow.Array:
 
 
 def texts(values: Sequence[bytes | None], present: Truths | None = None) -> pyarrow.Array:
-    """Return texts out of their UTF-8, which is not checked."""
+    """Return texts of these bytes, which must be UTF-8: it is not checked."""
     filled = [value or b"" for value in values]
     data = pyarrow.py_buffer(b"".join(filled))
     offsets = _offsets(map(len, filled), len(filled))
@@ -65,7 +65,7 @@ def fixed(
 def lists(
     type: pyarrow.DataType, sizes: Iterable[int], values: pyarrow.Array, present: Truths | None = None
 ) -> pyarrow.Array:
-    """Return lists of these sizes, which are made of `values` one after another."""
+    """Return lists of these sizes, into which `values` are divided."""
     offsets = _offsets(sizes)
     buffers = [_validity(present), pyarrow.py_buffer(offsets)]
     return pyarrow.Array.from_buffers(type, len(offsets) - 1, buffers, children=[values])
@@ -93,7 +93,7 @@ def repeated(values: Sequence[str | None], places: Places) -> pyarrow.Dictionary
 
 
 def present_in(values: Sequence[Any]) -> Truths | None:
-    """Return where values are not None; None if they all are not."""
+    """Return for each value whether it is not None, or None if no value is None."""
     return np.array([value is not None for value in values], bool) if None in values else None
 
 

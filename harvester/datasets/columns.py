@@ -16,7 +16,7 @@ def _list_of(type: pyarrow.DataType) -> pyarrow.DataType:
 
 
 TIME = pyarrow.timestamp("us", "UTC")
-# Stands in records as a list of two numbers.
+# In records: a list of two numbers.
 RANGE = struct({"first": int64(), "last": int64()})
 OPTION = struct({"name": string(), "value": string(), "feature_hash": string()})
 ANSWER = struct(
@@ -49,7 +49,7 @@ SLICE = struct(
 
 Columns = Mapping[str, pyarrow.DataType]
 
-# What the first keys of a record say: where it is.
+# Keys at the beginning of a record: where it is.
 HEAD: Columns = {
     **dict.fromkeys(
         (
@@ -63,7 +63,7 @@ HEAD: Columns = {
     "frame": int64(),
 }  # fmt: skip
 
-# What the server's own JSON says of who made a label, and when.
+# Keys of the server's own JSON of a label: who made it, when and how.
 MADE: Columns = {
     "created_at": TIME,
     "created_by": string(),
@@ -73,7 +73,7 @@ MADE: Columns = {
     "manual_annotation": bool_(),
 }
 
-# What the last keys of a record say, those after the hash of a label: its class and answers.
+# Keys at the end of a record, after the hash of its label: its class and answers.
 TAILS: Mapping[str, Columns] = {
     "objects": {
         "feature_hash": string(),
@@ -94,7 +94,7 @@ TAILS: Mapping[str, Columns] = {
     },
 }
 
-# What is made of the coordinates of an object as sent.
+# Computed from the coordinates of an object as sent.
 GEOMETRY: Columns = {
     "bbox": BOX,
     "rotation": float64(),

@@ -24,7 +24,14 @@ from harvester.datasets.geometry import (
     extent_of,
     extent_of_rings,
 )
-from harvester.datasets.sent_shapes import SentBitmask, SentGeometry, SentRotated, Vertex, Vertices
+from harvester.datasets.sent_shapes import (
+    SentBitmask,
+    SentGeometry,
+    SentRotated,
+    Vertex,
+    Vertices,
+    visibility_of,
+)
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -264,15 +271,12 @@ def _skeleton(sent: SentGeometry, width: int, height: int) -> Figure | None:
 
 
 def _visibility(vertex: Vertex) -> int:
-    """Return COCO's visibility, from today's text or from the booleans of older rows."""
-    said = vertex.visibility
-    if said is None:
-        if vertex.invisible is True:
-            return 0
-        return 1 if True in (vertex.occluded, vertex.self_occluded) or vertex.visible is False else 2
+    """Return COCO's visibility: 0 is not in the picture, 1 hidden, 2 visible."""
+    said = visibility_of(vertex)
     if said == "invisible":
         return 0
-    return 1 if said in ("occluded", "selfOccluded", "self_occluded") else 2
+    is_hidden = said in ("occluded", "selfOccluded", "self_occluded")
+    return 1 if is_hidden or (said is None and vertex.visible is False) else 2
 
 
 def _bitmask(sent: SentGeometry, width: int, height: int) -> Figure | None:

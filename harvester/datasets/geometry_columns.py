@@ -14,22 +14,18 @@ import numpy.typing as npt
 import pyarrow
 
 from harvester.datasets.arrow_arrays import Doubles, Truths, array_of, fixed, lists, structs
-from harvester.datasets.columns import GEOMETRY
+from harvester.datasets.columns import GEOMETRY, MADE
 from harvester.datasets.figures import vertices_in_order
 from harvester.datasets.geometry import NoGeometry
-from harvester.datasets.record_types import is_integer
 from harvester.datasets.rle import read_bitmask
 from harvester.datasets.sent_labels import SentObject
-from harvester.datasets.sent_shapes import SentBitmask, SentCuboid2D, Vertex
+from harvester.datasets.sent_shapes import SentBitmask, SentCuboid2D, Vertex, visibility_of
 
-_SHAPES = (
-    "bounding_box", "rotatable_bounding_box", "polygon", "polygons", "polyline", "point", "skeleton",
-    "bitmask", "segmentation", "cuboid", "cuboid_2d", "circle", "ellipse",
-)  # fmt: skip
+_SHAPES = [name for name in SentObject.__struct_fields__ if name not in MADE]
 _shapes_of = attrgetter(*_SHAPES)
 _Column = Sequence[Any]
 
-# Computed numbers are rounded: 0.7594 - 0.4078 is 0.3516 then, and every machine's sine gives the same.
+# Computed numbers are rounded, so that 0.7594 - 0.4078 gives 0.3516, and every machine's sine the same bytes.
 _DECIMALS = 12
 _LARGEST_ROUNDED = 1000.0  # beyond it, doubles have hardly more decimals than that
 
@@ -47,8 +43,7 @@ class _Mask(msgspec.Struct):
 class GeometryColumns:
     """Makes the columns of one batch of objects.
 
-    `unknown` are the objects that have a shape whose extent cannot be known, `broken_masks` those with a
-    mask that has other numbers than integers of 64 bits.
+    `unknown` are the objects that have a shape whose extent cannot be known.
     """
 
     def __init__(
@@ -64,13 +59,12 @@ class GeometryColumns:
         self._theta: Doubles = np.full(self._number, np.nan)
         self.unknown: Truths = np.zeros(self._number, bool)
         self.unknown[list(unreadable)] = True
-        self.broken_masks: set[int] = set()
         sent = dict(zip(_SHAPES, zip(*map(_shapes_of, objects), strict=True), strict=True))
         with np.errstate(all="ignore"):  # what is not finite is unknown
             self.columns = self._made(sent)
 
     def _made(self, sent: Mapping[str, _Column]) -> dict[str, pyarrow.Array]:
-        """Return the columns. Of an object with several shapes, the last one here gives the extent."""
+        """Return the columns. Of an object with several shapes, the last one here sets the extent."""
         self._put_curves(sent["ellipse"], "rx", "ry")
         self._put_curves(sent["circle"], "r", "stretch")
         self._put_cuboids(sent["cuboid_2d"])
@@ -92,11 +86,12 @@ class GeometryColumns:
         }
 
     def _put(self, rows: Any, *sides: Doubles) -> None:
+        """Set the extents of rows: left, top, width and height. What is not finite stays unknown."""
         self._sides[:, rows] = sides
         self.unknown[rows] = True
 
     def _put_around(self, rows: list[int], counts: list[int], x: Doubles, y: Doubles) -> None:
-        """Set the extents of points, of which each row has so many."""
+        """Set the extents of rows of points. `counts` is the number of points of each row."""
         numbers = np.array(counts)
         there = numbers > 0
         if there.any():
@@ -135,7 +130,7 @@ class GeometryColumns:
     def _put_turned(
         self, rows: list[int], is_turned: Truths, turned: Sequence[Doubles], upright: Sequence[Doubles]
     ) -> None:
-        """Upright ones need no size of the image."""
+        """Set the extents of shapes that may be turned. Those of upright ones need no size of the image."""
         pairs = zip(turned, upright, strict=True)
         self._put(rows, *(np.where(is_turned, _rounded(one), other) for one, other in pairs))
 
@@ -149,7 +144,7 @@ class GeometryColumns:
             self._put_around(rows, [len(some) // 2 for some in corners], flat[::2], flat[1::2])
 
     def _points(self, polylines: _Column, points: _Column, skeletons: _Column) -> pyarrow.Array:
-        """Return the column `points`, and set extents. Joints have names."""
+        """Return the column `points`, and set extents. Points and joints of skeletons have names."""
         rows, joints = _rows(polylines), sorted({*_rows(points), *_rows(skeletons)})
         sent = {row: polylines[row] for row in rows}
         for row in joints:
@@ -165,13 +160,15 @@ class GeometryColumns:
         has_points[list(sent)] = True
         x, y = _numbers(vertices, "x", "y")
         self._put_around(sorted(sent), [sizes[row] for row in sorted(sent)], x, y)
-        named = [vertex if isinstance(vertex, Vertex) else None for vertex in vertices] if joints else ()
+        named = [vertex if isinstance(vertex, Vertex) else None for vertex in vertices]
         columns = [
             fixed(x),
             fixed(y),
             array_of(pyarrow.float64(), [vertex.z for vertex in vertices]),
             array_of(pyarrow.string(), [one and one.name for one in named] or [None] * len(vertices)),
-            array_of(pyarrow.string(), [one and _visibility(one) for one in named] or [None] * len(vertices)),
+            array_of(
+                pyarrow.string(), [one and visibility_of(one) for one in named] or [None] * len(vertices)
+            ),
         ]
         return lists(type, sizes, structs(type.value_type, columns), has_points)
 
@@ -223,15 +220,11 @@ class GeometryColumns:
         for row in _rows(bitmasks):
             sent: SentBitmask = bitmasks[row]
             found[row] = _Mask(sent.rle_string, sent.left, sent.top, sent.width, sent.height)
-            if not all(map(is_integer, (sent.left, sent.top, sent.width, sent.height))):
-                found[row] = None
-                self.broken_masks.add(row)
-            else:
-                self._put_mask(row, sent)
+            self._put_mask(row, sent)
         return found
 
     def _put_mask(self, row: int, sent: SentBitmask) -> None:
-        """Set the extent of the pixels of a mask; an empty one has none."""
+        """Set the extent of the pixels of a mask. An empty mask has none, which is not unknown."""
         width, height = self._width[row], self._height[row]
         self._sides[:, row], self.unknown[row] = np.nan, True
         if width > 0 and height > 0:
@@ -252,25 +245,12 @@ def _rows(column: _Column) -> list[int]:
 
 
 def _numbers(found: Sequence[Any], *names: str) -> npt.NDArray[np.float64]:
-    """Return the attributes with these names, of each as an array. None becomes NaN."""
+    """Return an array for each of these attributes, with its values. None becomes NaN."""
     return np.array(list(map(attrgetter(*names), found)), np.float64).reshape(-1, len(names)).T.copy()
 
 
-def _visibility(joint: Vertex) -> str | None:
-    """Return the text of today, also where an older row says it with booleans."""
-    if joint.visibility is not None:
-        return joint.visibility
-    older = {
-        "invisible": joint.invisible,
-        "occluded": joint.occluded,
-        "selfOccluded": joint.self_occluded,
-        "visible": joint.visible,
-    }
-    return next((name for name, said in older.items() if said), None)
-
-
 def _corners(cuboid: SentCuboid2D) -> list[float]:
-    """Return the corners of the front and the back, as far as they are known."""
+    """Return the corners of the front, and those of the back if they are known."""
     front = cuboid.front[: len(cuboid.front) // 2 * 2]
     if cuboid.offset is not None:
         shift = (cuboid.offset.x, cuboid.offset.y)

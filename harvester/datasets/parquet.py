@@ -16,8 +16,8 @@ from harvester.datasets.columns import TABLES_VERSION
 from harvester.datasets.counts import Counts
 from harvester.datasets.finished_export import FinishedExport
 from harvester.datasets.in_processes import mapped
-from harvester.datasets.line_blocks import chunks_of
 from harvester.datasets.ontology_table import ontology_lines
+from harvester.datasets.record_lines import chunks_of
 from harvester.datasets.typed_records import TypedTable, batch_maker
 from harvester.datasets.written import Output
 from harvester.live_rows import in_pieces
@@ -81,7 +81,8 @@ def _batches(
     """Yield the batches, and count the remarks on them."""
     for batch, remarks in made:
         for reason, number in remarks.items():
-            counts.remark(reason, number)
+            if number:
+                counts.remark(reason, number)
         yield batch
 
 
@@ -89,9 +90,9 @@ def _write_file(file: BinaryIO, schema: pyarrow.Schema, groups: Iterator[pyarrow
     """Write `RECORDS_PER_FILE` records, or all that are left. Return whether there may be more."""
     written = 0
     settings = {
-        "use_dictionary": _repeating(schema),
+        "use_dictionary": _with_dictionary(schema),
         "column_encoding": dict.fromkeys(_TIMES.intersection(schema.names), "DELTA_BINARY_PACKED"),
-        "write_statistics": _searched(schema),
+        "write_statistics": _with_statistics(schema),
         "compression_level": _levels(schema),
         "store_schema": False,  # readers shall not get dictionaries
     }
@@ -110,30 +111,28 @@ _DISTINCT = frozenset(
     ("object", "object_hash", "classification", "classification_hash", "created_at", "last_edited_at", "sent")
 )
 _TIMES = frozenset(("created_at", "last_edited_at"))
+_LONG = frozenset(("object", "classification", "reviews", "sent", "client_metadata"))  # texts
 
 
-def _repeating(schema: pyarrow.Schema) -> list[str]:
-    """Return the columns that get a dictionary. Coordinates do: most have four decimals."""
+def _with_dictionary(schema: pyarrow.Schema) -> list[str]:
+    """Return the columns that are dictionary-encoded. Coordinates are, too: most have four decimals."""
     return [
         path for field in schema if field.name not in _DISTINCT for path in _leaves(field.name, field.type)
     ]
 
 
 def _levels(schema: pyarrow.Schema) -> dict[str, int]:
-    """Return zstd's level for each column: long texts take the time, and get little smaller with more."""
+    """Return zstd's level for each column. Of long texts, a higher one takes long and saves little."""
     return {
         path: 1 if field.name in _LONG else 7 for field in schema for path in _leaves(field.name, field.type)
     }
 
 
-def _searched(schema: pyarrow.Schema) -> list[str]:
-    """Return the columns whose smallest and largest values are noted, for readers that skip row groups."""
+def _with_statistics(schema: pyarrow.Schema) -> list[str]:
+    """Return the columns whose least and greatest values are noted: readers skip row groups by them."""
     return [
         field.name for field in schema if not pyarrow.types.is_nested(field.type) and field.name not in _LONG
     ]
-
-
-_LONG = frozenset(("object", "classification", "reviews", "sent", "client_metadata"))
 
 
 def _leaves(path: str, type: pyarrow.DataType) -> Iterator[str]:

@@ -1,35 +1,34 @@
 """Decodes records, or parts of them, into objects whose attributes are the columns of a table.
 
-Records are harvester's own, so they have the types of the columns, except for numbers and texts that the
-server sent: those that do not fit their column are null, and it is said why.
+harvester wrote the records, so their structure is known. Single values are as the server sent them: one that
+does not fit its column becomes null, and the reason is returned.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import pyarrow
 from pyarrow import types
 
 from harvester.datasets.columns import RANGE, Columns
-from harvester.datasets.line_blocks import no_record
+from harvester.datasets.record_lines import not_a_record
+from harvester.datasets.sent_shapes import Int64
 
-_LOWEST, _HIGHEST = -(2**63), 2**63 - 1
-_INTEGER = Annotated[int, msgspec.Meta(ge=_LOWEST, le=_HIGHEST)]
 _NULL = msgspec.Raw(b"null")
 
 
 class RecordType:
-    """The decoder of a record with these columns; it may have further keys, and lack some."""
+    """Decodes records that have these columns as keys. They may have further keys, and lack some."""
 
     def __init__(self, columns: Columns, as_json: frozenset[str] = frozenset()) -> None:
-        """The columns `as_json` get their value as JSON text, whatever it is."""
+        """`as_json` are the columns that hold the JSON text of their value, whatever its type is."""
         self.columns, self._as_json = columns, as_json
         self._type = _struct_of(columns, as_json)
         self._decode = msgspec.json.Decoder(self._type).decode
 
     def decode(self, line: bytes) -> tuple[Any, frozenset[str]]:
-        """Return the record, and why some of its values are null.
+        """Return the record, and the reasons for which values of it became null.
 
         Raises Unsound if it is no such record.
         """
@@ -37,17 +36,18 @@ class RecordType:
             try:
                 return self._with_json(self._decode(line.decode())), _NOTHING  # checks that it is text
             except msgspec.ValidationError:
-                return self._fitted(line)
+                return self._decode_each(line)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise no_record() from error
+            raise not_a_record() from error
 
-    def _fitted(self, line: bytes) -> tuple[Any, frozenset[str]]:
+    def _decode_each(self, line: bytes) -> tuple[Any, frozenset[str]]:
+        """Decode value by value, with null for those that do not fit."""
         reasons = set[str]()
         sent = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
         values = {
             name: sent[name]
             if name in self._as_json
-            else _fitted(msgspec.json.decode(sent[name]), type, reasons)
+            else _without_misfits(msgspec.json.decode(sent[name]), type, reasons)
             for name, type in self.columns.items()
             if name in sent
         }
@@ -64,7 +64,7 @@ _NOTHING = frozenset[str]()
 
 
 def _struct_of(columns: Columns, as_json: frozenset[str] = frozenset(), *, is_list: bool = False) -> Any:
-    """Return a type with these attributes, all of which may be lacking."""
+    """Return a struct with these attributes. Each has a default, so that a record may lack it."""
     fields: list[tuple[str, Any, Any]] = [
         (name, msgspec.Raw, _NULL) if name in as_json else (name, _python_type(type) | None, None)
         for name, type in columns.items()
@@ -80,22 +80,22 @@ def _python_type(type: pyarrow.DataType) -> Any:
     return _SCALARS[type][0]
 
 
-def _fitted(value: Any, type: pyarrow.DataType, reasons: set[str]) -> Any:
-    """Return a value with None in place of what does not fit. Raises Unsound if it has another structure."""
+def _without_misfits(value: Any, type: pyarrow.DataType, reasons: set[str]) -> Any:
+    """Return a value with None in place of each scalar that does not fit; add why to `reasons`.
+
+    Raises Unsound if a list or an object is something else.
+    """
     if value is None:
         return None
-    if types.is_list(type):
+    if types.is_list(type) or type == RANGE:
         if not isinstance(value, list):
-            raise no_record()
-        return [_fitted(item, type.value_type, reasons) for item in value]
-    if type == RANGE:
-        if not isinstance(value, list):
-            raise no_record()
-        return [_fitted(item, RANGE[0].type, reasons) for item in value]
+            raise not_a_record()
+        of_items = RANGE[0].type if type == RANGE else type.value_type
+        return [_without_misfits(item, of_items, reasons) for item in value]
     if types.is_struct(type):
         if not isinstance(value, dict):
-            raise no_record()
-        return {f.name: _fitted(value[f.name], f.type, reasons) for f in type if f.name in value}
+            raise not_a_record()
+        return {f.name: _without_misfits(value[f.name], f.type, reasons) for f in type if f.name in value}
     _, fits, reason = _SCALARS[type]
     if fits(value):
         return value
@@ -103,21 +103,24 @@ def _fitted(value: Any, type: pyarrow.DataType, reasons: set[str]) -> Any:
     return None
 
 
-def is_integer(value: Any) -> bool:
-    """Return whether a value is an integer of 64 bits."""
-    return type(value) is int and _LOWEST <= value <= _HIGHEST
+def reason_of(type: pyarrow.DataType) -> str:
+    """Return the remark on a value that does not fit a column of this scalar type."""
+    return _SCALARS[type][2]
 
 
-def is_text(value: Any) -> bool:
-    """Return whether a value is a text."""
+def _is_integer(value: Any) -> bool:
+    return type(value) is int and -(2**63) <= value < 2**63
+
+
+def _is_text(value: Any) -> bool:
     return type(value) is str
 
 
-# By type: what it is in Python, whether a value is that, and what is said if not.
+# By type of column: the type in Python, a check of a value, and the remark if it fails.
 _SCALARS: Mapping[pyarrow.DataType, tuple[Any, Callable[[Any], bool], str]] = {
-    pyarrow.string(): (str, is_text, "not_a_text"),
-    pyarrow.timestamp("us", "UTC"): (str, is_text, "not_a_date"),
-    pyarrow.int64(): (_INTEGER, is_integer, "not_an_integer"),
+    pyarrow.string(): (str, _is_text, "not_a_text"),
+    pyarrow.timestamp("us", "UTC"): (str, _is_text, "not_a_date"),
+    pyarrow.int64(): (Int64, _is_integer, "not_an_integer"),
     pyarrow.float64(): (float, lambda value: type(value) in (int, float), "not_a_number"),
     pyarrow.bool_(): (bool, lambda value: type(value) is bool, "not_a_boolean"),
 }

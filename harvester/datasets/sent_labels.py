@@ -1,15 +1,18 @@
-"""Decodes objects and classifications as the server sends them into what the typed columns are made of.
+"""Decodes objects and classifications, as the server sends them, into the attributes of typed columns.
 
-See docs/wire-format.md, Objects. A label that is not as described there is decoded key by key: what cannot
-be read is null, and it is said why.
+See docs/wire-format.md, Objects. A label that is not as described there is decoded key by key. A key that
+cannot be read becomes null, and the reason is kept.
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
-from typing import Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
+import pyarrow
 
+from harvester.datasets.columns import MADE, TIME
+from harvester.datasets.record_types import reason_of
 from harvester.datasets.sent_shapes import (
     Corner,
     LineVertex,
@@ -22,17 +25,18 @@ from harvester.datasets.sent_shapes import (
     SentRotated,
     Vertex,
 )
+from harvester.labels.dates import exact_moment
 
-_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
-_MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-_MONTH = {name: f"{number:02}" for number, name in enumerate(_MONTHS, 1)}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+# Microseconds of each text of the time of day.
 _MINUTES = {f"{of // 60:02}:{of % 60:02}": of * 60_000_000 for of in range(1440)}
 _SECONDS = {f":{second:02}": second * 1_000_000 for second in range(60)}
-_MOST_DAYS = 10_000
+_MOST_DAYS = 10_000  # texts that are remembered: about 2 MB
 
 
 class SentMade(msgspec.Struct, rename="camel", gc=False):
-    """Who made a label, and when."""
+    """The keys that become the columns `harvester.datasets.columns.MADE`."""
 
     created_at: str | None = None
     created_by: str | None = None
@@ -60,24 +64,17 @@ class SentObject(SentMade, rename="camel", gc=False):
     ellipse: SentEllipse | None = None
 
 
-NO_DATE, NO_EXTENT = "not_a_date", "extent_unknown"
+NO_DATE, NO_EXTENT = reason_of(TIME), "extent_unknown"
 
-# Why a key is null that cannot be read; of shapes, their extent is not known.
-_REASONS = {
-    "created_at": NO_DATE,
-    "created_by": "not_a_text",
-    "last_edited_at": NO_DATE,
-    "last_edited_by": "not_a_text",
-    "confidence": "not_a_number",
-    "manual_annotation": "not_a_boolean",
-    "bitmask": "not_an_integer",
-}
-
-Label = TypeVar("Label", bound=SentMade)
+# The remark on a key that cannot be read. Other keys are shapes, whose extent is not known then.
+_REASONS = {**{name: reason_of(type) for name, type in MADE.items()}, "bitmask": reason_of(pyarrow.int64())}
 
 
 class LabelDecoder:
-    """Decodes labels of one type. `reasons` holds what could not be read of the last ones, by their place."""
+    """Decodes labels of one type.
+
+    `reasons` says, for each of the last ones of which something could not be read, by its place: the remarks.
+    """
 
     def __init__(self, type: type[SentMade]) -> None:
         self._type = type
@@ -101,6 +98,7 @@ class LabelDecoder:
         return [self._by_keys(place, label) for place, label in enumerate(labels)]
 
     def _by_keys(self, place: int, label: bytes) -> Any:
+        """Decode key by key, without those that cannot be read."""
         try:
             return self._decode(label)
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -120,16 +118,14 @@ class LabelDecoder:
 
 
 class Moments:
-    """Reads times in the platform's forms: ISO 8601, in UTC where it has no zone, and RFC 7231.
-
-    The latter is ``Sat, 28 Jan 2023 18:38:07 UTC``. Few days occur in a project: each is read once.
-    """
+    """Reads dates as `harvester.labels.dates` does, but faster: each day is read once, and there are few."""
 
     def __init__(self) -> None:
-        self._days: dict[tuple[str, str], int] = {}  # by what stands before and after the time of day
+        # The day's first moment, by what stands before and after the time of day.
+        self._days: dict[tuple[str, str], int] = {}
 
     def of(self, texts: Iterable[str | None]) -> list[int | None]:
-        """Return microseconds since 1970 in UTC, None for what is no time in the years 1 to 9999."""
+        """Return microseconds since 1970 in UTC, None for what is no date in the years 1 to 9999."""
         days, found = self._days, list[int | None]()
         for text in texts:
             if text is None:
@@ -140,11 +136,11 @@ class Moments:
                 of_day = _MINUTES[text[at : at + 5]] + _SECONDS[text[at + 5 : at + 8]]
                 found.append(days[text[:at], text[at + 8 :]] + of_day)
             except KeyError:
-                found.append(self._first(text, at))
+                found.append(self._of_new_day(text, at))
         return found
 
-    def _first(self, text: str, at: int) -> int | None:
-        """Return the time of a text, and keep its day."""
+    def _of_new_day(self, text: str, at: int) -> int | None:
+        """Return the moment of a text whose time of day begins `at`, and remember its day."""
         midnight = _microseconds(f"{text[:at]}00:00:00{text[at + 8 :]}")
         if midnight is not None:
             if len(self._days) >= _MOST_DAYS:
@@ -154,11 +150,5 @@ class Moments:
 
 
 def _microseconds(text: str) -> int | None:
-    if text[3:5] == ", " and text[25:] in (" UTC", " GMT"):
-        text = f"{text[12:16]}-{_MONTH.get(text[8:11])}-{text[5:7]}T{text[17:25]}+00:00"
-    try:
-        moment = datetime.fromisoformat(text)
-        since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _FIRST
-    except (ValueError, OverflowError):
-        return None
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    moment = exact_moment(text)
+    return None if moment is None else (moment - _EPOCH) // _MICROSECOND

@@ -1,6 +1,10 @@
 """The geometry of objects as the server sends it, for typed decoding. See docs/wire-format.md, Objects."""
 
+from typing import Annotated
+
 import msgspec
+
+Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
 
 class SentBox(msgspec.Struct, gc=False):
@@ -23,7 +27,7 @@ class SentRotated(msgspec.Struct):
 
 
 class Vertex(msgspec.Struct, rename="camel"):
-    """A vertex of a polygon or polyline, or a joint of a skeleton, with both forms of its visibility."""
+    """A vertex, or a joint of a skeleton, with both forms of its visibility."""
 
     x: float
     y: float
@@ -35,6 +39,19 @@ class Vertex(msgspec.Struct, rename="camel"):
     invisible: bool | None = None
     occluded: bool | None = None
     self_occluded: bool | None = None
+
+
+def visibility_of(joint: Vertex) -> str | None:
+    """Return the visibility as rows of today have it. Older ones have booleans."""
+    if joint.visibility is not None:
+        return joint.visibility
+    older = {
+        "invisible": joint.invisible,
+        "occluded": joint.occluded,
+        "selfOccluded": joint.self_occluded,
+        "visible": joint.visible,
+    }
+    return next((name for name, is_so in older.items() if is_so), None)
 
 
 class Corner(msgspec.Struct, gc=False):
@@ -55,11 +72,11 @@ class LineVertex(msgspec.Struct, gc=False):
 class SentBitmask(msgspec.Struct, rename="camel"):
     """`bitmask`: COCO's compressed run lengths, but row by row; its corner is at `left` and `top`."""
 
-    width: int
-    height: int
+    width: Int64
+    height: Int64
     rle_string: str
-    top: int = 0
-    left: int = 0
+    top: Int64 = 0
+    left: Int64 = 0
 
 
 class SentCuboid2D(msgspec.Struct, rename="camel"):

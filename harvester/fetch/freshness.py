@@ -7,10 +7,11 @@ the first rows look older, that is the case, and no row is treated as stale.
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
+from harvester.labels.dates import exact_moment
 from harvester.labels.wire import LabelRow, PlanRow, Row
 
 # If more than this share of the first rows is older than listed, the two times have different meanings.
@@ -18,11 +19,6 @@ from harvester.labels.wire import LabelRow, PlanRow, Row
 _SAMPLE_ROWS = 200
 _MAX_OLDER = 0.05
 
-_MONTHS = {
-    "Jan": "01", "Feb": "02", "Mar": "03", "Apr": "04", "May": "05", "Jun": "06",
-    "Jul": "07", "Aug": "08", "Sep": "09", "Oct": "10", "Nov": "11", "Dec": "12",
-}  # fmt: skip
-_UTC = ("UTC", "GMT", "+0000")
 _MIN_LENGTH = len("2023-02-09 14:12:03")
 
 
@@ -86,24 +82,9 @@ def older_rows(planned: Sequence[PlanRow], at: Sequence[int | None], rows: Seque
 
 
 def moment(text: str) -> datetime | None:
-    """Parse a date of the platform. Return it in UTC and in whole seconds, or None if it is not a date.
-
-    The platform uses two forms: ``Thu, 09 Feb 2023 14:12:03 UTC`` (or GMT), and ISO 8601 with a time. A date
-    without a zone is in UTC.
-    """
-    try:
-        if "," in text:
-            _, day, month, year, time, *zone = text.split()
-            if len(zone) > 1 or (zone and zone[0] not in _UTC):
-                return None
-            text = f"{year}-{_MONTHS[month]}-{day:0>2}T{time}"
-        if len(text) < _MIN_LENGTH:
-            return None
-        found = datetime.fromisoformat(text)
-        found = found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
-        return found.replace(microsecond=0)
-    except (ValueError, KeyError, OverflowError):
-        return None
+    """Parse a date of the platform that has a time. Return it in UTC and in whole seconds, else None."""
+    found = exact_moment(text) if len(text) >= _MIN_LENGTH else None
+    return found and found.replace(microsecond=0)
 
 
 class _LastEdited(msgspec.Struct):

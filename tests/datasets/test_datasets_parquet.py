@@ -18,7 +18,7 @@ import pytest
 import harvester
 from harvester.datasets.columns import TABLES, TABLES_VERSION
 from harvester.datasets.convert import convert
-from harvester.datasets.line_blocks import chunks_of
+from harvester.datasets.record_lines import chunks_of
 from harvester.datasets.typed_records import TypedTable
 from harvester.errors import BadInput, Unsound
 from harvester.simulator.dates import microseconds
@@ -211,11 +211,8 @@ def dumps(value: Any) -> str:
 
 def typed(*lines: bytes) -> tuple[Rows, dict[str, int]]:
     """The rows that lines of objects become, and the remarks."""
-    from harvester.datasets.counts import Counts
-
-    counts = Counts()
-    batches = [TypedTable("objects", counts).batch(list(lines))]
-    return [row for batch in batches for row in batch.to_pylist()], counts.remarks
+    table = TypedTable("objects")
+    return table.batch(list(lines)).to_pylist(), +table.remarks
 
 
 @pytest.mark.parametrize(

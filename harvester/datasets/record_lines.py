@@ -1,9 +1,9 @@
-"""Divides the lines of an export into chunks, and cuts those of labels into what they share and what not.
+"""Divides the lines of records into chunks, and cuts those of labels into a head, the label and a tail.
 
 A line of an object is ``HEAD,"object":LABEL,"object_hash":HASH,"feature_hash":...}``. The label is cut out
-between its neighbours' keys, so that it stays byte for byte as it is. The head says where the label is, the
-tail what class and answers it has. Objects of a frame have one head, and many objects the same tail: each
-different one is decoded once.
+between the keys before and after it, so that it stays byte for byte as it is. The head says where the label
+is, the tail what class and answers it has. Objects of a frame share a head, and many objects an equal tail:
+each is decoded once.
 """
 
 from collections.abc import Iterable, Iterator
@@ -48,7 +48,11 @@ def _end_of_chunk(lines: list[bytes]) -> int | None:
 
 
 class CutLines(msgspec.Struct, frozen=True):
-    """Lines of labels, cut. Heads and tails are JSON objects; `head_of` and `tail_of` say whose they are."""
+    """Lines of labels, cut into parts.
+
+    `heads` and `tails` are the different ones, as JSON objects. Line i has the label ``labels[i]``, the hash
+    ``hashes[i]``, the head ``heads[head_of[i]]`` and the tail ``tails[tail_of[i]]``.
+    """
 
     heads: list[bytes]
     head_of: Places
@@ -86,23 +90,26 @@ def cut(table: str, lines: list[bytes]) -> CutLines:
     )
 
 
-def no_record() -> Unsound:
+def not_a_record() -> Unsound:
     """Return the error for a line that is not as `harvester` writes it."""
     return Unsound("the export holds a line that is no record of its kind: see harvester verify")
 
 
 def _check(places: Places) -> None:
-    """Raise Unsound unless labels begin, then end, and tails begin after that."""
+    """Raise Unsound unless in each line the label begins, ends, and is followed by the tail.
+
+    `places` has a row for each of these places, -1 where a line does not have it.
+    """
     if (places < 0).any() or (np.diff(places, axis=0) < 0).any():
-        raise no_record()
+        raise not_a_record()
 
 
 def _texts(texts: list[bytes]) -> list[str | None]:
-    """Decode texts as JSON has them. Raises Unsound."""
+    """Decode JSON strings. Raises Unsound if one is neither that nor null."""
     try:
         found = msgspec.json.decode(b"[" + b",".join(texts) + b"]", type=list[str | None])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise no_record() from error
+        raise not_a_record() from error
     if len(found) != len(texts):
-        raise no_record()
+        raise not_a_record()
     return found
