@@ -29,6 +29,7 @@ BOXES = ("box", "rotated_box")
 # How far from its upper left corner a pixel is named, in pixels: so rounded down, as Ultralytics does, and
 # rounded, as supervision does, it stays that pixel, whatever the last decimal of a share has become.
 _INTO_PIXEL = 0.25
+_LEAST = 1e-6  # the smallest side of a rotated box, as a share
 _DIGITS = 6  # decimals of a share: a hundredth of a pixel at 10,000 pixels
 
 
@@ -98,7 +99,7 @@ def _rings_of(figure: Figure, width: int, height: int) -> list[Points]:
     if len(rings) > 1:
         return _outlines_of(read_coco(draw_parts(figure.parts, width, height)))
     ring = clip_ring(rings[0], width, height)
-    return [np.array(ring).reshape(-1, 2)] if _has_area(ring) else []
+    return [np.array(ring).reshape(-1, 2)] if _has_area(ring, width, height) else []
 
 
 def _outlines_of(spans: Spans) -> list[Points]:
@@ -111,19 +112,35 @@ def _outlines_of(spans: Spans) -> list[Points]:
     return [ring + place for ring in outlines(piece.astype(bool))]
 
 
-def _has_area(ring: Ring) -> bool:
-    return len(ring) >= 6 and min(extent_of(ring[::2], ring[1::2])[2:]) > 0
+def _has_area(ring: Ring, width: int, height: int) -> bool:
+    """Return whether a line would tell a ring from a level or an upright line."""
+    if len(ring) < 6:
+        return False
+    _, _, across, down = extent_of(ring[::2], ring[1::2])
+    return round(min(across / width, down / height), _DIGITS) > 0
 
 
 def obb(figure: Figure, width: int, height: int) -> YoloShape:
-    """Return the corners of a box, rotated or not. Raises NoLabel for other shapes, and as `detect` does."""
+    """Return the corners of a box, rotated or not. Raises NoLabel for other shapes, and as `detect` does.
+
+    Of one that reaches beyond the image, those of the smallest box of the same rotation around the piece that
+    is on the image. Where such a corner is still beyond, it is moved to the edge.
+    """
     if figure.form not in BOXES:
         raise NoLabel("other_shape")
     ring = figure.parts[0][0]
-    if not _has_area(clip_ring(ring, width, height)):
+    piece = clip_ring(ring, width, height)
+    corners = np.array(ring).reshape(4, 2)
+    sides = corners[[1, 3]] - corners[0]
+    if not _has_area(piece, width, height) or not np.hypot(*sides.T).min() / max(width, height) >= _LEAST:
         raise NoLabel("no_area")
-    shares = [_within(number, (width, height)[at % 2]) for at, number in enumerate(ring)]
-    return YoloShape(shares, not is_on_image(figure.extent, width, height))
+    clipped = not is_on_image(figure.extent, width, height)
+    if clipped:
+        along = (np.array(piece).reshape(-1, 2) - corners[0]) @ (sides / (sides**2).sum(axis=1)[:, None]).T
+        (first, top), (last, bottom) = along.min(axis=0), along.max(axis=0)
+        corners = corners[0] + np.array([[first, top], [last, top], [last, bottom], [first, bottom]]) @ sides
+    shares = (corners / (width, height)).clip(0, 1)
+    return YoloShape(shares.ravel().tolist(), clipped)
 
 
 def pose(

@@ -9,6 +9,7 @@ import supervision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as coco_masks
+from shapely import Polygon, box
 
 from harvester.datasets import yolo_labels
 from harvester.datasets.figures import Figure, figure
@@ -162,6 +163,34 @@ def test_obb_has_four_corners_that_are_turned_in_pixels() -> None:
     ]
     with pytest.raises(NoLabel, match="other_shape"):
         obb(_figure("polygon", polygons=[[[0.1, 0.1, 0.5, 0.1, 0.1, 0.7]]]), WIDTH, HEIGHT)
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=50)
+def test_a_rotated_box_beyond_the_image_becomes_the_box_of_the_piece_on_it(seed: int) -> None:
+    """Not one whose corners were each moved to the edge, which may be a line."""
+    rng = np.random.default_rng(seed)
+    x, y, w, h = rng.uniform(-0.5, 0.9), rng.uniform(-0.5, 0.9), *rng.uniform(0.05, 1, 2)
+    shape = _figure(
+        "rotatable_bounding_box", rotatable_bounding_box=SentRotated(x, y, w, h, rng.uniform(0, 360))
+    )
+    seen = Polygon(np.reshape(shape.parts[0][0], (4, 2))) & box(0, 0, WIDTH, HEIGHT)
+    if seen.area > 50:
+        found = Polygon(np.reshape(obb(shape, WIDTH, HEIGHT).shares, (4, 2)) * (WIDTH, HEIGHT))
+        assert (found & seen).area / (found | seen).area > 0.4
+
+
+@pytest.mark.parametrize("size", [(0.0, 0.4), (0.4, 0.0), (1e-9, 0.4), (0.0, 0.0)])
+def test_what_would_be_written_as_a_line_has_no_area(size: tuple[float, float]) -> None:
+    """Boxes, turned or not, and curves of less than a millionth of the image."""
+    for shape, task in (
+        (_figure("rotatable_bounding_box", rotatable_bounding_box=SentRotated(0.4, 0.4, *size, 45)), obb),
+        (_box(0.4, 0.4, *size), obb),
+        (_box(0.4, 0.4, *size), detect),
+        (_figure("ellipse", ellipse=SentEllipse(0.4, 0.4, *size)), segment),
+    ):
+        with pytest.raises(NoLabel, match="no_area"):
+            task(shape, WIDTH, HEIGHT)
 
 
 def _joint(x: float, y: float, **known: Any) -> Vertex:
