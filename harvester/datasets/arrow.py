@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from harvester.datasets.columns import TABLES
 from harvester.datasets.finished_export import FinishedExport
@@ -12,8 +12,6 @@ from harvester.schema import Kind
 
 if TYPE_CHECKING:
     import pyarrow
-
-_KINDS: dict[str, Kind] = {"objects": "objects", "classifications": "classifications", "units": "units"}
 
 
 def arrow(target: Path | str, table: str = "objects") -> "pyarrow.RecordBatchReader":
@@ -48,7 +46,7 @@ def arrow(target: Path | str, table: str = "objects") -> "pyarrow.RecordBatchRea
             return in_pieces(export.listing())
         if table == "ontology":
             return in_pieces(ontology_lines(export.ontology()))
-        return export.pieces(_KINDS[table])
+        return export.pieces(cast(Kind, table))
 
     typed = TypedTable(table)
     return pyarrow.RecordBatchReader.from_batches(typed.schema, map(typed.batch, chunks_of(pieces())))

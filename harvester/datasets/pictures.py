@@ -55,12 +55,8 @@ class LabelledUnit(msgspec.Struct, gc=False):
     def medium(self) -> Medium | None:
         """What kind of images it shows, None if none."""
         mime, kind = self.mime_type or "", self.data_type or ""
-        if self.space_id is not None:  # spaces have no mime type; only what is flat has a width
-            if not self.width:
-                return None
-            if kind == "scene" or (self.number_of_frames or 1) == 1:
-                return "image"
-            return "video" if self.fps else None
+        if self.space_id is not None:
+            return self._medium_of_space
         if mime.startswith("image/") or (not mime and kind in ("image", "img_group")):
             return "image"
         if mime.startswith("video/") or (not mime and kind == "video"):
@@ -68,6 +64,23 @@ class LabelledUnit(msgspec.Struct, gc=False):
         if "dicom" in mime or (not mime and kind == "dicom"):
             return "dicom"
         return "nifti" if "nifti" in mime or (not mime and kind == "nifti") else None
+
+    @property
+    def _medium_of_space(self) -> Medium | None:
+        """As `medium`: spaces have no mime type, and only what is flat has a width, of its own or of slices.
+
+        Slices of a sequence of images have data hashes, which those of a stack do not have. A file of many
+        frames that are shown for no time is one of NIfTI or DICOM.
+        """
+        if self.slices:
+            return "video" if any(one["data_hash"] for one in self.slices) else "dicom"
+        if not self.width:
+            return None
+        if self.data_type == "scene" or (self.number_of_frames or 1) == 1:
+            return "image"
+        if self.fps:
+            return "video"
+        return "nifti" if ".nii" in (self.file_name or "").lower() else "dicom"
 
 
 class PlacedObject(msgspec.Struct, gc=False):

@@ -141,6 +141,8 @@ class Moments:
 
     def _of_new_day(self, text: str, at: int) -> int | None:
         """Return the moment of a text whose time of day begins `at`, and remember its day."""
+        if text[at + 8 : at + 9] == ".":  # with a fraction, hardly two texts are alike
+            return _microseconds(text)
         midnight = _microseconds(f"{text[:at]}00:00:00{text[at + 8 :]}")
         if midnight is not None:
             if len(self._days) >= _MOST_DAYS:

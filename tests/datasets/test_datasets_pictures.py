@@ -31,6 +31,11 @@ def _unit(**known: Any) -> bytes:
     return json.dumps(usual | known).encode()
 
 
+def _slice(frame: int, **known: Any) -> dict[str, Any]:
+    usual = {"data_hash": None, "file_name": None, "instance_uid": None, "file_uri": None, "url": None}
+    return {"frame": frame, **usual, "width": 64, "height": 48, **known}
+
+
 def _object(name: str, unit: str = "unit", space: str | None = None, frame: int | None = 0) -> bytes:
     line = {"unit_hash": unit, "space_id": space, "frame": frame, "object": {"x": 1.50}, "object_hash": name}
     nulls = dict.fromkeys(
@@ -163,25 +168,39 @@ def test_what_is_on_no_image_is_counted() -> None:
 
 
 def test_parts_of_groups_and_layers_of_images_are_images() -> None:
-    """A part whose size is known: a still one is an image, one with frames and a rate is a video."""
+    """A part whose size is known: a still one is an image, one with frames and a rate is a video, and so is a
+    sequence of images; other frames are slices, which may have sizes and names of their own."""
     units = [
         _unit(space_id="part", data_type="group", mime_type=None, number_of_frames=1),
         _unit(space_id="film", data_type="group", mime_type=None, number_of_frames=9, fps=25.0),
-        _unit(space_id="stack", data_type="group", mime_type=None, number_of_frames=9),
+        _unit(space_id="file", data_type="group", mime_type=None, number_of_frames=9, file_name="a.dcm"),
+        _unit(space_id="scan", data_type="group", mime_type=None, number_of_frames=9, file_name="a.nii.gz"),
+        _unit(space_id="images", data_type="group", mime_type=None, slices=[_slice(3, data_hash="x")]),
+        _unit(space_id="stack", data_type="group", width=None, slices=[_slice(3, instance_uid="1.2.3")]),
+        _unit(space_id="pages", data_type="group", width=None, number_of_frames=9),
         _unit(space_id="layer", data_type="image", mime_type=None),
     ]
     objects = [
         _object("1", space="part"),
         _object("2", space="film", frame=7),
-        _object("3", space="stack", frame=7),
-        _object("4", space="layer"),
+        _object("3", space="file", frame=7),
+        _object("4", space="scan", frame=7),
+        _object("5", space="images", frame=3),
+        _object("6", space="stack", frame=3),
+        _object("7", space="pages", frame=3),
+        _object("8", space="layer"),
     ]
     pictures = Pictures(map(read_unit, units), objects)
     kinds = [
         (one.name.partition("/")[0], one.frame, [each.object_hash for each in one.objects])
         for one in pictures
     ]
-    assert kinds == [("images", None, ["1"]), ("videos", 7, ["2"]), ("images", None, ["4"])]
+    assert kinds == [
+        ("images", None, ["1"]), ("videos", 7, ["2"]), ("dicom", 7, ["3"]), ("nifti", 7, ["4"]),
+        ("videos", 3, ["5"]), ("dicom", 3, ["6"]), ("images", None, ["8"]),
+    ]  # fmt: skip
+    [stack] = [one for one in Pictures(map(read_unit, units), objects) if one.unit.space_id == "stack"]
+    assert (stack.width, stack.height, stack.name.rpartition("/")[2]) == (64, 48, "1.2.3")
     assert pictures.no_image.total() == 1
 
 

@@ -1,15 +1,19 @@
 """What the export's process and its workers say to each other arrives as it was said."""
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
 from harvester import errors
 from harvester.encord.project import ProjectInfo
 from harvester.engines import messages
+from harvester.engines.local import Part, Reports, StopSignal
 from harvester.engines.messages import WorkerFailed, ended_by, raise_ended
-from harvester.engines.processes import shares
+from harvester.engines.processes import run, shares, with_limits
+from harvester.events import Counters
 from harvester.job import Job
 from harvester.labels.wire import PlanRow
 from harvester.output.commit import Commit, KindCounts
@@ -119,3 +123,21 @@ def test_the_requests_in_flight_of_all_processes_add_up(
     found = shares(Limits(concurrency=concurrency, max_rps=6), workers)
     assert [share.concurrency for share in found] == each
     assert sum(share.max_rps or 0 for share in found) == pytest.approx(6)
+
+
+@pytest.mark.anyio
+async def test_a_worker_that_cannot_be_started_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An update has removed this Python, say."""
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+
+    async def parts() -> AsyncIterator[Part]:
+        return
+        yield
+
+    with pytest.raises(errors.CannotFinishNow, match=r"cannot be started: .*: /no/such/python$"):
+        await run(
+            with_limits(WORK, Limits(processes=2)),
+            parts(),
+            reports=Reports(Counters(), lambda *_: None, lambda _: None),
+            stop=StopSignal(anyio.Event(), 1.0),
+        )
