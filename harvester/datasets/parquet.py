@@ -25,7 +25,7 @@ from harvester.schema import Kind
 
 RECORDS_PER_FILE = 1_000_000  # at least: a file ends with the row group that reaches it
 # A row group is written once it has this number of records, or of bytes in memory. Chosen.
-RECORDS_PER_GROUP = 65_536
+RECORDS_PER_GROUP = 32_768
 BYTES_PER_GROUP = 32 * 1024**2
 
 
