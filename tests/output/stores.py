@@ -2,9 +2,11 @@
 
 import logging
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import WSGIApplication
 
 BUCKET = "labels"
+_SERVERS = count(1)
+_NAME_BUCKET = {"PATH_INFO", "RAW_URI", "REQUEST_URI", "HTTP_X_AMZ_COPY_SOURCE"}  # of a request
 _REACHED_BY = {
     "AWS_ACCESS_KEY_ID": "AKIATESTTESTTEST",
     "AWS_SECRET_ACCESS_KEY": "hunter2hunter2",
@@ -27,14 +31,15 @@ _REACHED_BY = {
 
 
 class S3:
-    """moto's server with one empty bucket. `environment` is what a client needs to reach it.
+    """moto's server with one empty bucket, of its own. `environment` is what a client needs to reach it.
 
     While it `is_slow` it answers SlowDown to all but `client`. It gets so with the first request whose path
     has `slow_from` in it.
     """
 
-    def __init__(self, url: str, app: "WSGIApplication") -> None:
+    def __init__(self, url: str, app: "WSGIApplication", bucket: str) -> None:
         self.app = app
+        self._bucket = bucket  # as moto has it
         self.is_slow = False
         self.slow_from: str | None = None
         self.environment = {**_REACHED_BY, "AWS_ENDPOINT_URL": url}
@@ -51,7 +56,7 @@ class S3:
 
     def contents(self, prefix: str) -> dict[str, bytes]:
         """Every object below a prefix, by its name below it."""
-        objects = self._backend.buckets[BUCKET].keys
+        objects = self._backend.buckets[self._bucket].keys
         names = [name for name in list(objects) if name.startswith(f"{prefix}/")]
         found = {name.removeprefix(f"{prefix}/"): objects.get(name) for name in sorted(names)}
         return {name: each.value for name, each in found.items() if each is not None}
@@ -59,7 +64,8 @@ class S3:
     def has(self, name: str) -> bool:
         """Whether there is an object of this name, or one below it."""
         return any(
-            key == name or key.startswith(f"{name}/") for key in list(self._backend.buckets[BUCKET].keys)
+            key == name or key.startswith(f"{name}/")
+            for key in list(self._backend.buckets[self._bucket].keys)
         )
 
     def uploads(self) -> list[str]:
@@ -67,16 +73,19 @@ class S3:
         return [each["Key"] for each in self.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])]
 
     def put(self, name: str, data: bytes) -> None:
-        self._backend.put_object(BUCKET, name, data)
+        self._backend.put_object(self._bucket, name, data)
 
 
 @contextmanager
 def s3_server() -> Iterator[S3]:
-    """A server on any free port. moto keeps its buckets by process: tests use prefixes of their own."""
+    """A server on any free port. moto has the buckets of all servers of a process: each gets its own name."""
+    bucket = f"{BUCKET}-{next(_SERVERS)}"
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = DomainDispatcherApplication(create_backend_app)
 
     def gate(environ: Any, start: Any) -> Iterable[bytes]:
+        for name in _NAME_BUCKET & environ.keys():
+            environ[name] = re.sub(rf"^/?{BUCKET}(?![^/?])", f"/{bucket}", environ[name])
         if "Boto3" in environ.get("HTTP_USER_AGENT", ""):
             return app(environ, start)  # type: ignore[no-any-return]
         if running.slow_from and running.slow_from in environ["PATH_INFO"]:
@@ -88,7 +97,7 @@ def s3_server() -> Iterator[S3]:
         return [b"<Error><Code>SlowDown</Code></Error>"]
 
     with serving(gate) as url:
-        running = S3(url, gate)
+        running = S3(url, gate, bucket)
         try:
             yield running
         finally:
