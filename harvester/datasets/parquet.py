@@ -124,7 +124,7 @@ def _with_dictionary(schema: pyarrow.Schema) -> list[str]:
 def _levels(schema: pyarrow.Schema) -> dict[str, int]:
     """Return zstd's level for each column. Of long texts, a higher one takes long and saves little."""
     return {
-        path: 1 if field.name in _LONG else 7 for field in schema for path in _leaves(field.name, field.type)
+        path: 1 if field.name in _LONG else 3 for field in schema for path in _leaves(field.name, field.type)
     }
 
 
