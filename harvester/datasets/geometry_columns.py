@@ -145,30 +145,28 @@ class GeometryColumns:
 
     def _points(self, polylines: _Column, points: _Column, skeletons: _Column) -> pyarrow.Array:
         """Return the column `points`, and set extents. Points and joints of skeletons have names."""
-        rows, joints = _rows(polylines), sorted({*_rows(points), *_rows(skeletons)})
-        sent = {row: polylines[row] for row in rows}
-        for row in joints:
-            sent.setdefault(row, points[row] if points[row] is not None else skeletons[row])
+        sent = {row: polylines[row] for row in _rows(polylines)}
+        for some in (points, skeletons):
+            for row in _rows(some):
+                sent.setdefault(row, some[row])
         type, sizes, has_points = GEOMETRY["points"], [0] * self._number, np.zeros(self._number, bool)
         if not sent:
             return pyarrow.nulls(self._number, type)
-        vertices = list[Any]()
-        for row in sorted(sent):
-            some = self._vertices(row, sent[row])
-            sizes[row] = len(some)
-            vertices += some
-        has_points[list(sent)] = True
+        rows, vertices = sorted(sent), list[Any]()
+        for row in rows:
+            found = self._vertices(row, sent[row])
+            sizes[row] = len(found)
+            vertices += found
+        has_points[rows] = True
         x, y = _numbers(vertices, "x", "y")
-        self._put_around(sorted(sent), [sizes[row] for row in sorted(sent)], x, y)
+        self._put_around(rows, [sizes[row] for row in rows], x, y)
         named = [vertex if isinstance(vertex, Vertex) else None for vertex in vertices]
         columns = [
             fixed(x),
             fixed(y),
             array_of(pyarrow.float64(), [vertex.z for vertex in vertices]),
-            array_of(pyarrow.string(), [one and one.name for one in named] or [None] * len(vertices)),
-            array_of(
-                pyarrow.string(), [one and visibility_of(one) for one in named] or [None] * len(vertices)
-            ),
+            array_of(pyarrow.string(), [one and one.name for one in named]),
+            array_of(pyarrow.string(), [one and visibility_of(one) for one in named]),
         ]
         return lists(type, sizes, structs(type.value_type, columns), has_points)
 

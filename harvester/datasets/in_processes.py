@@ -95,10 +95,8 @@ def _result(process: "subprocess.Popen[bytes]") -> Any:
 def main() -> None:
     """Run a worker process: call the function on each item that comes, until there are no more."""
     set_up()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(
-            number, signal.SIG_IGN
-        )  # what they mean is for the process to say that started this one
+    for number in (signal.SIGINT, signal.SIGTERM):  # the process that started this one acts on them
+        signal.signal(number, signal.SIG_IGN)
     incoming, outgoing = sys.stdin.buffer, sys.stdout.buffer
     sys.stdout = sys.stderr  # what is printed stays out of the results
     call = None
